@@ -1,0 +1,46 @@
+"""Dataset tools: raw data -> RecBole atomic files and frame stores. Imports no model."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from recbole_video.errors import RunFolderError
+
+# Data sets that are made on first use: name -> module with `make(folder)`.
+BUNDLED = {
+    "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
+    "ml-100k": "recbole_video.dataset_tools.ml_100k",
+}
+
+
+def prepare(name: str, folder: Path) -> None:
+    """Make a bundled data set in ``folder`` unless its files are there.
+
+    The files are made aside and moved in, the ``.inter`` file last, so that an interrupted call
+    leaves nothing that would be taken for a data set. Existing files are kept.
+
+    Raises:
+        RunFolderError: If ``folder`` cannot be written.
+    """
+    if (folder / f"{name}.inter").is_file():
+        return
+    make: Callable[[Path], None] = import_module(BUNDLED[name]).make
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
+    except OSError as error:
+        raise RunFolderError(f"`{folder}` cannot be written: {error.strerror}; set data_path.") from error
+    try:
+        make(aside)
+        for file in sorted(aside.iterdir(), key=lambda f: f.suffix == ".inter"):
+            if not (folder / file.name).exists():
+                os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    logging.getLogger().info(f"Made the data set {name} in {folder}.")

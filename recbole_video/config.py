@@ -1,0 +1,306 @@
+"""The configuration: RecBole's own, with our defaults and without silence.
+
+Later layers win: RecBole's defaults < properties/overall.yaml < properties/recommendation.yaml <
+model < item encoder < data set < config files < config_dict < command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import recbole
+import torch
+import yaml
+from recbole.config import Config as RecBoleConfig
+from recbole.utils import InputType, dataset_arguments, get_model
+
+from recbole_video import recbole_compat
+from recbole_video.errors import ConfigError, nearest
+from recbole_video.item_encoders import ITEM_ENCODERS
+from recbole_video.options import convert_value, parse_command_line
+from recbole_video.user_encoders import USER_ENCODERS
+
+DEFAULT_MODEL = "SASRec"
+DEFAULT_DATASET = "microvideo-demo"
+STOCK_PREFIX = "recbole:"
+ENCODER_PREFIX = "encoder_"
+
+# Options that RecBole or this package reads and that no properties file lists.
+_RUNTIME_OPTIONS = frozenset(
+    "model dataset config_files config_file nproc ip port world_size group_offset offset local_rank "
+    "tail_ratio encoding valid_metric_bigger neg_sampling training_neg_sample_num data_path".split()
+)
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "protocol": ("microlens", "recbole"),
+    "loss_type": ("in_batch", "CE", "BPR"),
+    "id_fusion": ("none", "sum", "gate"),
+    "missing_items": ("error", "drop", "zero"),
+    "frames_on_device": ("auto", True, False),
+    "enable_amp": ("auto", True, False),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
+    "lr_scheduler": ("constant", "linear", "cosine"),
+}
+_POSITIVE_INTEGERS = (
+    "epochs",
+    "train_batch_size",
+    "eval_batch_size",
+    "eval_memory_mb",
+    "eval_step",
+    "encode_chunk",
+    "MAX_ITEM_LIST_LENGTH",
+)
+
+
+class Config(RecBoleConfig):
+    """RecBole's ``Config`` with this package's layers, that refuses what it does not know.
+
+    Args:
+        model: A model of this package, any of RecBole's, ``recbole:<name>`` for RecBole's own
+            version of a model that both have, or a model class.
+        dataset: Name of the folder of atomic files under ``data_path``.
+        config_file_list: YAML files, the last one winning.
+        config_dict: Options.
+        command_line: Words as in ``sys.argv[1:]``. RecBole reads ``sys.argv`` by itself; here the
+            caller hands it over, so that a program's own flags are not taken for options.
+
+    Raises:
+        ConfigError: If an option is unknown or has a value that cannot be used; all unknown
+            options are named at once.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: Sequence[str | Path] | None = None,
+        config_dict: dict[str, Any] | None = None,
+        command_line: Sequence[str] = (),
+    ) -> None:
+        self._command_line = tuple(command_line)
+        super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
+
+    def compatibility_settings(self) -> None:
+        """Replace RecBole's own settings, which fail on NumPy 2."""
+        recbole_compat.apply()
+
+    @property
+    def is_video_model(self) -> bool:
+        """Whether the model is of this package, rather than one of RecBole's own."""
+        return issubclass(self.model_class, _video_recommender())
+
+    def encoder_options(self) -> dict[str, Any]:
+        """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
+        names = _constructor_options(ITEM_ENCODERS.get(self["item_encoder"]))
+        return {n: self[ENCODER_PREFIX + n] for n in names if ENCODER_PREFIX + n in self}
+
+    def to_options(self) -> dict[str, Any]:
+        """All options as plain values that, read as a config file, give this configuration again."""
+        from recbole_video.training.checkpoint import plain
+
+        derived = ("valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume")
+        known = set(self.internal_config_dict) | set(self.external_config_dict) | {"model", "dataset"}
+        options = {k: v for k, v in self.final_config_dict.items() if k in known and k not in derived}
+        options["data_path"] = str(Path(self["data_path"]).parent)
+        options["model"] = self._model_option
+        if options.get("train_neg_sample_args", {}).get("distribution") == "none":
+            options["train_neg_sample_args"] = None
+        options.pop("MODEL_TYPE", None)
+        return plain(options)
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return {k: convert_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return parse_command_line(self._command_line)
+
+    def _load_config_files(self, file_list: Iterable[str | Path]) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for path in file_list:
+            options.update(self._read_yaml(Path(path)))
+        return options
+
+    def _read_yaml(self, path: Any) -> dict[str, Any]:
+        try:
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader=self.yaml_loader)
+        except OSError as error:
+            raise ConfigError(f"The config file `{path}` cannot be read: {error.strerror}.") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f" at line {mark.line + 1}" if mark else ""
+            raise ConfigError(f"The config file `{path}` is not valid YAML{where}; mend it.") from error
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise ConfigError(f"The config file `{path}` must hold `option: value` lines.")
+        return content
+
+    # -- model and layers ------------------------------------------------------------------
+
+    def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
+        model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
+        self._model_option = model if isinstance(model, str) else f"{model.__module__}:{model.__qualname__}"
+        dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
+        if not isinstance(model, str):
+            return model.__name__, model, str(dataset)
+        if model.startswith(STOCK_PREFIX):
+            name = model[len(STOCK_PREFIX) :]
+            return name, _stock_model(name), str(dataset)
+        if model in USER_ENCODERS or ":" in model:
+            cls = USER_ENCODERS.get(model)
+            return cls.__name__, cls, str(dataset)
+        return model, _stock_model(model), str(dataset)
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        super()._load_internal_config_dict(model, model_class, dataset)
+        options = self.internal_config_dict
+        options.update(self._read_layer("overall.yaml"))
+        dataset_layer = self._read_layer(f"dataset/{dataset}.yaml")
+        if self.is_video_model:
+            encoder = self._item_encoder_name(dataset_layer)
+            for layer in ("recommendation", f"model/{model}", f"item_encoder/{encoder}"):
+                options.update(self._read_layer(f"{layer}.yaml"))
+            options.update(dataset_layer)
+        else:
+            options.update({k: v for k, v in dataset_layer.items() if k in dataset_arguments})
+            self._drop_negatives_of_softmax()
+        self._refuse_unknown_options()
+
+    def _read_layer(self, layer: str) -> dict[str, Any]:
+        resource = files("recbole_video.properties").joinpath(layer)
+        return self._read_yaml(resource) if resource.is_file() else {}
+
+    def _item_encoder_name(self, dataset_layer: dict[str, Any]) -> str:
+        layers = (self._read_layer("recommendation.yaml"), dataset_layer, self.external_config_dict)
+        return str([layer["item_encoder"] for layer in layers if "item_encoder" in layer][-1])
+
+    def _drop_negatives_of_softmax(self) -> None:
+        """RecBole's default asks for negatives that its default loss, the softmax, then refuses."""
+        external = self.external_config_dict
+        loss_type = external.get("loss_type", self.internal_config_dict.get("loss_type"))
+        if loss_type == "CE" and "train_neg_sample_args" not in external:
+            self.internal_config_dict["train_neg_sample_args"] = None
+
+    def _refuse_unknown_options(self) -> None:
+        known = set(self.internal_config_dict) | _RUNTIME_OPTIONS
+        known |= {name for names in self.parameters.values() for name in names}
+        known |= _options_read_by(self.model_class)
+        if self.is_video_model:
+            encoder = self.external_config_dict.get("item_encoder") or self.internal_config_dict["item_encoder"]
+            known |= {ENCODER_PREFIX + n for n in _constructor_options(ITEM_ENCODERS.get(encoder))}
+        unknown = [key for key in self.external_config_dict if key not in known]
+        if unknown:
+            named = "; ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
+            raise ConfigError(f"{named} (model {self.model}).")
+
+    # -- checks and derived values ---------------------------------------------------------
+
+    def _set_default_parameters(self) -> None:
+        folder = Path(str(self.final_config_dict["data_path"])) / self.dataset
+        try:
+            super()._set_default_parameters()
+        except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+            raise ConfigError(str(error)) from error
+        # RecBole reads ml-100k from inside its own package, where nothing can be added beside it.
+        self.final_config_dict["data_path"] = str(folder)
+        if self.is_video_model:
+            self._check_video_options()
+            self._set_video_defaults()
+
+    def _check_video_options(self) -> None:
+        for name, allowed in _CHOICES.items():
+            value = self[name]
+            if not any(value is a or (isinstance(a, str) and value == a) for a in allowed):
+                shown = ", ".join(map(str, allowed))
+                raise ConfigError(f"`{name}` is `{value}`; it must be one of {shown}.")
+        for name in _POSITIVE_INTEGERS:
+            if not isinstance(self[name], int) or isinstance(self[name], bool) or self[name] < 1:
+                raise ConfigError(f"`{name}` is `{self[name]}`; it must be a whole number of at least 1.")
+        if not 0 <= float(self["id_dropout"]) < 1:
+            raise ConfigError(f"`id_dropout` is {self['id_dropout']}; it must be at least 0 and below 1.")
+        if not 0 <= float(self["lr_warmup"]) <= 1:
+            raise ConfigError(f"`lr_warmup` is {self['lr_warmup']}; it is a share of all steps, between 0 and 1.")
+        if self["item_encoder"] == "ID" and self["id_fusion"] != "none":
+            raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
+        if (self["nproc"] or 1) > 1 or (self["world_size"] or 1) > 1:
+            raise ConfigError("Video models train in one process; run without --nproc and --world_size.")
+        self._check_eval_args()
+        groups = self["eval_groups"]
+        if not isinstance(groups, list) or set(groups) - {"popularity", "cold"}:
+            raise ConfigError(f"`eval_groups` is `{groups}`; it is a list of: popularity, cold.")
+
+    def _check_eval_args(self) -> None:
+        args = self["eval_args"]
+        if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
+            raise ConfigError(
+                "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
+                f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
+            )
+        if set(args["mode"].values()) != {"full"}:
+            raise ConfigError(f"`eval_args` mode is {args['mode']}; video models rank the full catalogue: use full.")
+
+    def _set_video_defaults(self) -> None:
+        final = self.final_config_dict
+        pairwise = self["loss_type"] == "BPR"
+        final["MODEL_INPUT_TYPE"] = InputType.PAIRWISE if pairwise else InputType.POINTWISE
+        if pairwise and final.get("train_neg_sample_args") is None:
+            final["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0}
+        if not pairwise and final.get("train_neg_sample_args") is not None:
+            raise ConfigError(f"`train_neg_sample_args` belongs to loss_type=BPR, not to {self['loss_type']}.")
+        if final["mask_history"] is None:
+            final["mask_history"] = final["protocol"] == "microlens"
+
+    def _init_device(self) -> None:
+        if self.final_config_dict["use_gpu"]:
+            super()._init_device()
+            return
+        self.final_config_dict.update(
+            gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu")
+        )
+
+
+def _video_recommender() -> type:
+    from recbole_video.user_encoders.base import VideoRecommender
+
+    return VideoRecommender
+
+
+def _stock_model(name: str) -> type:
+    stock = {path.stem for path in (Path(recbole.__file__).parent / "properties/model").glob("*.yaml")}
+    if name not in stock:
+        raise ConfigError(
+            f"There is no model named `{name}`{nearest(name, stock | set(USER_ENCODERS))} "
+            f"Video models: {', '.join(USER_ENCODERS)}; every model of RecBole runs as well."
+        )
+    try:
+        return get_model(name)
+    except ImportError as error:
+        raise ConfigError(f"RecBole's model `{name}` cannot be imported: {error}.") from error
+
+
+def _constructor_options(cls: type) -> tuple[str, ...]:
+    """Options of an item encoder: its constructor's arguments, apart from what the tower gives it."""
+    given = ("frame_dim", "item_dim", "table")
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(cls).parameters.values()
+    return tuple(p.name for p in parameters if p.kind in named and p.name not in given)
+
+
+def _options_read_by(model_class: type) -> set[str]:
+    """Names that a model's own source reads from the configuration, listed in a YAML file or not."""
+    names: set[str] = set()
+    for cls in model_class.__mro__:
+        if cls.__module__.startswith("torch") or cls is object:
+            continue
+        try:
+            source = inspect.getsource(cls)
+        except (OSError, TypeError):
+            continue
+        names.update(re.findall(r"""config\[\s*["'](\w+)["']""", source))
+    return names

@@ -1,0 +1,1 @@
+"""Data: atomic files and frame store -> sequences -> batches."""

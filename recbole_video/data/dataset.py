@@ -1,0 +1,220 @@
+"""RecBole's ``SequentialDataset`` read fast, filtered aloud, and kept as sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from recbole.data.dataset import SequentialDataset
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_video.data.atomic_file import read_columns, read_header
+from recbole_video.data.frame_store import FrameStore
+from recbole_video.data.frame_table import missing_frames_error
+from recbole_video.data.protocols import PROTOCOLS, Split
+from recbole_video.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Actions:
+    """All kept actions, sorted by user and time.
+
+    Attributes:
+        items: [A] int64, item ids.
+        users: [A] int64, user ids.
+        split: Which slices train, validate and test.
+    """
+
+    items: np.ndarray
+    users: np.ndarray
+    split: Split
+
+    def train_item_counts(self, n_items: int) -> np.ndarray:
+        """How often each item id occurs in training sequences, [n_items] int64.
+
+        Neighbouring windows of one sequence share an action, which counts once.
+        """
+        trains = np.zeros(len(self.items) + 1, dtype=np.int64)
+        rows = self.split.train
+        np.add.at(trains, rows.start, 1)
+        np.add.at(trains, rows.end, -1)
+        return np.bincount(self.items[np.cumsum(trains)[:-1] > 0], minlength=n_items)
+
+
+class VideoDataset(SequentialDataset):
+    """The atomic files of a data set, filtered by RecBole's options and a named protocol.
+
+    RecBole's option names and filters hold. What differs: files are read by pandas' C engine and
+    faults are reported with their line; an item without frames or without a row in a loaded
+    ``.item`` file is an error unless ``missing_items`` says otherwise; dropped rows are counted in
+    :attr:`dropped`; sequences are slices of one array instead of padded prefix copies.
+
+    Args:
+        config: The run's configuration.
+        frame_store: The frames, or None when no item encoder reads any.
+
+    Attributes:
+        dropped: Reason -> number of interactions left out.
+    """
+
+    def __init__(self, config: Any, frame_store: FrameStore | None = None) -> None:
+        self.frame_store = frame_store
+        self.dropped: dict[str, int] = {}
+        for option in ("benchmark_filename", "additional_feat_suffix", "preload_weight", "threshold"):
+            if config[option]:
+                raise ConfigError(f"`{option}` has no effect on video models; remove it.")
+        super().__init__(config)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        if not Path(dataset_path, f"{token}.inter").is_file():
+            raise DataError(
+                f"There is no data set `{token}`: `{Path(dataset_path, token)}.inter` does not exist; "
+                "check --dataset and --data_path."
+            )
+        super()._load_data(token, dataset_path)
+
+    def _load_feat(self, filepath: str, source: FeatureSource) -> pd.DataFrame | None:
+        load, unload = self._get_load_and_unload_col(source)
+        if load == set():
+            return None
+        separator = self.config["field_separator"]
+        if source == FeatureSource.INTERACTION and load is not None:
+            load = load | {self.uid_field, self.iid_field, self.time_field}
+        frame = read_columns(Path(filepath), load, unload or set(), separator)
+        for field in read_header(Path(filepath), separator):
+            if field.name in frame:
+                self.set_field_property(field.name, field.type, source, 1)
+                if field.type == FeatureType.FLOAT:
+                    self.field2bucketnum[field.name] = 2
+                if field.is_sequence:
+                    frame[field.name] = self._split_sequences(frame[field.name], field.type)
+                    self.field2seqlen[field.name] = frame[field.name].map(len).max()
+        if source == FeatureSource.INTERACTION and not len(frame):
+            raise DataError(f"`{filepath}` holds no interactions.")
+        return frame
+
+    def _split_sequences(self, column: pd.Series, kind: FeatureType) -> pd.Series:
+        dtype: Any = str if kind == FeatureType.TOKEN_SEQ else np.float64
+        separator = self.config["seq_separator"]
+        return column.map(lambda text: np.array([w for w in text.split(separator) if w], dtype=dtype))
+
+    # -- filtering ---------------------------------------------------------------------------
+
+    def _data_filtering(self) -> None:
+        filters = (
+            ("missing items", self._filter_missing_items),
+            ("filter options", super()._data_filtering),
+            (f"protocol {self.config['protocol']}", self._keep_protocol_actions),
+        )
+        for name, keep in filters:
+            before = len(self.inter_feat)
+            try:
+                keep()
+            except DataError:
+                raise
+            except ValueError as error:
+                raise DataError(f"`{self.dataset_name}` cannot be filtered ({name}): {error}") from error
+            self._count_dropped(name, before - len(self.inter_feat))
+
+    def _count_dropped(self, reason: str, number: int) -> None:
+        if number:
+            self.dropped[reason] = self.dropped.get(reason, 0) + number
+            self.logger.info(f"{number} interactions left out ({reason}); {len(self.inter_feat)} remain.")
+        if not len(self.inter_feat):
+            raise DataError(
+                f"No interaction of `{self.dataset_name}` is left after the filter `{reason}`; check the "
+                "filter options and min_sequence_length."
+            )
+
+    def _filter_missing_items(self) -> None:
+        """Find interactions with items that lack frames or a row in a loaded ``.item`` file."""
+        policy = self.config["missing_items"]
+        tokens = self.inter_feat[self.iid_field]
+        known = pd.unique(tokens)
+        if self.frame_store is not None:
+            rows = self.frame_store.rows_of(list(known))
+            without = known[(rows < 0) | (self.frame_store.frame_counts[rows] == 0)]
+            if len(without) and policy == "error":
+                raise missing_frames_error(self.frame_store, list(without))
+            if policy == "drop":
+                self._drop_items(without)
+        if self.item_feat is not None and policy != "zero":
+            without = known[~np.isin(known, self.item_feat[self.iid_field])]
+            if len(without) and policy == "error":
+                raise DataError(
+                    f"{len(without)} items of `{self.dataset_name}.inter` have no row in `{self.dataset_name}.item` "
+                    f"(first: `{without[0]}`); add them, or set missing_items=drop to leave out their interactions."
+                )
+            self._drop_items(without)
+
+    def _drop_items(self, tokens: np.ndarray) -> None:
+        if len(tokens):
+            self.inter_feat = self.inter_feat[~self.inter_feat[self.iid_field].isin(tokens)]
+
+    def _filter_inter_by_user_or_item(self) -> None:
+        """Items are handled aloud by ``missing_items``; users without a ``.user`` row stay."""
+
+    def _filter_by_inter_num(self) -> None:
+        """RecBole's k-core; skipped for the default interval, which keeps everything."""
+        intervals = (self.config["user_inter_num_interval"], self.config["item_inter_num_interval"])
+        if any(interval not in (None, "[0,inf)") for interval in intervals):
+            super()._filter_by_inter_num()
+
+    def _keep_protocol_actions(self) -> None:
+        """Sort by user (in order of appearance) and time, and keep what the protocol counts."""
+        feat = self.inter_feat
+        if self.time_field not in feat or self.field2type[self.time_field] != FeatureType.FLOAT:
+            raise DataError(f"`{self.dataset_name}.inter` needs the field `{self.time_field}:float` to order actions.")
+        users = pd.factorize(feat[self.uid_field])[0]
+        order = np.lexsort((feat[self.time_field].to_numpy(), users))
+        lengths = np.bincount(users)
+        protocol = PROTOCOLS[self.config["protocol"]]
+        kept = protocol.keep(lengths, self.max_item_list_len, self.config["min_sequence_length"])
+        chosen = order[kept]
+        # The rows stay in file order, so that ids are numbered as RecBole numbers them.
+        in_file_order = np.sort(chosen)
+        self._by_user_and_time = np.searchsorted(in_file_order, chosen)
+        self.inter_feat = feat.iloc[in_file_order].reset_index(drop=True)
+
+    # -- sequences ---------------------------------------------------------------------------
+
+    def _fill_nan(self) -> None:
+        """Fields of the ``.inter`` file cannot be empty here; the others get RecBole's filling."""
+        names = self.feat_name_list
+        self.feat_name_list = [name for name in names if name != "inter_feat"]
+        super()._fill_nan()
+        self.feat_name_list = names
+
+    def build(self) -> Actions:
+        """Sort the actions and split them by the protocol.
+
+        Raises:
+            DataError: If no user has an action to train, validate or test on.
+        """
+        order = self._by_user_and_time
+        users = self.inter_feat[self.uid_field].to_numpy()[order]
+        items = self.inter_feat[self.iid_field].to_numpy()[order]
+        lengths = np.diff(np.flatnonzero(np.r_[True, users[1:] != users[:-1], True]))
+        split = PROTOCOLS[self.config["protocol"]].split(lengths, self.max_item_list_len)
+        for part in ("train", "valid", "test"):
+            if not len(getattr(split, part)):
+                raise DataError(
+                    f"The {part} part of `{self.dataset_name}` is empty: no user has enough actions "
+                    f"(the longest sequence has {lengths.max()}, protocol {self.config['protocol']})."
+                )
+        return Actions(items.astype(np.int64), users.astype(np.int64), split)
+
+    @property
+    def item_tokens(self) -> np.ndarray:
+        """Token of each item id, [n_items] str; id 0 is ``[PAD]``."""
+        return self.field2id_token[self.iid_field]
+
+    @property
+    def user_tokens(self) -> np.ndarray:
+        """Token of each user id, [n_users] str; id 0 is ``[PAD]``."""
+        return self.field2id_token[self.uid_field]

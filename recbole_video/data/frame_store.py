@@ -1,0 +1,233 @@
+"""Frame embeddings on disk: a memory-mapped array beside the atomic files, and its manifest.
+
+A store is two files, ``<name>.frames.npy`` (float16 [N, F, D]; rows of an item with fewer frames
+end in zeros) and ``<name>.frames.json``, the manifest: format version, item tokens in row order,
+frames per item, frame encoder (VFM), sampling, N, F, D and the SHA-256 of the array's bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from recbole_video.data.files import write_atomically, write_json
+from recbole_video.errors import DataError
+
+FORMAT_VERSION = 1
+SUFFIX = ".frames.npy"
+_DIGEST_BLOCK = 1 << 24  # bytes
+
+
+@dataclass
+class Manifest:
+    """What a frame store holds and how it was made."""
+
+    items: list[str]
+    frame_counts: list[int]
+    n_frames: int
+    frame_dim: int
+    vfm: str
+    sampling: str
+    sha256: str
+    version: int = FORMAT_VERSION
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class FrameStore:
+    """Read-only frame embeddings of a data set, memory-mapped.
+
+    Args:
+        path: The ``.frames.npy`` file; its manifest lies beside it.
+
+    Attributes:
+        frames: float16 [N, F, D], mapped from disk.
+        frame_counts: int [N], frames that each item has; the rest of its row is padding.
+        items: Item tokens in row order.
+
+    Raises:
+        DataError: If a file is missing, or the array does not match the manifest.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = _read_manifest(self.path)
+        self.frames = _map_array(self.path)
+        self.frame_counts = np.asarray(self.manifest.frame_counts, dtype=np.int64)
+        self._check_shape()
+
+    @property
+    def items(self) -> list[str]:
+        return self.manifest.items
+
+    @property
+    def frame_dim(self) -> int:
+        """D, width of a frame embedding."""
+        return self.manifest.frame_dim
+
+    @property
+    def n_frames(self) -> int:
+        """F, the most frames that an item has."""
+        return self.manifest.n_frames
+
+    @property
+    def nbytes(self) -> int:
+        return self.frames.nbytes
+
+    def rows_of(self, tokens: Sequence[str]) -> np.ndarray:
+        """Row of each token, int64 [len(tokens)]; -1 for a token that the store does not hold."""
+        row_of = {token: row for row, token in enumerate(self.items)}
+        return np.fromiter((row_of.get(token, -1) for token in tokens), np.int64, len(tokens))
+
+    def verify(self) -> None:
+        """Compare the array's bytes with the manifest's checksum.
+
+        Raises:
+            DataError: If they differ: the file was changed or damaged.
+        """
+        if digest(self.frames) != self.manifest.sha256:
+            raise DataError(
+                f"The frame store `{self.path}` is damaged: its checksum is not the one in its manifest; make it anew."
+            )
+
+    def _check_shape(self) -> None:
+        m = self.manifest
+        expected = (len(m.items), m.n_frames, m.frame_dim)
+        if self.frames.shape != expected:
+            raise DataError(
+                f"The frame store `{self.path}` has shape {self.frames.shape}, but its manifest says {expected} "
+                "(items, frames, width); the two files do not belong together."
+            )
+        if self.frames.dtype != np.float16:
+            raise DataError(f"The frame store `{self.path}` holds {self.frames.dtype}; it must be float16.")
+        counts = self.frame_counts
+        if len(counts) != len(m.items) or (len(counts) and (counts.min() < 0 or counts.max() > m.n_frames)):
+            raise DataError(
+                f"The manifest of `{self.path}` must give each of its {len(m.items)} items a frame count "
+                f"between 0 and {m.n_frames}."
+            )
+        if len(set(m.items)) != len(m.items):
+            seen: set[str] = set()
+            twice = next(t for t in m.items if t in seen or seen.add(t))  # type: ignore[func-returns-value]
+            raise DataError(f"The manifest of `{self.path}` lists item `{twice}` twice; keep one row per item.")
+
+
+def store_path(data_path: str | Path, dataset: str, name: str | None) -> Path:
+    """Where the frame store of a data set lies.
+
+    Args:
+        data_path: Folder of the atomic files.
+        dataset: Name of the data set.
+        name: Empty for ``<dataset>.frames.npy``, a word for ``<dataset>.<name>.frames.npy``, or a
+            path that ends in ``.npy``.
+    """
+    if not name:
+        return Path(data_path) / f"{dataset}{SUFFIX}"
+    if str(name).endswith(".npy"):
+        return Path(name)
+    return Path(data_path) / f"{dataset}.{name}{SUFFIX}"
+
+
+def write_frame_store(
+    path: str | Path,
+    items: Sequence[str],
+    frames: np.ndarray,
+    frame_counts: Sequence[int] | np.ndarray | None = None,
+    *,
+    vfm: str,
+    sampling: str,
+    **extra: Any,
+) -> FrameStore:
+    """Write a frame store; both files appear whole, the manifest last.
+
+    Args:
+        path: The ``.frames.npy`` file.
+        items: N item tokens, in row order.
+        frames: [N, F, D] float; stored as float16.
+        frame_counts: [N], frames that each item has; all F by default.
+        vfm: The frozen vision model that made the embeddings.
+        sampling: How the frames were chosen.
+        extra: Further plain values for the manifest.
+
+    Raises:
+        DataError: If the shapes do not fit, or a value is not finite in float16.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIX):
+        raise DataError(f"A frame store's name must end in `{SUFFIX}`, which `{path.name}` does not.")
+    frames = np.asarray(frames)
+    if frames.ndim != 3 or len(frames) != len(items):
+        raise DataError(f"Frames of {len(items)} items must be [{len(items)}, F, D], not {list(frames.shape)}.")
+    counts = np.full(len(items), frames.shape[1]) if frame_counts is None else np.asarray(frame_counts)
+    with np.errstate(over="ignore"):
+        stored = frames.astype(np.float16)
+    stored[np.arange(frames.shape[1]) >= counts[:, None]] = 0
+    refuse_non_finite(stored, list(items), path)
+    manifest = Manifest(
+        items=[str(token) for token in items],
+        frame_counts=[int(c) for c in counts],
+        n_frames=frames.shape[1],
+        frame_dim=frames.shape[2],
+        vfm=vfm,
+        sampling=sampling,
+        sha256=digest(stored),
+        extra=extra,
+    )
+    write_atomically(path, lambda file: np.lib.format.write_array(file, stored))
+    write_json(_manifest_path(path), asdict(manifest))
+    return FrameStore(path)
+
+
+def refuse_non_finite(frames: np.ndarray, items: Sequence[str], path: str | Path) -> None:
+    """Raise a DataError that names the first item with NaN or infinity in ``frames: [N, F, D]``."""
+    if np.isfinite(frames.sum(dtype=np.float32)):
+        return
+    bad = ~np.isfinite(frames).all(axis=(1, 2))
+    if bad.any():
+        raise DataError(
+            f"The frame store `{path}` has NaN or infinite values in {bad.sum()} items (first: "
+            f"`{items[int(bad.argmax())]}`); make these embeddings anew."
+        )
+
+
+def digest(frames: np.ndarray) -> str:
+    """SHA-256 of the array's bytes in row order, read in blocks."""
+    sha = hashlib.sha256()
+    rows = max(1, _DIGEST_BLOCK // max(1, frames[:1].nbytes))
+    for start in range(0, len(frames), rows):
+        sha.update(np.ascontiguousarray(frames[start : start + rows]))
+    return sha.hexdigest()
+
+
+def _manifest_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read_manifest(path: Path) -> Manifest:
+    manifest_path = _manifest_path(path)
+    for needed in (path, manifest_path):
+        if not needed.is_file():
+            raise DataError(f"There is no `{needed}`; frame embeddings come from dataset_tools, or set frame_store.")
+    try:
+        content = json.loads(manifest_path.read_text(encoding="utf-8"))
+        manifest = Manifest(**content)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"`{manifest_path}` is not the manifest of a frame store: {error}.") from error
+    if manifest.version != FORMAT_VERSION:
+        raise DataError(
+            f"`{manifest_path}` has format version {manifest.version}; this package reads {FORMAT_VERSION}."
+        )
+    return manifest
+
+
+def _map_array(path: Path) -> np.ndarray:
+    try:
+        return open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"The frame store `{path}` cannot be read ({error}); make it anew.") from error

@@ -1,0 +1,134 @@
+"""The frames of a data set in the order of RecBole's item ids, on the device or on disk."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from recbole_video.data.frame_store import FrameStore, refuse_non_finite
+from recbole_video.errors import DataError, DeviceMemoryError
+
+# Share of the free memory that the frames may take before they stay on disk.
+_MEMORY_SHARE = 0.25
+
+
+class FrameTable:
+    """Frames by item id, from memory on ``device`` or gathered from the map on disk.
+
+    Not a module and not a buffer: frames are data, and must not enter checkpoints.
+
+    Args:
+        store: The frame store.
+        tokens: Item token of each id; id 0 is padding.
+        device: Where frames are wanted.
+        on_device: ``auto`` to hold them there when they take at most a quarter of its free
+            memory, True to hold them there in any case, False to gather each batch from disk.
+        zero_missing: Give items that the store lacks zero frames, instead of failing.
+
+    Raises:
+        DataError: If items have no frames, the store is damaged, or values are not finite.
+        DeviceMemoryError: If ``on_device`` is True and the frames do not fit.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        tokens: np.ndarray,
+        device: torch.device,
+        on_device: str | bool = "auto",
+        zero_missing: bool = False,
+    ) -> None:
+        self.store = store
+        self.device = torch.device(device)
+        self._rows = store.rows_of(list(tokens))
+        self._rows[0] = -1
+        counts = np.where(self._rows < 0, 0, store.frame_counts[self._rows])
+        missing = np.flatnonzero(counts[1:] == 0) + 1
+        if len(missing) and not zero_missing:
+            raise missing_frames_error(store, [str(tokens[i]) for i in missing])
+        self._counts = torch.from_numpy(counts).to(self.device)
+        needed = len(tokens) * store.n_frames * store.frame_dim * 2
+        held = on_device is True or (on_device == "auto" and needed <= _MEMORY_SHARE * _free_memory(self.device))
+        self._table = self._load() if held else None
+
+    @property
+    def frame_dim(self) -> int:
+        return self.store.frame_dim
+
+    @property
+    def is_on_device(self) -> bool:
+        """Whether the frames are held in the device's memory, rather than gathered from disk."""
+        return self._table is not None
+
+    def gather(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames of some items.
+
+        Args:
+            ids: [U] int on the table's device.
+
+        Returns:
+            Frames [U, F, D] float32, zero where missing, and mask [U, F] bool, true where a frame
+            exists.
+        """
+        counts = self._counts[ids]
+        mask = torch.arange(self.store.n_frames, device=self.device) < counts[:, None]
+        frames = self._gather_from_disk(ids) if self._table is None else self._table[ids]
+        return frames.float(), mask
+
+    def _gather_from_disk(self, ids: Tensor) -> Tensor:
+        rows = self._rows[ids.cpu().numpy()]
+        frames = self._read(rows)
+        return torch.from_numpy(frames).to(self.device, non_blocking=True)
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        # Sorted rows read the file in one direction.
+        order = np.argsort(rows, kind="stable")
+        frames = np.empty((len(rows), *self.store.frames.shape[1:]), np.float16)
+        frames[order] = self.store.frames[rows[order]]
+        frames[rows < 0] = 0
+        refuse_non_finite(frames, _TokensOfRows(self.store.items, rows), self.store.path)
+        return frames
+
+    def _load(self) -> Tensor:
+        self.store.verify()
+        frames = torch.from_numpy(self._read(self._rows))
+        try:
+            return frames.to(self.device)
+        except torch.cuda.OutOfMemoryError as error:
+            size = frames.numel() * frames.element_size() / 2**20
+            raise DeviceMemoryError(
+                f"The frames take {size:.0f} MB, which {self.device} does not have free; set frames_on_device=False."
+            ) from error
+
+
+class _TokensOfRows:
+    """The token of the i-th gathered row, looked up only for an error message."""
+
+    def __init__(self, items: list[str], rows: np.ndarray) -> None:
+        self._items, self._rows = items, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return self._items[self._rows[index]]
+
+
+def missing_frames_error(store: FrameStore, tokens: list[str]) -> DataError:
+    """The error for items without frames: how many, and which first."""
+    first = ", ".join(f"`{t}`" for t in tokens[:5])
+    return DataError(
+        f"{len(tokens)} items have no frames in `{store.path}` (first: {first}); add them, or set "
+        "missing_items=drop to leave out their interactions or missing_items=zero to give them zero frames."
+    )
+
+
+def _free_memory(device: torch.device) -> int:
+    """Free memory of the device, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

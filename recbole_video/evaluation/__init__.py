@@ -1,0 +1,1 @@
+"""Evaluation: full ranking of the catalogue, RecBole's metrics, groups of items."""

@@ -1,0 +1,90 @@
+"""RecBole's ranking metrics, by RecBole's own formulas, from ranks instead of score matrices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.evaluator import TopkMetric, metrics_dict
+from recbole.evaluator.collector import DataStruct
+
+from recbole_video.evaluation.ranking import Ranking
+
+Metrics = dict[str, float]
+
+
+class RankingMetrics:
+    """The metrics that ``config["metrics"]`` names.
+
+    With one target per user, a top-k metric is a function of the target's rank: RecBole's own
+    formula is applied once to each possible rank and then looked up. Metrics of the recommended
+    lists (coverage, Gini index, ...) are RecBole's classes on the lists themselves.
+
+    Args:
+        config: The run's configuration.
+        train_counts: [n_items] training actions of each item; for metrics that need popularity.
+    """
+
+    def __init__(self, config: Any, train_counts: np.ndarray) -> None:
+        self.topk: list[int] = config["topk"]
+        self.decimals: int = config["metric_decimal_place"]
+        self.train_counts = train_counts
+        self._metrics = {name.lower(): metrics_dict[name.lower()](config) for name in config["metrics"]}
+        self._by_rank = {
+            name: _values_by_rank(metric, max(self.topk))
+            for name, metric in self._metrics.items()
+            if isinstance(metric, TopkMetric)
+        }
+
+    @property
+    def n_top(self) -> int:
+        """How many recommended items the metrics need to see; 0 when ranks suffice."""
+        needs_lists = any("rec.items" in metric.metric_need for metric in self._metrics.values())
+        return max(self.topk) if needs_lists else 0
+
+    def per_user(self, ranking: Ranking) -> dict[str, np.ndarray]:
+        """Each user's value of every top-k metric: name@k -> [R] float."""
+        row = np.minimum(ranking.ranks, max(self.topk) + 1) - 1
+        return {
+            f"{name}@{k}": values[row, k - 1] for name, values in self._by_rank.items() for k in self.topk
+        }
+
+    def average(self, ranking: Ranking) -> Metrics:
+        """The metrics over all users, keys and rounding as in RecBole."""
+        result: Metrics = {}
+        per_user = self.per_user(ranking)
+        for name, metric in self._metrics.items():
+            if name in self._by_rank:
+                for k in self.topk:
+                    result[f"{name}@{k}"] = round(float(per_user[f"{name}@{k}"].mean()), self.decimals)
+            else:
+                values = metric.calculate_metric(self._collected(ranking, metric.metric_need))
+                result.update({key: float(value) for key, value in values.items()})
+        return result
+
+    def _collected(self, ranking: Ranking, needs: list[str]) -> DataStruct:
+        """What RecBole's collector would hand to a metric."""
+        collected = DataStruct()
+        if "rec.items" in needs:
+            collected.set("rec.items", torch.from_numpy(ranking.top_items))
+        if "rec.meanrank" in needs:
+            # The average rank among equal scores, as RecBole counts it for GAUC.
+            mean_rank = ranking.n_above + 1 + ranking.n_tied / 2
+            columns = np.stack([mean_rank, ranking.n_ranked, np.ones(len(ranking))], axis=1)
+            collected.set("rec.meanrank", torch.from_numpy(columns))
+        if "data.num_items" in needs:
+            collected.set("data.num_items", len(self.train_counts))
+        if "data.count_items" in needs:
+            counts = {i: int(n) for i, n in enumerate(self.train_counts) if n}
+            collected.set("data.count_items", Counter(counts))
+        return collected
+
+
+def _values_by_rank(metric: TopkMetric, max_k: int) -> np.ndarray:
+    """Value of a top-k metric at cut-offs 1..max_k for a target on rank 1..max_k or below: [K + 1, K]."""
+    hits = np.eye(max_k + 1, max_k, dtype=bool)
+    n_targets = np.ones(max_k + 1, dtype=np.int64)
+    takes_number = metric.metric_info.__code__.co_argcount > 2
+    return np.asarray(metric.metric_info(hits, n_targets) if takes_number else metric.metric_info(hits), float)

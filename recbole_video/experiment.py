@@ -1,0 +1,154 @@
+"""The parts of an experiment, built from a configuration, in the order in which data flows."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_video.config import Config
+from recbole_video.data.catalogue import Catalogue
+from recbole_video.data.dataset import Actions, VideoDataset
+from recbole_video.data.frame_store import FrameStore, store_path
+from recbole_video.data.frame_table import FrameTable
+from recbole_video.data.loaders import HistoryLoader, SequenceLoader
+from recbole_video.errors import ConfigError
+from recbole_video.item_encoders import ITEM_ENCODERS
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, ready for a model.
+
+    Attributes:
+        dataset: The filtered atomic files.
+        actions: The sorted actions and their split.
+        catalogue: What a model has to know of them.
+    """
+
+    dataset: VideoDataset
+    actions: Actions
+    catalogue: Catalogue
+
+
+def load_data(config: Config) -> Data:
+    """Read, filter and split the data set, and align the frames with its items."""
+    store = None
+    if getattr(ITEM_ENCODERS.get(config["item_encoder"]), "reads_frames", True):
+        store = FrameStore(store_path(config["data_path"], config["dataset"], config["frame_store"]))
+    dataset = VideoDataset(config, store)
+    actions = dataset.build()
+    frames = None
+    if store is not None:
+        zero_missing = config["missing_items"] == "zero"
+        frames = FrameTable(store, dataset.item_tokens, config["device"], config["frames_on_device"], zero_missing)
+    catalogue = Catalogue(
+        user_field=dataset.uid_field,
+        item_field=dataset.iid_field,
+        user_num=dataset.user_num,
+        item_num=dataset.item_num,
+        train_counts=torch.from_numpy(actions.train_item_counts(dataset.item_num)),
+        frames=frames,
+        frame_dim=0 if store is None else store.frame_dim,
+    )
+    return Data(dataset, actions, catalogue)
+
+
+def build_model(config: Config, catalogue: Catalogue) -> Any:
+    """Make the model on its device, from the run's seed.
+
+    Raises:
+        ConfigError: If sizes contradict each other.
+    """
+    if getattr(ITEM_ENCODERS.get(config["item_encoder"]), "keeps_frame_dim", False):
+        _follow_frame_dim(config, catalogue.frame_dim)
+    init_seed(config["seed"], config["reproducibility"])
+    try:
+        return config.model_class(config, catalogue).to(config["device"])
+    except ConfigError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{config['model']} cannot be built with these options: {error}") from error
+
+
+def make_loaders(config: Config, data: Data, model: Any) -> tuple[SequenceLoader, HistoryLoader, HistoryLoader]:
+    """Batches to train, validate and test on, of the kind that the model wants."""
+    split, n_items = data.actions.split, data.catalogue.item_num
+    valid, test = (
+        HistoryLoader(config, data.actions, rows, n_items, trim=model.ignores_padding)
+        for rows in (split.valid, split.test)
+    )
+    return model.loader(config, data.actions), valid, test
+
+
+def describe_data(config: Config, data: Data) -> dict[str, Any]:
+    """Plain values about the data for result files: sizes, what was dropped, checksums."""
+    dataset, split = data.dataset, data.actions.split
+    description: dict[str, Any] = {
+        "dataset": config["dataset"],
+        "protocol": config["protocol"],
+        "users": dataset.user_num - 1,
+        "items": dataset.item_num - 1,
+        "interactions": len(data.actions.items),
+        "train_sequences": len(split.train),
+        "valid_users": len(split.valid),
+        "test_users": len(split.test),
+        "dropped_interactions": dataset.dropped,
+        "inter_sha256": _file_digest(Path(config["data_path"]) / f"{config['dataset']}.inter"),
+    }
+    if dataset.frame_store is not None:
+        manifest = dataset.frame_store.manifest
+        description["frames"] = {
+            "file": dataset.frame_store.path.name,
+            "sha256": manifest.sha256,
+            "vfm": manifest.vfm,
+            "sampling": manifest.sampling,
+            "on_device": data.catalogue.frames is not None and data.catalogue.frames.is_on_device,
+        }
+    return description
+
+
+def checkpoint_data(data: Data) -> dict[str, Any]:
+    """What a checkpoint must hold to be used without the data."""
+    catalogue = data.catalogue
+    store = data.dataset.frame_store
+    return {
+        "item_tokens": [str(token) for token in data.dataset.item_tokens],
+        "user_field": catalogue.user_field,
+        "item_field": catalogue.item_field,
+        "user_num": catalogue.user_num,
+        "frame_dim": catalogue.frame_dim,
+        "vfm": None if store is None else store.manifest.vfm,
+        "sampling": None if store is None else store.manifest.sampling,
+    }
+
+
+def width_option(config: Any) -> str:
+    """The option that sets d, the width of item vectors: RecBole's models use two names for it."""
+    return "embedding_size" if "embedding_size" in config else "hidden_size"
+
+
+def _follow_frame_dim(config: Config, frame_dim: int) -> None:
+    """Set the user encoder's width to the frames', for an item encoder that keeps it."""
+    option = width_option(config)
+    given = config.external_config_dict.get(option)
+    if given is not None and given != frame_dim:
+        raise ConfigError(
+            f"`{option}` is {given}, but {config['item_encoder']} keeps the frames' width, {frame_dim}; "
+            f"leave out `{option}` or choose another item encoder."
+        )
+    config[option] = frame_dim
+
+
+def _file_digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            sha.update(block)
+    return sha.hexdigest()
+
+

@@ -1,0 +1,138 @@
+"""Perceiver IO over frames (Jaegle et al., ICLR 2022) with the ablations of CVA's Table 6."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_video.errors import ConfigError
+from recbole_video.item_encoders.layers import GEGLU, CrossAttention, FeedForward, LatentBlock, masked_mean
+
+VARIANTS = ("full", "no_first_cross_attention", "no_cross_attention", "no_attention")
+
+
+class PerceiverIO(nn.Module):
+    """Learned latents read the frames, attend to each other, and one learned query reads them.
+
+    The variants remove attention step by step (parameters at D = d = 384):
+
+    ========================  ==========  ==============================================================
+    full                       5,321,344  latents <- cross-attention to the frames
+    no_first_cross_attention   4,637,568  latents <- copies of GEGLU(mean of the frames)
+    no_cross_attention         4,504,960  and the output is a linear layer on the latents' mean (CVA, R = 32)
+    no_attention                 829,568  and the blocks are one plain feed-forward on learned offsets
+    ========================  ==========  ==============================================================
+
+    Args:
+        frame_dim: D, width of a frame embedding.
+        item_dim: d, width of an item vector.
+        variant: One of the four above.
+        latent_dim: H, width of the latents.
+        depth: Self-attention blocks.
+        n_latents: Number of latents.
+        n_heads: Heads of the self-attention; cross-attention has one.
+        head_dim: Width of a head.
+        query_dim: Width of the learned output query.
+
+    Raises:
+        ConfigError: If ``variant`` is none of the four.
+    """
+
+    def __init__(
+        self,
+        frame_dim: int,
+        item_dim: int,
+        *,
+        variant: str = "full",
+        latent_dim: int = 256,
+        depth: int = 4,
+        n_latents: int = 32,
+        n_heads: int = 4,
+        head_dim: int = 64,
+        query_dim: int = 384,
+    ) -> None:
+        super().__init__()
+        if variant not in VARIANTS:
+            raise ConfigError(f"`encoder_variant` is `{variant}`; it must be one of {', '.join(VARIANTS)}.")
+        self.n_latents = n_latents
+        self.reader: nn.Module
+        if variant == "full":
+            self.reader = _LatentReader(frame_dim, latent_dim, n_latents, head_dim)
+        else:
+            self.reader = _MeanReader(frame_dim, latent_dim, n_latents)
+        if variant == "no_attention":
+            self.blocks: nn.Module = _OffsetFeedForward(latent_dim, n_latents)
+        else:
+            self.blocks = nn.Sequential(*(LatentBlock(latent_dim, n_heads, head_dim) for _ in range(depth)))
+        if variant in ("full", "no_first_cross_attention"):
+            self.out: nn.Module = _QueryOutput(latent_dim, query_dim, item_dim, head_dim)
+        else:
+            norm = nn.Identity() if variant == "no_attention" else nn.LayerNorm(latent_dim)
+            self.out = nn.Sequential(_LatentMean(), norm, nn.Linear(latent_dim, item_dim))
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Encode ``frames: [N, F, D]`` float with ``mask: [N, F]`` bool as item vectors [N, d]."""
+        return self.out(self.blocks(self.reader(frames, mask)))
+
+
+class _LatentReader(nn.Module):
+    """Learned latents attend to the frames: [N, F, D] -> [N, R, H]."""
+
+    def __init__(self, frame_dim: int, latent_dim: int, n_latents: int, head_dim: int) -> None:
+        super().__init__()
+        self.latents = nn.Parameter(torch.randn(n_latents, latent_dim) * 0.02)
+        self.attention = CrossAttention(latent_dim, frame_dim, n_heads=1, head_dim=head_dim)
+        self.norm = nn.LayerNorm(latent_dim)
+        self.feed_forward = FeedForward(latent_dim)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        latents = self.latents.expand(len(frames), -1, -1)
+        latents = latents + self.attention(latents, frames, mask)
+        return latents + self.feed_forward(self.norm(latents))
+
+
+class _MeanReader(nn.Module):
+    """Copies of the compressed mean of the frames: [N, F, D] -> [N, R, H] (CVA, Eq. 1-2)."""
+
+    def __init__(self, frame_dim: int, latent_dim: int, n_latents: int) -> None:
+        super().__init__()
+        self.n_latents = n_latents
+        self.compress = GEGLU(frame_dim, latent_dim)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        return self.compress(masked_mean(frames, mask))[:, None, :].expand(-1, self.n_latents, -1)
+
+
+class _OffsetFeedForward(nn.Module):
+    """Learned offsets added to the latents, then one plain feed-forward: [N, R, H] -> [N, R, H]."""
+
+    def __init__(self, latent_dim: int, n_latents: int) -> None:
+        super().__init__()
+        self.offsets = nn.Parameter(torch.randn(n_latents, latent_dim) * 0.02)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(latent_dim, 4 * latent_dim), nn.GELU(), nn.Linear(4 * latent_dim, latent_dim)
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.feed_forward(latents + self.offsets)
+
+
+class _LatentMean(nn.Module):
+    """Mean over the latents: [N, R, H] -> [N, H]."""
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents.mean(dim=1)
+
+
+class _QueryOutput(nn.Module):
+    """One learned query attends to the latents: [N, R, H] -> [N, d]."""
+
+    def __init__(self, latent_dim: int, query_dim: int, item_dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, query_dim) * 0.02)
+        self.attention = CrossAttention(query_dim, latent_dim, n_heads=1, head_dim=head_dim)
+        self.out = nn.Linear(query_dim, item_dim)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        query = self.query.expand(len(latents), -1, -1)
+        return self.out(self.attention(query, latents))[:, 0]

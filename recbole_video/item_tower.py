@@ -1,0 +1,183 @@
+"""The item tower: stands in for the id table of a RecBole model and makes vectors from content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_video.data.frame_table import FrameTable
+from recbole_video.errors import DeviceMemoryError
+from recbole_video.id_fusion import IdFusion
+
+_UNKNOWN = -1
+
+
+class ItemTower(nn.Module):
+    """Quacks like the ``nn.Embedding`` it replaces: call it with ids, read its ``weight``.
+
+    Row 0, the padding, is zero and never encoded; rows from ``n_items`` on (BERT4Rec's mask token)
+    are learned. In a training step, :meth:`encode_once` encodes each distinct item once. Out of
+    training, the whole catalogue is encoded on first use, in chunks, and kept until the weights
+    may have changed.
+
+    Args:
+        encoder: An item encoder, or the ID encoder.
+        frames: The frames by item id; None for the ID encoder.
+        n_items: Items, padding included.
+        item_dim: d.
+        extra: [E, d] initial values of the learned rows behind the items; E may be 0.
+        fusion: Adds an id vector to the content vector, or None.
+        chunk: Items encoded at once when the catalogue is.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        frames: FrameTable | None,
+        n_items: int,
+        item_dim: int,
+        extra: Tensor,
+        fusion: IdFusion | None = None,
+        chunk: int = 4096,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.fusion = fusion
+        self.frames = frames
+        self.num_embeddings = n_items + len(extra)
+        self.embedding_dim = item_dim
+        self.n_items = n_items
+        self.chunk = chunk
+        self.extra = nn.Parameter(extra) if len(extra) else None
+        self._catalogue: Tensor | None = None
+        self._step: StepVectors | None = None
+        self.register_load_state_dict_post_hook(lambda *_: self.forget())
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether vectors come from frames, so that a new video can have one."""
+        return getattr(self.encoder, "reads_frames", True)
+
+    @property
+    def weight(self) -> Tensor:
+        """Vectors of all ids, [n_items + n_extra, d], as ``nn.Embedding.weight``."""
+        try:
+            return self._all_vectors()
+        except AttributeError as error:  # nn.Module would report "no attribute 'weight'"
+            raise RuntimeError(f"The item vectors cannot be computed: {error}") from error
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Look up ``ids: [...]`` int as vectors [..., d].
+
+        Raises:
+            IndexError: Inside :meth:`encode_once`, for an id that was not announced.
+        """
+        if self._step is not None:
+            return self._step.lookup(ids)
+        if self.training or torch.is_grad_enabled():
+            distinct, inverse = torch.unique(ids, return_inverse=True)
+            with self.encode_once(distinct[(distinct > 0) & (distinct < self.n_items)]) as vectors:
+                return vectors.lookup(distinct)[inverse]
+        return F.embedding(ids, self._all_vectors())
+
+    @contextmanager
+    def encode_once(self, ids: Tensor) -> Iterator[StepVectors]:
+        """Serve every lookup within from one encoding of ``ids: [U]``, distinct and without padding."""
+        self._step = StepVectors(ids, self.encode(ids), self.extra, self.n_items)
+        try:
+            yield self._step
+        finally:
+            self._step = None
+
+    def encode(self, ids: Tensor) -> Tensor:
+        """Encode ``ids: [U]``, without padding and extra rows, as vectors [U, d]."""
+        if not self.reads_frames:
+            return self.encoder(ids)
+        if self.frames is None:
+            raise RuntimeError("The model was loaded without frames, so only its saved item vectors can be used.")
+        content = self.encoder(*self.frames.gather(ids))
+        return content if self.fusion is None else self.fusion(content, ids)
+
+    def encode_new(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Encode videos that have no id, ``frames: [N, F, D]``, ``mask: [N, F]``, as vectors [N, d]."""
+        return self.encoder(frames, mask)
+
+    def set_catalogue(self, vectors: Tensor) -> None:
+        """Use ready ``vectors: [n_items + n_extra, d]`` until the weights change."""
+        self._catalogue = vectors
+
+    def forget(self) -> None:
+        """Drop the encoded catalogue."""
+        self._catalogue = None
+
+    def train(self, mode: bool = True) -> ItemTower:
+        self.forget()
+        return super().train(mode)
+
+    def _all_vectors(self) -> Tensor:
+        if self._step is not None and self._step.holds_all:
+            return self._step.table
+        if self.training or torch.is_grad_enabled():
+            return self._with_edges(self.encode(self._all_ids()))
+        if self._catalogue is None:
+            try:
+                self._catalogue = self._with_edges(
+                    torch.cat([self.encode(ids) for ids in self._all_ids().split(self.chunk)])
+                )
+            except torch.cuda.OutOfMemoryError as error:
+                raise DeviceMemoryError(
+                    f"The vectors of {self.n_items - 1} items do not fit on the device; lower encode_chunk "
+                    f"(now {self.chunk}) or set frames_on_device=False."
+                ) from error
+        return self._catalogue
+
+    def _all_ids(self) -> Tensor:
+        return torch.arange(1, self.n_items, device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are computed."""
+        return next(self.parameters()).device if self.frames is None else self.frames.device
+
+    def _with_edges(self, vectors: Tensor) -> Tensor:
+        """Put the zero row before and the learned rows behind ``vectors: [n_items - 1, d]``."""
+        return _with_edges(vectors, self.extra)
+
+
+class StepVectors:
+    """The vectors of one training step.
+
+    Attributes:
+        ids: [U] the encoded item ids.
+        vectors: [U, d] their vectors.
+        table: [1 + U + extra, d] with the padding row before and the learned rows behind.
+    """
+
+    def __init__(self, ids: Tensor, vectors: Tensor, extra: Tensor | None, n_items: int) -> None:
+        self.ids = ids
+        self.vectors = vectors
+        self.table = _with_edges(vectors, extra)
+        self.holds_all = len(ids) == n_items - 1
+        n_extra = 0 if extra is None else len(extra)
+        self._place = torch.full((n_items + n_extra,), _UNKNOWN, dtype=torch.long, device=ids.device)
+        self._place[0] = 0
+        self._place[ids] = torch.arange(1, len(ids) + 1, device=ids.device)
+        self._place[n_items:] = torch.arange(len(ids) + 1, len(ids) + 1 + n_extra, device=ids.device)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of ``ids: [...]``, which must be among the encoded ones: [..., d]."""
+        # F.embedding refuses the place -1 of an unknown id; indexing would wrap around in silence.
+        return F.embedding(self._place[ids], self.table)
+
+    def column(self, ids: Tensor) -> Tensor:
+        """Position of ``ids: [...]`` in :attr:`ids`; -1 for padding."""
+        return self._place[ids] - 1
+
+
+def _with_edges(vectors: Tensor, extra: Tensor | None) -> Tensor:
+    padding = vectors.new_zeros(1, vectors.shape[1])
+    return torch.cat([padding, vectors] if extra is None else [padding, vectors, extra.to(vectors.dtype)])

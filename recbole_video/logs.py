@@ -1,0 +1,78 @@
+"""Logging that looks like RecBole's: coloured console, plain file, the same closing lines."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import colorlog
+from recbole.utils import get_local_time
+from recbole.utils.logger import RemoveColorFilter, log_colors_config
+
+from recbole_video.errors import RunFolderError
+
+# Long records (options, model structure) go to the file only: log(..., extra=FILE_ONLY).
+FILE_ONLY = {"file_only": True}
+
+
+@contextmanager
+def run_logging(config: Any, run_log: Path | None) -> Iterator[Path]:
+    """Send the root logger to the console, to RecBole's place under ``log_dir``, and to the run folder.
+
+    Yields:
+        The log file under ``log_dir``.
+
+    Raises:
+        RunFolderError: If a log file cannot be written.
+    """
+    path = _log_path(config)
+    handlers: list[logging.Handler] = [_console()]
+    root = logging.getLogger()
+    level = getattr(logging, str(config["state"] or "INFO").upper(), logging.INFO)
+    previous_level, previous_handlers = root.level, root.handlers[:]
+    try:
+        handlers += [_file(target) for target in (path, run_log) if target is not None]
+        root.setLevel(level)
+        for handler in handlers:
+            root.addHandler(handler)
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)
+        yield path
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(previous_level)
+        root.handlers[:] = previous_handlers
+
+
+def _log_path(config: Any) -> Path:
+    options = "".join(map(str, config.final_config_dict.values()))
+    digest = hashlib.md5(options.encode(), usedforsecurity=False).hexdigest()[:6]
+    model = str(config["model"])
+    return Path(config["log_dir"]) / model / f"{model}-{config['dataset']}-{get_local_time()}-{digest}.log"
+
+
+def _console() -> logging.Handler:
+    handler = logging.StreamHandler()
+    form = "%(log_color)s%(asctime)-15s %(levelname)s  %(message)s"
+    handler.setFormatter(colorlog.ColoredFormatter(form, "%d %b %H:%M", log_colors=log_colors_config))
+    handler.addFilter(lambda record: not getattr(record, "file_only", False))
+    if not getattr(handler.stream, "isatty", lambda: False)():
+        handler.addFilter(RemoveColorFilter())
+        handler.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%d %b %H:%M"))
+    return handler
+
+
+def _file(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise RunFolderError(f"The log file `{path}` cannot be written: {error.strerror}.") from error
+    handler.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))
+    handler.addFilter(RemoveColorFilter())
+    return handler

@@ -1,0 +1,79 @@
+"""Training objectives: pure functions of queries, targets and item vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def in_batch(
+    queries: Tensor,
+    targets: Tensor,
+    rows: Tensor,
+    owned: Tensor,
+    candidates: Tensor,
+    column_weight: Tensor,
+    target_weight: Tensor,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy over the items of the batch with logQ correction (CVA, Eq. 6), distinct form.
+
+    A batch holds an item many times. One column per *occurrence*, the user's own occurrences
+    masked, equals one column per distinct item that weighs log(occurrences), where the target
+    counts once: all its occurrences but one lie in the user's own sequence or weigh nothing more.
+
+    Args:
+        queries: User states [Q, d].
+        targets: Column of each query's right answer [Q].
+        rows: Sequence that each query belongs to [Q].
+        owned: [B, C] bool, items that occur in each sequence; never negatives for it.
+        candidates: Vectors of the distinct items of the batch [C, d].
+        column_weight: [C], log(occurrences in the batch) - log(popularity).
+        target_weight: [C], - log(popularity): the weight of an item as target.
+        bias: [C] item bias, or None.
+
+    Returns:
+        Mean loss in nats, a scalar.
+    """
+    shift = column_weight.masked_fill(owned, -torch.inf)[rows]
+    shift.scatter_(1, targets[:, None], target_weight[targets][:, None])
+    logits = (queries @ candidates.T).float() + shift
+    if bias is not None:
+        logits = logits + bias
+    return F.cross_entropy(logits, targets)
+
+
+def full_softmax(queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tensor | None = None) -> Tensor:
+    """RecBole's ``CE``: cross-entropy over the whole catalogue.
+
+    Args:
+        queries: User states [Q, d].
+        targets: Item id of each query's right answer [Q].
+        catalogue: Vectors of all items [N, d], the zero row of the padding included as in RecBole.
+        bias: [N] item bias, or None.
+
+    Returns:
+        Mean loss in nats, a scalar.
+    """
+    logits = queries @ catalogue.T
+    return F.cross_entropy(logits if bias is None else logits + bias, targets)
+
+
+def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+    """RecBole's ``BPR``: -log(1e-10 + sigmoid(positive - negative)), averaged.
+
+    Args:
+        positive: Scores of the right answers [Q, 1].
+        negative: Scores of sampled items [Q, S].
+
+    Returns:
+        Mean loss in nats, a scalar.
+    """
+    return -torch.log(1e-10 + torch.sigmoid(positive - negative)).mean()
+
+
+def popularity_log(counts: Tensor, power: float) -> Tensor:
+    """``power`` times the log of each item's share of training actions: [N] -> [N], 0 where unseen."""
+    share = counts.double() / counts.sum()
+    return torch.where(counts > 0, power * torch.log(share.clamp(min=1e-300)), 0.0).float()

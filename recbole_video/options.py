@@ -1,0 +1,64 @@
+"""The command line and option values, in RecBole's notation."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from recbole_video.errors import ConfigError
+
+SHORT_FLAGS = {"-m": "model", "-d": "dataset"}
+_WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
+
+
+def convert_value(text: str) -> Any:
+    """Turn the text of an option into a number, list, dict, boolean, ``None`` or string.
+
+    RecBole evaluates the text as a Python expression; this reads Python and YAML literals only, so
+    that no option can run code.
+    """
+    text = text.strip()
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        pass
+    if text[:1] in "[{":
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"The value `{text}` is not a valid list or dictionary.") from error
+    return text
+
+
+def parse_command_line(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read ``--key=value``, ``--key value``, ``--flag`` (True), ``-m MODEL`` and ``-d DATASET``.
+
+    Raises:
+        ConfigError: If a word belongs to no option, or an option is given twice with two values.
+    """
+    options: dict[str, Any] = {}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        flag, has_value, value = word.partition("=")
+        if flag in SHORT_FLAGS:
+            key = SHORT_FLAGS[flag]
+        elif flag.startswith("--") and len(flag) > 2:
+            key = flag[2:]
+        else:
+            raise ConfigError(f"`{word}` belongs to no option; write options as --key=value.")
+        if not has_value:
+            value = words.pop(0) if words and not _is_flag(words[0]) else "True"
+        if key in options and options[key] != convert_value(value):
+            raise ConfigError(f"`--{key}` is given twice, as `{options[key]}` and `{value}`; keep one.")
+        options[key] = convert_value(value)
+    return options
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("--") or word.partition("=")[0] in SHORT_FLAGS

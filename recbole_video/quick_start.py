@@ -1,0 +1,163 @@
+"""The whole experiment in one function, with RecBole's signature and result keys."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from recbole.utils import init_seed, set_color
+
+from recbole_video.config import Config
+from recbole_video.data.files import write_json
+from recbole_video.evaluation.groups import results_by_group
+from recbole_video.evaluation.metrics import Metrics, RankingMetrics
+from recbole_video.evaluation.ranking import Ranking
+from recbole_video.experiment import Data, build_model, checkpoint_data, describe_data, load_data, make_loaders
+from recbole_video.logs import FILE_ONLY, run_logging
+from recbole_video.report import draw_curve, parameter_counts, peak_memory_mb, result_table, write_per_user
+from recbole_video.run_folder import RunFolder, provenance
+from recbole_video.stock import run_stock_model
+from recbole_video.training.trainer import VideoTrainer
+
+
+def run_recbole_video(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str | Path] | None = None,
+    config_dict: dict[str, Any] | None = None,
+    saved: bool = True,
+    command_line: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train a model, choose the epoch that validates best, and test it.
+
+    Args:
+        model: A model of this package (``SASRec`` by default), any of RecBole's, or
+            ``recbole:<name>`` for RecBole's own version of a model that both have.
+        dataset: Name of the folder of atomic files; ``microvideo-demo`` by default, made on first use.
+        config_file_list: YAML files with options, the last one winning.
+        config_dict: Options; they win over the files.
+        saved: Write a run folder with checkpoints and results.
+        command_line: Words as in ``sys.argv[1:]``; they win over all else.
+
+    Returns:
+        RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
+        ``test_result``, and for video models ``groups``, ``seconds``, ``peak_memory_mb``,
+        ``parameters``, ``data``, ``best_epoch`` and ``run_folder``.
+
+    Raises:
+        RecBoleVideoError: With one sentence about what to change.
+    """
+    config = make_config(model, dataset, config_file_list, config_dict, command_line)
+    _prepare_bundled(config)
+    if not config.is_video_model:
+        return run_stock_model(config, saved)
+    folder = None
+    resumed = False
+    if saved:
+        found = RunFolder.to_resume(config) if config["resume"] else None
+        resumed = found is not None
+        folder = found or RunFolder.create(config)
+    with run_logging(config, folder.log if folder else None) as log_path:
+        return _run(config, folder, resumed, log_path)
+
+
+def make_config(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str | Path] | None = None,
+    config_dict: dict[str, Any] | None = None,
+    command_line: Sequence[str] = (),
+) -> Config:
+    """The configuration of :func:`run_recbole_video`; a run to resume brings its own options."""
+    config = Config(model, dataset, config_file_list, config_dict, command_line)
+    if config.is_video_model and isinstance(config["resume"], str):
+        own = Path(config["resume"]) / "config.yaml"
+        if own.is_file():
+            config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line)
+    return config
+
+
+def _prepare_bundled(config: Config) -> None:
+    """Make a bundled data set where it is missing."""
+    from recbole_video.dataset_tools import BUNDLED, prepare
+
+    if config["dataset"] in BUNDLED:
+        prepare(config["dataset"], Path(config["data_path"]))
+
+
+def _run(config: Config, folder: RunFolder | None, resumed: bool, log_path: Path) -> dict[str, Any]:
+    started = perf_counter()
+    logger = logging.getLogger()
+    logger.info(config, extra=FILE_ONLY)
+    if config["resume"] is True and not resumed:
+        logger.info("No unfinished run of these options was found to resume; starting a new one.")
+    init_seed(config["seed"], config["reproducibility"])
+    data = load_data(config)
+    logger.info(data.dataset)
+    model = build_model(config, data.catalogue)
+    logger.info(model, extra=FILE_ONLY)
+    train_data, valid_data, test_data = make_loaders(config, data, model)
+    metrics = RankingMetrics(config, data.catalogue.train_counts.numpy())
+    trainer = VideoTrainer(config, model, metrics, folder, checkpoint_data(data), log_path.stem)
+    if resumed:
+        trainer.resume(train_data)
+    trainer.fit(train_data, valid_data)
+    trainer.load_best()
+    ranking, test_result = trainer.rank(test_data)
+    progress = trainer.progress
+    result = {
+        "best_valid_score": progress.best_valid_score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": progress.best_valid_result,
+        "test_result": test_result,
+        "groups": results_by_group(ranking, metrics, config["eval_groups"], config["cold_item_threshold"]),
+        "best_epoch": progress.best_epoch,
+        "seconds": round(perf_counter() - started, 2),
+        "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
+        "parameters": parameter_counts(model),
+        "data": describe_data(config, data),
+        "run_folder": str(folder.path) if folder else None,
+    }
+    if folder is not None:
+        _write_results(folder, config, result, trainer, ranking, data)
+    _log_results(config, result, log_path)
+    return result
+
+
+def _write_results(
+    folder: RunFolder, config: Config, result: dict[str, Any], trainer: VideoTrainer, ranking: Ranking, data: Data
+) -> None:
+    progress = trainer.progress
+    draw_curve(progress.history, config["valid_metric"], progress.best_epoch, folder.curve)
+    if config["save_per_user"]:
+        tokens = (data.dataset.user_tokens, data.dataset.item_tokens)
+        write_per_user(folder.per_user, ranking, trainer.metrics, *tokens)
+    record = {**result, "history": progress.history, "config": config.to_options(), "made_by": provenance()}
+    write_json(folder.metrics, record)  # last: it marks the run as finished
+
+
+def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None:
+    logger = logging.getLogger()
+    rows: list[tuple[str, Metrics]] = [
+        (f"valid (epoch {result['best_epoch'] + 1})", result["best_valid_result"]),
+        ("test", result["test_result"]),
+    ]
+    for kind, groups in result["groups"].items():
+        label = "test, {} items" if kind == "cold" else "test, popularity group {}"
+        rows += [(label.format(name), values) for name, values in groups.items()]
+    data, parameters = result["data"], result["parameters"]
+    title = (
+        f"{config['model']} + {config['item_encoder']} on {data['dataset']}: {data['test_users']:,} users, "
+        f"full ranking of {data['items']:,} items, protocol {data['protocol']}, seed {config['seed']}"
+    )
+    cost = (
+        f"{result['seconds']:.1f} s · peak memory {result['peak_memory_mb']:,.0f} MB · {parameters['model']:,} "
+        f"parameters ({parameters['item_encoder']:,} in the item encoder)"
+    )
+    places = f"Run folder: {result['run_folder'] or '(none: saved=False)'} · log: {log_path}"
+    logger.info("\n".join(["", title, "", result_table(rows), "", cost, places]))
+    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
+    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")

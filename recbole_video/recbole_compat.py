@@ -1,0 +1,119 @@
+"""What RecBole 1.2.1 breaks on with today's libraries, mended in one place.
+
+Each mend says which version it is for and why, and does nothing where it is not needed.
+:func:`apply` is called by whatever is about to use RecBole (never at import of this package) and
+may be called any number of times.
+
+Two faults are avoided rather than mended: ``recbole.quick_start`` imports Ray, so nothing here
+imports it; pandas 3 makes RecBole's chained in-place calls silent no-ops, so it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recbole_video.errors import MissingDependencyError
+
+MAX_PANDAS_MAJOR = 2
+
+
+def apply() -> None:
+    """Make RecBole 1.2.1 work with the installed NumPy, SciPy and PyTorch.
+
+    Raises:
+        MissingDependencyError: If pandas is too new for RecBole to be trusted.
+    """
+    for mend in _MENDS:
+        mend()
+
+
+def _refuse_pandas_3() -> None:
+    """pandas 3: ``feat[field].fillna(..., inplace=True)`` changes a copy, so NaN stays in the data."""
+    import pandas as pd
+
+    if int(pd.__version__.split(".")[0]) > MAX_PANDAS_MAJOR:
+        raise MissingDependencyError(
+            f"RecBole 1.2.1 silently corrupts data under pandas {pd.__version__}; install `pandas<3`."
+        )
+
+
+# RecBole spells these names in its own code; NumPy 1.24 and 2.0 removed them.
+_NUMPY_NAMES: dict[str, Any] = {
+    "bool": np.bool_,
+    "int": np.int_,
+    "float": np.float64,
+    "complex": np.complex128,
+    "object": np.object_,
+    "str": np.str_,
+    "long": np.int_,
+    "unicode": np.str_,
+    "float_": np.float64,
+    "complex_": np.complex128,
+    "unicode_": np.str_,
+}
+
+
+def _restore_numpy_names() -> None:
+    """NumPy >= 1.24 (``np.float``) and >= 2.0 (``np.float_``): names that RecBole still uses."""
+    for name, value in _NUMPY_NAMES.items():
+        if name not in np.__dict__:
+            setattr(np, name, value)
+
+
+def _restore_dok_update() -> None:
+    """SciPy >= 1.13: ``dok_matrix._update``, with which RecBole's graph models build adjacency."""
+    from scipy.sparse import dok_matrix
+
+    if hasattr(dok_matrix, "_update"):
+        return
+
+    def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:
+        self._dict.update(entries)
+
+    dok_matrix._update = _update
+
+
+def _save_plain_checkpoints() -> None:
+    """PyTorch >= 2.6: ``torch.load`` refuses the pickled ``Config`` in RecBole's own checkpoints.
+
+    RecBole's trainer then fails at its final test. The replacement writes the same keys with
+    plain values, to a temporary file that is renamed when complete.
+    """
+    from recbole.trainer.trainer import Trainer
+
+    if getattr(Trainer._save_checkpoint, "writes_plain_values", False):
+        return
+    from recbole.utils import set_color
+
+    from recbole_video.training.checkpoint import plain, write_checkpoint
+
+    def _save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+            return
+        saved_model_file = kwargs.pop("saved_model_file", self.saved_model_file)
+        state = {
+            "config": plain(self.config.final_config_dict),
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        write_checkpoint(saved_model_file, state)
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {saved_model_file}")
+
+    _save_checkpoint.writes_plain_values = True  # type: ignore[attr-defined]
+    Trainer._save_checkpoint = _save_checkpoint
+
+
+_MENDS: tuple[Callable[[], None], ...] = (
+    _refuse_pandas_3,
+    _restore_numpy_names,
+    _restore_dok_update,
+    _save_plain_checkpoints,
+)

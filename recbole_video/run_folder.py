@@ -1,0 +1,145 @@
+"""The folder of a run: everything that came of it and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from recbole.utils import get_local_time
+
+import recbole_video
+from recbole_video.config import Config
+from recbole_video.data.files import write_json, write_text
+from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
+
+# Options that do not change what a run computes: a resumed run may set them anew.
+_FREE_ON_RESUME = frozenset(
+    "resume show_progress state log_dir tensorboard_dir checkpoint_dir log_wandb wandb_project gpu_id use_gpu "
+    "eval_memory_mb worker frames_on_device save_per_user eval_groups data_path".split()
+)
+
+
+class RunFolder:
+    """Paths and records of one run under ``checkpoint_dir``.
+
+    Holds ``config.yaml`` (all options, fit for ``--config_files``), ``run.json`` (versions, commit,
+    machine), ``last.pth`` (to resume), ``model.pth`` (the best epoch), ``metrics.json``,
+    ``curve.png`` and ``run.log``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    config = property(lambda self: self.path / "config.yaml")
+    record = property(lambda self: self.path / "run.json")
+    last = property(lambda self: self.path / "last.pth")
+    best = property(lambda self: self.path / "model.pth")
+    metrics = property(lambda self: self.path / "metrics.json")
+    curve = property(lambda self: self.path / "curve.png")
+    log = property(lambda self: self.path / "run.log")
+    per_user = property(lambda self: self.path / "per_user.tsv")
+
+    @property
+    def is_finished(self) -> bool:
+        return self.metrics.is_file()
+
+    @classmethod
+    def create(cls, config: Config) -> RunFolder:
+        """Make a new folder named after model, item encoder, data set and time.
+
+        Raises:
+            RunFolderError: If it cannot be made.
+        """
+        root = Path(config["checkpoint_dir"])
+        parts = [config["model"], *([config["item_encoder"]] if config.is_video_model else []), config["dataset"]]
+        name = "-".join(str(part).replace(":", ".").replace("/", ".") for part in [*parts, get_local_time()])
+        for attempt in range(1, 1000):
+            path = root / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                path.mkdir(parents=True, exist_ok=False)
+            except FileExistsError:
+                if root.exists() and not root.is_dir():
+                    raise RunFolderError(f"`{root}` is a file; set checkpoint_dir to a folder.") from None
+                continue
+            except OSError as error:
+                raise RunFolderError(
+                    f"The run folder `{path}` cannot be made: {error.strerror}; set checkpoint_dir to a folder "
+                    "that can be written."
+                ) from error
+            folder = cls(path)
+            write_text(folder.config, yaml.safe_dump(config.to_options(), sort_keys=True, allow_unicode=True))
+            write_json(folder.record, {"fingerprint": fingerprint(config), **provenance()})
+            return folder
+        raise RunFolderError(f"A thousand runs named `{name}` exist in `{root}`; move some away.")
+
+    @classmethod
+    def to_resume(cls, config: Config) -> RunFolder | None:
+        """The run that ``resume`` names, or for ``resume=True`` the newest unfinished one of these options.
+
+        Returns:
+            None if ``resume=True`` finds no unfinished run: there is nothing to continue.
+
+        Raises:
+            CheckpointError: If the named folder holds no run.
+            ConfigError: If the named run was made with other options.
+        """
+        if config["resume"] is True:
+            runs = [cls(path.parent) for path in Path(config["checkpoint_dir"]).glob("*/run.json")]
+            wanted = fingerprint(config)
+            unfinished = [r for r in runs if r.last.is_file() and not r.is_finished and r._fingerprint() == wanted]
+            return max(unfinished, key=lambda run: run.last.stat().st_mtime, default=None)
+        folder = cls(config["resume"])
+        if not folder.last.is_file():
+            raise CheckpointError(f"There is nothing to resume in `{folder.path}`: it holds no `last.pth`.")
+        if folder._fingerprint() != fingerprint(config):
+            raise ConfigError(
+                f"The run in `{folder.path}` was made with other options; leave out all options but --resume "
+                "to continue it as it was."
+            )
+        return folder
+
+    def _fingerprint(self) -> str | None:
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8")).get("fingerprint")
+        except (OSError, ValueError):
+            return None
+
+
+def fingerprint(config: Config) -> str:
+    """A digest of all options that change what a run computes."""
+    options = {k: v for k, v in config.to_options().items() if k not in _FREE_ON_RESUME}
+    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit and machine: what is needed to redo a run."""
+    return {
+        "recbole_video": recbole_video.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+    }
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with ``+`` for uncommitted changes; None for an installed package."""
+    root = Path(recbole_video.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+" if changed.stdout.strip() else "")

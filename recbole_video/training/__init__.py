@@ -1,0 +1,1 @@
+"""Training: the trainer, learning-rate schedules, checkpoints."""

@@ -1,0 +1,332 @@
+"""Fits a video model: RecBole's epochs and early stopping, exact resumption, best epoch kept."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.utils import WandbLogger, dict2str, early_stopping, set_color
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from recbole_video.data.loaders import HistoryLoader, SequenceLoader
+from recbole_video.errors import CheckpointError, TrainingError
+from recbole_video.evaluation.metrics import Metrics, RankingMetrics
+from recbole_video.evaluation.ranking import Ranking, rank_targets
+from recbole_video.run_folder import RunFolder
+from recbole_video.training.checkpoint import plain, read_checkpoint, write_checkpoint
+from recbole_video.training.schedule import make_optimizer, make_schedule
+
+_FINITE_CHECK_STEPS = 50
+
+
+@dataclass
+class Progress:
+    """Where training stands, as it is kept in checkpoints.
+
+    Attributes:
+        next_epoch: The first epoch that is still to do.
+        cur_step: Evaluations since the best one.
+        best_epoch: Epoch of the best validation score; -1 before any.
+        best_valid_score: That score.
+        best_valid_result: All its metrics.
+        history: One record per finished epoch.
+        is_stopped: Whether early stopping has ended training.
+    """
+
+    best_valid_score: float
+    next_epoch: int = 0
+    cur_step: int = 0
+    best_epoch: int = -1
+    best_valid_result: Metrics = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    is_stopped: bool = False
+
+
+class VideoTrainer:
+    """Trains and evaluates one model of this package.
+
+    Args:
+        config: The run's configuration.
+        model: The model, on its device.
+        metrics: Computes the metrics.
+        folder: Where checkpoints go; None to keep the best weights in memory only.
+        about_data: Plain values about the data that a checkpoint needs to be used without it.
+        log_name: Name of this run's TensorBoard folder.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        model: Any,
+        metrics: RankingMetrics,
+        folder: RunFolder | None = None,
+        about_data: dict[str, Any] | None = None,
+        log_name: str = "run",
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.metrics = metrics
+        self.folder = folder
+        self.about_data = about_data or {}
+        self.device: torch.device = config["device"]
+        self.optimizer = make_optimizer(config, model.parameters())
+        self.bigger: bool = config["valid_metric_bigger"]
+        self.progress = Progress(best_valid_score=-np.inf if self.bigger else np.inf)
+        self.logger = logging.getLogger()
+        self.tensorboard = SummaryWriter(str(Path(config["tensorboard_dir"]) / log_name))
+        self.wandb = WandbLogger(config)
+        self.use_amp = _use_amp(config["enable_amp"], self.device)
+        self._best_state: dict[str, torch.Tensor] | None = None
+        self._schedule: Any = None
+        if config["compile"]:
+            _compile(model)
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train_data: SequenceLoader,
+        valid_data: HistoryLoader,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> tuple[float, Metrics]:
+        """Train until ``epochs`` or early stopping, and keep the epoch that validates best.
+
+        Args:
+            train_data: Training batches.
+            valid_data: Histories to validate on.
+            callback_fn: Called after each evaluation with the epoch and its validation score.
+
+        Returns:
+            Best validation score and all metrics of that epoch.
+
+        Raises:
+            TrainingError: If the loss is not finite.
+            RunFolderError: If a checkpoint cannot be written.
+        """
+        self._schedule = self._schedule or make_schedule(self.config, self.optimizer, len(train_data))
+        for epoch in range(self.progress.next_epoch, self.config["epochs"]):
+            if self.progress.is_stopped:
+                break
+            self._run_epoch(epoch, train_data, valid_data, callback_fn)
+        self._log_hyper_parameters()
+        self.tensorboard.flush()
+        return self.progress.best_valid_score, self.progress.best_valid_result
+
+    def _run_epoch(
+        self,
+        epoch: int,
+        train_data: SequenceLoader,
+        valid_data: HistoryLoader,
+        callback_fn: Callable[[int, float], None] | None,
+    ) -> None:
+        started = perf_counter()
+        loss = self._train_epoch(train_data, epoch)
+        record: dict[str, float] = {"epoch": epoch, "train_loss": loss, "train_seconds": perf_counter() - started}
+        self.logger.info(
+            set_color(f"epoch {epoch} training", "green")
+            + f" [time: {record['train_seconds']:.2f}s, train loss: {loss:.{self.config['loss_decimal_place']}f}]"
+        )
+        self.tensorboard.add_scalar("Loss/Train", loss, epoch)
+        self.wandb.log_metrics({"epoch": epoch, "train_loss": loss, "train_step": epoch}, head="train")
+        self.progress.history.append(record)
+        self.progress.next_epoch = epoch + 1
+        last = epoch + 1 == self.config["epochs"]
+        if last or (epoch + 1) % self.config["eval_step"] == 0:
+            score = self._validate(epoch, valid_data, record)
+            if callback_fn is not None:
+                callback_fn(epoch, score)
+        self._save_last()
+
+    def _train_epoch(self, train_data: SequenceLoader, epoch: int) -> float:
+        """One pass over the training data; returns the mean loss per step."""
+        self.model.train()
+        train_data.set_epoch(epoch)
+        total = torch.zeros((), device=self.device)
+        steps = tqdm(
+            train_data,
+            desc=set_color(f"Train {epoch:>5}", "pink"),
+            ncols=100,
+            leave=False,
+            disable=not self.config["show_progress"],
+        )
+        for step, interaction in enumerate(steps, start=1):
+            total += self._train_step(interaction.to(self.device))
+            if step % _FINITE_CHECK_STEPS == 0 or step == len(train_data):
+                self._refuse_infinite(total, epoch)
+        return total.item() / len(train_data)
+
+    def _train_step(self, interaction: Any) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.use_amp):
+            loss = self.model.calculate_loss(interaction)
+        loss.backward()
+        if self.config["clip_grad_norm"]:
+            clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
+        self.optimizer.step()
+        self._schedule.step()
+        return loss.detach()
+
+    def _refuse_infinite(self, total: torch.Tensor, epoch: int) -> None:
+        if not torch.isfinite(total):
+            raise TrainingError(
+                f"The training loss is not finite in epoch {epoch}; lower learning_rate, or set "
+                "clip_grad_norm={'max_norm': 1.0}."
+            )
+
+    def _validate(self, epoch: int, valid_data: HistoryLoader, record: dict[str, float]) -> float:
+        started = perf_counter()
+        _, result = self.rank(valid_data)
+        score = result[self.config["valid_metric"].lower()]
+        p = self.progress
+        p.best_valid_score, p.cur_step, p.is_stopped, improved = early_stopping(
+            score, p.best_valid_score, p.cur_step, max_step=self.config["stopping_step"], bigger=self.bigger
+        )
+        record.update(valid_score=score, valid_seconds=perf_counter() - started)
+        self.logger.info(
+            set_color(f"epoch {epoch} evaluating", "green")
+            + f" [time: {record['valid_seconds']:.2f}s, valid_score: {score:f}]"
+        )
+        self.logger.info(set_color("valid result", "blue") + f": \n{dict2str(result)}")
+        self.tensorboard.add_scalar("Vaild_score", score, epoch)  # RecBole's spelling
+        self.wandb.log_metrics({**result, "valid_step": epoch}, head="valid")
+        if improved:
+            p.best_epoch, p.best_valid_result = epoch, result
+            self._save_best()
+        if p.is_stopped:
+            self.logger.info(f"Finished training, best eval result in epoch {p.best_epoch}")
+        return score
+
+    # -- evaluating ----------------------------------------------------------------------------
+
+    def rank(self, data: HistoryLoader) -> tuple[Ranking, Metrics]:
+        """Rank the catalogue for all histories of ``data`` with the current weights."""
+        ranking = rank_targets(
+            self.model,
+            data,
+            self.device,
+            self.config["mask_history"],
+            self.metrics.n_top,
+            self.config["show_progress"],
+        )
+        return ranking, self.metrics.average(ranking)
+
+    def load_best(self) -> None:
+        """Put the weights of the best epoch into the model."""
+        if self.folder is not None:
+            state = read_checkpoint(self.folder.best, self.device)["state_dict"]
+            self.logger.info(f"Loading model structure and parameters from {self.folder.best}")
+        elif self._best_state is not None:
+            state = self._best_state
+        else:
+            raise CheckpointError("There is no best epoch yet: train first.")
+        self.model.load_state_dict(state)
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def _save_best(self) -> None:
+        if self.folder is None:
+            self._best_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            return
+        state = self._state()
+        if self.model.item_embedding.reads_frames:
+            with torch.no_grad():
+                state["item_vectors"] = self.model.item_embedding.weight.detach()
+        write_checkpoint(self.folder.best, state)
+        self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}")
+
+    def _save_last(self) -> None:
+        if self.folder is None:
+            return
+        state = self._state()
+        state.update(
+            optimizer=self.optimizer.state_dict(),
+            schedule=self._schedule.state_dict(),
+            rng=_rng_state(),
+        )
+        write_checkpoint(self.folder.last, state)
+
+    def _state(self) -> dict[str, Any]:
+        """What every checkpoint holds, under RecBole's keys where RecBole has them."""
+        p = self.progress
+        return {
+            "config": plain(self.config.to_options()),
+            "epoch": p.next_epoch - 1,
+            "cur_step": p.cur_step,
+            "best_valid_score": float(p.best_valid_score),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": {},
+            "progress": plain(asdict(p)),
+            "data": self.about_data,
+        }
+
+    def resume(self, train_data: SequenceLoader) -> None:
+        """Go on where ``last.pth`` of the run folder stands.
+
+        Raises:
+            CheckpointError: If it cannot be read or belongs to another model.
+        """
+        if self.folder is None:
+            raise CheckpointError("A run without a folder cannot be resumed.")
+        state = read_checkpoint(self.folder.last, "cpu")
+        self._schedule = make_schedule(self.config, self.optimizer, len(train_data))
+        try:
+            self.model.load_state_dict(state["state_dict"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+            self.progress = Progress(**state["progress"])
+            _set_rng_state(state["rng"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"`{self.folder.last}` does not fit this model: {error}") from error
+        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.progress.next_epoch}")
+
+    def _log_hyper_parameters(self) -> None:
+        options = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in self._hyper_parameters()}
+        score = float(self.progress.best_valid_score)
+        self.tensorboard.add_hparams(options, {"hparam/best_valid_result": score}, run_name="hparams")
+
+    def _hyper_parameters(self) -> list[tuple[str, Any]]:
+        return [(k, v) for k, v in self.config.to_options().items() if v is not None]
+
+
+def _use_amp(wanted: str | bool, device: torch.device) -> bool:
+    """``auto``: on a GPU that computes in bfloat16."""
+    if wanted == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return bool(wanted)
+
+
+def _compile(model: Any) -> None:
+    """Compile, in place, the item encoder and the user encoder's blocks."""
+    model.item_embedding.encoder.compile(dynamic=True)
+    for child in model.children():
+        if child is not model.item_embedding and any(True for _ in child.children()):
+            child.compile(dynamic=True)
+
+
+def _rng_state() -> dict[str, Any]:
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": plain(random.getstate()),
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_rng_state(state: dict[str, Any]) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

@@ -1,0 +1,63 @@
+"""BERT4Rec over item vectors."""
+
+from __future__ import annotations
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.sequential_recommender.bert4rec import BERT4Rec as RecBoleBERT4Rec
+from torch import Tensor
+
+from recbole_video.data.loaders import SEQUENCE, SequenceLoader
+from recbole_video.item_encoders import ID
+from recbole_video.user_encoders.base import Queries, VideoRecommender
+
+
+class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
+    """Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations
+    from Transformer", CIKM 2019.
+
+    Trains on one row per user, some of its positions masked, the first one included. Masks are
+    built without RecBole's loops. RecBole's bias per item stays zero with a content encoder: a
+    cold item would be scored by a bias that was never trained.
+    """
+
+    loader = SequenceLoader
+    ignores_padding = True
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self.ft_ratio = config["ft_ratio"]
+        self.output_bias.requires_grad_(isinstance(self.item_embedding.encoder, ID))
+
+    def queries(self, interaction: Interaction) -> Queries:
+        sequence = self._last_items(interaction[SEQUENCE])
+        masked = self._choose_masked(sequence)
+        states = self.forward(sequence.masked_fill(masked, self.mask_token))
+        rows, positions = torch.nonzero(masked, as_tuple=True)
+        return Queries(states[rows, positions], sequence[rows, positions], rows)
+
+    def user_vectors(self, interaction: Interaction) -> Tensor:
+        item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        return self.gather_indexes(self.forward(self.reconstruct_test_data(item_seq, length)), length - 1)
+
+    def item_bias(self) -> Tensor | None:
+        return self.output_bias if self.output_bias.requires_grad else None
+
+    def reconstruct_test_data(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Put the mask token after each history and shift by one, as RecBole does: [B, L] -> [B, L]."""
+        shifted = torch.cat([item_seq[:, 1:], torch.zeros_like(item_seq[:, :1])], dim=1)
+        return shifted.scatter(1, item_seq_len[:, None] - 1, self.mask_token)
+
+    def _last_items(self, sequence: Tensor) -> Tensor:
+        """The last L items of ``sequence: [B, L + 1]``: [B, L]."""
+        is_full = sequence[:, -1:] > 0
+        return torch.where(is_full, sequence[:, 1:], sequence[:, :-1])
+
+    def _choose_masked(self, sequence: Tensor) -> Tensor:
+        """Positions to predict, [B, L] bool: the last, or each with ``mask_ratio`` and one at least."""
+        real = sequence > 0
+        last = torch.zeros_like(real).scatter_(1, real.sum(dim=1, keepdim=True) - 1, True)
+        if torch.rand(()) < self.ft_ratio:
+            return last
+        masked = (torch.rand(sequence.shape, device=sequence.device) < self.mask_ratio) & real
+        return torch.where(masked.any(dim=1, keepdim=True), masked, last)

@@ -1,0 +1,36 @@
+"""NextItNet over item vectors."""
+
+from __future__ import annotations
+
+import torch
+from recbole.model.sequential_recommender.nextitnet import NextItNet as RecBoleNextItNet
+from torch import Tensor
+
+from recbole_video.item_encoders import ID
+from recbole_video.user_encoders.base import CausalVideoRecommender
+
+
+class NextItNet(CausalVideoRecommender, RecBoleNextItNet):
+    """Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation", WSDM 2019.
+
+    Differs from RecBole on purpose: RecBole reads the last column, which is padding for every
+    history shorter than the maximum; here the last *real* position is read, so that scores do not
+    depend on ``MAX_ITEM_LIST_LENGTH``. RecBole's L2 term on the id table is kept for ids and left
+    out for encoded vectors, which are no weights.
+    """
+
+    def states(self, item_seq: Tensor) -> Tensor:
+        return self.final_layer(self.residual_blocks(self.item_embedding(item_seq)))
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor | None = None) -> Tensor:
+        """User vector [B, d] of ``item_seq: [B, L]``."""
+        length = (item_seq != 0).sum(dim=1) if item_seq_len is None else item_seq_len
+        hidden = self.residual_blocks(self.item_embedding(item_seq))
+        return self.final_layer(self.gather_indexes(hidden, length - 1))
+
+    def penalty(self) -> Tensor | float:
+        weights = [self.final_layer.weight]
+        if isinstance(self.item_embedding.encoder, ID):
+            weights.append(self.item_embedding.encoder.table.weight)
+        norms = torch.stack([w.norm(2) for w in weights]).sum()
+        return self.reg_weight * norms + self.reg_loss_rb()
