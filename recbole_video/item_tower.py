@@ -24,6 +24,11 @@ class ItemTower(nn.Module):
     training, the whole catalogue is encoded on first use, in chunks, and kept until the weights
     may have changed.
 
+    Vectors from content are divided by the square root of d, as attention scores are. Item encoders
+    end in entries of about unit size, with which scores would start in the hundreds; training then
+    first makes all items alike and, at the papers' learning rate, does not come back. Divided, they
+    start at the size of RecBole's id table. The factor adds no parameter and changes no ranking.
+
     Args:
         encoder: An item encoder, or the ID encoder.
         frames: The frames by item id; None for the ID encoder.
@@ -99,12 +104,12 @@ class ItemTower(nn.Module):
             return self.encoder(ids)
         if self.frames is None:
             raise RuntimeError("The model was loaded without frames, so only its saved item vectors can be used.")
-        content = self.encoder(*self.frames.gather(ids))
+        content = self.encode_new(*self.frames.gather(ids))
         return content if self.fusion is None else self.fusion(content, ids)
 
     def encode_new(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Encode videos that have no id, ``frames: [N, F, D]``, ``mask: [N, F]``, as vectors [N, d]."""
-        return self.encoder(frames, mask)
+        return self.encoder(frames, mask) * self.embedding_dim**-0.5
 
     def set_catalogue(self, vectors: Tensor) -> None:
         """Use ready ``vectors: [n_items + n_extra, d]`` until the weights change."""

@@ -111,9 +111,22 @@ def _save_plain_checkpoints() -> None:
     Trainer._save_checkpoint = _save_checkpoint
 
 
+def _switch_off_anomaly_detection() -> None:
+    """All versions: importing RecBole's sequential models switches on autograd's anomaly detection.
+
+    One of them (SINE) does so at import, for the whole process; every training step of every model
+    is then a third slower.
+    """
+    import recbole.model.sequential_recommender  # noqa: F401
+    import torch
+
+    torch.autograd.set_detect_anomaly(False)
+
+
 _MENDS: tuple[Callable[[], None], ...] = (
     _refuse_pandas_3,
     _restore_numpy_names,
     _restore_dok_update,
     _save_plain_checkpoints,
+    _switch_off_anomaly_detection,
 )

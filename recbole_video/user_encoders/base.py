@@ -59,6 +59,7 @@ class VideoRecommender(SequentialRecommender):
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
         super().__init__(_HostConfig(config), dataset)
+        self.frame_dim = dataset.frame_dim
         self.loss_type = config["loss_type"]
         self.item_embedding = _build_tower(config, dataset, self.item_embedding)
         self.negatives = config["train_neg_sample_args"]
