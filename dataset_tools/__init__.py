@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -40,7 +39,7 @@ def prepare(name: str, folder: Path) -> None:
         make(aside)
         for file in sorted(aside.iterdir(), key=lambda f: f.suffix == ".inter"):
             if not (folder / file.name).exists():
-                os.replace(file, folder / file.name)
+                file.replace(folder / file.name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     logging.getLogger().info(f"Made the data set {name} in {folder}.")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from recbole_video.dataset_tools import BUNDLED, prepare
+
 from recbole_video.errors import RecBoleVideoError
 
 

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from recbole_video.dataset_tools.atomic import write_atomic_file
 
 from recbole_video.data.files import write_json
 from recbole_video.data.frame_store import write_frame_store
-from recbole_video.dataset_tools.atomic import write_atomic_file
 
 NAME = "microvideo-demo"
 GENERATOR_VERSION = 1
@@ -54,7 +54,7 @@ _TOPIC_WORDS = (
     "woodwork chisel table oak lathe",
     "toddler baby giggles nursery nap",
 )
-_FILLER_WORDS = "my the today watch first time how this best part 2 new day wait so easy never again real".split()
+_FILLER_TEXT = "my the today watch first time how this best part 2 new day wait so easy never again real"
 
 
 @dataclass(frozen=True)
@@ -167,11 +167,12 @@ def _make_frames(recipe: Recipe, videos: _Videos, rng: np.random.Generator) -> t
 
 def _make_titles(videos: _Videos, rng: np.random.Generator) -> list[str]:
     words = [line.split() for line in _TOPIC_WORDS]
+    filler = _FILLER_TEXT.split()
     titles = []
     for shares in videos.topics:
         topics = rng.choice(len(words), size=rng.integers(2, 5), p=shares)
         title = [str(rng.choice(words[topic])) for topic in topics]
-        title += [str(word) for word in rng.choice(_FILLER_WORDS, size=rng.integers(1, 4))]
+        title += [str(word) for word in rng.choice(filler, size=rng.integers(1, 4))]
         titles.append(" ".join(rng.permutation(title)))
     return titles
 

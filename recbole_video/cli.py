@@ -53,9 +53,9 @@ def _listing() -> str:
 
     return "\n".join(
         [
-            f"models:         {', '.join(USER_ENCODERS)}, and every model of RecBole (recbole:NAME for its own version)",
+            f"models:         {', '.join(USER_ENCODERS)}, and every model of RecBole (recbole:NAME for its version)",
             f"item encoders:  {', '.join(ITEM_ENCODERS)}, or module:Class",
-            f"data sets:      {', '.join(BUNDLED)} (made on first use), and any folder of atomic files under dataset/",
+            f"data sets:      {', '.join(BUNDLED)} (made on first use), any folder of atomic files under dataset/",
             f"their options:  {files('recbole_video.properties')}",
         ]
     )

@@ -32,8 +32,25 @@ ENCODER_PREFIX = "encoder_"
 
 # Options that RecBole or this package reads and that no properties file lists.
 _RUNTIME_OPTIONS = frozenset(
-    "model dataset config_files config_file nproc ip port world_size group_offset offset local_rank "
-    "tail_ratio encoding valid_metric_bigger neg_sampling training_neg_sample_num data_path".split()
+    [
+        "model",
+        "dataset",
+        "config_files",
+        "config_file",
+        "nproc",
+        "ip",
+        "port",
+        "world_size",
+        "group_offset",
+        "offset",
+        "local_rank",
+        "tail_ratio",
+        "encoding",
+        "valid_metric_bigger",
+        "neg_sampling",
+        "training_neg_sample_num",
+        "data_path",
+    ]
 )
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "protocol": ("microlens", "recbole"),
@@ -260,9 +277,7 @@ class Config(RecBoleConfig):
         if self.final_config_dict["use_gpu"]:
             super()._init_device()
             return
-        self.final_config_dict.update(
-            gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu")
-        )
+        self.final_config_dict.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
 
 
 def _video_recommender() -> type:

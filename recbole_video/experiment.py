@@ -150,5 +150,3 @@ def _file_digest(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             sha.update(block)
     return sha.hexdigest()
-
-

@@ -11,7 +11,7 @@ import yaml
 from recbole_video.errors import ConfigError
 
 SHORT_FLAGS = {"-m": "model", "-d": "dataset"}
-_WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
+_WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None, "~": None}
 
 
 def convert_value(text: str) -> Any:
@@ -21,8 +21,8 @@ def convert_value(text: str) -> Any:
     that no option can run code.
     """
     text = text.strip()
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
+    if text in _WORDS:
+        return _WORDS[text]
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -30,8 +30,8 @@ def convert_value(text: str) -> Any:
     if text[:1] in "[{":
         try:
             return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"The value `{text}` is not a valid list or dictionary.") from error
+        except yaml.YAMLError:
+            return text  # an interval such as [0,inf)
     return text
 
 

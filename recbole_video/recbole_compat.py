@@ -31,7 +31,7 @@ def apply() -> None:
 
 
 def _refuse_pandas_3() -> None:
-    """pandas 3: ``feat[field].fillna(..., inplace=True)`` changes a copy, so NaN stays in the data."""
+    """Pandas 3: ``feat[field].fillna(..., inplace=True)`` changes a copy, so NaN stays in the data."""
     import pandas as pd
 
     if int(pd.__version__.split(".")[0]) > MAX_PANDAS_MAJOR:

@@ -143,7 +143,7 @@ class Recommender:
 
     @torch.no_grad()
     def add_videos(
-        self, items: Sequence[str], frames: np.ndarray | Tensor, frame_counts: Sequence[int] | None = None
+        self, items: Sequence[str], frames: np.ndarray | Tensor, frame_counts: Sequence[int] | np.ndarray | None = None
     ) -> None:
         """Encode videos that were not in training; from now on they are recommended like any other.
 
@@ -206,7 +206,9 @@ class Recommender:
         unknown = [str(token) for token in tokens if str(token) not in self._id_of]
         if unknown:
             first = ", ".join(f"`{token}`" for token in unknown[:5])
-            raise DataError(f"{len(unknown)} items are unknown to the model (first: {first}); add_videos takes them in.")
+            raise DataError(
+                f"{len(unknown)} items are unknown to the model (first: {first}); add_videos takes them in."
+            )
         return np.array([self._id_of[str(token)] for token in tokens], dtype=np.int64)
 
     def _score_batches(self, histories: Histories, chosen: np.ndarray) -> Iterator[tuple[list[Any], list, Tensor]]:

@@ -44,9 +44,7 @@ class Registry(Generic[T]):
             key = name or cls.__name__
             taken = self._entries.get(key)
             if taken is not None and not _same_class(taken, cls):
-                raise ConfigError(
-                    f"There is already an {self.kind} named `{key}`; register yours under another name."
-                )
+                raise ConfigError(f"There is already an {self.kind} named `{key}`; register yours under another name.")
             self._entries[key] = cls
             return cls
 

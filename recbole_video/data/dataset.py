@@ -62,6 +62,8 @@ class VideoDataset(SequentialDataset):
 
     def __init__(self, config: Any, frame_store: FrameStore | None = None) -> None:
         self.frame_store = frame_store
+        self.inter_feat: Any = None
+        self.feat_name_list: list[str] = []
         self.dropped: dict[str, int] = {}
         for option in ("benchmark_filename", "additional_feat_suffix", "preload_weight", "threshold"):
             if config[option]:

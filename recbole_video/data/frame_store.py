@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def write_frame_store(
     with np.errstate(over="ignore"):
         stored = frames.astype(np.float16)
     stored[np.arange(frames.shape[1]) >= counts[:, None]] = 0
-    refuse_non_finite(stored, list(items), path)
+    refuse_non_finite(stored, lambda row: str(items[row]), path)
     manifest = Manifest(
         items=[str(token) for token in items],
         frame_counts=[int(c) for c in counts],
@@ -184,7 +184,7 @@ def write_frame_store(
     return FrameStore(path)
 
 
-def refuse_non_finite(frames: np.ndarray, items: Sequence[str], path: str | Path) -> None:
+def refuse_non_finite(frames: np.ndarray, token_of: Callable[[int], str], path: str | Path) -> None:
     """Raise a DataError that names the first item with NaN or infinity in ``frames: [N, F, D]``."""
     if np.isfinite(frames.sum(dtype=np.float32)):
         return
@@ -192,7 +192,7 @@ def refuse_non_finite(frames: np.ndarray, items: Sequence[str], path: str | Path
     if bad.any():
         raise DataError(
             f"The frame store `{path}` has NaN or infinite values in {bad.sum()} items (first: "
-            f"`{items[int(bad.argmax())]}`); make these embeddings anew."
+            f"`{token_of(int(bad.argmax()))}`); make these embeddings anew."
         )
 
 
@@ -201,7 +201,7 @@ def digest(frames: np.ndarray) -> str:
     sha = hashlib.sha256()
     rows = max(1, _DIGEST_BLOCK // max(1, frames[:1].nbytes))
     for start in range(0, len(frames), rows):
-        sha.update(np.ascontiguousarray(frames[start : start + rows]))
+        sha.update(np.ascontiguousarray(frames[start : start + rows]).data)
     return sha.hexdigest()
 
 

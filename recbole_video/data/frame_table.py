@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import psutil
 import torch
@@ -90,7 +88,7 @@ class FrameTable:
         frames = np.empty((len(rows), *self.store.frames.shape[1:]), np.float16)
         frames[order] = self.store.frames[rows[order]]
         frames[rows < 0] = 0
-        refuse_non_finite(frames, _TokensOfRows(self.store.items, rows), self.store.path)
+        refuse_non_finite(frames, lambda row: self.store.items[rows[row]], self.store.path)
         return frames
 
     def _load(self) -> Tensor:
@@ -103,19 +101,6 @@ class FrameTable:
             raise DeviceMemoryError(
                 f"The frames take {size:.0f} MB, which {self.device} does not have free; set frames_on_device=False."
             ) from error
-
-
-class _TokensOfRows:
-    """The token of the i-th gathered row, looked up only for an error message."""
-
-    def __init__(self, items: list[str], rows: np.ndarray) -> None:
-        self._items, self._rows = items, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]
-        return self._items[self._rows[index]]
 
 
 def missing_frames_error(store: FrameStore, tokens: list[str]) -> DataError:

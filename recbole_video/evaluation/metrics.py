@@ -47,9 +47,7 @@ class RankingMetrics:
     def per_user(self, ranking: Ranking) -> dict[str, np.ndarray]:
         """Each user's value of every top-k metric: name@k -> [R] float."""
         row = np.minimum(ranking.ranks, max(self.topk) + 1) - 1
-        return {
-            f"{name}@{k}": values[row, k - 1] for name, values in self._by_rank.items() for k in self.topk
-        }
+        return {f"{name}@{k}": values[row, k - 1] for name, values in self._by_rank.items() for k in self.topk}
 
     def average(self, ranking: Ranking) -> Metrics:
         """The metrics over all users, keys and rounding as in RecBole."""

@@ -41,9 +41,16 @@ class Ranking:
 
     def take(self, index: np.ndarray) -> Ranking:
         """The ranking of some rows."""
-        top = None if self.top_items is None else self.top_items[index]
-        parts = (self.users, self.targets, self.ranks, self.n_above, self.n_tied, self.n_ranked)
-        return Ranking(*(part[index] for part in parts), top)
+        top_items = None if self.top_items is None else self.top_items[index]
+        return Ranking(
+            self.users[index],
+            self.targets[index],
+            self.ranks[index],
+            self.n_above[index],
+            self.n_tied[index],
+            self.n_ranked[index],
+            top_items,
+        )
 
 
 @torch.no_grad()
@@ -92,7 +99,8 @@ def rank_targets(
             whole[batch.index] = part.cpu().numpy()
         if top is not None and top_items is not None:
             top_items[batch.index] = top.cpu().numpy()
-    return Ranking(loader.users, loader.targets, *counts, top_items)
+    ranks, n_above, n_tied, n_ranked = counts
+    return Ranking(loader.users, loader.targets, ranks, n_above, n_tied, n_ranked, top_items)
 
 
 def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:

@@ -61,8 +61,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] == 1:
             return self.out(F.linear(x, self.key_value.weight[self.inner_dim :]))
-        query, key, value = self.query(x), *self.key_value(x).chunk(2, dim=-1)
-        return self.out(attend(query, key, value, self.n_heads))
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        return self.out(attend(self.query(x), key, value, self.n_heads))
 
 
 class CrossAttention(nn.Module):

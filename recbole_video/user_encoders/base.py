@@ -56,6 +56,9 @@ class VideoRecommender(SequentialRecommender):
 
     loader: type[SequenceLoader] = PrefixLoader
     ignores_padding = False
+    item_embedding: Any  # RecBole's table at first, then the ItemTower
+    log_popularity: Tensor
+    train_counts: Tensor
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
         super().__init__(_HostConfig(config), dataset)
@@ -184,7 +187,7 @@ class CausalVideoRecommender(VideoRecommender):
         if length.device.type == "cpu":
             n_parts = max(1, min(_MAX_PARTS, len(length) // _PART_ROWS))
         edges = torch.linspace(0, len(length), n_parts + 1).round().long().tolist()
-        return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        return [slice(edges[i], edges[i + 1]) for i in range(n_parts)]
 
 
 def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> ItemTower:

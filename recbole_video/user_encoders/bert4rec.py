@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.sequential_recommender.bert4rec import BERT4Rec as RecBoleBERT4Rec
 from torch import Tensor
 
+from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.loaders import SEQUENCE, SequenceLoader
 from recbole_video.item_encoders import ID
 from recbole_video.user_encoders.base import Queries, VideoRecommender
@@ -24,7 +27,7 @@ class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
     loader = SequenceLoader
     ignores_padding = True
 
-    def __init__(self, config, dataset) -> None:
+    def __init__(self, config: Any, dataset: Catalogue) -> None:
         super().__init__(config, dataset)
         self.ft_ratio = config["ft_ratio"]
         self.output_bias.requires_grad_(isinstance(self.item_embedding.encoder, ID))

@@ -65,7 +65,7 @@ class FilterMLP(SequentialRecommender):
         self.hidden_size = config["hidden_size"]
         self.initializer_range = config["initializer_range"]
         dropout, eps = config["hidden_dropout_prob"], config["layer_norm_eps"]
-        self.item_embedding = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
+        self.item_embedding: Any = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
         self.position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
         self.LayerNorm = nn.LayerNorm(self.hidden_size, eps=eps)
         self.dropout = nn.Dropout(dropout)
