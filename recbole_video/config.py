@@ -62,6 +62,13 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
     "lr_scheduler": ("constant", "linear", "cosine"),
 }
+_DEFAULT_NEGATIVES = {
+    "distribution": "uniform",
+    "sample_num": 1,
+    "alpha": 1.0,
+    "dynamic": False,
+    "candidate_num": 0,
+}
 _POSITIVE_INTEGERS = (
     "epochs",
     "train_batch_size",
@@ -208,13 +215,15 @@ class Config(RecBoleConfig):
         known = set(self.internal_config_dict) | _RUNTIME_OPTIONS
         known |= {name for names in self.parameters.values() for name in names}
         known |= _options_read_by(self.model_class)
+        of_whom = f"model {self.model}"
         if self.is_video_model:
             encoder = self.external_config_dict.get("item_encoder") or self.internal_config_dict["item_encoder"]
             known |= {ENCODER_PREFIX + n for n in _constructor_options(ITEM_ENCODERS.get(encoder))}
+            of_whom += f", item encoder {encoder}"
         unknown = [key for key in self.external_config_dict if key not in known]
         if unknown:
             named = "; ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
-            raise ConfigError(f"{named} (model {self.model}).")
+            raise ConfigError(f"{named} ({of_whom}).")
 
     # -- checks and derived values ---------------------------------------------------------
 
@@ -243,11 +252,17 @@ class Config(RecBoleConfig):
             raise ConfigError(f"`id_dropout` is {self['id_dropout']}; it must be at least 0 and below 1.")
         if not 0 <= float(self["lr_warmup"]) <= 1:
             raise ConfigError(f"`lr_warmup` is {self['lr_warmup']}; it is a share of all steps, between 0 and 1.")
+        if self["min_sequence_length"] < 3:
+            raise ConfigError(
+                f"`min_sequence_length` is {self['min_sequence_length']}; it must be at least 3: one action to "
+                "train, one to validate and one to test."
+            )
         if self["item_encoder"] == "ID" and self["id_fusion"] != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
         if (self["nproc"] or 1) > 1 or (self["world_size"] or 1) > 1:
             raise ConfigError("Video models train in one process; run without --nproc and --world_size.")
         self._check_eval_args()
+        self._check_valid_metric()
         groups = self["eval_groups"]
         if not isinstance(groups, list) or set(groups) - {"popularity", "cold"}:
             raise ConfigError(f"`eval_groups` is `{groups}`; it is a list of: popularity, cold.")
@@ -262,12 +277,23 @@ class Config(RecBoleConfig):
         if set(args["mode"].values()) != {"full"}:
             raise ConfigError(f"`eval_args` mode is {args['mode']}; video models rank the full catalogue: use full.")
 
+    def _check_valid_metric(self) -> None:
+        top_k = [f"{m.lower()}@{k}" for m in self["metrics"] for k in self["topk"]]
+        computed = [*top_k, *(m.lower() for m in self["metrics"] if m.lower() == "gauc")]
+        if self["valid_metric"].lower() not in computed:
+            raise ConfigError(
+                f"`valid_metric` is `{self['valid_metric']}`, which is not computed; choose from "
+                f"{', '.join(computed)}, or extend metrics and topk."
+            )
+
     def _set_video_defaults(self) -> None:
         final = self.final_config_dict
         pairwise = self["loss_type"] == "BPR"
         final["MODEL_INPUT_TYPE"] = InputType.PAIRWISE if pairwise else InputType.POINTWISE
         if pairwise and final.get("train_neg_sample_args") is None:
-            final["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0}
+            final["train_neg_sample_args"] = dict(_DEFAULT_NEGATIVES)
+        if pairwise and final["train_neg_sample_args"].get("dynamic"):
+            raise ConfigError("`train_neg_sample_args` dynamic is not available for video models; leave it out.")
         if not pairwise and final.get("train_neg_sample_args") is not None:
             raise ConfigError(f"`train_neg_sample_args` belongs to loss_type=BPR, not to {self['loss_type']}.")
         if final["mask_history"] is None:

@@ -35,12 +35,12 @@ def read_header(path: Path, separator: str = "\t") -> list[Field]:
         DataError: If the file is missing or empty, or a cell is not ``name:type``.
     """
     try:
-        with path.open(encoding=_ENCODING, newline="") as file:
-            line = file.readline().rstrip("\r\n")
+        with path.open("rb") as file:
+            line = file.readline().decode(_ENCODING).rstrip("\r\n")
     except OSError as error:
         raise DataError(f"The atomic file `{path}` cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"The atomic file `{path}` is not UTF-8 text ({error.reason}).") from error
+        raise DataError(f"`{path}`, line 1: the text is not UTF-8.") from error
     fields = [_parse_cell(path, column, cell) for column, cell in enumerate(line.split(separator), start=1)]
     names = [field.name for field in fields]
     for name in names:
@@ -102,14 +102,16 @@ def read_columns(path: Path, wanted: set[str] | None, unwanted: set[str], separa
         frame = pd.DataFrame({f.name: [] for f in chosen})
     except (ValueError, UnicodeDecodeError) as error:  # a ParserError is a ValueError
         raise _first_fault(path, fields, chosen, separator) or DataError(f"`{path}`: {error}.") from error
-    if _may_be_faulty(frame, chosen):
+    # pandas takes a row with too many columns in silence when it reads only some of them.
+    expected_separators = (len(fields) - 1) * (len(frame) + 1)
+    if _has_gaps(frame, chosen) or _count(path, separator) != expected_separators:
         fault = _first_fault(path, fields, chosen, separator)
         if fault:
             raise fault
     return frame
 
 
-def _may_be_faulty(frame: pd.DataFrame, chosen: list[Field]) -> bool:
+def _has_gaps(frame: pd.DataFrame, chosen: list[Field]) -> bool:
     """Whether a value is missing or not a number, as short rows and empty cells leave it."""
     for field in chosen:
         column = frame[field.name]
@@ -119,6 +121,12 @@ def _may_be_faulty(frame: pd.DataFrame, chosen: list[Field]) -> bool:
         elif column.isna().any() or (field.type == FeatureType.TOKEN and (column == "").any()):
             return True
     return False
+
+
+def _count(path: Path, separator: str) -> int:
+    """How often ``separator`` occurs in the file."""
+    with path.open("rb") as file:
+        return sum(block.count(separator.encode()) for block in iter(lambda: file.read(1 << 24), b""))
 
 
 def _first_fault(path: Path, fields: list[Field], chosen: list[Field], separator: str) -> DataError | None:

@@ -1,0 +1,1 @@
+"""Measurements of speed and memory against RecBole and against plain implementations."""

@@ -1,0 +1,110 @@
+"""A tiny data set and small models, shared by the tests."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_video import recbole_compat, write_frame_store
+from recbole_video.config import Config
+from recbole_video.experiment import build_model, load_data
+from recbole_video.item_encoders import ITEM_ENCODERS
+
+N_USERS, N_ITEMS, N_FRAMES, FRAME_DIM = 40, 30, 3, 8
+ENCODERS = ("CVA", "PerceiverIO", "MLP", "Pooling", "ID")
+MODELS = ("SASRec", "GRU4Rec", "NextItNet", "BERT4Rec", "NARM", "FMLPRec")
+SMALL_ENCODER = {"latent_dim": 16, "depth": 2, "n_heads": 2, "head_dim": 8, "query_dim": 12}
+
+
+def pytest_configure(config):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(1)
+    recbole_compat.apply()
+
+
+def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0, lengths=None):
+    """Atomic files and a frame store of random sequences; returns rows of (user, item, time)."""
+    rng = np.random.default_rng(seed)
+    if lengths is None:
+        lengths = rng.integers(5, 14, n_users)
+    rows = [
+        (f"u{user}", f"i{item}", 10 * position + user % 7)
+        for user, length in enumerate(lengths)
+        for position, item in enumerate(rng.choice(n_items, length, replace=length > n_items))
+    ]
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["user_id:token\titem_id:token\ttimestamp:float", *("\t".join(map(str, row)) for row in rows)]
+    (folder / f"{name}.inter").write_text("\n".join(lines) + "\n")
+    frames = rng.normal(size=(n_items, N_FRAMES, FRAME_DIM))
+    counts = rng.integers(1, N_FRAMES + 1, n_items)
+    items = [f"i{item}" for item in range(n_items)]
+    write_frame_store(folder / f"{name}.frames.npy", items, frames, counts, vfm="random", sampling="none")
+    return rows
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_dataset(root)
+    return root
+
+
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    """Run in an empty folder, where log/ and saved/ go."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def small_options(model="SASRec", encoder="CVA", **options):
+    """Options of a model that trains in a blink."""
+    small = {
+        "data_path": None,
+        "show_progress": False,
+        "use_gpu": False,
+        "epochs": 1,
+        "train_batch_size": 16,
+        "item_encoder": encoder,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    }
+    if encoder in ITEM_ENCODERS and encoder not in ("ID", "Pooling", "MLP"):
+        keys = SMALL_ENCODER if encoder == "PerceiverIO" else {k: v for k, v in SMALL_ENCODER.items() if k != "query_dim"}
+        small.update({f"encoder_{k}": v for k, v in keys.items()})
+    widths = {
+        "SASRec": {"hidden_size": 16, "inner_size": 32},
+        "BERT4Rec": {"hidden_size": 16, "inner_size": 32},
+        "FMLPRec": {"hidden_size": 16, "inner_size": 32},
+        "GRU4Rec": {"embedding_size": 16, "hidden_size": 12},
+        "NARM": {"embedding_size": 16, "hidden_size": 12},
+        "NextItNet": {"embedding_size": 16},
+    }[model]
+    if encoder == "Pooling":
+        widths = {k: v for k, v in widths.items() if k == "inner_size" or (model in ("GRU4Rec", "NARM") and k == "hidden_size")}
+    return {**small, **widths, **options}
+
+
+@pytest.fixture
+def make_config(data_root):
+    """config = make_config("SASRec", "CVA", option=value)"""
+
+    def make(model="SASRec", encoder="CVA", dataset="tiny", **options):
+        chosen = small_options(model, encoder, **options)
+        chosen["data_path"] = chosen["data_path"] or str(data_root)
+        return Config(model, dataset, config_dict=chosen)
+
+    return make
+
+
+@pytest.fixture
+def make_model(make_config):
+    """config, data, model = make_model("SASRec", "CVA", option=value)"""
+
+    def make(model="SASRec", encoder="CVA", **options):
+        config = make_config(model, encoder, **options)
+        data = load_data(config)
+        return config, data, build_model(config, data.catalogue)
+
+    return make

@@ -1,0 +1,149 @@
+"""Ranks against sorting, metrics against RecBole's evaluator, groups against loops."""
+
+import numpy as np
+import pytest
+import torch
+from recbole.evaluator import Collector, Evaluator
+
+from recbole_video.data.loaders import HistoryLoader
+from recbole_video.errors import DeviceMemoryError
+from recbole_video.evaluation.groups import popularity_groups, results_by_group
+from recbole_video.evaluation.metrics import RankingMetrics
+from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
+
+ALL_METRICS = [
+    "Hit", "NDCG", "MRR", "MAP", "Recall", "Precision", "GAUC",
+    "ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage",
+]  # fmt: skip
+
+
+def ranking_of(scores, targets, n_top=0):
+    rank, above, tied, n_ranked = count_ranks(scores, targets, None)
+    top = scores.topk(n_top, dim=1).indices.numpy() if n_top else None
+    counted = (t.numpy() for t in (rank, above, tied, n_ranked))
+    return Ranking(np.arange(len(targets)), targets.numpy(), *counted, top)
+
+
+class TestRanks:
+    def test_against_sorting(self):
+        torch.manual_seed(0)
+        scores, targets = torch.randn(50, 40), torch.randint(1, 40, (50,))
+        want = [
+            1 + sorted(range(1, 40), key=lambda i, row=row: -row[i]).index(t)
+            for row, t in zip(scores.tolist(), targets.tolist(), strict=True)
+        ]
+        rank, _, _, n_ranked = count_ranks(scores, targets, None)
+        assert rank.tolist() == want and set(n_ranked.tolist()) == {39}
+
+    def test_equal_scores_go_by_id_so_that_a_collapsed_model_scores_nothing(self):
+        rank, above, tied, _ = count_ranks(torch.zeros(3, 40), torch.tensor([1, 20, 39]), None)
+        assert rank.tolist() == [1, 20, 39] and not above.any() and tied.tolist() == [38] * 3
+
+    def test_padding_is_never_ranked(self):
+        scores = torch.zeros(1, 5)
+        scores[0, 0] = 9.0
+        assert count_ranks(scores, torch.tensor([1]), None)[0].tolist() == [1]
+
+    def test_seen_items_are_masked_and_the_target_is_not(self):
+        scores = torch.tensor([[0.0, 5.0, 4.0, 3.0, 2.0]]).repeat(2, 1)
+        seen = (torch.tensor([0, 0, 1]), torch.tensor([1, 3, 2]))
+        rank, _, _, n_ranked = count_ranks(scores, torch.tensor([3, 4]), seen)
+        assert rank.tolist() == [2, 3] and n_ranked.tolist() == [3, 3]
+
+    @pytest.mark.parametrize("mask", [True, False])
+    @pytest.mark.parametrize("eval_batch_size", [7, 512])
+    def test_of_a_model_against_a_loop_over_users(self, make_model, mask, eval_batch_size):
+        config, data, model = make_model("GRU4Rec", "CVA", eval_batch_size=eval_batch_size)
+        rows = data.actions.split.test
+        loader = HistoryLoader(config, data.actions, rows, data.catalogue.item_num, trim=True)
+        ranking = rank_targets(model, loader, config["device"], mask, n_top=3)
+        full = HistoryLoader(config, data.actions, rows, data.catalogue.item_num, trim=False)
+        for row in range(len(rows)):
+            batch = full.batch(np.array([row]))
+            with torch.no_grad():
+                scores = model.full_sort_predict(batch.interaction)[0]
+            target = int(full.targets[row])
+            seen = set(batch.seen_item.tolist()) - {target} if mask else set()
+            order = sorted((i for i in range(1, len(scores)) if i not in seen), key=lambda i: -scores[i])
+            assert ranking.ranks[row] == 1 + order.index(target)
+            assert ranking.top_items[row].tolist() == order[:3]
+
+    def test_out_of_memory_names_the_options(self, make_model, monkeypatch):
+        config, data, model = make_model("SASRec", "ID")
+        loader = HistoryLoader(config, data.actions, data.actions.split.test, data.catalogue.item_num, trim=True)
+
+        def fail(_):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(model, "full_sort_predict", fail)
+        with pytest.raises(DeviceMemoryError, match="eval_memory_mb or eval_batch_size"):
+            rank_targets(model, loader, config["device"], True)
+
+
+class TestMetrics:
+    def test_every_ranking_metric_equals_recboles_evaluator(self, make_config):
+        config = make_config(metrics=ALL_METRICS, topk=[1, 5, 10], valid_metric="NDCG@5", tail_ratio=0.3)
+        torch.manual_seed(0)
+        n_users, n_items = 200, 60
+        scores, targets = torch.randn(n_users, n_items), torch.randint(1, n_items, (n_users,))
+        counts = np.random.default_rng(0).integers(0, 30, n_items)
+        counts[0] = 0
+
+        collector = Collector(config)
+        collector.data_struct.set("data.num_items", n_items)
+        collector.data_struct.set("data.count_items", {i: int(c) for i, c in enumerate(counts) if c})
+        masked = scores.clone()
+        masked[:, 0] = -torch.inf
+        collector.data_struct._data_dict = _Cpu(collector.data_struct._data_dict)
+        collector.eval_batch_collect(masked, None, torch.arange(n_users), targets)
+        want = Evaluator(config).evaluate(collector.data_struct)
+
+        metrics = RankingMetrics(config, counts)
+        got = metrics.average(ranking_of(scores, targets, metrics.n_top))
+        assert set(got) == set(want) and len(got) == 3 * 11 + 1
+        for key, value in want.items():
+            assert got[key] == pytest.approx(float(value), abs=2e-6), key
+
+    def test_lists_are_only_made_for_metrics_that_need_them(self, make_config):
+        counts = np.ones(30)
+        assert RankingMetrics(make_config(), counts).n_top == 0
+        assert RankingMetrics(make_config(metrics=["Hit", "GiniIndex"], valid_metric="Hit@10"), counts).n_top == 20
+
+    def test_per_user_values_average_to_the_result(self, make_config):
+        metrics = RankingMetrics(make_config(), np.ones(30))
+        ranking = ranking_of(torch.randn(33, 30), torch.randint(1, 30, (33,)))
+        average = metrics.average(ranking)
+        for key, values in metrics.per_user(ranking).items():
+            assert round(values.mean(), 5) == average[key]
+        want = [1 / np.log2(1 + r) if r <= 10 else 0.0 for r in ranking.ranks]
+        np.testing.assert_allclose(metrics.per_user(ranking)["ndcg@10"], want)
+
+
+class _Cpu(dict):
+    """RecBole's collector moves what it holds to the CPU; plain numbers stay."""
+
+
+class TestGroups:
+    def test_popularity_groups_hold_equally_many_items(self):
+        counts = np.r_[0, np.random.default_rng(0).integers(0, 50, 200)]
+        groups = popularity_groups(counts)
+        assert groups[0] == 0 and np.bincount(groups[1:])[1:].tolist() == [20] * 10
+        for group in range(1, 10):
+            assert counts[1:][groups[1:] == group].max() <= counts[1:][groups[1:] == group + 1].min()
+
+    def test_results_by_group_against_a_loop(self, make_config):
+        counts = np.r_[0, np.zeros(9), np.arange(1, 21)].astype(int)
+        metrics = RankingMetrics(make_config(), counts)
+        ranking = ranking_of(torch.randn(80, 30), torch.randint(1, 30, (80,)))
+        result = results_by_group(ranking, metrics, ["cold", "popularity"], cold_threshold=3)
+        is_cold = [counts[t] < 3 for t in ranking.targets]
+        for name, inside in (("cold", is_cold), ("warm", [not c for c in is_cold])):
+            hits = [r <= 10 for r, i in zip(ranking.ranks, inside, strict=True) if i]
+            assert result["cold"][name]["users"] == len(hits)
+            assert result["cold"][name]["hit@10"] == pytest.approx(np.mean(hits), abs=1e-5)
+        assert sum(group["users"] for group in result["popularity"].values()) == 80
+
+    def test_empty_group_has_no_metrics(self, make_config):
+        metrics = RankingMetrics(make_config(), np.ones(30))
+        ranking = ranking_of(torch.randn(5, 30), torch.randint(1, 30, (5,)))
+        assert results_by_group(ranking, metrics, ["cold"], 1)["cold"]["cold"] == {"users": 0}

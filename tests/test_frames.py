@@ -1,0 +1,259 @@
+"""Frame store, frame table and item tower."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recbole_video import FrameStore, write_frame_store
+from recbole_video.data.frame_store import store_path
+from recbole_video.data.frame_table import FrameTable
+from recbole_video.errors import DataError, DeviceMemoryError
+from recbole_video.id_fusion import IdFusion
+from recbole_video.item_encoders import MLP
+from recbole_video.item_tower import ItemTower
+
+CPU = torch.device("cpu")
+
+
+def make_store(folder, n=6, n_frames=4, dim=5, counts=None):
+    frames = np.random.default_rng(0).normal(size=(n, n_frames, dim))
+    counts = [4, 1, 2, 3, 4, 4][:n] if counts is None else counts
+    store = write_frame_store(folder / "x.frames.npy", list("abcdef")[:n], frames, counts, vfm="m", sampling="s")
+    return store, frames.astype(np.float16)
+
+
+def table(store, tokens="[PAD] c a f", **options):
+    return FrameTable(store, np.array(tokens.split()), CPU, **options)
+
+
+class TestStore:
+    def test_round_trip(self, tmp_path):
+        _, frames = make_store(tmp_path)
+        store = FrameStore(tmp_path / "x.frames.npy")
+        assert store.items == list("abcdef") and store.frame_counts.tolist() == [4, 1, 2, 3, 4, 4]
+        for row, count in enumerate(store.frame_counts):
+            assert np.array_equal(store.frames[row, :count], frames[row, :count])
+            assert not store.frames[row, count:].any()
+        assert isinstance(store.frames, np.memmap) and store.frames.dtype == np.float16
+        store.verify()
+
+    def test_damage_is_found(self, tmp_path):
+        make_store(tmp_path)
+        path = tmp_path / "x.frames.npy"
+        content = bytearray(path.read_bytes())
+        content[-30] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="damaged"):
+            FrameStore(path).verify()
+
+    def test_truncated_file(self, tmp_path):
+        make_store(tmp_path)
+        path = tmp_path / "x.frames.npy"
+        path.write_bytes(path.read_bytes()[:150])
+        with pytest.raises(DataError, match="cannot be read"):
+            FrameStore(path)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"frame_dim": 6}, r"shape \(6, 4, 5\), but its manifest says \(6, 4, 6\)"),
+            ({"n_frames": 3}, "its manifest says"),
+            ({"items": list("abcde")}, "its manifest says"),
+            ({"items": list("abcdea")}, "lists item `a` twice"),
+            ({"frame_counts": [9] * 6}, "frame count between 0 and 4"),
+            ({"version": 99}, "format version 99"),
+            ({"colour": "red"}, "is not the manifest of a frame store"),
+        ],
+    )
+    def test_manifest_that_does_not_match(self, tmp_path, changed, message):
+        make_store(tmp_path)
+        path = tmp_path / "x.frames.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+        with pytest.raises(DataError, match=message):
+            FrameStore(tmp_path / "x.frames.npy")
+
+    def test_missing_files(self, tmp_path):
+        with pytest.raises(DataError, match=r"no `.*y\.frames\.npy`.*dataset_tools"):
+            FrameStore(tmp_path / "y.frames.npy")
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+    def test_values_that_float16_cannot_hold(self, tmp_path, value):
+        frames = np.zeros((2, 1, 3))
+        frames[1, 0, 1] = value
+        with pytest.raises(DataError, match="1 items .first: `b`"):
+            write_frame_store(tmp_path / "x.frames.npy", ["a", "b"], frames, vfm="m", sampling="s")
+        assert not list(tmp_path.glob("x.*"))
+
+    def test_names_of_stores(self, tmp_path):
+        assert store_path("d", "ml", None).as_posix() == "d/ml.frames.npy"
+        assert store_path("d", "ml", "clip").as_posix() == "d/ml.clip.frames.npy"
+        assert store_path("d", "ml", "e/z.frames.npy").as_posix() == "e/z.frames.npy"
+
+
+class TestTable:
+    @pytest.mark.parametrize("on_device", ["auto", True, False])
+    def test_gather_by_id(self, tmp_path, on_device):
+        store, frames = make_store(tmp_path)
+        rows = table(store, on_device=on_device)
+        assert rows.is_on_device == (on_device is not False)
+        got, mask = rows.gather(torch.tensor([3, 1, 0, 1]))
+        for k, item in enumerate(["f", "c", None, "c"]):
+            count = 0 if item is None else int(store.frame_counts["abcdef".index(item)])
+            assert mask[k].tolist() == [position < count for position in range(4)]
+            if item:
+                want = torch.from_numpy(frames["abcdef".index(item), :count]).float()
+                assert torch.equal(got[k, :count], want)
+            assert not got[k, count:].any()
+
+    def test_auto_leaves_frames_on_disk_when_they_are_large(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("recbole_video.data.frame_table._free_memory", lambda device: 4 * 4 * 5 * 2 * 4 - 1)
+        assert not table(make_store(tmp_path)[0]).is_on_device
+        monkeypatch.setattr("recbole_video.data.frame_table._free_memory", lambda device: 4 * 4 * 5 * 2 * 4)
+        assert table(make_store(tmp_path)[0]).is_on_device
+
+    def test_out_of_memory_names_the_option(self, tmp_path, monkeypatch):
+        store, _ = make_store(tmp_path)
+
+        def fail(*_, **__):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(torch.Tensor, "to", fail)
+        with pytest.raises(DeviceMemoryError, match="frames_on_device=False"):
+            FrameTable._load(_bare_table(store))
+
+    @pytest.mark.parametrize("on_device", [True, False])
+    def test_nan_names_the_item(self, tmp_path, on_device):
+        store, _ = make_store(tmp_path)
+        raw = np.load(tmp_path / "x.frames.npy")
+        raw[2, 0, 0] = np.nan
+        np.save(tmp_path / "x.frames.npy", raw)
+        store = FrameStore(tmp_path / "x.frames.npy")
+        store.verify = lambda: None
+        with pytest.raises(DataError, match="1 items .first: `c`"):
+            table(store, on_device=on_device).gather(torch.tensor([2, 1]))
+
+    def test_items_without_frames(self, tmp_path):
+        store, _ = make_store(tmp_path, counts=[4, 1, 0, 3, 4, 4])
+        with pytest.raises(DataError, match="2 items have no frames .*first: `c`, `z`"):
+            table(store, "[PAD] a c z")
+        frames, mask = table(store, "[PAD] a c z", zero_missing=True).gather(torch.tensor([2, 3]))
+        assert not frames.any() and not mask.any()
+
+
+def _bare_table(store):
+    bare = FrameTable.__new__(FrameTable)
+    bare.store, bare.device, bare._rows = store, CPU, np.array([-1, 0, 1])
+    return bare
+
+
+class _Counting(MLP):
+    """An encoder that remembers how many items each call encoded."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.calls = []
+
+    def forward(self, frames, mask):
+        self.calls.append(len(frames))
+        return super().forward(frames, mask)
+
+
+class TestTower:
+    @pytest.fixture
+    def tower(self, tmp_path):
+        torch.manual_seed(0)
+        frames = table(make_store(tmp_path)[0], "[PAD] a b c d e f")
+        return ItemTower(_Counting(5, 3), frames, n_items=7, item_dim=3, extra=torch.ones(1, 3), chunk=4)
+
+    def encoded(self, tower, ids):
+        return tower.encoder(*tower.frames.gather(torch.tensor(ids))) / 3**0.5
+
+    def test_weight_in_chunks(self, tower):
+        tower.eval()
+        with torch.no_grad():
+            weight = tower.weight
+            assert tower.encoder.calls == [4, 2]
+            assert tower.weight is weight and len(tower.encoder.calls) == 2
+            torch.testing.assert_close(weight[1:7], self.encoded(tower, [1, 2, 3, 4, 5, 6]))
+        assert not weight[0].any() and torch.equal(weight[7], torch.ones(3))
+
+    def test_lookup_of_any_shape(self, tower):
+        ids = torch.tensor([[1, 0, 7], [5, 5, 2]])
+        for training in (True, False):
+            tower.train(training)
+            with torch.set_grad_enabled(training):
+                torch.testing.assert_close(tower(ids), tower.weight[ids])
+
+    def test_encode_once_serves_the_step(self, tower):
+        with tower.encode_once(torch.tensor([2, 5])) as step:
+            tower(torch.tensor([2, 2, 0])), tower(torch.tensor([5, 7]))
+            assert tower.encoder.calls == [2]
+            torch.testing.assert_close(step.vectors, self.encoded(tower, [2, 5]))
+            assert step.column(torch.tensor([5, 0, 2])).tolist() == [1, -1, 0]
+
+    def test_an_id_that_was_not_announced_is_an_error(self, tower):
+        with tower.encode_once(torch.tensor([2, 5])), pytest.raises(IndexError):
+            tower(torch.tensor([3]))
+
+    def test_the_step_ends_with_its_block(self, tower):
+        with pytest.raises(RuntimeError, match="stop"), tower.encode_once(torch.tensor([2])):
+            raise RuntimeError("stop")
+        tower(torch.tensor([3]))
+
+    @pytest.mark.parametrize("change", ["train", "eval", "load"])
+    @torch.no_grad()
+    def test_catalogue_is_dropped_when_weights_may_have_changed(self, tower, change):
+        tower.eval()
+        before = tower.weight.clone()
+        state = {k: v + 1 for k, v in tower.state_dict().items()}
+        if change == "load":
+            tower.load_state_dict(state)
+        else:
+            for parameter in tower.parameters():
+                parameter += 1
+            getattr(tower, change)()
+        assert not torch.allclose(tower.weight[1:], before[1:])
+
+    def test_gradient_through_the_whole_catalogue(self, tower):
+        tower.weight.sum().backward()
+        assert all(p.grad is not None for p in tower.parameters())
+
+    def test_frames_are_not_in_the_state(self, tower):
+        assert set(tower.state_dict()) == {"extra", *(f"encoder.{k}" for k in tower.encoder.state_dict())}
+
+    def test_attribute_error_inside_weight_is_not_hidden(self, tower):
+        class Broken(nn.Module):
+            def forward(self, frames, mask):
+                return self.absent
+
+        tower.encoder = Broken()
+        with pytest.raises(RuntimeError, match="absent"):
+            tower.weight  # noqa: B018
+
+
+class TestIdFusion:
+    @pytest.mark.parametrize("mode", ["sum", "gate"])
+    def test_untrained_item_keeps_its_content_alone(self, mode):
+        fusion = IdFusion(4, 3, mode, 0.5, torch.tensor([False, True, False, True])).eval()
+        content = torch.randn(2, 3)
+        fused = fusion(content, torch.tensor([1, 2]))
+        assert torch.equal(fused[1], content[1]) and not torch.equal(fused[0], content[0])
+
+    def test_sum_and_gate_by_hand(self):
+        trained, content, ids = torch.ones(4, dtype=torch.bool), torch.randn(2, 3), torch.tensor([1, 3])
+        plain = IdFusion(4, 3, "sum", 0.0, trained)
+        torch.testing.assert_close(plain(content, ids), content + plain.table.weight[ids])
+        gated = IdFusion(4, 3, "gate", 0.0, trained)
+        vector = gated.table.weight[ids]
+        gate = torch.sigmoid(torch.cat([content, vector], 1) @ gated.gate.weight.T + gated.gate.bias)
+        torch.testing.assert_close(gated(content, ids), content + gate * vector)
+
+    def test_dropout_hides_whole_vectors_in_training_only(self):
+        fusion = IdFusion(1001, 3, "sum", 0.3, torch.ones(1001, dtype=torch.bool))
+        ids, content = torch.arange(1, 1001), torch.zeros(1000, 3)
+        hidden = (fusion(content, ids) == 0).all(dim=1)
+        assert hidden.float().mean() == pytest.approx(0.3, abs=0.05)
+        assert not (fusion.eval()(content, ids) == 0).any()

@@ -1,0 +1,102 @@
+"""Training objectives against loops and against RecBole's."""
+
+import math
+
+import pytest
+import torch
+from recbole.model.loss import BPRLoss
+
+from recbole_video import losses
+
+from .test_user_encoders import training_batch
+
+
+def brute_force_in_batch(states, targets, sequences, vectors, counts, power=1.0, bias=None):
+    """cva.md's wording: one column per occurrence in the batch, own items masked but the target.
+
+    states: {(row, position): [d]}, targets: {(row, position): item}, sequences: list of item lists.
+    """
+    total = float(sum(counts.values()))
+    occurrences = [(b, item) for b, sequence in enumerate(sequences) for item in sequence]
+    losses_ = []
+    for (row, position), state in states.items():
+        target = targets[row, position]
+
+        def logit(item):
+            score = state @ vectors[item] + (0.0 if bias is None else bias[item])
+            return float(score) - power * math.log(counts[item] / total)
+
+        columns = [logit(target)]
+        columns += [logit(item) for _, item in occurrences if item not in sequences[row]]
+        losses_.append(math.log(sum(math.exp(c) for c in columns)) - columns[0])
+    return sum(losses_) / len(losses_)
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("model_name", ["SASRec", "GRU4Rec", "NARM", "NextItNet"])
+def test_in_batch_loss_equals_the_occurrence_form(make_model, model_name, power):
+    options = {"logq_power": power, "reg_weight": 0.0} if model_name == "NextItNet" else {"logq_power": power}
+    config, data, model = make_model(model_name, "CVA", train_batch_size=12, **options)
+    model.eval()
+    batch = training_batch(config, data, model)
+    sequences = [[i for i in row if i] for row in batch["sequence_list"].tolist()]
+    assert any(len(set(s)) < sum(map(len, sequences)) for s in sequences)
+    counts = {i: int(n) for i, n in enumerate(data.catalogue.train_counts) if n}
+    with torch.no_grad():
+        vectors = model.item_embedding.weight
+        states = model.states(batch["item_id_list"])
+        wanted = {
+            (row, position): states[row, position]
+            for row, sequence in enumerate(sequences)
+            for position in range(len(sequence) - 1)
+        }
+        targets = {(row, position): sequences[row][position + 1] for row, position in wanted}
+        want = brute_force_in_batch(wanted, targets, sequences, vectors, counts, power)
+        got = model.calculate_loss(batch)
+    assert got.item() == pytest.approx(want, rel=1e-5)
+
+
+def test_in_batch_with_repeated_items_in_a_sequence():
+    """A target that also lies in the history, and an item that occurs in several sequences."""
+    sequences = [[1, 2, 1, 3], [3, 4, 2, 2], [5, 1, 4, 6]]
+    torch.manual_seed(0)
+    vectors = torch.randn(7, 5).double()
+    states = {(row, t): torch.randn(5).double() for row in range(3) for t in range(3)}
+    targets = {(row, t): sequences[row][t + 1] for row, t in states}
+    counts = {1: 7, 2: 5, 3: 4, 4: 3, 5: 1, 6: 2}
+    bias = torch.randn(7).double()
+    ids = torch.tensor([1, 2, 3, 4, 5, 6])
+    log_p = losses.popularity_log(torch.tensor([0, *counts.values()]), 1.0).double()[ids]
+    occurrences = torch.tensor([sum(s.count(i) for s in sequences) for i in ids.tolist()]).double()
+    owned = torch.tensor([[i in s for i in ids.tolist()] for s in sequences])
+    got = losses.in_batch(
+        torch.stack(list(states.values())),
+        torch.tensor([t - 1 for t in targets.values()]),
+        torch.tensor([row for row, _ in states]),
+        owned,
+        vectors[ids],
+        occurrences.log() - log_p,
+        -log_p,
+        bias[ids],
+    )
+    want = brute_force_in_batch(states, targets, sequences, vectors, counts, bias=bias)
+    assert got.item() == pytest.approx(want, rel=1e-6)
+
+
+def test_popularity_log_is_the_log_of_the_share():
+    got = losses.popularity_log(torch.tensor([0, 1, 3]), 1.0)
+    torch.testing.assert_close(got, torch.tensor([0.0, math.log(0.25), math.log(0.75)]))
+
+
+def test_bpr_equals_recbole():
+    torch.manual_seed(0)
+    positive, negative = torch.randn(9), torch.randn(9)
+    torch.testing.assert_close(losses.bpr(positive[:, None], negative[:, None]), BPRLoss()(positive, negative))
+
+
+def test_full_softmax_equals_cross_entropy_by_hand():
+    queries, catalogue = torch.randn(4, 3), torch.randn(6, 3)
+    targets = torch.tensor([1, 5, 2, 2])
+    logits = queries @ catalogue.T
+    want = sum(-math.log(math.exp(row[t]) / sum(map(math.exp, row))) for row, t in zip(logits.tolist(), targets.tolist(), strict=True))
+    assert losses.full_softmax(queries, targets, catalogue).item() == pytest.approx(want / 4, rel=1e-5)

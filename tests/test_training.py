@@ -1,0 +1,275 @@
+"""Trainer, schedules, checkpoints, resumption after SIGKILL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from recbole_video import run_recbole_video
+from recbole_video.data.files import write_atomically, write_text
+from recbole_video.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
+from recbole_video.run_folder import RunFolder
+from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.training.schedule import rate_factor
+
+from .conftest import small_options
+
+
+def run(data_root, model="SASRec", encoder="CVA", saved=True, **options):
+    chosen = small_options(model, encoder, data_path=str(data_root), **options)
+    return run_recbole_video(model, "tiny", config_dict=chosen, saved=saved)
+
+
+def comparable(result):
+    return {k: result[k] for k in ("best_valid_score", "best_valid_result", "test_result", "best_epoch")}
+
+
+class TestRun:
+    def test_result_and_run_folder(self, in_tmp, data_root):
+        result = run(data_root, epochs=2, save_per_user=True, eval_groups=["cold", "popularity"])
+        assert {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"} <= set(result)
+        assert result["valid_score_bigger"] is True
+        assert result["best_valid_score"] == result["best_valid_result"]["ndcg@10"]
+        folder = Path(result["run_folder"])
+        assert {p.name for p in folder.iterdir()} == {
+            "config.yaml", "run.json", "last.pth", "model.pth", "metrics.json", "curve.png", "run.log", "per_user.tsv",
+        }  # fmt: skip
+        record = json.loads((folder / "metrics.json").read_text())
+        assert record["test_result"] == result["test_result"] and len(record["history"]) == 2
+        assert record["made_by"]["torch"] == torch.__version__ and len(record["data"]["inter_sha256"]) == 64
+        assert record["config"]["encoder_depth"] == 2
+        assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+        lines = (folder / "per_user.tsv").read_text().splitlines()
+        values = np.array([float(line.split("\t")[3]) for line in lines[1:]])
+        assert lines[0].split("\t")[:4] == ["user_id", "item_id", "rank", "hit@10"]
+        assert values.mean() == pytest.approx(result["test_result"]["hit@10"], abs=1e-5)
+        log = next(Path("log/SASRec").glob("SASRec-tiny-*.log")).read_text()
+        for line in ("epoch 0 training [time: ", "valid_score: ", "best valid : {'hit@10'", "test result: {'hit@10'"):
+            assert line in log and line in (folder / "run.log").read_text()
+        assert list(Path("log_tensorboard").rglob("events*"))
+
+    def test_not_saved_gives_the_same_numbers_and_no_folder(self, in_tmp, data_root):
+        kept = run(data_root, epochs=4)
+        loose = run(data_root, epochs=4, saved=False)
+        assert comparable(kept) == comparable(loose) and loose["run_folder"] is None
+        assert len(list(Path("saved").iterdir())) == 1
+
+    def test_same_seed_same_numbers(self, in_tmp, data_root):
+        first, second, other = (run(data_root, saved=False, epochs=3, seed=s) for s in (1, 1, 2))
+        assert comparable(first) == comparable(second) != comparable(other)
+
+    def test_test_set_takes_no_part_in_choosing_the_epoch(self, in_tmp, data_root):
+        result = run(data_root, epochs=6, learning_rate=0.01)
+        history = json.loads(Path(result["run_folder"], "metrics.json").read_text())["history"]
+        scores = [record["valid_score"] for record in history]
+        assert result["best_valid_score"] == max(scores)
+        assert scores[result["best_epoch"]] == max(scores)
+
+    def test_early_stopping(self, in_tmp, data_root):
+        result = run(data_root, epochs=80, stopping_step=2, learning_rate=0.01)
+        history = json.loads(Path(result["run_folder"], "metrics.json").read_text())["history"]
+        scores = [record["valid_score"] for record in history]
+        assert len(scores) < 80 and len(scores) - 1 - result["best_epoch"] == 3
+        assert max(scores[-3:]) < result["best_valid_score"] == scores[-4]
+
+    def test_frames_on_disk_give_the_same_numbers(self, in_tmp, data_root):
+        memory, disk = (run(data_root, saved=False, frames_on_device=where) for where in (True, False))
+        assert comparable(memory) == comparable(disk) and disk["data"]["frames"]["on_device"] is False
+
+    def test_pooling_takes_the_frames_width(self, in_tmp, data_root):
+        assert run(data_root, encoder="Pooling", saved=False)["parameters"]["item_encoder"] == 0
+        with pytest.raises(ConfigError, match="`hidden_size` is 16, but Pooling keeps the frames' width, 8"):
+            run(data_root, encoder="Pooling", hidden_size=16)
+
+    def test_sizes_that_contradict_each_other(self, in_tmp, data_root):
+        with pytest.raises(ConfigError, match="SASRec cannot be built.*multiple of the number of attention heads"):
+            run(data_root, n_heads=3)
+
+    def test_infinite_loss(self, in_tmp, data_root):
+        with pytest.raises(TrainingError, match="not finite in epoch 0; lower learning_rate"):
+            run(data_root, learner="sgd", learning_rate=1e30, epochs=3)
+
+    def test_gradient_clipping(self, in_tmp, data_root):
+        """With a norm of almost nothing, plain gradient descent does not move."""
+        clip = {"max_norm": 1e-12}
+        still = run(data_root, saved=False, learner="sgd", weight_decay=0.0, clip_grad_norm=clip, epochs=2)
+        moving = run(data_root, saved=False, learner="sgd", weight_decay=0.0, epochs=2, learning_rate=1.0)
+        first = run(data_root, saved=False, learner="sgd", weight_decay=0.0, clip_grad_norm=clip, epochs=1)
+        assert still["test_result"] == first["test_result"] != moving["test_result"]
+
+    def test_bfloat16_autocast(self, in_tmp, data_root):
+        assert 0 <= run(data_root, saved=False, enable_amp=True)["test_result"]["hit@10"] <= 1
+
+    @pytest.mark.parametrize("fusion", ["sum", "gate"])
+    def test_id_fusion(self, in_tmp, data_root, fusion):
+        plain, fused = run(data_root, saved=False), run(data_root, saved=False, id_fusion=fusion)
+        assert fused["parameters"]["model"] > plain["parameters"]["model"]
+
+    @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+    @pytest.mark.parametrize("model", ["SASRec", "BERT4Rec", "FMLPRec"])
+    def test_recboles_losses(self, in_tmp, data_root, model, loss_type):
+        assert 0 <= run(data_root, model, saved=False, loss_type=loss_type)["test_result"]["hit@10"] <= 1
+
+
+def test_compiled_model_gives_the_same_numbers(in_tmp, data_root, monkeypatch):
+    compiled = []
+    original = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **k: (compiled.append(type(self).__name__), original(self, backend="eager", **k))
+    )
+    plain, fast = run(data_root, saved=False), run(data_root, saved=False, compile=True)
+    assert compiled == ["CVA", "TransformerEncoder"]
+    assert fast["test_result"] == pytest.approx(plain["test_result"], abs=0.05)
+
+
+class TestSchedule:
+    def test_warm_up_then_constant(self):
+        assert [rate_factor("constant", 10, 0.4, s) for s in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+    def test_linear_and_cosine_end_at_zero(self):
+        assert [rate_factor("linear", 4, 0.0, s) for s in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
+        assert [round(rate_factor("cosine", 4, 0.0, s), 4) for s in range(5)] == [1.0, 0.8536, 0.5, 0.1464, 0.0]
+
+
+KILLED = """
+import os, signal, sys
+from recbole_video import run_recbole_video
+from recbole_video.training import trainer
+options = {options!r}
+die_in = {die_in!r}
+if die_in == "step":
+    original, calls = trainer.VideoTrainer._train_step, []
+    def step(self, *a):
+        calls.append(1)
+        if len(calls) == 8: os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, *a)
+    trainer.VideoTrainer._train_step = step
+elif die_in == "write":
+    import torch
+    original, calls = torch.save, []
+    def save(state, file, *a, **k):
+        calls.append(1)
+        if len(calls) == 6:
+            file.write(b"half"); file.flush(); os.kill(os.getpid(), signal.SIGKILL)
+        return original(state, file, *a, **k)
+    torch.save = save
+run_recbole_video({model!r}, "tiny", config_dict=options)
+"""
+
+
+@pytest.mark.parametrize(("model", "die_in"), [("SASRec", "step"), ("BERT4Rec", "write")])
+def test_run_killed_at_any_moment_resumes_to_the_same_numbers(in_tmp, data_root, model, die_in):
+    options = small_options(model, "CVA", data_path=str(data_root), epochs=6, learning_rate=0.003, lr_scheduler="cosine")
+    options["id_fusion"] = "sum"
+    torch.set_num_threads(1)
+    unbroken = run_recbole_video(model, "tiny", config_dict={**options, "checkpoint_dir": "unbroken"})
+    script = KILLED.format(options=options, model=model, die_in=die_in)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    [folder] = Path("saved").iterdir()
+    assert not RunFolder(folder).is_finished and read_checkpoint(folder / "last.pth")["epoch"] >= 0
+    resumed = run_recbole_video(model, "tiny", config_dict={**options, "resume": True})
+    assert resumed["run_folder"] == str(folder)
+    assert comparable(resumed) == comparable(unbroken)
+    ours, theirs = (read_checkpoint(Path(r["run_folder"], "model.pth"))["state_dict"] for r in (resumed, unbroken))
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+
+
+class TestResume:
+    @pytest.fixture
+    def unfinished(self, in_tmp, data_root):
+        folder = Path(run(data_root, epochs=2)["run_folder"])
+        (folder / "metrics.json").unlink()
+        return folder
+
+    def test_by_name_needs_no_other_option(self, unfinished):
+        result = run_recbole_video(config_dict={"resume": str(unfinished)})
+        assert result["run_folder"] == str(unfinished) and RunFolder(unfinished).is_finished
+
+    def test_by_name_refuses_other_options(self, unfinished):
+        with pytest.raises(ConfigError, match="made with other options"):
+            run_recbole_video(config_dict={"resume": str(unfinished), "learning_rate": 0.5})
+
+    def test_starts_anew_when_there_is_nothing_of_these_options(self, unfinished, data_root):
+        result = run(data_root, epochs=2, resume=True, learning_rate=0.002)
+        assert result["run_folder"] != str(unfinished)
+
+    def test_finished_runs_are_not_resumed(self, in_tmp, data_root):
+        first = run(data_root)
+        assert run(data_root, resume=True)["run_folder"] != first["run_folder"]
+
+    def test_folder_without_a_run(self, in_tmp, data_root):
+        with pytest.raises(CheckpointError, match="nothing to resume in `nowhere`"):
+            run(data_root, resume="nowhere")
+
+    def test_truncated_checkpoint(self, unfinished):
+        content = (unfinished / "last.pth").read_bytes()
+        (unfinished / "last.pth").write_bytes(content[: len(content) // 2])
+        with pytest.raises(CheckpointError, match="last.pth` cannot be read .*truncated, corrupt"):
+            run_recbole_video(config_dict={"resume": str(unfinished)})
+
+
+class TestFiles:
+    def test_failed_write_leaves_the_old_file(self, tmp_path):
+        path = tmp_path / "a.txt"
+        write_text(path, "old")
+
+        def fail(file):
+            file.write(b"ne")
+            raise OSError(28, "No space left on device")
+
+        with pytest.raises(RunFolderError, match="No space left on device"):
+            write_atomically(path, fail)
+        assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+    def test_checkpoint_holds_plain_values_only(self, in_tmp, data_root):
+        folder = Path(run(data_root)["run_folder"])
+        for name in ("last.pth", "model.pth"):
+            state = torch.load(folder / name, weights_only=True)
+            assert {"config", "epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter"} <= set(state)
+        assert {"optimizer", "schedule", "rng"} <= set(torch.load(folder / "last.pth", weights_only=True))
+        assert yaml.safe_load((folder / "config.yaml").read_text()) == state["config"]
+
+    def test_checkpoint_that_is_none(self, tmp_path):
+        torch.save({"a": 1}, tmp_path / "a.pth")
+        (tmp_path / "b.pth").write_bytes(b"not a checkpoint")
+        torch.save({"state_dict": {}, "code": print}, tmp_path / "c.pth")
+        for name, message in (("a", "no `state_dict`"), ("b", "cannot be read"), ("c", "cannot be read"), ("d", "There is no checkpoint")):
+            with pytest.raises(CheckpointError, match=message):
+                read_checkpoint(tmp_path / f"{name}.pth")
+
+    def test_unwritable_run_folder(self, in_tmp, data_root):
+        Path("occupied").write_text("a file")
+        with pytest.raises(RunFolderError, match="checkpoint_dir"):
+            run(data_root, checkpoint_dir="occupied")
+        with pytest.raises(RunFolderError, match="log file .* cannot be written"):
+            run(data_root, log_dir="occupied")
+
+    def test_write_then_read(self, tmp_path):
+        write_checkpoint(tmp_path / "x.pth", {"state_dict": {"w": torch.arange(3)}})
+        assert read_checkpoint(tmp_path / "x.pth")["state_dict"]["w"].tolist() == [0, 1, 2]
+
+
+def test_kill_during_a_write_leaves_no_half_checkpoint(tmp_path):
+    script = (
+        "import sys, torch\nfrom recbole_video.training.checkpoint import write_checkpoint\n"
+        "i = 0\nwhile True:\n    write_checkpoint(sys.argv[1], {'state_dict': {'w': torch.full((200_000,), float(i))}}); i += 1\n"
+        "    print(i, flush=True)\n"
+    )
+    path = tmp_path / "x.pth"
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        time.sleep(0.05)
+        process.kill()
+    weights = read_checkpoint(path)["state_dict"]["w"]
+    assert (weights == weights[0]).all()
