@@ -127,14 +127,9 @@ def checkpoint_data(data: Data) -> dict[str, Any]:
     }
 
 
-def width_option(config: Any) -> str:
-    """The option that sets d, the width of item vectors: RecBole's models use two names for it."""
-    return "embedding_size" if "embedding_size" in config else "hidden_size"
-
-
 def _follow_frame_dim(config: Config, frame_dim: int) -> None:
     """Set the user encoder's width to the frames', for an item encoder that keeps it."""
-    option = width_option(config)
+    option = config.model_class.width_option
     given = config.external_config_dict.get(option)
     if given is not None and given != frame_dim:
         raise ConfigError(

@@ -71,7 +71,9 @@ def small_options(model="SASRec", encoder="CVA", **options):
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
     }
     if encoder in ITEM_ENCODERS and encoder not in ("ID", "Pooling", "MLP"):
-        keys = SMALL_ENCODER if encoder == "PerceiverIO" else {k: v for k, v in SMALL_ENCODER.items() if k != "query_dim"}
+        keys = (
+            SMALL_ENCODER if encoder == "PerceiverIO" else {k: v for k, v in SMALL_ENCODER.items() if k != "query_dim"}
+        )
         small.update({f"encoder_{k}": v for k, v in keys.items()})
     widths = {
         "SASRec": {"hidden_size": 16, "inner_size": 32},
@@ -82,7 +84,11 @@ def small_options(model="SASRec", encoder="CVA", **options):
         "NextItNet": {"embedding_size": 16},
     }[model]
     if encoder == "Pooling":
-        widths = {k: v for k, v in widths.items() if k == "inner_size" or (model in ("GRU4Rec", "NARM") and k == "hidden_size")}
+        widths = {
+            k: v
+            for k, v in widths.items()
+            if k == "inner_size" or (model in ("GRU4Rec", "NARM") and k == "hidden_size")
+        }
     return {**small, **widths, **options}
 
 

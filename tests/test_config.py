@@ -1,10 +1,10 @@
 """Options: layers, refusal of what is unknown, values."""
 
 import inspect
+from importlib.resources import files
 
 import pytest
 import yaml
-from importlib.resources import files
 
 from recbole_video.config import Config
 from recbole_video.errors import ConfigError
@@ -19,7 +19,16 @@ PROPERTIES = files("recbole_video.properties")
 
 class TestCommandLine:
     def test_forms(self):
-        words = ["-m", "SASRec", "--dataset=x", "--epochs", "3", "--resume", "--eval_args={'mode': 'full'}", "--path=a=b"]
+        words = [
+            "-m",
+            "SASRec",
+            "--dataset=x",
+            "--epochs",
+            "3",
+            "--resume",
+            "--eval_args={'mode': 'full'}",
+            "--path=a=b",
+        ]
         assert parse_command_line(words) == {
             "model": "SASRec", "dataset": "x", "epochs": 3, "resume": True,
             "eval_args": {"mode": "full"}, "path": "a=b",
@@ -62,7 +71,9 @@ class TestLayers:
 
     @pytest.mark.parametrize("model", MODELS)
     def test_resolved_options_give_the_same_configuration_again(self, model, tmp_path):
-        config = Config(model, "ml-100k", config_dict={"item_encoder": "PerceiverIO", "topk": [5], "loss_type": "BPR"})
+        config = Config(
+            model, "ml-100k", config_dict={"item_encoder": "PerceiverIO", "topk": [5, 10], "loss_type": "BPR"}
+        )
         path = tmp_path / "again.yaml"
         path.write_text(yaml.safe_dump(config.to_options()))
         assert Config(config_file_list=[path]).to_options() == config.to_options()
@@ -129,7 +140,9 @@ class TestRefusal:
         with pytest.raises(ConfigError, match="`encoder_depth` is not an option"):
             Config(config_dict={"item_encoder": "MLP", "encoder_depth": 2})
 
-    @pytest.mark.parametrize(("text", "message"), [("a: [1", "not valid YAML at line"), ("- a", "option: value"), (None, "cannot be read")])
+    @pytest.mark.parametrize(
+        ("text", "message"), [("a: [1", "not valid YAML at line"), ("- a", "option: value"), (None, "cannot be read")]
+    )
     def test_of_config_files(self, tmp_path, text, message):
         path = tmp_path / "c.yaml"
         if text:

@@ -101,7 +101,9 @@ class TestRecBoleProtocol:
             feat = part.inter_feat
             return sorted(
                 (int(u), tuple(s[:n].tolist()), int(t))
-                for u, s, n, t in zip(feat["user_id"], feat["item_id_list"], feat["item_length"], feat["item_id"], strict=True)
+                for u, s, n, t in zip(
+                    feat["user_id"], feat["item_id_list"], feat["item_length"], feat["item_id"], strict=True
+                )
             )
 
         def our_rows(rows):
@@ -172,7 +174,9 @@ class TestMissingItems:
         return tmp_path, sum(item in ("i3", "i4") for _, item, _ in rows)
 
     def test_error_says_how_many_and_which_first(self, make_config, lacking):
-        with pytest.raises(DataError, match=r"2 items have no frames in .*tiny\.frames\.npy.*first: `x\d`.*missing_items=drop"):
+        with pytest.raises(
+            DataError, match=r"2 items have no frames in .*tiny\.frames\.npy.*first: `x\d`.*missing_items=drop"
+        ):
             load_data(make_config(data_path=str(lacking[0])))
 
     def test_drop_is_counted(self, make_config, lacking):
@@ -228,7 +232,9 @@ class TestAtomicFile:
         with pytest.raises(DataError, match="line 3: the text is not UTF-8"):
             self.read(tmp_path, self.HEADER.encode() + b"a\tb\t1\n\xff\tb\t2\n")
 
-    @pytest.mark.parametrize("header", ["user_id\titem_id", "user_id:tokens\titem_id:token", "user_id:token,item_id:token"])
+    @pytest.mark.parametrize(
+        "header", ["user_id\titem_id", "user_id:tokens\titem_id:token", "user_id:token,item_id:token"]
+    )
     def test_bad_header(self, tmp_path, header):
         with pytest.raises(DataError, match=r"line 1, column 1: .* is not `name:type`"):
             self.read(tmp_path, header + "\n")
@@ -238,7 +244,9 @@ class TestAtomicFile:
             self.read(tmp_path, "a:token\ta:token\n")
 
     def test_missing_field(self, tmp_path):
-        with pytest.raises(DataError, match="no field `likes`, which load_col names; it has user_id, item_id, timestamp"):
+        with pytest.raises(
+            DataError, match="no field `likes`, which load_col names; it has user_id, item_id, timestamp"
+        ):
             self.read(tmp_path, self.HEADER + "a\tb\t1\n", {"likes"})
 
     def test_missing_file(self, tmp_path):

@@ -98,5 +98,8 @@ def test_full_softmax_equals_cross_entropy_by_hand():
     queries, catalogue = torch.randn(4, 3), torch.randn(6, 3)
     targets = torch.tensor([1, 5, 2, 2])
     logits = queries @ catalogue.T
-    want = sum(-math.log(math.exp(row[t]) / sum(map(math.exp, row))) for row, t in zip(logits.tolist(), targets.tolist(), strict=True))
+    want = sum(
+        -math.log(math.exp(row[t]) / sum(map(math.exp, row)))
+        for row, t in zip(logits.tolist(), targets.tolist(), strict=True)
+    )
     assert losses.full_softmax(queries, targets, catalogue).item() == pytest.approx(want / 4, rel=1e-5)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from recbole_video import load_model, run_recbole_video, write_frame_store
+from recbole_video.config import Config
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.experiment import build_model, load_data
-from recbole_video.config import Config
 
 from .conftest import FRAME_DIM, MODELS, small_options, write_dataset
 
@@ -142,7 +142,12 @@ class TestBadInput:
 
     @pytest.mark.parametrize(
         ("histories", "message"),
-        [([], "no history"), ([["i1"], []], "user `1`"), ({"a": "i1"}, "user `a` must be a list"), ([["i1", "zz"]], "1 items are unknown .*`zz`")],
+        [
+            ([], "no history"),
+            ([["i1"], []], "user `1`"),
+            ({"a": "i1"}, "user `a` must be a list"),
+            ([["i1", "zz"]], "1 items are unknown .*`zz`"),
+        ],
     )
     def test_histories(self, model, histories, message):
         with pytest.raises(DataError, match=message):
@@ -154,7 +159,12 @@ class TestBadInput:
 
     @pytest.mark.parametrize(
         ("items", "shape", "message"),
-        [(["x"], (1, 3, 5), r"must be \[1, F, 8\], not \[1, 3, 5\]"), (["x", "y"], (1, 3, 8), "must be"), (["i1"], (1, 3, 8), "already known .*`i1`"), (["x", "x"], (2, 3, 8), "same id")],
+        [
+            (["x"], (1, 3, 5), r"must be \[1, F, 8\], not \[1, 3, 5\]"),
+            (["x", "y"], (1, 3, 8), "must be"),
+            (["i1"], (1, 3, 8), "already known .*`i1`"),
+            (["x", "x"], (2, 3, 8), "same id"),
+        ],
     )
     def test_new_videos(self, model, items, shape, message):
         with pytest.raises(DataError, match=message):

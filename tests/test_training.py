@@ -123,7 +123,9 @@ def test_compiled_model_gives_the_same_numbers(in_tmp, data_root, monkeypatch):
     compiled = []
     original = torch.nn.Module.compile
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda self, **k: (compiled.append(type(self).__name__), original(self, backend="eager", **k))
+        torch.nn.Module,
+        "compile",
+        lambda self, **k: (compiled.append(type(self).__name__), original(self, backend="eager", **k)),
     )
     plain, fast = run(data_root, saved=False), run(data_root, saved=False, compile=True)
     assert compiled == ["CVA", "TransformerEncoder"]
@@ -167,7 +169,9 @@ run_recbole_video({model!r}, "tiny", config_dict=options)
 
 @pytest.mark.parametrize(("model", "die_in"), [("SASRec", "step"), ("BERT4Rec", "write")])
 def test_run_killed_at_any_moment_resumes_to_the_same_numbers(in_tmp, data_root, model, die_in):
-    options = small_options(model, "CVA", data_path=str(data_root), epochs=6, learning_rate=0.003, lr_scheduler="cosine")
+    options = small_options(
+        model, "CVA", data_path=str(data_root), epochs=6, learning_rate=0.003, lr_scheduler="cosine"
+    )
     options["id_fusion"] = "sum"
     torch.set_num_threads(1)
     unbroken = run_recbole_video(model, "tiny", config_dict={**options, "checkpoint_dir": "unbroken"})
@@ -243,7 +247,12 @@ class TestFiles:
         torch.save({"a": 1}, tmp_path / "a.pth")
         (tmp_path / "b.pth").write_bytes(b"not a checkpoint")
         torch.save({"state_dict": {}, "code": print}, tmp_path / "c.pth")
-        for name, message in (("a", "no `state_dict`"), ("b", "cannot be read"), ("c", "cannot be read"), ("d", "There is no checkpoint")):
+        for name, message in (
+            ("a", "no `state_dict`"),
+            ("b", "cannot be read"),
+            ("c", "cannot be read"),
+            ("d", "There is no checkpoint"),
+        ):
             with pytest.raises(CheckpointError, match=message):
                 read_checkpoint(tmp_path / f"{name}.pth")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.data.transform import MaskItemSequence
-from recbole.model.sequential_recommender import BERT4Rec, GRU4Rec, NARM, STAMP, NextItNet, SASRec
+from recbole.model.sequential_recommender import NARM, STAMP, BERT4Rec, GRU4Rec, NextItNet, SASRec
 
 from recbole_video.data.loaders import PrefixLoader, SequenceLoader
 from recbole_video.experiment import make_loaders
@@ -238,7 +238,12 @@ def test_gradient_reaches_the_item_encoder(make_model, name):
 
 
 def test_negatives_are_never_the_users_own(make_model):
-    _, _, model = make_model("SASRec", "CVA", loss_type="BPR", train_neg_sample_args={"distribution": "popularity", "sample_num": 3, "alpha": 1.0})
+    _, _, model = make_model(
+        "SASRec",
+        "CVA",
+        loss_type="BPR",
+        train_neg_sample_args={"distribution": "popularity", "sample_num": 3, "alpha": 1.0},
+    )
     own = torch.arange(1, 21).repeat(50, 1)
     sampled = model._sample_negatives(own)
     assert sampled.shape == (50, 3) and sampled.min() > 20
@@ -251,5 +256,7 @@ def test_prefix_and_sequence_training_see_the_same_targets(make_model):
     from_prefixes = sorted(zip(batch["user_id"].tolist(), batch["item_id"].tolist(), strict=True))
     batch = whole.batch(np.arange(len(whole.rows)))
     row, position = torch.nonzero(batch["target_list"], as_tuple=True)
-    from_sequences = sorted(zip(batch["user_id"][row].tolist(), batch["target_list"][row, position].tolist(), strict=True))
+    from_sequences = sorted(
+        zip(batch["user_id"][row].tolist(), batch["target_list"][row, position].tolist(), strict=True)
+    )
     assert from_prefixes == from_sequences

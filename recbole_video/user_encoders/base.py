@@ -52,10 +52,12 @@ class VideoRecommender(SequentialRecommender):
     Attributes:
         loader: The training batches that the model wants.
         ignores_padding: Whether scores are the same however much padding follows a history.
+        width_option: The option that sets d, for which RecBole's models have two names.
     """
 
     loader: type[SequenceLoader] = PrefixLoader
     ignores_padding = False
+    width_option = "embedding_size"
     item_embedding: Any  # RecBole's table at first, then the ItemTower
     log_popularity: Tensor
     train_counts: Tensor

@@ -26,6 +26,7 @@ class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
 
     loader = SequenceLoader
     ignores_padding = True
+    width_option = "hidden_size"
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
         super().__init__(config, dataset)

@@ -116,3 +116,5 @@ class FMLPRec(VideoRecommender, FilterMLP):
     The filter is circular and sees the whole window, so only the last position can be trained on:
     one row per prefix, as in the authors' code.
     """
+
+    width_option = "hidden_size"

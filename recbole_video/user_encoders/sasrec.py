@@ -12,6 +12,8 @@ from recbole_video.user_encoders.base import CausalVideoRecommender
 class SASRec(CausalVideoRecommender, RecBoleSASRec):
     """Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018."""
 
+    width_option = "hidden_size"
+
     def states(self, item_seq: Tensor) -> Tensor:
         positions = torch.arange(item_seq.shape[1], device=item_seq.device)
         x = self.item_embedding(item_seq) + self.position_embedding(positions)

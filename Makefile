@@ -1,0 +1,44 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Both fill .venv first, once.
+PYTHON ?= python3
+VENV := .venv
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+READY := $(VENV)/.installed
+empty :=
+space := $(empty) $(empty)
+comma := ,
+
+# A local wheel folder that pip knows of serves uv as well; elsewhere this is empty.
+FIND_LINKS = $(subst $(space),$(comma),$(strip $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))))
+WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
+
+.PHONY: demo test lint format bench clean
+
+demo: $(READY)  ## Train SASRec + CVA on the bundled synthetic data and print the result.
+	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA
+
+test: lint  ## Lint, check types, run all tests.
+	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)/bin/python -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(READY)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(READY)  ## Measure speed and memory beside RecBole; writes benchmarks/results.
+	$(VENV)/bin/python benchmarks/run.py
+
+$(READY): pyproject.toml constraints.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(WITH_LINKS) $(UV) pip install --quiet --python $(VENV)/bin/python --constraint constraints.txt --editable '.[test,lint]'
+	touch $@
+
+.uv/bin/uv:
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip, or uv"; exit 1; }
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.5'
+
+clean:
+	rm -rf $(VENV) .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,89 @@
+"""The package list against the tree, and the built wheel in an empty environment."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recbole_video
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_package_of_the_tree_is_listed():
+    listed = set(re.findall(r'^    "(recbole_video[\w.]*)",$', PYPROJECT, re.MULTILINE))
+    tree = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "recbole_video").rglob("__init__.py")}
+    for folder in ("properties", "dataset_tools"):
+        tree |= {
+            f"recbole_video.{'.'.join(p.parent.relative_to(ROOT).parts)}" for p in (ROOT / folder).rglob("__init__.py")
+        }
+    assert listed == tree
+
+
+def test_versions_agree():
+    assert f'version = "{recbole_video.__version__}"' in PYPROJECT
+    assert f"## {recbole_video.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_are_exact_versions_and_nothing_else():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert len(lines) > 40 and all(re.fullmatch(r"[A-Za-z0-9_.-]+==[\w.]+", line) for line in lines)
+
+
+def test_public_names_exist():
+    for name in recbole_video.__all__:
+        assert getattr(recbole_video, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = recbole_video.absent
+
+
+def test_import_is_cheap_and_does_nothing():
+    code = "import sys, recbole_video; print([m for m in ('torch', 'recbole', 'ray', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_checkout_runs_without_being_installed(in_tmp):
+    """Another name for the checkout, so that the installed package is out of the way."""
+    for name in ("recbole_video", "properties", "dataset_tools"):
+        shutil.copytree(ROOT / name, in_tmp / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "run_recbole_video.py", in_tmp)
+    code = "import recbole_video.properties, recbole_video.dataset_tools as d; print(d.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=in_tmp)
+    assert Path(done.stdout.strip()).is_relative_to(in_tmp)
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv, which `make test` brings along")
+def test_built_wheel_runs_in_an_empty_environment(in_tmp):
+    def uv(*arguments):
+        done = subprocess.run(["uv", *map(str, arguments)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    source = in_tmp / "source"
+    ignored = shutil.ignore_patterns(
+        ".*", "*.egg-info", "__pycache__", "build", "dist", "dataset", "saved", "log", "log_tensorboard"
+    )
+    shutil.copytree(ROOT, source, ignore=ignored)
+    uv("build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", in_tmp / "dist", source)
+    [wheel] = (in_tmp / "dist").glob("*.whl")
+    (in_tmp / "overrides.txt").write_text("ray>=2.40\n")
+    uv("venv", "--quiet", "--python", sys.executable, in_tmp / "env")
+    python = in_tmp / "env" / "bin" / "python"
+    pins = ("--constraint", ROOT / "constraints.txt", "--overrides", "overrides.txt")
+    uv("pip", "install", "--quiet", "--python", python, *pins, wheel)
+    small = "--hidden_size=16 --inner_size=16 --encoder_latent_dim=16 --encoder_depth=1 --epochs=1 --use_gpu=False"
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [python.parent / "recbole-video", *small.split(), "--show_progress=False"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0 and "test result: {'hit@10'" in done.stderr, done.stderr[-2000:]
+    assert (in_tmp / "dataset" / "microvideo-demo" / "microvideo-demo.inter").is_file()

@@ -1,0 +1,56 @@
+"""The README's examples run as they are printed."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_video.item_encoders import ITEM_ENCODERS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SMALL = "hidden_size: 16\ninner_size: 16\nencoder_latent_dim: 16\nencoder_depth: 1\n"
+
+
+def example(name):
+    [code] = re.findall(rf"<!-- example: {name} -->\n```python\n(.*?)```", README, re.DOTALL)
+    return code
+
+
+def test_encoder_of_a_third_party(in_tmp):
+    (in_tmp / "my_module.py").write_text(example("encoder"))
+    done = subprocess.run([sys.executable, "my_module.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "'hit@10'" in done.stdout, done.stderr[-2000:]
+
+
+def test_encoder_by_its_path(in_tmp, monkeypatch):
+    (in_tmp / "my_other_module.py").write_text(example("encoder").replace("@register_item_encoder()\n", ""))
+    monkeypatch.syspath_prepend(in_tmp)
+    assert ITEM_ENCODERS.get("my_other_module:MaxPool").__name__ == "MaxPool"
+
+
+def test_use_of_a_model(in_tmp, capsys):
+    code = example("use").replace(
+        '{"epochs": 1}', '{"epochs": 1, "encoder_depth": 1, "hidden_size": 16, "inner_size": 16}'
+    )
+    (in_tmp / "use.py").write_text(code)
+    runpy.run_path("use.py")
+    printed = capsys.readouterr().out
+    assert "ann" in printed and "new1" in printed
+    assert (in_tmp / "vectors" / "item_vectors.npy").is_file()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)", README))))
+def test_links_lead_somewhere(path):
+    assert (ROOT / path).exists()
+
+
+def test_options_in_the_table_exist():
+    from recbole_video.config import Config
+
+    for line in re.findall(r"^\| .* \| `(--[^|]*)` ?.*\|$", README, re.MULTILINE):
+        for word in re.findall(r"--\w+=\"[^\"]*\"|--[\w=.:-]+", line):
+            Config(command_line=[word.replace('"', "")])
