@@ -36,8 +36,11 @@ class TestCommandLine:
 
     @pytest.mark.parametrize(
         ("text", "value"),
-        [("1", 1), ("1e-3", 0.001), ("True", True), ("false", False), ("None", None), ("~", None), ("none", "none"),
-         ("[1, 2]", [1, 2]), ("[a, b]", ["a", "b"]), ("[0,inf)", "[0,inf)"), ("sum", "sum"), ("__import__('os')", "__import__('os')")],
+        [
+            ("1", 1), ("1e-3", 0.001), ("True", True), ("false", False), ("None", None), ("~", None),
+            ("none", "none"), ("sum", "sum"), ("[1, 2]", [1, 2]), ("[a, b]", ["a", "b"]), ("[0,inf)", "[0,inf)"),
+            ("__import__('os')", "__import__('os')"),
+        ],
     )  # fmt: skip
     def test_values(self, text, value):
         assert convert_value(text) == value and type(convert_value(text)) is type(value)

@@ -65,9 +65,8 @@ def test_built_wheel_runs_in_an_empty_environment(in_tmp):
         assert done.returncode == 0, done.stderr
 
     source = in_tmp / "source"
-    ignored = shutil.ignore_patterns(
-        ".*", "*.egg-info", "__pycache__", "build", "dist", "dataset", "saved", "log", "log_tensorboard"
-    )
+    made_by_runs = ("dataset", "saved", "log", "log_tensorboard")
+    ignored = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", *made_by_runs)
     shutil.copytree(ROOT, source, ignore=ignored)
     uv("build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", in_tmp / "dist", source)
     [wheel] = (in_tmp / "dist").glob("*.whl")

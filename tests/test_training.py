@@ -271,8 +271,9 @@ class TestFiles:
 def test_kill_during_a_write_leaves_no_half_checkpoint(tmp_path):
     script = (
         "import sys, torch\nfrom recbole_video.training.checkpoint import write_checkpoint\n"
-        "i = 0\nwhile True:\n    write_checkpoint(sys.argv[1], {'state_dict': {'w': torch.full((200_000,), float(i))}}); i += 1\n"
-        "    print(i, flush=True)\n"
+        "i = 0\nwhile True:\n"
+        "    write_checkpoint(sys.argv[1], {'state_dict': {'w': torch.full((200_000,), float(i))}})\n"
+        "    i += 1\n    print(i, flush=True)\n"
     )
     path = tmp_path / "x.pth"
     with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:
