@@ -82,7 +82,7 @@ def rank_targets(
     n_rows = len(loader.rows)
     counts = [np.empty(n_rows, np.int64) for _ in range(4)]
     top_items = np.empty((n_rows, n_top), np.int64) if n_top else None
-    for batch in tqdm(loader, desc="Evaluate", ncols=100, leave=False, disable=not show_progress):
+    for batch in tqdm(loader, desc="Evaluate", ncols=100, leave=False, disable=None if show_progress else True):
         try:
             interaction = batch.interaction.to(device)
             scores = model.full_sort_predict(interaction)

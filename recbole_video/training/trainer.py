@@ -156,7 +156,7 @@ class VideoTrainer:
             desc=set_color(f"Train {epoch:>5}", "pink"),
             ncols=100,
             leave=False,
-            disable=not self.config["show_progress"],
+            disable=None if self.config["show_progress"] else True,  # None: where the output is a terminal
         )
         for step, interaction in enumerate(steps, start=1):
             total += self._train_step(interaction.to(self.device))
