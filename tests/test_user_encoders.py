@@ -89,6 +89,25 @@ def test_states_at_the_last_position_equal_forward(make_model, name):
 
 
 @pytest.mark.parametrize("name", CAUSAL)
+def test_states_of_real_positions_equal_the_padded_ones(make_model, name):
+    """Value and gradient of the form that training uses, without padding."""
+    config, data, model = make_model(name, "CVA")
+    model.eval()
+    batch = histories(config, data.catalogue.item_num, (1,) * 40 + (3,) * 30 + (7, 9, 10))
+    item_seq, length = batch["item_id_list"], batch["item_length"]
+    real = item_seq > 0
+    gradients = []
+    for states in (model.real_states(item_seq, length), model.states(item_seq)[real]):
+        model.zero_grad()
+        states.sin().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        torch.testing.assert_close(states, model.states(item_seq)[real], rtol=1e-4, atol=1e-5)
+    assert len(gradients[0]) == len(gradients[1]) > 5
+    for mine, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
 @torch.no_grad()
 def test_states_do_not_see_the_future(make_model, name):
     config, data, model = make_model(name, "CVA")

@@ -170,18 +170,24 @@ class CausalVideoRecommender(VideoRecommender):
         raise NotImplementedError
 
     def queries(self, interaction: Interaction) -> Queries:
-        item_seq, targets = interaction[self.ITEM_SEQ], interaction[TARGET_LIST]
-        vectors, wanted, rows = [], [], []
-        for part in self._parts(interaction[self.ITEM_SEQ_LEN]):
-            width = item_seq.shape[1]
-            if item_seq.device.type == "cpu":
-                width = int(interaction[self.ITEM_SEQ_LEN][part].max())
-            part_targets = targets[part, :width]
-            row, position = torch.nonzero(part_targets, as_tuple=True)
-            vectors.append(self.states(item_seq[part, :width])[row, position])
-            wanted.append(part_targets[row, position])
-            rows.append(row + part.start)
-        return Queries(torch.cat(vectors), torch.cat(wanted), torch.cat(rows))
+        targets = interaction[TARGET_LIST]
+        rows, positions = torch.nonzero(targets, as_tuple=True)
+        vectors = self.real_states(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return Queries(vectors, targets[rows, positions], rows)
+
+    def real_states(self, item_seq: Tensor, length: Tensor) -> Tensor:
+        """User states [T, d] after each of the T real positions, row by row.
+
+        Args:
+            item_seq: [B, L] item ids; padding is least where rows are sorted by length.
+            length: [B] real positions of each row.
+        """
+        vectors = []
+        for part in self._parts(length):
+            width = int(length[part].max()) if item_seq.device.type == "cpu" else item_seq.shape[1]
+            real = torch.arange(width, device=item_seq.device) < length[part, None]
+            vectors.append(self.states(item_seq[part, :width])[real])
+        return torch.cat(vectors)
 
     @staticmethod
     def _parts(length: Tensor) -> list[slice]:
