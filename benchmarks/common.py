@@ -100,6 +100,7 @@ def run_child(options: Options, target: str, gpu: bool = False, **arguments: Any
 def _environment(options: Options, gpu: bool) -> dict[str, str]:
     environment = dict(os.environ)
     environment["PYTHONPATH"] = str(ROOT)
+    environment["PYTHONWARNINGS"] = "ignore"  # RecBole's, about pandas
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(options.threads)
     if not gpu:

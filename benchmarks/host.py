@@ -62,6 +62,6 @@ def prepare(data_path: str, dataset: str, anomaly_detection: bool = False, **opt
     init_seed(config["seed"], config["reproducibility"])
     train, valid, test = data_preparation(config, create_dataset(config))
     init_seed(config["seed"], config["reproducibility"])
-    model = config.model_class(config, train._dataset).to(config["device"]) if hasattr(config, "model_class") else None
+    model = config.model_class(config, train._dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     return HostExperiment(config, model, trainer, train, valid, test)

@@ -42,9 +42,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         key, value = self.key_value(x).chunk(2, dim=-1)
-        heads = (t.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for t in (self.query(x), key, value))
-        mixed = F.scaled_dot_product_attention(*heads)  # [N, heads, R, head_dim]
-        return self.out(mixed.transpose(1, 2).flatten(-2))
+        heads = (t.unflatten(-1, (self.n_heads, -1)) for t in (self.query(x), key, value))  # [N, R, heads, head_dim]
+        query, key, value = (t.transpose(1, 2).flatten(0, 1) for t in heads)
+        # With one latent, PyTorch's fused attention is slower on a CPU than these products.
+        weight = (torch.einsum("bid,bjd->bij", query, key) * query.shape[-1] ** -0.5).softmax(dim=-1)
+        mixed = torch.einsum("bij,bjd->bid", weight, value)
+        return self.out(mixed.unflatten(0, (-1, self.n_heads)).transpose(1, 2).flatten(-2))
 
 
 class Block(nn.Module):
@@ -86,10 +89,11 @@ class PlainRecommender(nn.Module):
         ours: The model whose weights are taken.
         config: Its configuration, with a ``loss_type`` that RecBole knows.
         catalogue: What it was built from.
-        encodes_padding: Encode padded positions too, as code does that stacks a batch's frames.
+        encodes_padding: Encode padded positions too, as code does that stacks a batch's frames; False
+            to pick out the real ones.
     """
 
-    def __init__(self, ours: Any, config: Any, catalogue: Any, encodes_padding: bool = False) -> None:
+    def __init__(self, ours: Any, config: Any, catalogue: Any, encodes_padding: bool = True) -> None:
         super().__init__()
         self.host = RecBoleSASRec(config, catalogue)
         del self.host.item_embedding  # the encoder takes its place

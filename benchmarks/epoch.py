@@ -1,0 +1,90 @@
+"""Measurement 2, first half: one epoch of SASRec + CVA (M = 4) against RecBole's SASRec with ids."""
+
+from __future__ import annotations
+
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from benchmarks import host, ours
+from benchmarks.common import Measurement, Options, Row, Stamped, peak_rss_mb, run_child
+from benchmarks.microlens_shaped import NAME
+
+_BATCH = 512
+_HOST_STEPS, _WARMUP = 24, 4
+
+
+def measure(options: Options) -> Measurement:
+    """Train a whole epoch of ours, and some steps of RecBole's, its anomaly detection off and on."""
+    result = Measurement("epoch", "One epoch on the same interactions, batches of 512, d = 384, L = 10")
+    common = {"data_path": str(options.folder)}
+    steps = 6 if options.small else _HOST_STEPS
+    own = run_child(options, "epoch.train_ours", **common, batch_size=_BATCH, n_steps=steps if options.small else None)
+    fast = run_child(options, "epoch.train_host", **common, anomaly_detection=False, n_steps=steps)
+    shipped = run_child(options, "epoch.train_host", **common, anomaly_detection=True, n_steps=steps)
+    result.raw = {"ours": own, "RecBole, anomaly detection off": fast, "RecBole as shipped": shipped}
+    for label, run, goal in (
+        ("epoch, against RecBole with anomaly detection off", fast, 5.0),
+        ("epoch, against RecBole as shipped", shipped, None),
+    ):
+        result.rows.append(
+            Row(
+                label,
+                f"{own['epoch_seconds']:.0f} s",
+                f"{run['epoch_seconds']:.0f} s",
+                run["epoch_seconds"] / own["epoch_seconds"],
+                goal,
+            )
+        )
+    result.rows.append(
+        Row(
+            "peak memory of the process",
+            f"{own['peak_mb']:,.0f} MB",
+            f"{fast['peak_mb']:,.0f} MB",
+            fast["peak_mb"] / own["peak_mb"],
+        )
+    )
+    result.notes.append(
+        f"The same {own['targets']:,} training targets on both sides (protocol recbole). Ours: {own['steps']} steps of "
+        f"{_BATCH} user sequences, SASRec + CVA (M = 4), in-batch softmax, the whole epoch. RecBole: SASRec with ids, "
+        f"{fast['steps']} steps of {_BATCH} prefix rows, softmax over the catalogue; its own training loop is timed "
+        f"for {steps - _WARMUP} steps after {_WARMUP} others, loading included, and the median step "
+        f"({fast['step_seconds']:.2f} s; as shipped {shipped['step_seconds']:.2f} s) is multiplied. RecBole as shipped "
+        "switches on autograd's anomaly detection for the whole process when its sequential models are imported."
+    )
+    return result
+
+
+def train_ours(data_path: str, batch_size: int, n_steps: int | None) -> dict[str, Any]:
+    """One epoch by this package's trainer; the first ``n_steps`` of it, multiplied, when given."""
+    experiment = ours.prepare(data_path, NAME, protocol="recbole", train_batch_size=batch_size)
+    trainer = ours.make_trainer(experiment)
+    loader = Stamped(experiment.train, n_steps)
+    started = perf_counter()
+    trainer._train_epoch(loader, 0)
+    seconds = perf_counter() - started
+    if n_steps is not None:
+        seconds = median(loader.step_seconds(warmup=2)) * len(loader)
+    return {
+        "epoch_seconds": seconds,
+        "step_seconds": median(loader.step_seconds(warmup=2)),
+        "steps": len(loader),
+        "targets": int((experiment.train.rows.length - 1).sum()),
+        "peak_mb": peak_rss_mb(),
+    }
+
+
+def train_host(data_path: str, anomaly_detection: bool, n_steps: int) -> dict[str, Any]:
+    """The first steps of an epoch by RecBole's trainer, multiplied."""
+    options = {**host.LARGE_SASREC, "MAX_ITEM_LIST_LENGTH": 10, "train_batch_size": _BATCH}
+    experiment = host.prepare(data_path, NAME, anomaly_detection, **options)
+    loader = Stamped(experiment.train, n_steps)
+    experiment.trainer._train_epoch(loader, 0)
+    step = median(loader.step_seconds(warmup=min(_WARMUP, n_steps - 1)))
+    return {
+        "epoch_seconds": step * len(loader),
+        "step_seconds": step,
+        "steps": len(loader),
+        "targets": len(experiment.train._dataset),
+        "peak_mb": peak_rss_mb(),
+    }
