@@ -19,7 +19,7 @@ BUNDLED = {
 
 
 def prepare(name: str, folder: Path) -> None:
-    """Make a bundled data set in ``folder`` unless its files are there.
+    """Make what is missing of a bundled data set in ``folder``.
 
     The files are made aside and moved in, the ``.inter`` file last, so that an interrupted call
     leaves nothing that would be taken for a data set. Existing files are kept.
@@ -27,7 +27,8 @@ def prepare(name: str, folder: Path) -> None:
     Raises:
         RunFolderError: If ``folder`` cannot be written.
     """
-    if (folder / f"{name}.inter").is_file():
+    needed = [folder / f"{name}{suffix}" for suffix in (".inter", ".frames.npy", ".frames.json")]
+    if all(file.is_file() for file in needed):
         return
     make: Callable[[Path], None] = import_module(BUNDLED[name]).make
     try:

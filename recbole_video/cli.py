@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from recbole_video.errors import RecBoleVideoError
 
@@ -33,13 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from recbole_video.options import parse_command_line
         from recbole_video.quick_start import run_recbole_video
 
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))  # for encoders of one's own, module:Class
         files = parse_command_line(words).get("config_files")
         run_recbole_video(config_file_list=str(files).split() if files else None, command_line=words)
     except RecBoleVideoError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; continue with --resume.", file=sys.stderr)
+        print("Interrupted; a video model's run goes on with --resume.", file=sys.stderr)
         return 130
     return 0
 

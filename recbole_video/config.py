@@ -17,51 +17,28 @@ import recbole
 import torch
 import yaml
 from recbole.config import Config as RecBoleConfig
-from recbole.utils import InputType, dataset_arguments, get_model
+from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video import recbole_compat
+from recbole_video.data.files import plain
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.options import convert_value, parse_command_line
+from recbole_video.option_checks import check_metrics, check_video_options
+from recbole_video.options import ENCODER_PREFIX, constructor_options, convert_value, parse_command_line
 from recbole_video.user_encoders import USER_ENCODERS
 
 DEFAULT_MODEL = "SASRec"
 DEFAULT_DATASET = "microvideo-demo"
 STOCK_PREFIX = "recbole:"
-ENCODER_PREFIX = "encoder_"
+
+_STOCK_PROPERTIES = Path(recbole.__file__).parent / "properties" / "model"
 
 # Options that RecBole or this package reads and that no properties file lists.
-_RUNTIME_OPTIONS = frozenset(
-    [
-        "model",
-        "dataset",
-        "config_files",
-        "config_file",
-        "nproc",
-        "ip",
-        "port",
-        "world_size",
-        "group_offset",
-        "offset",
-        "local_rank",
-        "tail_ratio",
-        "encoding",
-        "valid_metric_bigger",
-        "neg_sampling",
-        "training_neg_sample_num",
-        "data_path",
-    ]
-)
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "protocol": ("microlens", "recbole"),
-    "loss_type": ("in_batch", "CE", "BPR"),
-    "id_fusion": ("none", "sum", "gate"),
-    "missing_items": ("error", "drop", "zero"),
-    "frames_on_device": ("auto", True, False),
-    "enable_amp": ("auto", True, False),
-    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
-    "lr_scheduler": ("constant", "linear", "cosine"),
-}
+_RUNTIME_OPTIONS = frozenset([
+    "model", "dataset", "config_files", "config_file", "data_path", "tail_ratio", "encoding", "valid_metric_bigger",
+    "nproc", "ip", "port", "world_size", "group_offset", "offset", "local_rank", "neg_sampling",
+    "training_neg_sample_num",
+])  # fmt: skip
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
     "sample_num": 1,
@@ -69,15 +46,6 @@ _DEFAULT_NEGATIVES = {
     "dynamic": False,
     "candidate_num": 0,
 }
-_POSITIVE_INTEGERS = (
-    "epochs",
-    "train_batch_size",
-    "eval_batch_size",
-    "eval_memory_mb",
-    "eval_step",
-    "encode_chunk",
-    "MAX_ITEM_LIST_LENGTH",
-)
 
 
 class Config(RecBoleConfig):
@@ -106,7 +74,12 @@ class Config(RecBoleConfig):
         command_line: Sequence[str] = (),
     ) -> None:
         self._command_line = tuple(command_line)
-        super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
+        try:
+            super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
+        except ConfigError:
+            raise
+        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:  # RecBole's own checks
+            raise ConfigError(f"RecBole refuses these options: {error}") from error
 
     def compatibility_settings(self) -> None:
         """Replace RecBole's own settings, which fail on NumPy 2."""
@@ -115,17 +88,20 @@ class Config(RecBoleConfig):
     @property
     def is_video_model(self) -> bool:
         """Whether the model is of this package, rather than one of RecBole's own."""
-        return issubclass(self.model_class, _video_recommender())
+        return getattr(self.model_class, "is_video_model", False)
+
+    @property
+    def keeps_frame_dim(self) -> bool:
+        """Whether the item encoder's vectors are as wide as the frames, whatever the model's default."""
+        return getattr(ITEM_ENCODERS.get(self["item_encoder"]), "keeps_frame_dim", False)
 
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
-        names = _constructor_options(ITEM_ENCODERS.get(self["item_encoder"]))
+        names = constructor_options(ITEM_ENCODERS.get(self["item_encoder"]))
         return {n: self[ENCODER_PREFIX + n] for n in names if ENCODER_PREFIX + n in self}
 
     def to_options(self) -> dict[str, Any]:
         """All options as plain values that, read as a config file, give this configuration again."""
-        from recbole_video.training.checkpoint import plain
-
         derived = ("valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume")
         known = set(self.internal_config_dict) | set(self.external_config_dict) | {"model", "dataset"}
         options = {k: v for k, v in self.final_config_dict.items() if k in known and k not in derived}
@@ -134,6 +110,10 @@ class Config(RecBoleConfig):
         if options.get("train_neg_sample_args", {}).get("distribution") == "none":
             options["train_neg_sample_args"] = None
         options.pop("MODEL_TYPE", None)
+        if self.is_video_model and self.keeps_frame_dim:
+            width = self.model_class.width_option  # follows the frames unless it was asked for
+            options[width] = self.external_config_dict.get(width)
+        options = {k: v for k, v in options.items() if v is not None or self.internal_config_dict.get(k) is not None}
         return plain(options)
 
     # -- reading ---------------------------------------------------------------------------
@@ -179,12 +159,13 @@ class Config(RecBoleConfig):
         if model in USER_ENCODERS or ":" in model:
             cls = USER_ENCODERS.get(model)
             return cls.__name__, cls, str(dataset)
-        return model, _stock_model(model), str(dataset)
+        return model, _stock_model(model, USER_ENCODERS), str(dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
         options = self.internal_config_dict
-        options.update(self._read_layer("overall.yaml"))
+        self._load_layers_of_ancestors(model_class)
+        options.update(self._overall_options())
         dataset_layer = self._read_layer(f"dataset/{dataset}.yaml")
         if self.is_video_model:
             encoder = self._item_encoder_name(dataset_layer)
@@ -195,6 +176,23 @@ class Config(RecBoleConfig):
             options.update({k: v for k, v in dataset_layer.items() if k in dataset_arguments})
             self._drop_negatives_of_softmax()
         self._refuse_unknown_options()
+
+    def _load_layers_of_ancestors(self, model_class: type) -> None:
+        """RecBole's options of the model that an adapter with a name of its own adapts."""
+        if (_STOCK_PROPERTIES / f"{model_class.__name__}.yaml").is_file():
+            return
+        for cls in reversed(model_class.__mro__):
+            layer = _STOCK_PROPERTIES / f"{cls.__name__}.yaml"
+            if cls.__module__.startswith("recbole.") and layer.is_file():
+                self.internal_config_dict.update(self._read_yaml(layer))
+
+    def _overall_options(self) -> dict[str, Any]:
+        """The options of every run; RecBole's models that predict clicks keep RecBole's evaluation."""
+        options = self._read_layer("overall.yaml")
+        if self.internal_config_dict["MODEL_TYPE"] in (ModelType.CONTEXT, ModelType.DECISIONTREE):
+            for name in ("metrics", "topk", "valid_metric", "eval_args"):
+                options.pop(name)
+        return options
 
     def _read_layer(self, layer: str) -> dict[str, Any]:
         resource = files("recbole_video.properties").joinpath(layer)
@@ -218,76 +216,38 @@ class Config(RecBoleConfig):
         of_whom = f"model {self.model}"
         if self.is_video_model:
             encoder = self.external_config_dict.get("item_encoder") or self.internal_config_dict["item_encoder"]
-            known |= {ENCODER_PREFIX + n for n in _constructor_options(ITEM_ENCODERS.get(encoder))}
+            known |= {ENCODER_PREFIX + n for n in constructor_options(ITEM_ENCODERS.get(encoder))}
             of_whom += f", item encoder {encoder}"
         unknown = [key for key in self.external_config_dict if key not in known]
         if unknown:
-            named = "; ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
-            raise ConfigError(f"{named} ({of_whom}).")
+            named = ", ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
+            raise ConfigError(f"{named} for {of_whom}.")
 
     # -- checks and derived values ---------------------------------------------------------
 
     def _set_default_parameters(self) -> None:
         folder = Path(str(self.final_config_dict["data_path"])) / self.dataset
-        try:
-            super()._set_default_parameters()
-        except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-            raise ConfigError(str(error)) from error
+        self._complete_eval_args()
+        check_metrics(self)
+        super()._set_default_parameters()
+        if (self["nproc"] or 1) > 1 or (self["world_size"] or 1) > 1:
+            raise ConfigError("Runs are in one process here; leave out --nproc and --world_size.")
         # RecBole reads ml-100k from inside its own package, where nothing can be added beside it.
         self.final_config_dict["data_path"] = str(folder)
         if self.is_video_model:
-            self._check_video_options()
+            check_video_options(self)
             self._set_video_defaults()
 
-    def _check_video_options(self) -> None:
-        for name, allowed in _CHOICES.items():
-            value = self[name]
-            if not any(value is a or (isinstance(a, str) and value == a) for a in allowed):
-                shown = ", ".join(map(str, allowed))
-                raise ConfigError(f"`{name}` is `{value}`; it must be one of {shown}.")
-        for name in _POSITIVE_INTEGERS:
-            if not isinstance(self[name], int) or isinstance(self[name], bool) or self[name] < 1:
-                raise ConfigError(f"`{name}` is `{self[name]}`; it must be a whole number of at least 1.")
-        if not 0 <= float(self["id_dropout"]) < 1:
-            raise ConfigError(f"`id_dropout` is {self['id_dropout']}; it must be at least 0 and below 1.")
-        if not 0 <= float(self["lr_warmup"]) <= 1:
-            raise ConfigError(f"`lr_warmup` is {self['lr_warmup']}; it is a share of all steps, between 0 and 1.")
-        if self["min_sequence_length"] < 3:
-            raise ConfigError(
-                f"`min_sequence_length` is {self['min_sequence_length']}; it must be at least 3: one action to "
-                "train, one to validate and one to test."
-            )
-        if self["item_encoder"] == "ID" and self["id_fusion"] != "none":
-            raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
-        if (self["nproc"] or 1) > 1 or (self["world_size"] or 1) > 1:
-            raise ConfigError("Video models train in one process; run without --nproc and --world_size.")
-        self._check_eval_args()
-        self._check_valid_metric()
-        groups = self["eval_groups"]
-        if not isinstance(groups, list) or set(groups) - {"popularity", "cold"}:
-            raise ConfigError(f"`eval_groups` is `{groups}`; it is a list of: popularity, cold.")
-
-    def _check_eval_args(self) -> None:
-        args = self["eval_args"]
-        if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
-            raise ConfigError(
-                "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
-                f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
-            )
-        if set(args["mode"].values()) != {"full"}:
-            raise ConfigError(f"`eval_args` mode is {args['mode']}; video models rank the full catalogue: use full.")
-
-    def _check_valid_metric(self) -> None:
-        top_k = [f"{m.lower()}@{k}" for m in self["metrics"] for k in self["topk"]]
-        computed = [*top_k, *(m.lower() for m in self["metrics"] if m.lower() == "gauc")]
-        if self["valid_metric"].lower() not in computed:
-            raise ConfigError(
-                f"`valid_metric` is `{self['valid_metric']}`, which is not computed; choose from "
-                f"{', '.join(computed)}, or extend metrics and topk."
-            )
+    def _complete_eval_args(self) -> None:
+        """Fill what a given ``eval_args`` leaves out from ours; RecBole would fill in a random split."""
+        given = self.final_config_dict["eval_args"]
+        if isinstance(given, dict):
+            self.final_config_dict["eval_args"] = {**self.internal_config_dict["eval_args"], **given}
 
     def _set_video_defaults(self) -> None:
         final = self.final_config_dict
+        if "load_col" not in self.external_config_dict:
+            final["load_col"] = {"inter": [self["USER_ID_FIELD"], self["ITEM_ID_FIELD"], self["TIME_FIELD"]]}
         pairwise = self["loss_type"] == "BPR"
         final["MODEL_INPUT_TYPE"] = InputType.PAIRWISE if pairwise else InputType.POINTWISE
         if pairwise and final.get("train_neg_sample_args") is None:
@@ -306,31 +266,20 @@ class Config(RecBoleConfig):
         self.final_config_dict.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
 
 
-def _video_recommender() -> type:
-    from recbole_video.user_encoders.base import VideoRecommender
-
-    return VideoRecommender
-
-
-def _stock_model(name: str) -> type:
-    stock = {path.stem for path in (Path(recbole.__file__).parent / "properties/model").glob("*.yaml")}
-    if name not in stock:
-        raise ConfigError(
-            f"There is no model named `{name}`{nearest(name, stock | set(USER_ENCODERS))} "
-            f"Video models: {', '.join(USER_ENCODERS)}; every model of RecBole runs as well."
-        )
+def _stock_model(name: str, others: Iterable[str] = ()) -> type:
+    """RecBole's model class of that name; ``others`` are further names to suggest."""
+    stock = {path.stem for path in _STOCK_PROPERTIES.glob("*.yaml")}
     try:
-        return get_model(name)
+        if name.lower() in {stem.lower() for stem in stock} | {"random"}:
+            return get_model(name)
     except ImportError as error:
         raise ConfigError(f"RecBole's model `{name}` cannot be imported: {error}.") from error
-
-
-def _constructor_options(cls: type) -> tuple[str, ...]:
-    """Options of an item encoder: its constructor's arguments, apart from what the tower gives it."""
-    given = ("frame_dim", "item_dim", "table")
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(cls).parameters.values()
-    return tuple(p.name for p in parameters if p.kind in named and p.name not in given)
+    except (ValueError, AttributeError):
+        pass  # another spelling of its name, which the message below suggests
+    raise ConfigError(
+        f"There is no model named `{name}`{nearest(name, stock | set(others))}. "
+        f"Video models: {', '.join(USER_ENCODERS)}; RecBole's own run as well."
+    )
 
 
 def _options_read_by(model_class: type) -> set[str]:
@@ -344,4 +293,4 @@ def _options_read_by(model_class: type) -> set[str]:
         except (OSError, TypeError):
             continue
         names.update(re.findall(r"""config\[\s*["'](\w+)["']""", source))
-    return names
+    return names - {"device"}  # derived from gpu_id and use_gpu

@@ -39,7 +39,7 @@ class MissingDependencyError(RecBoleVideoError, ImportError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean `x`?"`` for the closest known name, or an empty string."""
+    """Return ``" (did you mean `x`?)"`` for the closest known name, or an empty string."""
     by_lower = {candidate.lower(): candidate for candidate in sorted(known)}
-    match = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
-    return f"; did you mean `{by_lower[match[0]]}`?" if match else ""
+    match = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.65)
+    return f" (did you mean `{by_lower[match[0]]}`?)" if match else ""

@@ -16,8 +16,9 @@ from recbole_video.data.dataset import Actions, VideoDataset
 from recbole_video.data.frame_store import FrameStore, store_path
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.data.loaders import HistoryLoader, SequenceLoader
-from recbole_video.errors import ConfigError
+from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
+from recbole_video.user_encoders import USER_ENCODERS
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,28 @@ class Data:
     catalogue: Catalogue
 
 
+def prepare_bundled(config: Config) -> None:
+    """Make a bundled data set where it is missing."""
+    from recbole_video.dataset_tools import BUNDLED, prepare
+
+    if config["dataset"] in BUNDLED:
+        prepare(config["dataset"], Path(config["data_path"]))
+
+
 def load_data(config: Config) -> Data:
     """Read, filter and split the data set, and align the frames with its items."""
+    _refuse_unknown_dataset(config)
     store = None
     if getattr(ITEM_ENCODERS.get(config["item_encoder"]), "reads_frames", True):
         store = FrameStore(store_path(config["data_path"], config["dataset"], config["frame_store"]))
-    dataset = VideoDataset(config, store)
-    actions = dataset.build()
+    try:
+        dataset = VideoDataset(config, store)
+        actions = dataset.build()
+    except RecBoleVideoError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"`{config['dataset']}` cannot be read with these options ({reason}).") from error
     frames = None
     if store is not None:
         zero_missing = config["missing_items"] == "zero"
@@ -58,21 +74,45 @@ def load_data(config: Config) -> Data:
     return Data(dataset, actions, catalogue)
 
 
+def _refuse_unknown_dataset(config: Config) -> None:
+    folder, name = Path(config["data_path"]), config["dataset"]
+    if (folder / f"{name}.inter").is_file():
+        return
+    from recbole_video.dataset_tools import BUNDLED
+
+    others = {path.name for path in folder.parent.glob("*/") if path.is_dir()}
+    raise DataError(
+        f"There is no data set `{name}`{nearest(name, others | set(BUNDLED))}: `{folder / name}.inter` does not exist; "
+        "check --dataset and --data_path."
+    )
+
+
 def build_model(config: Config, catalogue: Catalogue) -> Any:
     """Make the model on its device, from the run's seed.
 
     Raises:
         ConfigError: If sizes contradict each other.
     """
-    if getattr(ITEM_ENCODERS.get(config["item_encoder"]), "keeps_frame_dim", False):
-        _follow_frame_dim(config, catalogue.frame_dim)
+    follow_frame_dim(config, catalogue.frame_dim)
     init_seed(config["seed"], config["reproducibility"])
     try:
-        return config.model_class(config, catalogue).to(config["device"])
+        model = config.model_class(config, catalogue).to(config["device"])
+        if config["model"] not in USER_ENCODERS:
+            model.check_scoring()
+        return model
     except ConfigError:
         raise
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"{config['model']} cannot be built with these options: {error}") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{config['model']} cannot be built with these options ({reason}).") from error
 
 
 def make_loaders(config: Config, data: Data, model: Any) -> tuple[SequenceLoader, HistoryLoader, HistoryLoader]:
@@ -98,7 +138,7 @@ def describe_data(config: Config, data: Data) -> dict[str, Any]:
         "valid_users": len(split.valid),
         "test_users": len(split.test),
         "dropped_interactions": dataset.dropped,
-        "inter_sha256": _file_digest(Path(config["data_path"]) / f"{config['dataset']}.inter"),
+        "inter_sha256": _inter_digest(data),
     }
     if dataset.frame_store is not None:
         manifest = dataset.frame_store.manifest
@@ -124,11 +164,19 @@ def checkpoint_data(data: Data) -> dict[str, Any]:
         "frame_dim": catalogue.frame_dim,
         "vfm": None if store is None else store.manifest.vfm,
         "sampling": None if store is None else store.manifest.sampling,
+        "inter_sha256": _inter_digest(data),
+        "frames_sha256": None if store is None else store.manifest.sha256,
     }
 
 
-def _follow_frame_dim(config: Config, frame_dim: int) -> None:
-    """Set the user encoder's width to the frames', for an item encoder that keeps it."""
+def follow_frame_dim(config: Config, frame_dim: int) -> None:
+    """Set the user encoder's width to the frames', where the item encoder keeps it (Pooling).
+
+    Raises:
+        ConfigError: If another width was asked for.
+    """
+    if not config.keeps_frame_dim:
+        return
     option = config.model_class.width_option
     given = config.external_config_dict.get(option)
     if given is not None and given != frame_dim:
@@ -139,9 +187,10 @@ def _follow_frame_dim(config: Config, frame_dim: int) -> None:
     config[option] = frame_dim
 
 
-def _file_digest(path: Path) -> str:
+def _inter_digest(data: Data) -> str:
+    """SHA-256 of the ``.inter`` file."""
     sha = hashlib.sha256()
-    with path.open("rb") as file:
+    with Path(data.dataset.dataset_path, f"{data.dataset.dataset_name}.inter").open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             sha.update(block)
     return sha.hexdigest()

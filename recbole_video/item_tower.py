@@ -79,7 +79,8 @@ class ItemTower(nn.Module):
         """Look up ``ids: [...]`` int as vectors [..., d].
 
         Raises:
-            IndexError: Inside :meth:`encode_once`, for an id that was not announced.
+            IndexError: Inside :meth:`encode_once`, for an id that was not announced (on a GPU, a
+                device-side assertion).
         """
         if self._step is not None:
             return self._step.lookup(ids)

@@ -19,9 +19,9 @@ def in_batch(
 ) -> Tensor:
     """Cross-entropy over the items of the batch with logQ correction (CVA, Eq. 6), distinct form.
 
-    A batch holds an item many times. One column per *occurrence*, the user's own occurrences
-    masked, equals one column per distinct item that weighs log(occurrences), where the target
-    counts once: all its occurrences but one lie in the user's own sequence or weigh nothing more.
+    By definition there is one column per *occurrence* of an item in the batch, and all occurrences
+    of items in the user's own sequence are masked, except one of the target. The same loss has one
+    column per distinct item with log(occurrences) added, except the target's, which counts once.
 
     Args:
         queries: User states [Q, d].

@@ -1,8 +1,9 @@
-"""The command line and option values, in RecBole's notation."""
+"""The command line and option values in RecBole's notation, and the options of item encoders."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 
 from recbole_video.errors import ConfigError
 
+# Before the name of each option of an item encoder.
+ENCODER_PREFIX = "encoder_"
 SHORT_FLAGS = {"-m": "model", "-d": "dataset"}
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None, "~": None}
 
@@ -27,7 +30,7 @@ def convert_value(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         pass
-    if text[:1] in "[{":
+    if text.startswith(("[", "{")):
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError:
@@ -62,3 +65,18 @@ def parse_command_line(arguments: Sequence[str]) -> dict[str, Any]:
 
 def _is_flag(word: str) -> bool:
     return word.startswith("--") or word.partition("=")[0] in SHORT_FLAGS
+
+
+def constructor_options(cls: type) -> tuple[str, ...]:
+    """Options of an item encoder: its constructor's arguments, apart from what the tower gives it."""
+    given = ("frame_dim", "item_dim", "table")
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(cls).parameters.values()
+    return tuple(p.name for p in parameters if p.kind in named and p.name not in given)
+
+
+def constructor_defaults(cls: type) -> dict[str, Any]:
+    """Default of each ``encoder_*`` option of an item encoder that has one."""
+    parameters = inspect.signature(cls).parameters
+    names = constructor_options(cls)
+    return {ENCODER_PREFIX + n: parameters[n].default for n in names if parameters[n].default is not inspect._empty}

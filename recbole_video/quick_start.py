@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
 from recbole.utils import init_seed, set_color
 
 from recbole_video.config import Config
@@ -15,7 +17,15 @@ from recbole_video.data.files import write_json
 from recbole_video.evaluation.groups import results_by_group
 from recbole_video.evaluation.metrics import Metrics, RankingMetrics
 from recbole_video.evaluation.ranking import Ranking
-from recbole_video.experiment import Data, build_model, checkpoint_data, describe_data, load_data, make_loaders
+from recbole_video.experiment import (
+    Data,
+    build_model,
+    checkpoint_data,
+    describe_data,
+    load_data,
+    make_loaders,
+    prepare_bundled,
+)
 from recbole_video.logs import FILE_ONLY, run_logging
 from recbole_video.report import draw_curve, parameter_counts, peak_memory_mb, result_table, write_per_user
 from recbole_video.run_folder import RunFolder, provenance
@@ -51,17 +61,20 @@ def run_recbole_video(
         RecBoleVideoError: With one sentence about what to change.
     """
     config = make_config(model, dataset, config_file_list, config_dict, command_line)
-    _prepare_bundled(config)
-    if not config.is_video_model:
-        return run_stock_model(config, saved)
-    folder = None
-    resumed = False
-    if saved:
-        found = RunFolder.to_resume(config) if config["resume"] else None
-        resumed = found is not None
-        folder = found or RunFolder.create(config)
-    with run_logging(config, folder.log if folder else None) as log_path:
-        return _run(config, folder, resumed, log_path)
+    if not saved:
+        with run_logging(config, None) as log_path:
+            return _run(config, None, log_path)
+    folder = (RunFolder.to_resume(config) if config.is_video_model and config["resume"] else None) or RunFolder.create(
+        config
+    )
+    if folder.is_finished:
+        return _finished(folder)
+    try:
+        with folder.locked(), run_logging(config, folder.log) as log_path:
+            return _run(config, folder, log_path)
+    except BaseException:
+        folder.discard_if_empty()
+        raise
 
 
 def make_config(
@@ -80,21 +93,26 @@ def make_config(
     return config
 
 
-def _prepare_bundled(config: Config) -> None:
-    """Make a bundled data set where it is missing."""
-    from recbole_video.dataset_tools import BUNDLED, prepare
+def _finished(folder: RunFolder) -> dict[str, Any]:
+    """The stored result of a run that needs no resuming."""
+    logging.getLogger().warning(f"The run in {folder.path} is finished; this is its result.")
+    result = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    return {key: value for key, value in result.items() if key not in ("history", "config", "made_by")}
 
-    if config["dataset"] in BUNDLED:
-        prepare(config["dataset"], Path(config["data_path"]))
 
-
-def _run(config: Config, folder: RunFolder | None, resumed: bool, log_path: Path) -> dict[str, Any]:
+def _run(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, Any]:
+    if not config.is_video_model:
+        return run_stock_model(config, folder)
     started = perf_counter()
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)
-    if config["resume"] is True and not resumed:
-        logger.info("No unfinished run of these options was found to resume; starting a new one.")
+    resumes = folder is not None and folder.last.is_file()
+    if config["resume"] and not resumes:
+        logger.info("There is no checkpoint of these options to resume from; starting with the first epoch.")
     init_seed(config["seed"], config["reproducibility"])
+    if config["device"].type == "cuda":
+        torch.cuda.reset_peak_memory_stats(config["device"])
+    prepare_bundled(config)
     data = load_data(config)
     logger.info(data.dataset)
     model = build_model(config, data.catalogue)
@@ -102,7 +120,7 @@ def _run(config: Config, folder: RunFolder | None, resumed: bool, log_path: Path
     train_data, valid_data, test_data = make_loaders(config, data, model)
     metrics = RankingMetrics(config, data.catalogue.train_counts.numpy())
     trainer = VideoTrainer(config, model, metrics, folder, checkpoint_data(data), log_path.stem)
-    if resumed:
+    if resumes:
         trainer.resume(train_data)
     trainer.fit(train_data, valid_data)
     trainer.load_best()
@@ -115,7 +133,7 @@ def _run(config: Config, folder: RunFolder | None, resumed: bool, log_path: Path
         "test_result": test_result,
         "groups": results_by_group(ranking, metrics, config["eval_groups"], config["cold_item_threshold"]),
         "best_epoch": progress.best_epoch,
-        "seconds": round(perf_counter() - started, 2),
+        "seconds": round(progress.seconds_before + perf_counter() - started, 2),
         "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
         "parameters": parameter_counts(model),
         "data": describe_data(config, data),
@@ -142,7 +160,7 @@ def _write_results(
 def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None:
     logger = logging.getLogger()
     rows: list[tuple[str, Metrics]] = [
-        (f"valid (epoch {result['best_epoch'] + 1})", result["best_valid_result"]),
+        (f"valid (epoch {result['best_epoch']})", result["best_valid_result"]),
         ("test", result["test_result"]),
     ]
     for kind, groups in result["groups"].items():

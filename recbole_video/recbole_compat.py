@@ -10,6 +10,8 @@ imports it; pandas 3 makes RecBole's chained in-place calls silent no-ops, so it
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -88,7 +90,8 @@ def _save_plain_checkpoints() -> None:
         return
     from recbole.utils import set_color
 
-    from recbole_video.training.checkpoint import plain, write_checkpoint
+    from recbole_video.data.files import plain
+    from recbole_video.training.checkpoint import write_checkpoint
 
     def _save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         if not self.config["single_spec"] and self.config["local_rank"] != 0:
@@ -100,7 +103,7 @@ def _save_plain_checkpoints() -> None:
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": _loadable(self.model.other_parameter(), self.logger),
             "optimizer": self.optimizer.state_dict(),
         }
         write_checkpoint(saved_model_file, state)
@@ -111,16 +114,30 @@ def _save_plain_checkpoints() -> None:
     Trainer._save_checkpoint = _save_checkpoint
 
 
-def _switch_off_anomaly_detection() -> None:
+def _loadable(parameters: dict[str, Any], logger: Any) -> dict[str, Any]:
+    """What a model keeps beside its weights, as far as ``torch.load`` reads it back safely."""
+    import torch
+
+    plain_types = (torch.Tensor, bool, int, float, str, type(None))
+    kept = {name: value for name, value in parameters.items() if isinstance(value, plain_types)}
+    if len(kept) < len(parameters):
+        left_out = ", ".join(sorted(set(parameters) - set(kept)))
+        logger.warning(f"The checkpoint leaves out {left_out}, which cannot be stored as plain values.")
+    return kept
+
+
+def _keep_anomaly_detection() -> None:
     """All versions: importing RecBole's sequential models switches on autograd's anomaly detection.
 
     One of them (SINE) does so at import, for the whole process; every training step of every model
-    is then a third slower.
+    is then a third slower. What was set before is restored.
     """
-    import recbole.model.sequential_recommender  # noqa: F401
     import torch
 
-    torch.autograd.set_detect_anomaly(False)
+    if "recbole.model.sequential_recommender" not in sys.modules:
+        wanted = torch.is_anomaly_enabled()
+        importlib.import_module("recbole.model.sequential_recommender")
+        torch.autograd.set_detect_anomaly(wanted)
 
 
 _MENDS: tuple[Callable[[], None], ...] = (
@@ -128,5 +145,5 @@ _MENDS: tuple[Callable[[], None], ...] = (
     _restore_numpy_names,
     _restore_dok_update,
     _save_plain_checkpoints,
-    _switch_off_anomaly_detection,
+    _keep_anomaly_detection,
 )

@@ -18,6 +18,7 @@ from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.files import write_atomically, write_text
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.experiment import follow_frame_dim
 from recbole_video.training.checkpoint import read_checkpoint
 
 Histories = Mapping[str, Sequence[str]] | Sequence[Sequence[str]]
@@ -42,8 +43,11 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommen
         path = path / "model.pth"
     recbole_compat.apply()
     state = read_checkpoint(path, "cpu")
+    if "data" not in state:
+        raise CheckpointError(f"`{path}` is a checkpoint of one of RecBole's own models, which RecBole has to load.")
+    target = _usable_device(device)
     try:
-        config = _saved_config(state["config"], torch.device(device))
+        config = _saved_config(state["config"], target)
         data = state["data"]
         catalogue = Catalogue(
             user_field=data["user_field"],
@@ -53,13 +57,16 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommen
             train_counts=torch.zeros(len(data["item_tokens"]), dtype=torch.long),
             frame_dim=data["frame_dim"],
         )
+        follow_frame_dim(config, catalogue.frame_dim)
         model = config.model_class(config, catalogue)
         model.load_state_dict(state["state_dict"])
     except ConfigError as error:
         raise CheckpointError(f"The model of `{path}` cannot be built: {error}") from error
     except (KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"`{path}` does not hold a model that this version can build: {error}") from error
-    return Recommender(model, config, data["item_tokens"], state.get("item_vectors"))
+    if model.item_embedding.reads_frames and "item_vectors" not in state:
+        raise CheckpointError(f"`{path}` is there to resume training and holds no item vectors; load `model.pth`.")
+    return Recommender(model, config, data["item_tokens"], state.get("item_vectors"), data.get("vfm"))
 
 
 class Recommender:
@@ -69,11 +76,20 @@ class Recommender:
         items: All item tokens that can be recommended, added videos included.
         model: The PyTorch module.
         config: The options it was trained with.
+        vfm: The vision model that its frames came from, where the frame store said so.
     """
 
-    def __init__(self, model: Any, config: Config, item_tokens: Sequence[str], item_vectors: Tensor | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        config: Config,
+        item_tokens: Sequence[str],
+        item_vectors: Tensor | None,
+        vfm: str | None = None,
+    ) -> None:
         self.device = config["device"]
         self.config = config
+        self.vfm = vfm
         self.model = model.to(self.device).eval()
         self._tower = self.model.item_embedding
         self._n_known = len(item_tokens)
@@ -111,9 +127,11 @@ class Recommender:
         Raises:
             DataError: If a history is empty or an item is unknown.
         """
-        if k < 1:
-            raise ConfigError(f"`k` is {k}; it must be at least 1.")
-        chosen = self._ids(candidates) if candidates is not None else self._all_ids()
+        if not isinstance(k, int) or k < 1:
+            raise ConfigError(f"`k` is {k}; it must be a whole number of at least 1.")
+        chosen = self._all_ids() if candidates is None else self._ids(list(dict.fromkeys(map(str, candidates))))
+        if not len(chosen):
+            raise DataError("There is no candidate to recommend.")
         column_of = np.full(len(self._table), -1)
         column_of[chosen] = np.arange(len(chosen))
         tables = []
@@ -158,23 +176,40 @@ class Recommender:
         """
         if not self._tower.reads_frames:
             raise ConfigError("This model knows videos by their id only (item_encoder=ID); it cannot take in new ones.")
-        frames = torch.as_tensor(np.asarray(frames), dtype=torch.float32)
+        items = [str(token) for token in items] if not isinstance(items, str) else [items]
+        try:
+            frames = torch.as_tensor(np.asarray(frames, dtype=np.float32))
+        except ValueError as error:
+            raise DataError("The videos must have equally many frames; pad them, and give frame_counts.") from error
         self._check_new(items, frames)
-        counts = torch.full((len(items),), frames.shape[1]) if frame_counts is None else torch.as_tensor(frame_counts)
-        mask = torch.arange(frames.shape[1]) < counts[:, None]
-        frames = frames * mask[:, :, None]
+        mask = torch.arange(frames.shape[1]) < _counts(frame_counts, frames)[:, None]
+        frames = frames.masked_fill(~mask[:, :, None], 0.0)
+        _refuse_non_finite(items, frames)
         vectors = [
             self._tower.encode_new(f.to(self.device), m.to(self.device))
             for f, m in zip(frames.split(4096), mask.split(4096), strict=True)
         ]
-        self._id_of.update({str(token): len(self._table) + i for i, token in enumerate(items)})
-        self._tokens += [str(token) for token in items]
+        self._id_of.update({token: len(self._table) + i for i, token in enumerate(items)})
+        self._tokens += items
         self._table = torch.cat([self._table, *vectors])
         self._tower.set_catalogue(self._table)
 
-    def add_store(self, path: str | Path) -> int:
-        """Add those videos of a frame store that the model does not know yet; returns their number."""
+    def add_store(self, path: str | Path, any_vfm: bool = False) -> int:
+        """Add those videos of a frame store that the model does not know yet; returns their number.
+
+        Args:
+            path: The ``.frames.npy`` file.
+            any_vfm: Take frames from a vision model of another name, too.
+
+        Raises:
+            DataError: If the frames came from another vision model than those of the training.
+        """
         store = FrameStore(path)
+        if store.manifest.vfm != self.vfm and not any_vfm:
+            raise DataError(
+                f"The frames of `{path}` came from `{store.manifest.vfm}`, those of the training from `{self.vfm}`; "
+                "make them with the same vision model (or set any_vfm=True if only the names differ)."
+            )
         new = [row for row, token in enumerate(store.items) if token not in self._id_of]
         if new:
             self.add_videos([store.items[r] for r in new], store.frames[new], store.frame_counts[new])
@@ -258,20 +293,39 @@ class Recommender:
             raise DataError(
                 f"Frames of {len(items)} new videos must be [{len(items)}, F, {expected}], not {list(frames.shape)}."
             )
-        taken = [str(token) for token in items if str(token) in self._id_of]
+        taken = [token for token in items if token in self._id_of]
         if taken:
             raise DataError(f"{len(taken)} of the new videos are already known (first: `{taken[0]}`).")
-        if len({str(token) for token in items}) != len(items):
+        if len(set(items)) != len(items):
             raise DataError("Some of the new videos have the same id; give each its own.")
-        bad = ~torch.isfinite(frames).flatten(1).all(dim=1)
-        if bad.any():
-            first = items[int(bad.int().argmax())]
-            raise DataError(f"The frames of {int(bad.sum())} new videos hold NaN or infinity (first: `{first}`).")
+
+
+def _counts(frame_counts: Sequence[int] | np.ndarray | None, frames: Tensor) -> Tensor:
+    """Frames of each new video, [N] int64, checked."""
+    n_videos, n_frames = frames.shape[:2]
+    counts = torch.full((n_videos,), n_frames) if frame_counts is None else torch.as_tensor(np.asarray(frame_counts))
+    if counts.shape != (n_videos,) or (n_videos and (counts.min() < 1 or counts.max() > n_frames)):
+        raise DataError(f"`frame_counts` must give each of the {n_videos} new videos a number from 1 to {n_frames}.")
+    return counts
+
+
+def _refuse_non_finite(items: Sequence[str], frames: Tensor) -> None:
+    bad = ~torch.isfinite(frames).flatten(1).all(dim=1)
+    if bad.any():
+        first = items[int(bad.int().argmax())]
+        raise DataError(f"The frames of {int(bad.sum())} new videos hold NaN or infinity (first: `{first}`).")
+
+
+def _usable_device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"The device `{device}` cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _saved_config(options: dict[str, Any], device: torch.device) -> Config:
-    """The configuration of a checkpoint, on another device."""
-    used = {**options, "use_gpu": device.type != "cpu"}
+    """The configuration of a checkpoint, on another device; RecBole's own choice of GPU is left out."""
+    used = {**options, "use_gpu": False}
     model, dataset = used.pop("model"), used.pop("dataset")
     config = Config(model, dataset, config_dict=used)
     config["device"] = device

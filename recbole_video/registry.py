@@ -59,7 +59,7 @@ class Registry(Generic[T]):
         entry = self._entries.get(name, name if ":" in name else None)
         if entry is None:
             raise ConfigError(
-                f"There is no {self.kind} named `{name}`{nearest(name, self)} "
+                f"There is no {self.kind} named `{name}`{nearest(name, self)}. "
                 f"Known: {', '.join(self)}; or give `module:Class` for one of your own."
             )
         return self._load(entry) if isinstance(entry, str) else entry

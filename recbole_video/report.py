@@ -17,6 +17,7 @@ from recbole_video.evaluation.metrics import Metrics, RankingMetrics
 from recbole_video.evaluation.ranking import Ranking
 
 _SHOWN_NAMES = {"hit": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP"}
+_TABLE_WIDTH = 110  # characters; a wider table is printed on its side
 _PERCENT = {"hit", "ndcg", "mrr", "map", "recall", "precision"}
 
 
@@ -32,6 +33,8 @@ def result_table(rows: Sequence[tuple[str, Metrics]]) -> str:
     for label, metrics in rows:
         users = [f"{metrics['users']:,}" if "users" in metrics else ""] if has_users else []
         table.append([label, *users, *(_number(key, metrics.get(key)) for key in keys)])
+    if sum(max(map(len, column)) + 2 for column in zip(*table, strict=True)) > _TABLE_WIDTH:
+        table = [list(column) for column in zip(*table, strict=True)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
@@ -55,24 +58,26 @@ def draw_curve(history: Sequence[dict[str, float]], valid_metric: str, best_epoc
     """Draw training loss and validation score per epoch; the best epoch is marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     loss_axis = figure.add_subplot()
     score_axis = loss_axis.twinx()
-    epochs = [record["epoch"] + 1 for record in history]
+    epochs = [record["epoch"] for record in history]
     loss_axis.plot(epochs, [record["train_loss"] for record in history], color="tab:gray", label="training loss")
     scored = [record for record in history if "valid_score" in record]
-    scored_epochs = [record["epoch"] + 1 for record in scored]
+    scored_epochs = [record["epoch"] for record in scored]
     scores = [record["valid_score"] for record in scored]
     score_axis.plot(scored_epochs, scores, color="tab:blue", marker=".", label=f"validation {valid_metric}")
     if best_epoch >= 0:
-        score_axis.axvline(best_epoch + 1, color="tab:blue", linestyle=":", label=f"best epoch: {best_epoch + 1}")
+        score_axis.axvline(best_epoch, color="tab:blue", linestyle=":", label=f"best epoch: {best_epoch}")
     loss_axis.set_xlabel("epoch")
     loss_axis.set_ylabel("training loss (nats)")
     score_axis.set_ylabel(f"validation {valid_metric}")
     lines = [*loss_axis.get_lines(), *score_axis.get_lines()]
-    loss_axis.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+    loss_axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=3)
     image = BytesIO()
     figure.savefig(image, dpi=120, format="png")
     write_atomically(path, lambda file: file.write(image.getvalue()))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -20,26 +23,10 @@ from recbole_video.data.files import write_json, write_text
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
 
 # Options that do not change what a run computes: a resumed run may set them anew.
-_FREE_ON_RESUME = frozenset(
-    [
-        "resume",
-        "show_progress",
-        "state",
-        "log_dir",
-        "tensorboard_dir",
-        "checkpoint_dir",
-        "log_wandb",
-        "wandb_project",
-        "gpu_id",
-        "use_gpu",
-        "eval_memory_mb",
-        "worker",
-        "frames_on_device",
-        "save_per_user",
-        "eval_groups",
-        "data_path",
-    ]
-)
+_FREE_ON_RESUME = frozenset([
+    "resume", "show_progress", "state", "log_dir", "tensorboard_dir", "checkpoint_dir", "log_wandb", "wandb_project",
+    "gpu_id", "use_gpu", "eval_memory_mb", "frames_on_device", "save_per_user", "eval_groups", "data_path",
+])  # fmt: skip
 
 
 class RunFolder:
@@ -65,6 +52,23 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         return self.metrics.is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, so that no other process resumes a run that is alive.
+
+        Raises:
+            RunFolderError: If another process holds it.
+        """
+        with self.record.open("rb") as handle:
+            if not _try_lock(handle):
+                raise RunFolderError(f"The run in `{self.path}` is being written by another process.")
+            yield
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder of a run that failed before it had anything to keep."""
+        if not (self.last.exists() or self.best.exists() or self.metrics.exists()):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @classmethod
     def create(cls, config: Config) -> RunFolder:
@@ -109,11 +113,11 @@ class RunFolder:
         if config["resume"] is True:
             runs = [cls(path.parent) for path in Path(config["checkpoint_dir"]).glob("*/run.json")]
             wanted = fingerprint(config)
-            unfinished = [r for r in runs if r.last.is_file() and not r.is_finished and r._fingerprint() == wanted]
-            return max(unfinished, key=lambda run: run.last.stat().st_mtime, default=None)
+            unfinished = [r for r in runs if not r.is_finished and r._fingerprint() == wanted and not r._is_held()]
+            return max(unfinished, key=lambda run: run.record.stat().st_mtime, default=None)
         folder = cls(config["resume"])
-        if not folder.last.is_file():
-            raise CheckpointError(f"There is nothing to resume in `{folder.path}`: it holds no `last.pth`.")
+        if not folder.record.is_file():
+            raise CheckpointError(f"There is nothing to resume in `{folder.path}`: it is not the folder of a run.")
         if folder._fingerprint() != fingerprint(config):
             raise ConfigError(
                 f"The run in `{folder.path}` was made with other options; leave out all options but --resume "
@@ -121,11 +125,28 @@ class RunFolder:
             )
         return folder
 
+    def _is_held(self) -> bool:
+        with self.record.open("rb") as handle:
+            return not _try_lock(handle)
+
     def _fingerprint(self) -> str | None:
         try:
             return json.loads(self.record.read_text(encoding="utf-8")).get("fingerprint")
         except (OSError, ValueError):
             return None
+
+
+def _try_lock(handle: IO[bytes]) -> bool:
+    """Lock an open file until it is closed; False if another process holds it. No-op on Windows."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def fingerprint(config: Config) -> str:

@@ -3,48 +3,83 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_seed, set_color
 
 from recbole_video.config import Config
+from recbole_video.data.files import plain, write_json
 from recbole_video.errors import ConfigError
-from recbole_video.logs import FILE_ONLY, run_logging
+from recbole_video.experiment import prepare_bundled
+from recbole_video.logs import FILE_ONLY
+from recbole_video.report import result_table
+from recbole_video.run_folder import RunFolder, provenance
 
 
-def run_stock_model(config: Config, saved: bool = True) -> dict[str, Any]:
+def run_stock_model(config: Config, folder: RunFolder | None) -> dict[str, Any]:
     """Train and test one of RecBole's models with RecBole's data, trainer and evaluation.
 
+    Args:
+        config: The run's configuration.
+        folder: Where checkpoint and results go; None to keep neither.
+
     Returns:
-        ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and ``test_result``.
+        ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``, ``test_result``,
+        ``protocol`` and ``run_folder``.
 
     Raises:
         ConfigError: If RecBole refuses the options.
     """
-    with run_logging(config, None):
-        logger = logging.getLogger()
-        logger.info(config, extra=FILE_ONLY)
+    warnings.simplefilter("ignore", FutureWarning)  # RecBole's pandas calls would fill the console
+    logger = logging.getLogger()
+    logger.info(config, extra=FILE_ONLY)
+    saved = folder is not None
+    if folder is not None:
+        config["checkpoint_dir"] = str(folder.path)
+    prepare_bundled(config)
+    init_seed(config["seed"], config["reproducibility"])
+    try:
+        dataset = create_dataset(config)
+        logger.info(dataset)
+        train_data, valid_data, test_data = data_preparation(config, dataset)
         init_seed(config["seed"], config["reproducibility"])
-        try:
-            dataset = create_dataset(config)
-            logger.info(dataset)
-            train_data, valid_data, test_data = data_preparation(config, dataset)
-            init_seed(config["seed"], config["reproducibility"])
-            model = config.model_class(config, train_data._dataset).to(config["device"])
-        except ValueError as error:
-            raise ConfigError(f"RecBole's {config['model']} cannot run on `{config['dataset']}`: {error}") from error
-        logger.info(model, extra=FILE_ONLY)
-        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+        model = config.model_class(config, train_data._dataset).to(config["device"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"RecBole's {config['model']} cannot run on `{config['dataset']}` ({reason}).") from error
+    logger.info(model, extra=FILE_ONLY)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    try:
         best_valid_score, best_valid_result = trainer.fit(
             train_data, valid_data, saved=saved, show_progress=config["show_progress"]
         )
-        test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
-        logger.info(set_color("best valid ", "yellow") + f": {best_valid_result}")
-        logger.info(set_color("test result", "yellow") + f": {test_result}")
-    return {
-        "best_valid_score": best_valid_score,
+    except KeyError as error:
+        raise ConfigError(
+            f"RecBole's {config['model']} reads the field {error}, which the loaded columns lack; "
+            "see load_col and threshold."
+        ) from error
+    test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
+    best_valid_result, test_result = (_floats(metrics) for metrics in (best_valid_result, test_result))
+    result = {
+        "best_valid_score": float(best_valid_score),
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_valid_result,
         "test_result": test_result,
+        "protocol": f"RecBole's own, eval_args {config['eval_args']}",
+        "run_folder": str(folder.path) if folder else None,
     }
+    if folder is not None:
+        record = {**result, "config": config.to_options(), "made_by": provenance()}
+        write_json(folder.metrics, plain(record))
+    rows = [("valid", best_valid_result), ("test", test_result)]
+    title = f"RecBole's {config['model']} on {config['dataset']}; protocol: {result['protocol']}"
+    logger.info("\n".join(["", title, "", result_table(rows), "", f"Run folder: {result['run_folder']}"]))
+    logger.info(set_color("best valid ", "yellow") + f": {best_valid_result}")
+    logger.info(set_color("test result", "yellow") + f": {test_result}")
+    return result
+
+
+def _floats(metrics: dict[str, Any] | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (metrics or {}).items()}

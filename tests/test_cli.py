@@ -34,16 +34,16 @@ def test_config_files_are_separated_by_spaces(in_tmp, data_root, capsys):
     (in_tmp / "a.yaml").write_text("epochs: 1\n")
     (in_tmp / "b.yaml").write_text("epoch: 1\n")
     assert main(["--dataset=tiny", "--config_files=a.yaml b.yaml", *words(data_root)]) == 1
-    assert "`epoch` is not an option; did you mean `epochs`" in capsys.readouterr().err
+    assert "`epoch` is not an option (did you mean `epochs`?)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--model=SASRek"], "ConfigError: There is no model named `SASRek`"),
-        (["--dataset=nowhere"], "DataError: There is no `dataset/nowhere/nowhere.frames.npy`"),
+        (["--dataset=nowhere"], "DataError: There is no data set `nowhere`"),
         (["--dataset=nowhere", "--item_encoder=ID"], "DataError: There is no data set `nowhere`"),
-        (["--lerning_rate=1"], "ConfigError: `lerning_rate` is not an option; did you mean `learning_rate`?"),
+        (["--lerning_rate=1"], "ConfigError: `lerning_rate` is not an option (did you mean `learning_rate`?)"),
         (["train"], "ConfigError: `train` belongs to no option"),
         (["--resume=nowhere"], "CheckpointError: There is nothing to resume in `nowhere`"),
     ],

@@ -102,14 +102,30 @@ class TestLayers:
         Config(model, "ml-100k", config_dict={"item_encoder": encoder, **content})
 
 
+class TestDefaults:
+    def test_history_is_masked_where_the_protocol_does(self):
+        masked = {p: Config(config_dict={"protocol": p})["mask_history"] for p in ("microlens", "recbole")}
+        assert masked == {"microlens": True, "recbole": False}
+        assert Config(config_dict={"protocol": "recbole", "mask_history": True})["mask_history"] is True
+
+    def test_a_part_of_eval_args_is_completed(self):
+        args = Config(config_dict={"eval_args": {"mode": "full"}})["eval_args"]
+        assert args["split"] == {"LS": "valid_and_test"} and args["order"] == "TO"
+        assert args["mode"] == {"valid": "full", "test": "full"}
+
+    def test_columns_follow_the_field_options(self):
+        config = Config(config_dict={"ITEM_ID_FIELD": "video", "TIME_FIELD": "at"})
+        assert config["load_col"] == {"inter": ["user_id", "video", "at"]}
+
+
 class TestRefusal:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"lerning_rate": 1}, "`lerning_rate` is not an option; did you mean `learning_rate`"),
+            ({"lerning_rate": 1}, r"`lerning_rate` is not an option \(did you mean `learning_rate`"),
             ({"encoder_dept": 1}, "did you mean `encoder_depth`.*item encoder CVA"),
-            ({"lerning_rate": 1, "epoch": 2}, "`learning_rate`.*`epoch` is not an option; did you mean `epochs`"),
-            ({"item_encoder": "CVE"}, "no item encoder named `CVE`; did you mean `CVA`.*Pooling"),
+            ({"lerning_rate": 1, "epoch": 2}, "`learning_rate`.*`epoch` is not an option .did you mean `epochs`"),
+            ({"item_encoder": "CVE"}, "no item encoder named `CVE` .did you mean `CVA`.*Pooling"),
             ({"item_encoder": "nowhere.at_all:X"}, "no module `nowhere`"),
             ({"item_encoder": "recbole_video.errors:X"}, "has no class `X`"),
             ({"protocol": "leave"}, "`protocol` is `leave`; it must be one of microlens, recbole"),
@@ -123,12 +139,22 @@ class TestRefusal:
             ({"item_encoder": "ID", "id_fusion": "sum"}, "item_encoder=ID has no content"),
             ({"eval_args": {"split": {"RS": [8, 1, 1]}, "order": "TO"}}, "'LS': 'valid_and_test'"),
             ({"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "uni100"}}, "use full"),
-            ({"metrics": ["Hits"]}, "no metric named 'Hits'"),
+            ({"metrics": ["Hits"]}, "no metric named `Hits` .did you mean `hit`"),
             ({"topk": 0}, "topk must be a positive integer"),
             ({"valid_metric": "MRR@10"}, "`valid_metric` is `MRR@10`.*hit@10, hit@20, ndcg@10, ndcg@20"),
             ({"eval_groups": ["hot"]}, "popularity, cold"),
             ({"nproc": 4}, "one process"),
             ({"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}, "belongs to loss_type=BPR"),
+            ({"worker": 4}, "`worker` has no effect on video models"),
+            ({"normalize_all": True}, "`normalize_all` has no effect"),
+            ({"benchmark_filename": ["a", "b", "c"]}, "`benchmark_filename` has no effect"),
+            ({"learning_rate": "fast"}, "`learning_rate` is `fast`; it must be a number, such as the default"),
+            ({"learning_rate": -1.0}, "`learning_rate` is -1.0; it must not be negative"),
+            ({"hidden_dropout_prob": True}, "`hidden_dropout_prob` is `True`; it must be a number"),
+            ({"encoder_depth": 1.5}, "`encoder_depth` is `1.5`; it must be a whole number"),
+            ({"show_progress": "yes"}, "`show_progress` is `yes`; it must be True or False"),
+            ({"mask_history": "yes"}, "`mask_history` is `yes`; it must be True, False or empty"),
+            ({"clip_grad_norm": 1.0}, "clip_grad_norm"),
         ],
     )
     def test_of_options(self, options, message):
@@ -136,7 +162,8 @@ class TestRefusal:
             Config(config_dict=options)
 
     def test_of_an_unknown_model(self):
-        with pytest.raises(ConfigError, match="no model named `SASRek`; did you mean `SASRec`.*every model of RecBole"):
+        message = "no model named `SASRek` .did you mean `SASRec`.*RecBole's own run as well"
+        with pytest.raises(ConfigError, match=message):
             Config("SASRek")
 
     def test_of_an_encoder_option_without_its_encoder(self):

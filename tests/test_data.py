@@ -67,8 +67,11 @@ class TestMicroLensProtocol:
         write_dataset(tmp_path, lengths=[4, 20], n_items=30)
         with caplog.at_level(logging.INFO):
             data = load_data(make_config(data_path=str(tmp_path)))
-        assert data.dataset.dropped == {"protocol microlens": 4 + 7}
-        assert "11 interactions left out (protocol microlens)" in caplog.text
+        assert data.dataset.dropped == {
+            "protocol microlens: 1 users with too few actions": 4,
+            "protocol microlens: old actions of 1 users": 7,
+        }
+        assert "7 interactions left out (protocol microlens: old actions of 1 users)" in caplog.text
 
     def test_train_counts_by_hand(self, make_config, tmp_path):
         rows = write_dataset(tmp_path, lengths=[6, 9, 14], n_items=15)
@@ -82,7 +85,7 @@ class TestMicroLensProtocol:
 
     def test_users_with_too_few_actions_only(self, make_config, tmp_path):
         write_dataset(tmp_path, lengths=[4, 3], n_items=30)
-        with pytest.raises(DataError, match="No interaction .* is left .*protocol microlens.*min_sequence_length"):
+        with pytest.raises(DataError, match="No interaction .* is left .*protocol.*min_sequence_length"):
             load_data(make_config(data_path=str(tmp_path)))
 
 
@@ -314,10 +317,11 @@ class TestLoaders:
         assert sorted(np.concatenate([b.index for b in loader])) == list(range(len(loader.rows)))
 
     def test_seen_is_everything_before_the_target(self, make_config):
-        config = make_config()
+        config = make_config(mask_history=True)
         data = load_data(config)
         rows = data.actions.split.test
         batch = HistoryLoader(config, data.actions, rows, data.dataset.item_num, trim=True).batch(np.arange(len(rows)))
         for row in range(len(rows)):
             want = data.actions.items[rows.first[row] : rows.end[row]].tolist()
-            assert batch.seen_item[batch.seen_row == row].tolist() == want
+            seen_row, seen_item = batch.seen
+            assert seen_item[seen_row == row].tolist() == want

@@ -6,7 +6,7 @@ import torch
 from recbole.evaluator import Collector, Evaluator
 
 from recbole_video.data.loaders import HistoryLoader
-from recbole_video.errors import DeviceMemoryError
+from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
 from recbole_video.evaluation.groups import popularity_groups, results_by_group
 from recbole_video.evaluation.metrics import RankingMetrics
 from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
@@ -53,20 +53,33 @@ class TestRanks:
     @pytest.mark.parametrize("mask", [True, False])
     @pytest.mark.parametrize("eval_batch_size", [7, 512])
     def test_of_a_model_against_a_loop_over_users(self, make_model, mask, eval_batch_size):
-        config, data, model = make_model("GRU4Rec", "CVA", eval_batch_size=eval_batch_size)
+        config, data, model = make_model("GRU4Rec", "CVA", eval_batch_size=eval_batch_size, mask_history=mask)
         rows = data.actions.split.test
         loader = HistoryLoader(config, data.actions, rows, data.catalogue.item_num, trim=True)
-        ranking = rank_targets(model, loader, config["device"], mask, n_top=3)
+        ranking = rank_targets(model, loader, config["device"], n_top=3)
         full = HistoryLoader(config, data.actions, rows, data.catalogue.item_num, trim=False)
         for row in range(len(rows)):
             batch = full.batch(np.array([row]))
             with torch.no_grad():
                 scores = model.full_sort_predict(batch.interaction)[0]
             target = int(full.targets[row])
-            seen = set(batch.seen_item.tolist()) - {target} if mask else set()
+            seen = set(batch.seen[1].tolist()) - {target} if mask else set()
             order = sorted((i for i in range(1, len(scores)) if i not in seen), key=lambda i: -scores[i])
             assert ranking.ranks[row] == 1 + order.index(target)
             assert ranking.top_items[row].tolist() == order[:3]
+
+    def test_scores_that_are_not_numbers(self, make_model):
+        config, data, model = make_model("SASRec", "ID")
+        loader = HistoryLoader(config, data.actions, data.actions.split.test, data.catalogue.item_num, trim=True)
+        torch.nn.init.constant_(model.item_embedding.encoder.table.weight, torch.nan)
+        with pytest.raises(TrainingError, match="scores are not finite.*learning_rate"):
+            rank_targets(model, loader, config["device"])
+
+    def test_list_longer_than_the_catalogue(self, make_model):
+        config, data, model = make_model("SASRec", "ID")
+        loader = HistoryLoader(config, data.actions, data.actions.split.test, data.catalogue.item_num, trim=True)
+        with pytest.raises(ConfigError, match="`topk` asks for 31 items; the catalogue has 30"):
+            rank_targets(model, loader, config["device"], n_top=31)
 
     def test_out_of_memory_names_the_options(self, make_model, monkeypatch):
         config, data, model = make_model("SASRec", "ID")
@@ -77,7 +90,7 @@ class TestRanks:
 
         monkeypatch.setattr(model, "full_sort_predict", fail)
         with pytest.raises(DeviceMemoryError, match="eval_memory_mb or eval_batch_size"):
-            rank_targets(model, loader, config["device"], True)
+            rank_targets(model, loader, config["device"])
 
 
 class TestMetrics:

@@ -79,13 +79,32 @@ class TestStore:
         with pytest.raises(DataError, match=r"no `.*y\.frames\.npy`.*dataset_tools"):
             FrameStore(tmp_path / "y.frames.npy")
 
-    @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
-    def test_values_that_float16_cannot_hold(self, tmp_path, value):
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (np.nan, "1 items hold NaN or infinity .first: `b`"),
+            (np.inf, "1 items hold NaN or infinity .first: `b`"),
+            (1e6, "1 items .first: `b`.* hold values beyond float16, 65,504; scale them down"),
+        ],
+    )
+    def test_values_that_float16_cannot_hold(self, tmp_path, value, message):
         frames = np.zeros((2, 1, 3))
         frames[1, 0, 1] = value
-        with pytest.raises(DataError, match="1 items .first: `b`"):
+        with pytest.raises(DataError, match=message):
             write_frame_store(tmp_path / "x.frames.npy", ["a", "b"], frames, vfm="m", sampling="s")
         assert not list(tmp_path.glob("x.*"))
+
+    def test_overwriting_that_breaks_off_leaves_no_mixture(self, tmp_path, monkeypatch):
+        store, frames = make_store(tmp_path)
+
+        def fail(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("recbole_video.data.frame_store.write_json", fail)
+        with pytest.raises(KeyboardInterrupt):
+            write_frame_store(store.path, store.items, -frames, vfm="m", sampling="s")
+        with pytest.raises(DataError, match=r"There is no `.*x\.frames\.json`"):
+            FrameStore(store.path)
 
     def test_names_of_stores(self, tmp_path):
         assert store_path("d", "ml", None).as_posix() == "d/ml.frames.npy"
@@ -134,6 +153,15 @@ class TestTable:
         store.verify = lambda: None
         with pytest.raises(DataError, match="1 items .first: `c`"):
             table(store, on_device=on_device).gather(torch.tensor([2, 1]))
+
+    @pytest.mark.parametrize("on_device", [True, False])
+    def test_changed_bytes_are_noticed(self, tmp_path, on_device):
+        make_store(tmp_path)
+        raw = np.load(tmp_path / "x.frames.npy")
+        raw[2, 0, 0] += 1
+        np.save(tmp_path / "x.frames.npy", raw)
+        with pytest.raises(DataError, match="damaged: its checksum"):
+            table(FrameStore(tmp_path / "x.frames.npy"), on_device=on_device)
 
     def test_items_without_frames(self, tmp_path):
         store, _ = make_store(tmp_path, counts=[4, 1, 0, 3, 4, 4])

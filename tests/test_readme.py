@@ -10,6 +10,8 @@ import pytest
 
 from recbole_video.item_encoders import ITEM_ENCODERS
 
+from .conftest import write_dataset
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALL = "hidden_size: 16\ninner_size: 16\nencoder_latent_dim: 16\nencoder_depth: 1\n"
@@ -30,6 +32,22 @@ def test_encoder_by_its_path(in_tmp, monkeypatch):
     (in_tmp / "my_other_module.py").write_text(example("encoder").replace("@register_item_encoder()\n", ""))
     monkeypatch.syspath_prepend(in_tmp)
     assert ITEM_ENCODERS.get("my_other_module:MaxPool").__name__ == "MaxPool"
+
+
+def test_adapter_of_a_user_encoder(in_tmp):
+    """As printed, on a small data set and with RecBole's defaults for the model."""
+    write_dataset(in_tmp / "dataset", "microvideo-demo")
+    (in_tmp / "adapter.py").write_text(example("adapter"))
+    script = (
+        "from adapter import VideoSTAMP\nfrom recbole_video import run_recbole_video\n"
+        "print(run_recbole_video(VideoSTAMP, config_dict={'epochs': 1})['test_result'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "'hit@10'" in done.stdout, done.stderr[-2000:]
+
+
+def test_nothing_is_left_to_fill_in():
+    assert not re.findall(r"^.*_(?:TABLE|ROWS|COMMENT)$", README, re.MULTILINE)
 
 
 def test_use_of_a_model(in_tmp, capsys):

@@ -16,11 +16,14 @@ import yaml
 from recbole_video import run_recbole_video
 from recbole_video.data.files import write_atomically, write_text
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
+from recbole_video.evaluation.metrics import RankingMetrics
+from recbole_video.experiment import make_loaders
 from recbole_video.run_folder import RunFolder
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
-from recbole_video.training.schedule import rate_factor
+from recbole_video.training.schedule import make_schedule, rate_factor
+from recbole_video.training.trainer import VideoTrainer
 
-from .conftest import small_options
+from .conftest import small_options, write_dataset
 
 
 def run(data_root, model="SASRec", encoder="CVA", saved=True, **options):
@@ -30,6 +33,11 @@ def run(data_root, model="SASRec", encoder="CVA", saved=True, **options):
 
 def comparable(result):
     return {k: result[k] for k in ("best_valid_score", "best_valid_result", "test_result", "best_epoch")}
+
+
+def losses(result):
+    history = json.loads(Path(result["run_folder"], "metrics.json").read_text())["history"]
+    return [(record["epoch"], record["train_loss"]) for record in history]
 
 
 class TestRun:
@@ -97,17 +105,6 @@ class TestRun:
         with pytest.raises(TrainingError, match="not finite in epoch 0; lower learning_rate"):
             run(data_root, learner="sgd", learning_rate=1e30, epochs=3)
 
-    def test_gradient_clipping(self, in_tmp, data_root):
-        """With a norm of almost nothing, plain gradient descent does not move."""
-        clip = {"max_norm": 1e-12}
-        still = run(data_root, saved=False, learner="sgd", weight_decay=0.0, clip_grad_norm=clip, epochs=2)
-        moving = run(data_root, saved=False, learner="sgd", weight_decay=0.0, epochs=2, learning_rate=1.0)
-        first = run(data_root, saved=False, learner="sgd", weight_decay=0.0, clip_grad_norm=clip, epochs=1)
-        assert still["test_result"] == first["test_result"] != moving["test_result"]
-
-    def test_bfloat16_autocast(self, in_tmp, data_root):
-        assert 0 <= run(data_root, saved=False, enable_amp=True)["test_result"]["hit@10"] <= 1
-
     @pytest.mark.parametrize("fusion", ["sum", "gate"])
     def test_id_fusion(self, in_tmp, data_root, fusion):
         plain, fused = run(data_root, saved=False), run(data_root, saved=False, id_fusion=fusion)
@@ -132,7 +129,66 @@ def test_compiled_model_gives_the_same_numbers(in_tmp, data_root, monkeypatch):
     assert fast["test_result"] == pytest.approx(plain["test_result"], abs=0.05)
 
 
+class TestStep:
+    @pytest.fixture
+    def make_trainer(self, in_tmp, make_model):
+        """trainer, batch = make_trainer(option=value)"""
+
+        def make(**options):
+            config, data, model = make_model(**options)
+            train, _, _ = make_loaders(config, data, model)
+            trainer = VideoTrainer(config, model, RankingMetrics(config, data.catalogue.train_counts.numpy()))
+            trainer._schedule = make_schedule(config, trainer.optimizer, len(train))
+            return trainer, train.batch(np.arange(16))
+
+        return make
+
+    @pytest.mark.parametrize("max_norm", [0.01, 1e6])
+    def test_plain_gradient_descent_by_hand(self, make_trainer, max_norm):
+        """w - rate * (g * min(1, max_norm / |g|) + decay * w), with the gradient of the loss g."""
+        dropout = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
+        options = {
+            "learner": "sgd",
+            "learning_rate": 0.1,
+            "weight_decay": 0.5,
+            "clip_grad_norm": {"max_norm": max_norm},
+        }
+        trainer, batch = make_trainer(**options, **dropout)
+        model = trainer.model.train()
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        model.calculate_loss(batch).backward()
+        gradient = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        norm = torch.cat([g.flatten() for g in gradient.values()]).norm().item()
+        assert 0.01 < norm < 1e6
+        trainer._train_step(batch)
+        for name, g in gradient.items():
+            want = before[name] - 0.1 * (g * min(1.0, max_norm / norm) + 0.5 * before[name])
+            torch.testing.assert_close(model.get_parameter(name).detach(), want, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("enable_amp", "dtype"), [(True, torch.bfloat16), (False, torch.float32), ("auto", torch.float32)]
+    )
+    def test_autocast(self, make_trainer, enable_amp, dtype):
+        """`auto` means a GPU that computes in bfloat16, so not a CPU."""
+        trainer, batch = make_trainer(enable_amp=enable_amp)
+        seen = []
+        trainer.model.item_embedding.encoder.register_forward_hook(lambda *call: seen.append(call[2].dtype))
+        assert torch.isfinite(trainer._train_step(batch)) and seen == [dtype]
+
+    def test_learner_is_the_one_named(self, make_trainer):
+        for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("adagrad", torch.optim.Adagrad)):
+            optimizer = make_trainer(learner=name, learning_rate=0.02, weight_decay=0.3)[0].optimizer
+            assert type(optimizer) is kind
+            assert optimizer.defaults["lr"] == 0.02 and optimizer.defaults["weight_decay"] == 0.3
+
+
 class TestSchedule:
+    def test_is_stepped_through_training(self, in_tmp, data_root):
+        folder = run(data_root, epochs=2, lr_scheduler="linear", learning_rate=0.01)["run_folder"]
+        state = read_checkpoint(Path(folder, "last.pth"))
+        steps = 2 * -(-40 // 16)  # 40 users, batches of 16
+        assert state["schedule"]["last_epoch"] == steps and state["optimizer"]["param_groups"][0]["lr"] == 0.0
+
     def test_warm_up_then_constant(self):
         assert [rate_factor("constant", 10, 0.4, s) for s in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
@@ -163,16 +219,36 @@ elif die_in == "write":
             file.write(b"half"); file.flush(); os.kill(os.getpid(), signal.SIGKILL)
         return original(state, file, *a, **k)
     torch.save = save
+elif die_in == "between":  # the best epoch is written, the last one is not
+    original = trainer.VideoTrainer._save_last
+    def save_last(self):
+        if self.progress.next_epoch == 3: os.kill(os.getpid(), signal.SIGKILL)
+        original(self)
+    trainer.VideoTrainer._save_last = save_last
+elif die_in == "patience":  # one epoch without improvement before early stopping
+    original = trainer.VideoTrainer._save_last
+    def save_last(self):
+        original(self)
+        if self.progress.cur_step == 2: os.kill(os.getpid(), signal.SIGKILL)
+    trainer.VideoTrainer._save_last = save_last
+elif die_in == "report":
+    from recbole_video import quick_start
+    quick_start.draw_curve = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
 run_recbole_video({model!r}, "tiny", config_dict=options)
 """
 
 
-@pytest.mark.parametrize(("model", "die_in"), [("SASRec", "step"), ("BERT4Rec", "write")])
+@pytest.mark.parametrize(
+    ("model", "die_in"),
+    [("SASRec", "step"), ("BERT4Rec", "write"), ("NARM", "between"), ("GRU4Rec", "report"), ("FMLPRec", "patience")],
+)
 def test_run_killed_at_any_moment_resumes_to_the_same_numbers(in_tmp, data_root, model, die_in):
     options = small_options(
         model, "CVA", data_path=str(data_root), epochs=6, learning_rate=0.003, lr_scheduler="cosine"
     )
     options["id_fusion"] = "sum"
+    if die_in == "patience":
+        options.update(epochs=60, stopping_step=2, learning_rate=0.01)
     torch.set_num_threads(1)
     unbroken = run_recbole_video(model, "tiny", config_dict={**options, "checkpoint_dir": "unbroken"})
     script = KILLED.format(options=options, model=model, die_in=die_in)
@@ -184,6 +260,7 @@ def test_run_killed_at_any_moment_resumes_to_the_same_numbers(in_tmp, data_root,
     resumed = run_recbole_video(model, "tiny", config_dict={**options, "resume": True})
     assert resumed["run_folder"] == str(folder)
     assert comparable(resumed) == comparable(unbroken)
+    assert losses(resumed) == losses(unbroken)
     ours, theirs = (read_checkpoint(Path(r["run_folder"], "model.pth"))["state_dict"] for r in (resumed, unbroken))
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
 
@@ -211,6 +288,30 @@ class TestResume:
         first = run(data_root)
         assert run(data_root, resume=True)["run_folder"] != first["run_folder"]
 
+    def test_finished_run_by_name_returns_its_result(self, in_tmp, data_root):
+        first = run(data_root)
+        again = run_recbole_video(config_dict={"resume": first["run_folder"]})
+        assert comparable(again) == comparable(first) and again["seconds"] == first["seconds"]
+
+    def test_changed_data(self, in_tmp):
+        write_dataset(in_tmp, "own")
+        options = small_options(data_path=str(in_tmp))
+        folder = Path(run_recbole_video("SASRec", "own", config_dict=options)["run_folder"])
+        (folder / "metrics.json").unlink()
+        write_dataset(in_tmp, "own", seed=1)
+        with pytest.raises(CheckpointError, match="The data set has changed since `.*last.pth` was written"):
+            run_recbole_video(config_dict={"resume": str(folder)})
+
+    def test_run_that_is_alive(self, unfinished):
+        with RunFolder(unfinished).locked(), pytest.raises(RunFolderError, match="written by another process"):
+            run_recbole_video(config_dict={"resume": str(unfinished)})
+        assert (unfinished / "last.pth").is_file()
+
+    def test_run_killed_before_its_first_checkpoint(self, unfinished):
+        (unfinished / "last.pth").unlink()
+        result = run_recbole_video(config_dict={"resume": str(unfinished)})
+        assert result["run_folder"] == str(unfinished) and len(losses(result)) == 2
+
     def test_folder_without_a_run(self, in_tmp, data_root):
         with pytest.raises(CheckpointError, match="nothing to resume in `nowhere`"):
             run(data_root, resume="nowhere")
@@ -218,7 +319,7 @@ class TestResume:
     def test_truncated_checkpoint(self, unfinished):
         content = (unfinished / "last.pth").read_bytes()
         (unfinished / "last.pth").write_bytes(content[: len(content) // 2])
-        with pytest.raises(CheckpointError, match="last.pth` cannot be read .*truncated, corrupt"):
+        with pytest.raises(CheckpointError, match="last.pth` cannot be read: it is truncated, corrupt"):
             run_recbole_video(config_dict={"resume": str(unfinished)})
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.data.transform import MaskItemSequence
-from recbole.model.sequential_recommender import NARM, STAMP, BERT4Rec, GRU4Rec, NextItNet, SASRec
+from recbole.model.sequential_recommender import HGN, NARM, NPE, STAMP, BERT4Rec, GRU4Rec, NextItNet, SASRec
 
 from recbole_video.data.loaders import PrefixLoader, SequenceLoader
+from recbole_video.errors import ConfigError
 from recbole_video.experiment import make_loaders
 from recbole_video.quick_start import run_recbole_video
 from recbole_video.user_encoders.base import VideoRecommender, _HostConfig
@@ -58,11 +59,16 @@ def test_scores_equal_recboles_with_ids_and_equal_weights(make_model, name):
     config, data, model = make_model(name, "ID")
     model.eval()
     twin = stock_twin(config, data, model)
-    # RecBole's NextItNet is right for full histories only.
-    lengths = (10, 10, 10) if name == "NextItNet" else (1, 2, 5, 9, 10)
+    # RecBole's NextItNet reads padding, and its BERT4Rec loses an item, unless histories are full.
+    lengths = (10, 10, 10) if name in ("NextItNet", "BERT4Rec") else (1, 2, 5, 9, 10)
     batch = histories(config, data.catalogue.item_num, lengths)
-    torch.testing.assert_close(model.full_sort_predict(batch), twin.full_sort_predict(batch), rtol=0, atol=0)
-    torch.testing.assert_close(model.predict(batch), twin.predict(batch), rtol=0, atol=0)
+    item_seq, length = batch["item_id_list"], batch["item_length"]
+    assert torch.equal(model.predict(batch), twin.predict(batch))
+    if name == "SASRec":  # leaves padding out to rank the catalogue: the same to float precision
+        assert torch.equal(model.forward(item_seq, length), twin.forward(item_seq, length))
+        torch.testing.assert_close(model.full_sort_predict(batch), twin.full_sort_predict(batch), rtol=1e-5, atol=1e-6)
+    else:
+        assert torch.equal(model.full_sort_predict(batch), twin.full_sort_predict(batch))
 
 
 @pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "NARM"])
@@ -156,12 +162,18 @@ def test_nextitnet_does_not_depend_on_the_maximum_length(make_model):
     torch.testing.assert_close(model.full_sort_predict(short), longer.full_sort_predict(long))
 
 
-def test_bert4rec_builds_the_test_mask_as_recboles_loop_does(make_model):
+def test_bert4rec_puts_the_mask_behind_the_history_against_a_loop(make_model):
+    """Full histories lose their first item for it, as all do in RecBole; the others keep it."""
     config, data, model = make_model("BERT4Rec", "CVA")
-    batch = histories(config, data.catalogue.item_num)
-    got = model.reconstruct_test_data(batch["item_id_list"], batch["item_length"])
-    want = BERT4Rec.reconstruct_test_data(model, batch["item_id_list"], batch["item_length"])
-    assert torch.equal(got, want)
+    for lengths in ((1, 2, 5, 9, 10), (1, 3), (10, 10)):
+        batch = histories(config, data.catalogue.item_num, lengths)
+        masked, position = model._append_mask(batch["item_id_list"], batch["item_length"])
+        for row, length in enumerate(lengths):
+            kept = batch["item_id_list"][row, :length].tolist()[-9:]
+            assert masked[row, : position[row] + 1].tolist() == [*kept, model.mask_token]
+            assert not masked[row, position[row] + 1 :].any()
+    recboles = BERT4Rec.reconstruct_test_data(model, batch["item_id_list"], batch["item_length"])
+    assert torch.equal(masked, recboles)
 
 
 def test_bert4rec_masks_real_positions_only_and_one_at_least(make_model):
@@ -218,6 +230,26 @@ def test_an_adapter_of_one_line_for_another_recbole_model(make_config, in_tmp, d
     options = {k: v for k, v in options.items() if k not in ("hidden_size", "inner_size")}
     result = run_recbole_video(VideoSTAMP, "tiny", config_dict={**options, "embedding_size": 16}, saved=False)
     assert 0 <= result["test_result"]["hit@10"] <= 1
+
+
+@pytest.mark.parametrize("stock", [HGN, NPE])
+def test_an_adapter_of_a_model_that_scores_in_another_way(make_config, data_root, stock):
+    video_model = type(f"Video{stock.__name__}", (VideoRecommender, stock), {})
+    options = {"data_path": str(data_root), "use_gpu": False, "show_progress": False, "item_encoder": "MLP"}
+    with pytest.raises(ConfigError, match=f"Video{stock.__name__} does not rank by the dot product"):
+        run_recbole_video(video_model, "tiny", config_dict={**options, "embedding_size": 16}, saved=False)
+
+
+def test_nextitnets_penalty_is_recboles(make_model):
+    config, data, model = make_model("NextItNet", "ID", reg_weight=0.3)
+    twin = stock_twin(config, data, model)
+    weights = [twin.item_embedding.weight, twin.final_layer.weight]
+    want = 0.3 * twin.reg_loss(weights) + twin.reg_loss_rb()
+    torch.testing.assert_close(model.penalty(), want.reshape(()))
+    batch = training_batch(config, data, model)
+    with_penalty = model.calculate_loss(batch)
+    model.penalty = lambda: 0.0
+    torch.testing.assert_close(with_penalty - model.calculate_loss(batch), want.reshape(()))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,13 @@ def _parse_cell(path: Path, column: int, cell: str) -> Field:
     return Field(name, FeatureType(type_name))
 
 
-def read_columns(path: Path, wanted: set[str] | None, unwanted: set[str], separator: str = "\t") -> pd.DataFrame:
+def read_columns(
+    path: Path,
+    wanted: set[str] | None,
+    unwanted: set[str],
+    separator: str = "\t",
+    may_be_empty: Callable[[str], bool] = lambda field: False,
+) -> pd.DataFrame:
     """Read some columns of an atomic file; tokens stay text, quotes and words like NA included.
 
     Args:
@@ -68,6 +75,7 @@ def read_columns(path: Path, wanted: set[str] | None, unwanted: set[str], separa
         wanted: Field names to read; None for all.
         unwanted: Field names to leave out.
         separator: Between the columns.
+        may_be_empty: Whether a field's cells may be empty: NaN for numbers, an empty text for tokens.
 
     Returns:
         One column per field, in the file's order; sequences are still one text.
@@ -93,6 +101,7 @@ def read_columns(path: Path, wanted: set[str] | None, unwanted: set[str], separa
             dtype={f.name: np.float64 if f.type == FeatureType.FLOAT else str for f in chosen},
             index_col=False,
             keep_default_na=False,
+            na_values={f.name: [""] for f in chosen if f.type == FeatureType.FLOAT and may_be_empty(f.name)},
             skip_blank_lines=False,
             quoting=csv.QUOTE_NONE,
             encoding=_ENCODING,
@@ -101,11 +110,14 @@ def read_columns(path: Path, wanted: set[str] | None, unwanted: set[str], separa
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame({f.name: [] for f in chosen})
     except (ValueError, UnicodeDecodeError) as error:  # a ParserError is a ValueError
-        raise _first_fault(path, fields, chosen, separator) or DataError(f"`{path}`: {error}.") from error
+        raise _first_fault(path, fields, chosen, separator, may_be_empty) or DataError(f"`{path}`: {error}.") from error
     # pandas takes a row with too many columns in silence when it reads only some of them.
     expected_separators = (len(fields) - 1) * (len(frame) + 1)
-    if _has_gaps(frame, chosen) or _count(path, separator) != expected_separators:
-        fault = _first_fault(path, fields, chosen, separator)
+    if (
+        _has_gaps(frame, [f for f in chosen if not may_be_empty(f.name)])
+        or _count(path, separator) != expected_separators
+    ):
+        fault = _first_fault(path, fields, chosen, separator, may_be_empty)
         if fault:
             raise fault
     return frame
@@ -129,7 +141,9 @@ def _count(path: Path, separator: str) -> int:
         return sum(block.count(separator.encode()) for block in iter(lambda: file.read(1 << 24), b""))
 
 
-def _first_fault(path: Path, fields: list[Field], chosen: list[Field], separator: str) -> DataError | None:
+def _first_fault(
+    path: Path, fields: list[Field], chosen: list[Field], separator: str, may_be_empty: Callable[[str], bool]
+) -> DataError | None:
     """Go through the file line by line and describe the first fault."""
     is_chosen = [field in chosen for field in fields]
     with path.open("rb") as file:
@@ -146,7 +160,7 @@ def _first_fault(path: Path, fields: list[Field], chosen: list[Field], separator
                     "mend or remove the line."
                 )
             for field, cell, used in zip(fields, cells, is_chosen, strict=True):
-                if used and (problem := _problem(field, cell)):
+                if used and not (cell == "" and may_be_empty(field.name)) and (problem := _problem(field, cell)):
                     return DataError(f"`{path}`, line {number}, column `{field.name}`: {problem}.")
     return None
 

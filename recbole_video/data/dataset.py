@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from recbole_video.data.atomic_file import read_columns, read_header
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.data.frame_table import missing_frames_error
 from recbole_video.data.protocols import PROTOCOLS, Split
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,9 @@ class VideoDataset(SequentialDataset):
         self.inter_feat: Any = None
         self.feat_name_list: list[str] = []
         self.dropped: dict[str, int] = {}
-        for option in ("benchmark_filename", "additional_feat_suffix", "preload_weight", "threshold"):
-            if config[option]:
-                raise ConfigError(f"`{option}` has no effect on video models; remove it.")
         super().__init__(config)
 
     # -- reading -----------------------------------------------------------------------------
-
-    def _load_data(self, token: str, dataset_path: str) -> None:
-        if not Path(dataset_path, f"{token}.inter").is_file():
-            raise DataError(
-                f"There is no data set `{token}`: `{Path(dataset_path, token)}.inter` does not exist; "
-                "check --dataset and --data_path."
-            )
-        super()._load_data(token, dataset_path)
 
     def _load_feat(self, filepath: str, source: FeatureSource) -> pd.DataFrame | None:
         load, unload = self._get_load_and_unload_col(source)
@@ -87,7 +77,8 @@ class VideoDataset(SequentialDataset):
         separator = self.config["field_separator"]
         if source == FeatureSource.INTERACTION and load is not None:
             load = load | {self.uid_field, self.iid_field, self.time_field}
-        frame = read_columns(Path(filepath), load, unload or set(), separator)
+        ids = {self.uid_field, self.iid_field}
+        frame = read_columns(Path(filepath), load, unload or set(), separator, may_be_empty=_others(source, ids))
         for field in read_header(Path(filepath), separator):
             if field.name in frame:
                 self.set_field_property(field.name, field.type, source, 1)
@@ -111,17 +102,26 @@ class VideoDataset(SequentialDataset):
         filters = (
             ("missing items", self._filter_missing_items),
             ("filter options", super()._data_filtering),
-            (f"protocol {self.config['protocol']}", self._keep_protocol_actions),
+            ("protocol", self._keep_protocol_actions),
         )
         for name, keep in filters:
-            before = len(self.inter_feat)
+            before = len(self.inter_feat) + sum(self.dropped.values())
             try:
                 keep()
             except DataError:
                 raise
             except ValueError as error:
                 raise DataError(f"`{self.dataset_name}` cannot be filtered ({name}): {error}") from error
-            self._count_dropped(name, before - len(self.inter_feat))
+            self._count_dropped(name, before - len(self.inter_feat) - sum(self.dropped.values()))
+        self._keep_features_of_actions()
+
+    def _keep_features_of_actions(self) -> None:
+        """Leave out the features of items and users without an action: the catalogue is what was watched."""
+        for name, field in (("item_feat", self.iid_field), ("user_feat", self.uid_field)):
+            feat = getattr(self, name)
+            if feat is not None:
+                kept = feat[field].isin(self.inter_feat[field].unique())
+                setattr(self, name, feat[kept].reset_index(drop=True))
 
     def _count_dropped(self, reason: str, number: int) -> None:
         if number:
@@ -177,11 +177,29 @@ class VideoDataset(SequentialDataset):
         lengths = np.bincount(users)
         protocol = PROTOCOLS[self.config["protocol"]]
         kept = protocol.keep(lengths, self.max_item_list_len, self.config["min_sequence_length"])
+        self._count_cut(lengths, kept)
         chosen = order[kept]
         # The rows stay in file order, so that ids are numbered as RecBole numbers them.
         in_file_order = np.sort(chosen)
         self._by_user_and_time = np.searchsorted(in_file_order, chosen)
         self.inter_feat = feat.iloc[in_file_order].reset_index(drop=True)
+
+    def _count_cut(self, lengths: np.ndarray, kept: np.ndarray) -> None:
+        """Tell apart, in :attr:`dropped`, users that the protocol leaves out and histories that it cuts."""
+        user = np.repeat(np.arange(len(lengths)), lengths)
+        n_kept = np.bincount(user[kept], minlength=len(lengths))
+        gone = n_kept == 0
+        name = self.config["protocol"]
+        reasons = {
+            f"protocol {name}: {gone.sum()} users with too few actions": lengths[gone].sum(),
+            f"protocol {name}: old actions of {(~gone & (n_kept < lengths)).sum()} users": (lengths - n_kept)[
+                ~gone
+            ].sum(),
+        }
+        for reason, number in reasons.items():
+            if number:
+                self.dropped[reason] = int(number)
+                self.logger.info(f"{number} interactions left out ({reason}).")
 
     # -- sequences ---------------------------------------------------------------------------
 
@@ -220,3 +238,8 @@ class VideoDataset(SequentialDataset):
     def user_tokens(self) -> np.ndarray:
         """Token of each user id, [n_users] str; id 0 is ``[PAD]``."""
         return self.field2id_token[self.uid_field]
+
+
+def _others(source: FeatureSource, ids: set[str]) -> Callable[[str], bool]:
+    """Which fields of a file may be empty: of users and items, all but the ids; of actions, none."""
+    return lambda field: source != FeatureSource.INTERACTION and field not in ids

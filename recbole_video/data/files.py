@@ -1,13 +1,17 @@
-"""Writing files so that they appear whole or not at all."""
+"""Writing files so that they appear whole or not at all, and values so that anything can read them."""
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
+import torch
 
 from recbole_video.errors import RunFolderError
 
@@ -45,6 +49,21 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into numbers, strings, lists, dicts and tensors; anything else into its text."""
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return float(value) if isinstance(value, np.floating) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(k) if isinstance(k, enum.Enum) else k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(v) for v in value]
+    return str(value)
 
 
 def _umask() -> int:

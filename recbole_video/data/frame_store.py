@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from recbole_video.data.files import write_atomically, write_json
+from recbole_video.data.files import plain, write_atomically, write_json
 from recbole_video.errors import DataError
 
 FORMAT_VERSION = 1
@@ -106,16 +106,7 @@ class FrameStore:
             )
         if self.frames.dtype != np.float16:
             raise DataError(f"The frame store `{self.path}` holds {self.frames.dtype}; it must be float16.")
-        counts = self.frame_counts
-        if len(counts) != len(m.items) or (len(counts) and (counts.min() < 0 or counts.max() > m.n_frames)):
-            raise DataError(
-                f"The manifest of `{self.path}` must give each of its {len(m.items)} items a frame count "
-                f"between 0 and {m.n_frames}."
-            )
-        if len(set(m.items)) != len(m.items):
-            seen: set[str] = set()
-            twice = next(t for t in m.items if t in seen or seen.add(t))  # type: ignore[func-returns-value]
-            raise DataError(f"The manifest of `{self.path}` lists item `{twice}` twice; keep one row per item.")
+        _check_items(m.items, self.frame_counts, m.n_frames, self.path)
 
 
 def store_path(data_path: str | Path, dataset: str, name: str | None) -> Path:
@@ -164,24 +155,54 @@ def write_frame_store(
     frames = np.asarray(frames)
     if frames.ndim != 3 or len(frames) != len(items):
         raise DataError(f"Frames of {len(items)} items must be [{len(items)}, F, D], not {list(frames.shape)}.")
+    tokens = [str(token) for token in items]
     counts = np.full(len(items), frames.shape[1]) if frame_counts is None else np.asarray(frame_counts)
+    if not np.isfinite(frames).all():
+        bad = ~np.isfinite(frames).all(axis=(1, 2))
+        raise DataError(f"The frames of {bad.sum()} items hold NaN or infinity (first: `{tokens[int(bad.argmax())]}`).")
+    _check_items(tokens, counts, frames.shape[1], path)
     with np.errstate(over="ignore"):
         stored = frames.astype(np.float16)
     stored[np.arange(frames.shape[1]) >= counts[:, None]] = 0
-    refuse_non_finite(stored, lambda row: str(items[row]), path)
+    too_large = ~np.isfinite(stored).all(axis=(1, 2))
+    if too_large.any():
+        raise DataError(
+            f"The frames of {too_large.sum()} items (first: `{tokens[int(too_large.argmax())]}`) hold values beyond "
+            "float16, 65,504; scale them down."
+        )
     manifest = Manifest(
-        items=[str(token) for token in items],
+        items=tokens,
         frame_counts=[int(c) for c in counts],
         n_frames=frames.shape[1],
         frame_dim=frames.shape[2],
         vfm=vfm,
         sampling=sampling,
         sha256=digest(stored),
-        extra=extra,
+        extra=plain(extra),
     )
+    # An array with the manifest of another would be taken for a store: without one it is refused.
+    _manifest_path(path).unlink(missing_ok=True)
     write_atomically(path, lambda file: np.lib.format.write_array(file, stored))
     write_json(_manifest_path(path), asdict(manifest))
     return FrameStore(path)
+
+
+def _check_items(items: list[str], counts: np.ndarray, n_frames: int, path: Path) -> None:
+    """Refuse frame counts out of range and items that are listed twice."""
+    if (
+        counts.shape != (len(items),)
+        or counts.dtype.kind not in "iu"
+        or (len(counts) and (counts.min() < 0 or counts.max() > n_frames))
+    ):
+        raise DataError(
+            f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its "
+            f"{len(items)} items."
+        )
+    seen: set[str] = set()
+    for token in items:
+        if token in seen:
+            raise DataError(f"The frame store `{path}` lists item `{token}` twice; keep one row per item.")
+        seen.add(token)
 
 
 def refuse_non_finite(frames: np.ndarray, token_of: Callable[[int], str], path: str | Path) -> None:
@@ -217,6 +238,10 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         content = json.loads(manifest_path.read_text(encoding="utf-8"))
         manifest = Manifest(**content)
+        if not all(isinstance(token, str) for token in manifest.items):
+            raise TypeError("its items are not all text")
+        if not all(type(count) is int for count in manifest.frame_counts):
+            raise TypeError("its frame counts are not all whole numbers")
     except (ValueError, TypeError) as error:
         raise DataError(f"`{manifest_path}` is not the manifest of a frame store: {error}.") from error
     if manifest.version != FORMAT_VERSION:

@@ -12,6 +12,9 @@ from recbole_video.errors import DataError, DeviceMemoryError
 
 # Share of the free memory that the frames may take before they stay on disk.
 _MEMORY_SHARE = 0.25
+_BLOCK_ROWS = 4096
+# Frames on disk are compared with their checksum up to this size: beyond, it would take many seconds.
+_CHECKED_BYTES = 4 << 30
 
 
 class FrameTable:
@@ -52,6 +55,8 @@ class FrameTable:
         needed = len(tokens) * store.n_frames * store.frame_dim * 2
         held = on_device is True or (on_device == "auto" and needed <= _MEMORY_SHARE * _free_memory(self.device))
         self._table = self._load() if held else None
+        if self._table is None and store.nbytes <= _CHECKED_BYTES:
+            store.verify()
 
     @property
     def frame_dim(self) -> int:
@@ -83,17 +88,19 @@ class FrameTable:
         return torch.from_numpy(frames).to(self.device, non_blocking=True)
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        # Sorted rows read the file in one direction.
+        # Sorted rows read the file in one direction; blocks keep the second copy small.
         order = np.argsort(rows, kind="stable")
         frames = np.empty((len(rows), *self.store.frames.shape[1:]), np.float16)
-        frames[order] = self.store.frames[rows[order]]
+        for start in range(0, len(order), _BLOCK_ROWS):
+            block = order[start : start + _BLOCK_ROWS]
+            frames[block] = self.store.frames[rows[block]]
         frames[rows < 0] = 0
         refuse_non_finite(frames, lambda row: self.store.items[rows[row]], self.store.path)
         return frames
 
     def _load(self) -> Tensor:
-        self.store.verify()
         frames = torch.from_numpy(self._read(self._rows))
+        self.store.verify()
         try:
             return frames.to(self.device)
         except torch.cuda.OutOfMemoryError as error:

@@ -129,14 +129,13 @@ class EvalBatch:
     Attributes:
         index: [B] rows of the evaluated part that these are.
         interaction: Histories and target item, as RecBole's models read them.
-        seen_row: [S] int64, rows of the batch ...
-        seen_item: [S] int64, ... and an item id that each has seen before its target.
+        seen: Rows of the batch [S] and an item id that each has seen before its target [S], int64;
+            None where the protocol ranks them.
     """
 
     index: np.ndarray
     interaction: Interaction
-    seen_row: Tensor
-    seen_item: Tensor
+    seen: tuple[Tensor, Tensor] | None
 
 
 class HistoryLoader:
@@ -154,8 +153,10 @@ class HistoryLoader:
         self.names = FieldNames.of(config)
         self.actions = actions
         self.rows = rows
+        self.n_items = n_items
         self.max_history = config["MAX_ITEM_LIST_LENGTH"]
         self.trim = trim
+        self.mask_history = config["mask_history"]
         fitting = int(config["eval_memory_mb"] * 2**20 // (4 * n_items))
         self.batch_size = max(1, min(config["eval_batch_size"], fitting))
 
@@ -188,11 +189,13 @@ class HistoryLoader:
                 self.names.item: torch.from_numpy(self.actions.items[rows.end]),
             }
         )
+        return EvalBatch(index, interaction, self._seen(rows) if self.mask_history else None)
+
+    def _seen(self, rows: Rows) -> tuple[Tensor, Tensor]:
         n_seen = rows.end - rows.first
         row = np.repeat(np.arange(len(rows)), n_seen)
         within = np.arange(len(row)) - np.repeat(np.cumsum(n_seen) - n_seen, n_seen)
-        seen = self.actions.items[rows.first[row] + within]
-        return EvalBatch(index, interaction, torch.from_numpy(row), torch.from_numpy(seen))
+        return torch.from_numpy(row), torch.from_numpy(self.actions.items[rows.first[row] + within])
 
 
 def padded(items: np.ndarray, start: np.ndarray, length: np.ndarray, width: int) -> Tensor:

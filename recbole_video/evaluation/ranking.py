@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recbole_video.data.loaders import HistoryLoader
-from recbole_video.errors import DeviceMemoryError
+from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
+
+# Ranks are counted for this many users at a time: what is held beside the scores is small.
+_ROWS_AT_ONCE = {"cpu": 32, "cuda": 512}
+_EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,6 @@ def rank_targets(
     model: Any,
     loader: HistoryLoader,
     device: torch.device,
-    mask_history: bool,
     n_top: int = 0,
     show_progress: bool = False,
 ) -> Ranking:
@@ -69,15 +73,17 @@ def rank_targets(
 
     Args:
         model: A sequential model of this package or of RecBole.
-        loader: Histories and targets.
+        loader: Histories and targets, and what each user must not be shown.
         device: Where the model is.
-        mask_history: Leave out what a user has seen, except the target itself.
         n_top: Also return this many best items.
         show_progress: Show a progress bar.
 
     Raises:
         DeviceMemoryError: If scores do not fit on the device.
+        TrainingError: If a target's score is not a number.
     """
+    if n_top >= loader.n_items:
+        raise ConfigError(f"`topk` asks for {n_top} items; the catalogue has {loader.n_items - 1}.")
     model.eval()
     n_rows = len(loader.rows)
     counts = [np.empty(n_rows, np.int64) for _ in range(4)]
@@ -87,7 +93,8 @@ def rank_targets(
             interaction = batch.interaction.to(device)
             scores = model.full_sort_predict(interaction)
             targets = interaction[loader.names.item]
-            seen = (batch.seen_row.to(device), batch.seen_item.to(device)) if mask_history else None
+            _refuse_infinite(scores, targets)
+            seen = None if batch.seen is None else tuple(part.to(device) for part in batch.seen)
             counted = count_ranks(scores, targets, seen)
             top = scores.topk(n_top, dim=1).indices if n_top else None
         except torch.cuda.OutOfMemoryError as error:
@@ -103,7 +110,7 @@ def rank_targets(
     return Ranking(loader.users, loader.targets, ranks, n_above, n_tied, n_ranked, top_items)
 
 
-def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
     """Mask ``scores: [B, N]`` in place and count where ``targets: [B]`` stand.
 
     Args:
@@ -115,19 +122,41 @@ def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, Tensor] | N
         Rank, items above, other items with the same score, and items ranked, each [B].
     """
     target_score = scores.gather(1, targets[:, None])
-    n_ranked = torch.full_like(targets, scores.shape[1] - 1)
     scores[:, 0] = -torch.inf
     if seen is not None:
         scores[seen] = -torch.inf
         scores.scatter_(1, targets[:, None], target_score)
-        n_ranked = torch.isfinite(scores).sum(dim=1)
-    above = (scores > target_score).sum(dim=1)
-    at_least = (scores >= target_score).sum(dim=1)
-    tied = at_least - above - 1
+    rows = _ROWS_AT_ONCE.get(scores.device.type, len(scores))
+    parts = [
+        _count_part(*part)
+        for part in zip(scores.split(rows), target_score.split(rows), targets.split(rows), strict=True)
+    ]
+    return tuple(torch.cat(counts) for counts in zip(*parts, strict=True))
+
+
+def _count_part(scores: Tensor, target_score: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+    """The counts of some rows whose masked items are -inf."""
+    n_items = scores.shape[1]
+    # Ones and zeros that are float are summed four times as fast as booleans.
+    dtype = torch.float32 if n_items < _EXACT_IN_FLOAT32 else torch.float64
+    fulfilled = torch.empty_like(scores, dtype=dtype)
+
+    def count(compare: Callable[..., Tensor], value: Tensor) -> Tensor:
+        return compare(scores, value, out=fulfilled).sum(dim=1).long()
+
+    n_ranked = count(torch.gt, target_score.new_tensor(-torch.inf))
+    # Counted from below, so that a target without a number as score comes last, not first.
+    above = n_items - count(torch.le, target_score)
+    tied = (count(torch.ge, target_score) - above - 1).clamp(min=0)
     rank = above + 1
-    rows = torch.nonzero(tied > 0)[:, 0]
+    rows = torch.nonzero(tied)[:, 0]
     if len(rows):
         equal = scores[rows] == target_score[rows]
-        lower_id = torch.arange(scores.shape[1], device=scores.device) < targets[rows, None]
+        lower_id = torch.arange(n_items, device=scores.device) < targets[rows, None]
         rank[rows] += (equal & lower_id).sum(dim=1)
     return rank, above, tied, n_ranked
+
+
+def _refuse_infinite(scores: Tensor, targets: Tensor) -> None:
+    if not torch.isfinite(scores.gather(1, targets[:, None])).all():
+        raise TrainingError("The model's scores are not finite: training has diverged; lower learning_rate.")

@@ -18,8 +18,8 @@ _LEARNERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "rmsprop": torch.optim.RMSprop,
 }
-# PyTorch 2.4 brought these optimisers' single-kernel form to CPUs; it is several times faster.
-_FUSED = ("adam", "adamw", "sgd")
+# The single-kernel form of these is several times faster; PyTorch 2.4 brought it to CPUs.
+_FUSED = ("adam", "adamw")
 _FUSED_SINCE = {"cuda": (2, 0), "cpu": (2, 4)}
 
 

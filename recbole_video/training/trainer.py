@@ -17,12 +17,19 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from recbole_video.data.files import plain
 from recbole_video.data.loaders import HistoryLoader, SequenceLoader
-from recbole_video.errors import CheckpointError, TrainingError
+from recbole_video.errors import (
+    CheckpointError,
+    DeviceMemoryError,
+    MissingDependencyError,
+    RunFolderError,
+    TrainingError,
+)
 from recbole_video.evaluation.metrics import Metrics, RankingMetrics
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.run_folder import RunFolder
-from recbole_video.training.checkpoint import plain, read_checkpoint, write_checkpoint
+from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.schedule import make_optimizer, make_schedule
 
 _FINITE_CHECK_STEPS = 50
@@ -40,6 +47,7 @@ class Progress:
         best_valid_result: All its metrics.
         history: One record per finished epoch.
         is_stopped: Whether early stopping has ended training.
+        seconds_before: Wall time of earlier parts of a resumed run, up to the checkpoint.
     """
 
     best_valid_score: float
@@ -49,6 +57,7 @@ class Progress:
     best_valid_result: Metrics = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     is_stopped: bool = False
+    seconds_before: float = 0.0
 
 
 class VideoTrainer:
@@ -72,6 +81,7 @@ class VideoTrainer:
         about_data: dict[str, Any] | None = None,
         log_name: str = "run",
     ) -> None:
+        self._started = perf_counter()
         self.config = config
         self.model = model
         self.metrics = metrics
@@ -82,8 +92,8 @@ class VideoTrainer:
         self.bigger: bool = config["valid_metric_bigger"]
         self.progress = Progress(best_valid_score=-np.inf if self.bigger else np.inf)
         self.logger = logging.getLogger()
-        self.tensorboard = SummaryWriter(str(Path(config["tensorboard_dir"]) / log_name))
-        self.wandb = WandbLogger(config)
+        self.tensorboard = _summary_writer(Path(config["tensorboard_dir"]) / log_name)
+        self.wandb = _wandb_logger(config)
         self.use_amp = _use_amp(config["enable_amp"], self.device)
         self._best_state: dict[str, torch.Tensor] | None = None
         self._schedule: Any = None
@@ -118,7 +128,7 @@ class VideoTrainer:
                 break
             self._run_epoch(epoch, train_data, valid_data, callback_fn)
         self._log_hyper_parameters()
-        self.tensorboard.flush()
+        self.tensorboard.close()
         return self.progress.best_valid_score, self.progress.best_valid_result
 
     def _run_epoch(
@@ -159,7 +169,13 @@ class VideoTrainer:
             disable=None if self.config["show_progress"] else True,  # None: where the output is a terminal
         )
         for step, interaction in enumerate(steps, start=1):
-            total += self._train_step(interaction.to(self.device))
+            try:
+                total += self._train_step(interaction.to(self.device))
+            except torch.cuda.OutOfMemoryError as error:
+                raise DeviceMemoryError(
+                    f"A training step does not fit on {self.device}; lower train_batch_size "
+                    f"(now {self.config['train_batch_size']}), or use loss_type=in_batch."
+                ) from error
             if step % _FINITE_CHECK_STEPS == 0 or step == len(train_data):
                 self._refuse_infinite(total, epoch)
         return total.item() / len(train_data)
@@ -213,7 +229,6 @@ class VideoTrainer:
             self.model,
             data,
             self.device,
-            self.config["mask_history"],
             self.metrics.n_top,
             self.config["show_progress"],
         )
@@ -257,6 +272,7 @@ class VideoTrainer:
     def _state(self) -> dict[str, Any]:
         """What every checkpoint holds, under RecBole's keys where RecBole has them."""
         p = self.progress
+        seconds = p.seconds_before + perf_counter() - self._started
         return {
             "config": plain(self.config.to_options()),
             "epoch": p.next_epoch - 1,
@@ -264,7 +280,7 @@ class VideoTrainer:
             "best_valid_score": float(p.best_valid_score),
             "state_dict": self.model.state_dict(),
             "other_parameter": {},
-            "progress": plain(asdict(p)),
+            "progress": plain({**asdict(p), "seconds_before": seconds}),
             "data": self.about_data,
         }
 
@@ -277,10 +293,17 @@ class VideoTrainer:
         if self.folder is None:
             raise CheckpointError("A run without a folder cannot be resumed.")
         state = read_checkpoint(self.folder.last, "cpu")
+        if state.get("data") != self.about_data:
+            raise CheckpointError(
+                f"The data set has changed since `{self.folder.last}` was written; start a new run without --resume."
+            )
         self._schedule = make_schedule(self.config, self.optimizer, len(train_data))
         try:
             self.model.load_state_dict(state["state_dict"])
+            fused = self.optimizer.param_groups[0].get("fused")
             self.optimizer.load_state_dict(state["optimizer"])
+            for group in self.optimizer.param_groups:
+                group["fused"] = fused  # the run may go on on another device
             self._schedule.load_state_dict(state["schedule"])
             self.progress = Progress(**state["progress"])
             _set_rng_state(state["rng"])
@@ -297,10 +320,27 @@ class VideoTrainer:
         return [(k, v) for k, v in self.config.to_options().items() if v is not None]
 
 
+def _summary_writer(folder: Path) -> SummaryWriter:
+    try:
+        return SummaryWriter(str(folder))
+    except OSError as error:
+        raise RunFolderError(f"`{folder}` cannot be written: {error.strerror}; set tensorboard_dir.") from error
+
+
+def _wandb_logger(config: Any) -> WandbLogger:
+    try:
+        return WandbLogger(config)
+    except ImportError as error:
+        raise MissingDependencyError("log_wandb=True needs Weights & Biases; run `pip install wandb`.") from error
+
+
 def _use_amp(wanted: str | bool, device: torch.device) -> bool:
     """``auto``: on a GPU that computes in bfloat16."""
     if wanted == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+        # Older GPUs only emulate bfloat16. ROCm numbers its devices otherwise.
+        return device.type == "cuda" and (
+            torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+        )
     return bool(wanted)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from recbole_video import losses
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.loaders import SEQUENCE, TARGET_LIST, PrefixLoader, SequenceLoader
+from recbole_video.errors import ConfigError
 from recbole_video.id_fusion import IdFusion
 from recbole_video.item_encoders import ID, ITEM_ENCODERS
 from recbole_video.item_tower import ItemTower, StepVectors
@@ -55,6 +56,7 @@ class VideoRecommender(SequentialRecommender):
         width_option: The option that sets d, for which RecBole's models have two names.
     """
 
+    is_video_model = True
     loader: type[SequenceLoader] = PrefixLoader
     ignores_padding = False
     width_option = "embedding_size"
@@ -71,6 +73,33 @@ class VideoRecommender(SequentialRecommender):
         popularity = losses.popularity_log(torch.as_tensor(dataset.train_counts), config["logq_power"])
         self.register_buffer("log_popularity", popularity, persistent=False)
         self.register_buffer("train_counts", torch.as_tensor(dataset.train_counts), persistent=False)
+
+    def check_scoring(self) -> None:
+        """Refuse a model that does not score by a dot product with the item vectors, as the loss does.
+
+        Compares RecBole's own ``full_sort_predict`` with it on random vectors.
+
+        Raises:
+            ConfigError: If they differ.
+        """
+        tower, device = self.item_embedding, self.log_popularity.device
+        history = torch.randint(1, self.n_items, (3, self.max_seq_length), device=device)
+        length = torch.full((3,), self.max_seq_length, device=device)
+        batch = Interaction({self.USER_ID: length, self.ITEM_SEQ: history, self.ITEM_SEQ_LEN: length})
+        self.eval()
+        with torch.no_grad():
+            tower.set_catalogue(torch.randn(tower.num_embeddings, tower.embedding_dim, device=device))
+            want = self.full_sort_predict(batch)[:, 1:]
+            bias = self.item_bias()
+            got = self.user_vectors(batch) @ tower.weight[1 : self.n_items].T
+            got = got if bias is None else got + bias[1:]
+            agrees = want.shape == got.shape and torch.allclose(want, got, rtol=1e-3, atol=1e-3)
+        self.train()
+        if not agrees:
+            raise ConfigError(
+                f"{type(self).__name__} does not rank by the dot product of a user vector with item vectors, on "
+                "which losses and retrieval here rest; override user_vectors, or choose another model."
+            )
 
     # -- what an adapter may override --------------------------------------------------------
 
@@ -231,6 +260,8 @@ class _HostConfig:
         return "CE" if key == "loss_type" and value == "in_batch" else value
 
     def __getattr__(self, key: str) -> Any:
+        if key == "_config":  # while it is being copied
+            raise AttributeError(key)
         return getattr(self._config, key)
 
     def __contains__(self, key: str) -> bool:

@@ -20,7 +20,9 @@ class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
     from Transformer", CIKM 2019.
 
     Trains on one row per user, some of its positions masked, the first one included. Masks are
-    built without RecBole's loops. RecBole's bias per item stays zero with a content encoder: a
+    built without RecBole's loops. To score, the mask token goes behind the history; RecBole drops
+    the first item of every history for it, here only a history of L items loses one, so that a
+    history of one item is read at all. RecBole's bias per item stays zero with a content encoder: a
     cold item would be scored by a bias that was never trained.
     """
 
@@ -41,16 +43,33 @@ class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
         return Queries(states[rows, positions], sequence[rows, positions], rows)
 
     def user_vectors(self, interaction: Interaction) -> Tensor:
-        item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        return self.gather_indexes(self.forward(self.reconstruct_test_data(item_seq, length)), length - 1)
+        masked, position = self._append_mask(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return self.gather_indexes(self.forward(masked), position)
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        catalogue = self.item_embedding.weight[: self.n_items]
+        return self.user_vectors(interaction) @ catalogue.T + self.output_bias
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        items = interaction[self.ITEM_ID]
+        scores = (self.user_vectors(interaction) * self.item_embedding(items)).sum(dim=1)
+        return scores + self.output_bias[items]
 
     def item_bias(self) -> Tensor | None:
         return self.output_bias if self.output_bias.requires_grad else None
 
-    def reconstruct_test_data(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Put the mask token after each history and shift by one, as RecBole does: [B, L] -> [B, L]."""
-        shifted = torch.cat([item_seq[:, 1:], torch.zeros_like(item_seq[:, :1])], dim=1)
-        return shifted.scatter(1, item_seq_len[:, None] - 1, self.mask_token)
+    def _append_mask(self, item_seq: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the mask token behind each history; one of L items loses its first for it.
+
+        Returns:
+            ``item_seq: [B, W]`` with the mask token, [B, min(W + 1, L)], and its position [B].
+        """
+        longer = torch.cat([item_seq, torch.zeros_like(item_seq[:, :1])], dim=1)
+        longer = longer.scatter(1, length[:, None], self.mask_token)
+        if longer.shape[1] <= self.max_seq_length:
+            return longer, length
+        is_full = length == self.max_seq_length
+        return torch.where(is_full[:, None], longer[:, 1:], longer[:, :-1]), length - is_full.long()
 
     def _last_items(self, sequence: Tensor) -> Tensor:
         """The last L items of ``sequence: [B, L + 1]``: [B, L]."""

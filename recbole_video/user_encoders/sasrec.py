@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from recbole.data.interaction import Interaction
 from recbole.model.sequential_recommender.sasrec import SASRec as RecBoleSASRec
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,26 +32,70 @@ class SASRec(CausalVideoRecommender, RecBoleSASRec):
         """
         if item_seq.device.type != "cpu":
             return super().real_states(item_seq, length)
+        x, real = self._embed_real(item_seq, length)
+        for layer in self.trm_encoder.layer:
+            x = _feed_forward(layer.feed_forward, _attend(layer.multi_head_attention, x, real))
+        return x
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """RecBole's scores, to float precision; on a CPU from :meth:`last_states`."""
+        item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        if self.training or item_seq.device.type != "cpu":
+            return super().full_sort_predict(interaction)
+        return self.last_states(item_seq, length) @ self.item_embedding.weight.T
+
+    def last_states(self, item_seq: Tensor, length: Tensor) -> Tensor:
+        """What ``forward`` computes, [B, d], from real positions, the last layer at the last one only."""
+        x, real = self._embed_real(item_seq, length)
+        *layers, last = self.trm_encoder.layer
+        for layer in layers:
+            x = _feed_forward(layer.feed_forward, _attend(layer.multi_head_attention, x, real))
+        return _feed_forward(last.feed_forward, _attend_from_last(last.multi_head_attention, x, real, length))
+
+    def _embed_real(self, item_seq: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Input of the first layer at the T real positions, [T, d], and where they are, bool [B, L]."""
         item_seq = item_seq[:, : int(length.max())]
         real = torch.arange(item_seq.shape[1]) < length[:, None]
         positions = torch.nonzero(real)[:, 1]
         x = self.item_embedding(item_seq[real]) + self.position_embedding(positions)
-        x = self.dropout(self.LayerNorm(x))
-        for layer in self.trm_encoder.layer:
-            x = layer.feed_forward(_attend(layer.multi_head_attention, x, real))
-        return x
+        return self.dropout(self.LayerNorm(x)), real
 
 
 def _attend(attention: Any, x: Tensor, real: Tensor) -> Tensor:
     """RecBole's causal self-attention with its residual over ``x: [T, d]``, at ``real: [B, L]`` bool."""
-
-    def spread(packed: Tensor) -> Tensor:  # [T, d] -> [B, heads, L, d / heads]
-        padded = packed.new_zeros(*real.shape, packed.shape[1])
-        padded[real] = packed
-        return padded.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
-
-    query, key, value = (spread(project(x)) for project in (attention.query, attention.key, attention.value))
+    query, key, value = (
+        _as_heads(attention, _spread(project(x), real)) for project in (attention.query, attention.key, attention.value)
+    )
     dropout = attention.attn_dropout.p if attention.training else 0.0
     mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
     mixed = mixed.transpose(1, 2).flatten(-2)[real]
     return attention.LayerNorm(attention.out_dropout(attention.dense(mixed)) + x)
+
+
+def _attend_from_last(attention: Any, x: Tensor, real: Tensor, length: Tensor) -> Tensor:
+    """The same for the last position of each row only: [T, d] -> [B, d]."""
+    x_last = x[length.cumsum(0) - 1]
+    query = _as_heads(attention, attention.query(x_last)[:, None])
+    key, value = (_as_heads(attention, _spread(project(x), real)) for project in (attention.key, attention.value))
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=real[:, None, None])
+    mixed = mixed.transpose(1, 2).flatten(-2)[:, 0]
+    return attention.LayerNorm(attention.out_dropout(attention.dense(mixed)) + x_last)
+
+
+def _feed_forward(block: Any, x: Tensor) -> Tensor:
+    """RecBole's feed-forward over ``x: [T, d]``; its GELU of five operations is one of PyTorch's."""
+    hidden = block.dense_1(x)
+    hidden = F.gelu(hidden) if block.intermediate_act_fn == block.gelu else block.intermediate_act_fn(hidden)
+    return block.LayerNorm(block.dropout(block.dense_2(hidden)) + x)
+
+
+def _spread(packed: Tensor, real: Tensor) -> Tensor:
+    """Put rows [T, d] at the true places of ``real: [B, L]``, zeros elsewhere: [B, L, d]."""
+    padded = packed.new_zeros(*real.shape, packed.shape[1])
+    padded[real] = packed
+    return padded
+
+
+def _as_heads(attention: Any, x: Tensor) -> Tensor:
+    """[B, L, d] -> [B, heads, L, d / heads]."""
+    return x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)

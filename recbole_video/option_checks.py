@@ -1,0 +1,169 @@
+"""What values the options of a run may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from recbole.evaluator import metric_types
+
+from recbole_video.errors import ConfigError, nearest
+from recbole_video.item_encoders import ITEM_ENCODERS
+from recbole_video.options import constructor_defaults
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "protocol": ("microlens", "recbole"),
+    "loss_type": ("in_batch", "CE", "BPR"),
+    "id_fusion": ("none", "sum", "gate"),
+    "missing_items": ("error", "drop", "zero"),
+    "frames_on_device": ("auto", True, False),
+    "enable_amp": ("auto", True, False),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
+    "lr_scheduler": ("constant", "linear", "cosine"),
+}
+# RecBole's options that would do nothing here: to accept them would be to mislead.
+_NO_EFFECT = frozenset([
+    "worker", "save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "enable_scaler",
+    "require_pow", "transform", "encoding", "neg_sampling", "training_neg_sample_num", "valid_metric_bigger",
+    "seq_len", "LABEL_FIELD", "POSITION_FIELD", "NEG_PREFIX", "unused_col", "benchmark_filename",
+    "additional_feat_suffix", "preload_weight", "threshold", "numerical_features", "discretization",
+    "normalize_field", "normalize_all", "filter_inter_by_user_or_item", "repeatable",
+])  # fmt: skip
+# Options whose default does not show all that they may be.
+_ANY_TYPE = frozenset(
+    ["gpu_id", "topk", "metrics", "resume", "enable_amp", "frames_on_device", "hidden_act", "load_col"]
+)
+_POSITIVE_INTEGERS = (
+    "epochs",
+    "train_batch_size",
+    "eval_batch_size",
+    "eval_memory_mb",
+    "eval_step",
+    "encode_chunk",
+    "MAX_ITEM_LIST_LENGTH",
+)
+
+
+def check_metrics(config: Any) -> None:
+    """Refuse metrics that RecBole has not.
+
+    Raises:
+        ConfigError: On the first such metric.
+    """
+    names = config["metrics"] if isinstance(config["metrics"], list) else [config["metrics"]]
+    for name in names:
+        if str(name).lower() not in metric_types:
+            raise ConfigError(
+                f"There is no metric named `{name}`{nearest(name, metric_types)}. Known: {', '.join(metric_types)}."
+            )
+
+
+def check_video_options(config: Any) -> None:
+    """Refuse values that a video model cannot use, and options that do nothing for it.
+
+    Args:
+        config: The configuration, all layers merged.
+
+    Raises:
+        ConfigError: On the first such option.
+    """
+    _refuse_without_effect(config)
+    _check_types(config)
+    _check_choices(config)
+    _check_ranges(config)
+    _check_eval_args(config)
+    _check_valid_metric(config)
+    if config["item_encoder"] == "ID" and config["id_fusion"] != "none":
+        raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
+
+
+def _refuse_without_effect(config: Any) -> None:
+    defaults = config.internal_config_dict
+    for name in sorted(_NO_EFFECT & set(config.external_config_dict)):
+        if config.external_config_dict[name] != defaults.get(name):
+            raise ConfigError(f"`{name}` has no effect on video models; remove it.")
+
+
+def _check_types(config: Any) -> None:
+    """Compare each given value with the kind of value that the option has by default."""
+    encoder = ITEM_ENCODERS.get(config["item_encoder"])
+    defaults = {**config.internal_config_dict, **constructor_defaults(encoder)}
+    for name, value in config.external_config_dict.items():
+        default = defaults.get(name)
+        if default is None or name in _ANY_TYPE or name in _CHOICES:
+            continue
+        kind, fits = _kind_of(default)
+        if not fits(value):
+            raise ConfigError(f"`{name}` is `{value}`; it must be {kind}, such as the default, `{default}`.")
+
+
+def _check_choices(config: Any) -> None:
+    for name, allowed in _CHOICES.items():
+        value = config[name]
+        if not any(value is a or (isinstance(a, str) and value == a) for a in allowed):
+            shown = ", ".join(map(str, allowed))
+            raise ConfigError(f"`{name}` is `{value}`; it must be one of {shown}.")
+    if config["mask_history"] not in (None, True, False):
+        raise ConfigError(f"`mask_history` is `{config['mask_history']}`; it must be True, False or empty.")
+    clip = config["clip_grad_norm"]
+    if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
+        raise ConfigError("`clip_grad_norm` must be a dictionary such as {'max_norm': 1.0}.")
+    groups = config["eval_groups"]
+    if not isinstance(groups, list) or any(group not in ("popularity", "cold") for group in groups):
+        raise ConfigError(f"`eval_groups` is `{groups}`; it is a list of: popularity, cold.")
+
+
+def _check_ranges(config: Any) -> None:
+    for name in _POSITIVE_INTEGERS:
+        if not isinstance(config[name], int) or isinstance(config[name], bool) or config[name] < 1:
+            raise ConfigError(f"`{name}` is `{config[name]}`; it must be a whole number of at least 1.")
+    for name in ("learning_rate", "weight_decay", "logq_power", "seed"):
+        if config[name] < 0:
+            raise ConfigError(f"`{name}` is {config[name]}; it must not be negative.")
+    if not 0 <= float(config["id_dropout"]) < 1:
+        raise ConfigError(f"`id_dropout` is {config['id_dropout']}; it must be at least 0 and below 1.")
+    if not 0 <= float(config["lr_warmup"]) <= 1:
+        raise ConfigError(f"`lr_warmup` is {config['lr_warmup']}; it is a share of all steps, between 0 and 1.")
+    if config["min_sequence_length"] < 3:
+        raise ConfigError(
+            f"`min_sequence_length` is {config['min_sequence_length']}; it must be at least 3: one action to "
+            "train, one to validate and one to test."
+        )
+
+
+def _check_eval_args(config: Any) -> None:
+    args = config["eval_args"]
+    if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
+        raise ConfigError(
+            "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
+            f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
+        )
+    if set(args["mode"].values()) != {"full"}:
+        raise ConfigError(f"`eval_args` mode is {args['mode']}; video models rank the full catalogue: use full.")
+
+
+def _check_valid_metric(config: Any) -> None:
+    top_k = [f"{m.lower()}@{k}" for m in config["metrics"] for k in config["topk"]]
+    computed = [*top_k, *(m.lower() for m in config["metrics"] if m.lower() == "gauc")]
+    if str(config["valid_metric"]).lower() not in computed:
+        raise ConfigError(
+            f"`valid_metric` is `{config['valid_metric']}`, which is not computed; choose from "
+            f"{', '.join(computed)}, or extend metrics and topk."
+        )
+
+
+def _kind_of(default: Any) -> tuple[str, Callable[[Any], bool]]:
+    """In words, and as a test, what values an option with this default takes."""
+    kinds: tuple[tuple[type, str, Callable[[Any], bool]], ...] = (
+        (bool, "True or False", lambda v: isinstance(v, bool)),
+        (int, "a whole number of at least 0", lambda v: _is_number(v, int) and v >= 0),
+        (float, "a number", lambda v: _is_number(v, (int, float))),
+        (list, "a list", lambda v: isinstance(v, list)),
+        (dict, "a dictionary", lambda v: v is None or isinstance(v, dict)),
+        (str, "a word", lambda v: v is None or isinstance(v, (str, int, float))),
+    )
+    return next(((words, fits) for kind, words, fits in kinds if isinstance(default, kind)), ("", lambda _: True))
+
+
+def _is_number(value: Any, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
