@@ -156,24 +156,25 @@ class MemoryPeak:
             self.anonymous_mb = max(self.anonymous_mb, _status_mb("RssAnon"))
 
 
-def time_each(steps: dict[str, Callable[[], Any]], repeats: dict[str, int], warmup: int = 1) -> dict[str, list[float]]:
+def time_each(steps: dict[str, Callable[[], Any]], turns: int, per_turn: dict[str, int]) -> dict[str, list[float]]:
     """Time functions in turns, so that a change of the machine's speed meets all of them.
+
+    A turn starts with an untimed call: what another function has left in caches and in the memory
+    allocator would otherwise be charged to this one, which never meets it when it runs alone.
 
     Args:
         steps: Name -> function.
-        repeats: Name -> how often it is timed.
-        warmup: Untimed calls of each before.
+        turns: Turns of each.
+        per_turn: Name -> timed calls per turn.
 
     Returns:
         Name -> seconds of each call.
     """
-    for _ in range(warmup):
-        for step in steps.values():
-            step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(max(repeats.values())):
+    for _ in range(turns):
         for name, step in steps.items():
-            if turn < repeats[name]:
+            step()
+            for _ in range(per_turn[name]):
                 started = perf_counter()
                 step()
                 seconds[name].append(perf_counter() - started)

@@ -18,19 +18,20 @@ from recbole_video.training.schedule import make_optimizer
 _BATCHES = 8  # different ones, so that no single batch decides
 _BATCH_SIZES = (60, 512)
 _PLAIN, _LEAN, _FULL = "plain", "plain, padding not encoded", "the full catalogue encoded"
+_TURNS = 4
+_PER_TURN = {"ours": 10, _PLAIN: 5, _LEAN: 5, _FULL: 1}
 
 
 def measure(options: Options) -> Measurement:
     """Time steps at both batch sizes, all implementations in turns in one process each."""
     result = Measurement("step", "Training step, SASRec + CVA (M = 4)")
-    repeats = {"ours": 4, _PLAIN: 4, _LEAN: 4, _FULL: 1} if options.small else None
     for size in _BATCH_SIZES:
         run = run_child(
             options,
             "step.time_steps",
             data_path=str(options.folder),
             batch_size=size,
-            repeats=repeats or _repeats(size),
+            turns=1 if options.small else _TURNS,
         )
         result.raw[f"batch {size}"] = run
         seconds = medians(run["seconds"])
@@ -45,7 +46,7 @@ def measure(options: Options) -> Measurement:
                 )
             )
     result.notes += [
-        "Forward, backward and the same fused AdamW step; medians of steps taken in turns on the same batches; "
+        "Forward, backward and the same fused AdamW step; medians of steps on the same batches, the implementations in turns; "
         "protocol microlens, dropout 0.1. Before timing, the plain losses are compared with ours on the same "
         "weights without dropout.",
         "Plain: every position of the batch encoded, padding included, as code does that stacks a batch's frames (the "
@@ -55,12 +56,7 @@ def measure(options: Options) -> Measurement:
     return result
 
 
-def _repeats(batch_size: int) -> dict[str, int]:
-    fast = 40 if batch_size < 100 else 16
-    return {"ours": fast, _PLAIN: fast // 2, _LEAN: fast // 2, _FULL: 3}
-
-
-def time_steps(data_path: str, batch_size: int, repeats: dict[str, int]) -> dict[str, Any]:
+def time_steps(data_path: str, batch_size: int, turns: int) -> dict[str, Any]:
     """Seconds of each step by implementation, and how far their losses are apart."""
     options = {"train_batch_size": batch_size}
     experiment = ours.prepare(data_path, NAME, **options)
@@ -79,7 +75,7 @@ def time_steps(data_path: str, batch_size: int, repeats: dict[str, int]) -> dict
     steps = {name: partial(_step, m, _optimizer(experiment, m), _cycle(batches)) for name, m in models.items()}
     for m in models.values():
         m.train()
-    return {"seconds": time_each(steps, repeats), "loss_difference": differences}
+    return {"seconds": time_each(steps, turns, _PER_TURN), "loss_difference": differences}
 
 
 def _loss_differences(models: dict[str, Any], batch: Any) -> dict[str, float]:
