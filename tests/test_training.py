@@ -129,6 +129,16 @@ def test_compiled_model_gives_the_same_numbers(in_tmp, data_root, monkeypatch):
     assert fast["test_result"] == pytest.approx(plain["test_result"], abs=0.05)
 
 
+class _OneBatch(list):
+    """A loader of one batch."""
+
+    def __init__(self, batch):
+        super().__init__([batch])
+
+    def set_epoch(self, epoch):
+        pass
+
+
 class TestStep:
     @pytest.fixture
     def make_trainer(self, in_tmp, make_model):
@@ -174,6 +184,18 @@ class TestStep:
         seen = []
         trainer.model.item_embedding.encoder.register_forward_hook(lambda *call: seen.append(call[2].dtype))
         assert torch.isfinite(trainer._train_step(batch)) and seen == [dtype]
+
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_anomaly_detection_is_as_the_option_says(self, make_trainer, wanted):
+        """Importing RecBole's models leaves it on for the process, at half the speed."""
+        trainer, batch = make_trainer(detect_anomaly=wanted)
+        seen = []
+        original = trainer.model.calculate_loss
+        trainer.model.calculate_loss = lambda b: (seen.append(torch.is_anomaly_enabled()), original(b))[1]
+        with torch.autograd.set_detect_anomaly(not wanted):
+            trainer._train_epoch(_OneBatch(batch), 0)
+            assert torch.is_anomaly_enabled() is not wanted
+        assert seen == [wanted]
 
     def test_learner_is_the_one_named(self, make_trainer):
         for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("adagrad", torch.optim.Adagrad)):

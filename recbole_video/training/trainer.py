@@ -168,26 +168,27 @@ class VideoTrainer:
             leave=False,
             disable=None if self.config["show_progress"] else True,  # None: where the output is a terminal
         )
-        for step, interaction in enumerate(steps, start=1):
-            try:
-                total += self._train_step(interaction.to(self.device))
-            except torch.cuda.OutOfMemoryError as error:
-                raise DeviceMemoryError(
-                    f"A training step does not fit on {self.device}; lower train_batch_size "
-                    f"(now {self.config['train_batch_size']}), or use loss_type=in_batch."
-                ) from error
-            if step % _FINITE_CHECK_STEPS == 0 or step == len(train_data):
-                self._refuse_infinite(total, epoch)
+        with torch.autograd.set_detect_anomaly(self.config["detect_anomaly"]):
+            for step, interaction in enumerate(steps, start=1):
+                total += self._train_step(interaction)
+                if step % _FINITE_CHECK_STEPS == 0 or step == len(train_data):
+                    self._refuse_infinite(total, epoch)
         return total.item() / len(train_data)
 
     def _train_step(self, interaction: Any) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.use_amp):
-            loss = self.model.calculate_loss(interaction)
-        loss.backward()
-        if self.config["clip_grad_norm"]:
-            clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
-        self.optimizer.step()
+        try:
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.use_amp):
+                loss = self.model.calculate_loss(interaction.to(self.device))
+            loss.backward()
+            if self.config["clip_grad_norm"]:
+                clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
+            self.optimizer.step()
+        except torch.cuda.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"A training step does not fit on {self.device}; lower train_batch_size "
+                f"(now {self.config['train_batch_size']}), or use loss_type=in_batch."
+            ) from error
         self._schedule.step()
         return loss.detach()
 
