@@ -40,7 +40,8 @@ def main() -> None:
         shape = microlens_shaped.Shape(2_000, 14_388, 1_000) if options.small else None
         microlens_shaped.make(options.folder, shape)
         measurements = [_measure(name, options) for name in arguments.only]
-    command = " ".join(["python benchmarks/run.py", *sys.argv[1:]])
+    places = ("--out", "--data")  # of no interest to a reader of the results
+    command = " ".join(["python benchmarks/run.py", *(word for word in sys.argv[1:] if not word.startswith(places))])
     path = report.write(arguments.out, machine.describe(), measurements, command)
     print(f"\nWritten: {path} and {path.with_suffix('.json').name}")
 

@@ -39,6 +39,7 @@ _RUNTIME_OPTIONS = frozenset([
     "nproc", "ip", "port", "world_size", "group_offset", "offset", "local_rank", "neg_sampling",
     "training_neg_sample_num",
 ])  # fmt: skip
+_EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
     "sample_num": 1,
@@ -256,6 +257,8 @@ class Config(RecBoleConfig):
             raise ConfigError("`train_neg_sample_args` dynamic is not available for video models; leave it out.")
         if not pairwise and final.get("train_neg_sample_args") is not None:
             raise ConfigError(f"`train_neg_sample_args` belongs to loss_type=BPR, not to {self['loss_type']}.")
+        if final["eval_batch_size"] is None:
+            final["eval_batch_size"] = _EVAL_BATCH[bool(final["use_gpu"] and torch.cuda.is_available())]
         if final["mask_history"] is None:
             final["mask_history"] = final["protocol"] == "microlens"
 

@@ -115,7 +115,8 @@ def _check_choices(config: Any) -> None:
 
 def _check_ranges(config: Any) -> None:
     for name in _POSITIVE_INTEGERS:
-        if not isinstance(config[name], int) or isinstance(config[name], bool) or config[name] < 1:
+        is_left_empty = name == "eval_batch_size" and config[name] is None
+        if not is_left_empty and not (_is_number(config[name], int) and config[name] >= 1):
             raise ConfigError(f"`{name}` is `{config[name]}`; it must be a whole number of at least 1.")
     for name in ("learning_rate", "weight_decay", "logq_power", "seed"):
         if config[name] < 0:

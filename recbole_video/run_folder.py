@@ -25,7 +25,8 @@ from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
 # Options that do not change what a run computes: a resumed run may set them anew.
 _FREE_ON_RESUME = frozenset([
     "resume", "show_progress", "state", "log_dir", "tensorboard_dir", "checkpoint_dir", "log_wandb", "wandb_project",
-    "gpu_id", "use_gpu", "eval_memory_mb", "frames_on_device", "save_per_user", "eval_groups", "data_path",
+    "gpu_id", "use_gpu", "eval_batch_size", "eval_memory_mb", "frames_on_device", "save_per_user", "eval_groups",
+    "data_path",
 ])  # fmt: skip
 
 

@@ -128,14 +128,14 @@ def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, ...] | None
         scores.scatter_(1, targets[:, None], target_score)
     rows = _ROWS_AT_ONCE.get(scores.device.type, len(scores))
     parts = [
-        _count_part(*part)
+        _count_part(*part, is_masked=seen is not None)
         for part in zip(scores.split(rows), target_score.split(rows), targets.split(rows), strict=True)
     ]
     return tuple(torch.cat(counts) for counts in zip(*parts, strict=True))
 
 
-def _count_part(scores: Tensor, target_score: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-    """The counts of some rows whose masked items are -inf."""
+def _count_part(scores: Tensor, target_score: Tensor, targets: Tensor, is_masked: bool) -> tuple[Tensor, ...]:
+    """The counts of some rows; where ``is_masked``, items that must not be ranked are -inf."""
     n_items = scores.shape[1]
     # Ones and zeros that are float are summed four times as fast as booleans.
     dtype = torch.float32 if n_items < _EXACT_IN_FLOAT32 else torch.float64
@@ -144,7 +144,9 @@ def _count_part(scores: Tensor, target_score: Tensor, targets: Tensor) -> tuple[
     def count(compare: Callable[..., Tensor], value: Tensor) -> Tensor:
         return compare(scores, value, out=fulfilled).sum(dim=1).long()
 
-    n_ranked = count(torch.gt, target_score.new_tensor(-torch.inf))
+    n_ranked = torch.full_like(targets, n_items - 1)
+    if is_masked:
+        n_ranked = count(torch.gt, target_score.new_tensor(-torch.inf))
     # Counted from below, so that a target without a number as score comes last, not first.
     above = n_items - count(torch.le, target_score)
     tied = (count(torch.ge, target_score) - above - 1).clamp(min=0)
