@@ -77,6 +77,23 @@ class Measurement:
     raw: dict[str, Any] = field(default_factory=dict)
 
 
+def epoch_rows(
+    own: dict[str, Any], quick: dict[str, Any], shipped: dict[str, Any], goal: float | None = None
+) -> list[Row]:
+    """Seconds of an epoch beside RecBole's, without its anomaly detection (held to ``goal``) and with it."""
+    sides = (("RecBole with anomaly detection off", quick, goal), ("RecBole as shipped", shipped, None))
+    return [
+        Row(
+            f"epoch, against {label}",
+            f"{own['epoch_seconds']:,.3g} s",
+            f"{run['epoch_seconds']:,.0f} s",
+            run["epoch_seconds"] / own["epoch_seconds"],
+            to_reach,
+        )
+        for label, run, to_reach in sides
+    ]
+
+
 def run_child(options: Options, target: str, gpu: bool = False, **arguments: Any) -> dict[str, Any]:
     """Call ``module.function`` of this package in a fresh process and return its result.
 

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import host, ours
-from benchmarks.common import Measurement, Options, Row, Stamped, peak_rss_mb, run_child
+from benchmarks.common import Measurement, Options, Row, Stamped, epoch_rows, peak_rss_mb, run_child
 from benchmarks.microlens_shaped import NAME
 
 _BATCH = 512
@@ -23,19 +23,7 @@ def measure(options: Options) -> Measurement:
     fast = run_child(options, "epoch.train_host", **common, anomaly_detection=False, n_steps=steps)
     shipped = run_child(options, "epoch.train_host", **common, anomaly_detection=True, n_steps=steps)
     result.raw = {"ours": own, "RecBole, anomaly detection off": fast, "RecBole as shipped": shipped}
-    for label, run, goal in (
-        ("epoch, against RecBole with anomaly detection off", fast, 5.0),
-        ("epoch, against RecBole as shipped", shipped, None),
-    ):
-        result.rows.append(
-            Row(
-                label,
-                f"{own['epoch_seconds']:.0f} s",
-                f"{run['epoch_seconds']:.0f} s",
-                run["epoch_seconds"] / own["epoch_seconds"],
-                goal,
-            )
-        )
+    result.rows += epoch_rows(own, fast, shipped, goal=5.0)
     result.rows.append(
         Row(
             "peak memory of the process",

@@ -11,7 +11,7 @@ import torch
 from recbole_video.dataset_tools import prepare
 
 from benchmarks import host, ours
-from benchmarks.common import Measurement, Options, Row, Stamped, run_child
+from benchmarks.common import Measurement, Options, Row, Stamped, epoch_rows, run_child
 from benchmarks.evaluation import host_state
 
 _NAME = "ml-100k"
@@ -40,19 +40,7 @@ def measure(options: Options) -> Measurement:
     fast = run_child(options, "ml_100k.train_host", **common, anomaly_detection=False)
     shipped = run_child(options, "ml_100k.train_host", **{**common, "seconds": 20.0}, anomaly_detection=True)
     result.raw = {"ours": own, "RecBole, anomaly detection off": fast, "RecBole as shipped": shipped}
-    for label, run, goal in (
-        ("epoch, against RecBole with anomaly detection off", fast, 20.0),
-        ("epoch, against RecBole as shipped", shipped, None),
-    ):
-        result.rows.append(
-            Row(
-                label,
-                f"{own['epoch_seconds']:.2f} s",
-                f"{run['epoch_seconds']:.0f} s",
-                run["epoch_seconds"] / own["epoch_seconds"],
-                goal,
-            )
-        )
+    result.rows += epoch_rows(own, fast, shipped, goal=20.0)
     ndcg = fast["tests_ours"]["ndcg@10"], fast["tests_host"]["ndcg@10"]
     result.rows.append(
         Row(
