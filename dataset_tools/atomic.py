@@ -84,7 +84,7 @@ def _digits(values: np.ndarray) -> np.ndarray:
     """Decimal digits of whole numbers that are not negative, uint8 [rows, width], NUL before the first."""
     largest = int(values.max(initial=0))
     width = len(str(largest))
-    rest = values.astype(np.uint32 if largest < 2**32 else np.uint64)
+    rest: np.ndarray = values.astype(np.uint32 if largest < 2**32 else np.uint64)
     digits = np.empty((width, len(values)), dtype=np.uint8)
     for place in range(width - 1, -1, -1):
         tenth = rest // 10

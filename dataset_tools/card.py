@@ -14,6 +14,7 @@ from recbole_video.dataset_tools.raw_files import sha256
 
 from recbole_video import __version__
 from recbole_video.data.files import plain
+from recbole_video.errors import DataError
 
 # Whole seconds beyond this are not exact in float32, which is what RecBole keeps: 194 days.
 FLOAT32_EXACT = 1 << 24
@@ -108,6 +109,8 @@ class Card:
 
 def _describe_file(path: Path) -> dict[str, Any]:
     path = Path(path)
+    if not path.is_file():
+        raise DataError(f"There is no file `{path}`.")
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 

@@ -45,7 +45,8 @@ _TITLES = ("MicroLens-{}_title_en.csv", "MicroLens-{}_titles.csv", "MicroLens-{}
 _LIKES = ("MicroLens-{}_likes_and_views.txt",)
 _COMMENTS = ("MicroLens-{}_comment_en.txt", "MicroLens-{}_comments_en.txt")
 _TAGS = ("tags_to_summary.csv",)
-_OUTDATED = "files fetched before 2025-01-26 hold counts that are too large by a factor of 10,000: fetch it again"
+_OUTDATED = "a file fetched before 2025-01-26 holds counts that are too large by a factor of 10,000; fetch it again"
+_ADVICE = "which the maintainers of the data set advise to drop"
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,10 @@ def _likes_and_views(path: Path, drop: bool, card: Card) -> dict[str, dict[int, 
     items, likes, views = (table[name] for name in ("item_id", "likes", "views"))
     stale, odd = views > STALE_VIEWS, likes > views
     done = "They are left empty." if drop else "They are kept; --implausible_counts=drop leaves them empty."
-    if stale.any():
-        what = f"{stale.sum():,} items with more than 10^10 views (first: {items[stale][0]})"
-        card.warn(f"`{path.name}` lists {what}: {_OUTDATED}. {done}")
-    if odd.any():
-        what = f"{odd.sum():,} items with more likes than views (first: {items[odd][0]})"
-        card.warn(f"`{path.name}` lists {what}; the data set's maintainers advise to drop them. {done}")
+    for bad, what in ((stale, f"more than 10^10 views: {_OUTDATED}"), (odd, f"more likes than views, {_ADVICE}")):
+        if bad.any():
+            of = f"{bad.sum():,} of {len(items):,} items (first: {items[bad][0]})"
+            card.warn(f"In `{path.name}`, {of} have {what}. {done}")
     kept = ~(stale | odd) if drop else np.ones(len(items), dtype=bool)
     pairs = {"likes": likes, "views": views}
     return {n: dict(zip(items[kept].tolist(), values[kept].tolist(), strict=True)) for n, values in pairs.items()}
@@ -245,15 +244,13 @@ def _titles(path: Path | None, fill: Path | None, items: np.ndarray, card: Card)
     """Rows of the text sidecar, in the order of the file; empty titles are left out."""
     faults: Counter[str] = Counter()
     written: set[int] = set()
-    for source, reason in ((path, "own"), (fill, "filled in")):
-        if source is None:
-            continue
+    for source in filter(None, (path, fill)):
         before = len(written)
         for item, title in numbered_texts(source, faults):
             if title and item not in written:
                 written.add(item)
                 yield {"item_id": item, "title": title}
-        card.note(f"titles, {reason}", len(written) - before)
+        card.note(f"{source.name}: titles used", len(written) - before)
         _report(source, faults, card)
         faults.clear()
     if fill is not None:

@@ -164,7 +164,10 @@ class DatasetWriter:
 
     def _cells(self, name: str, values: Any, kind: str, order: Any) -> Any:
         if kind == "float":
-            return _numbers(name, values)[order]
+            numbers = _numbers(name, values)[order]
+            if empty := int(np.isnan(numbers).sum()):
+                self.card.note(f"empty cells of {name}", empty)
+            return numbers
         values = np.asarray(values)[order]
         if kind == "float_seq":
             return number_sequences(values)

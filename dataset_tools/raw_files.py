@@ -117,15 +117,14 @@ def _no_rows() -> np.ndarray:
 
 
 def _parse(block: bytes, width: int, separator: str) -> np.ndarray | None:
-    """Rows of a block of whole lines, int64 [rows, width]; None if any line is not plain whole numbers."""
-    text = block.replace(b"\r\n", b"\n")
+    """Rows of a block of whole lines, int64 [rows, width]; None if any line is other than plain digits."""
+    text = block.replace(b"\r\n", b"\n") if b"\r" in block else block
     if not text.endswith(b"\n"):
         text += b"\n"
     characters = np.frombuffer(text, dtype=np.uint8)
-    ends = characters[(characters == ord(separator)) | (characters == ord("\n"))]
-    if len(ends) % width or (ends.reshape(-1, width)[:, :-1] != ord(separator)).any():
-        return None
-    if (ends[width - 1 :: width] != ord("\n")).any():
+    ends = characters[characters < ord("0")]  # separators, line feeds, and signs, points, spaces or quotes
+    expected = np.array([ord(separator)] * (width - 1) + [ord("\n")], dtype=np.uint8)
+    if len(ends) % width or (ends.reshape(-1, width) != expected).any():
         return None
     try:
         with warnings.catch_warnings():

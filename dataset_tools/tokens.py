@@ -73,8 +73,12 @@ def feature_sequences(values: Iterable[Any], mended: Mended) -> list[str]:
 
 
 def number_sequences(values: Iterable[Any]) -> list[str]:
-    """Cells of a ``float_seq`` column from lists of numbers."""
-    return [" ".join(repr(float(number)) for number in value) for value in values]
+    """Cells of a ``float_seq`` column from lists of numbers, or from text with spaces between them."""
+    cells = []
+    for value in values:
+        numbers = [] if _is_missing(value) else value.split() if isinstance(value, str) else value
+        cells.append(" ".join(repr(float(number)) for number in numbers))
+    return cells
 
 
 def _elements(value: Any, mended: Mended) -> list[str]:
@@ -88,7 +92,9 @@ def _elements(value: Any, mended: Mended) -> list[str]:
 
 def _is_missing(value: Any) -> bool:
     """Whether a cell is None, NaN or pandas' NA."""
-    return value is None or (not isinstance(value, str) and str(value) in ("nan", "<NA>", "NaT"))
+    return value is None or (
+        not isinstance(value, (str, list, tuple, np.ndarray)) and str(value) in ("nan", "<NA>", "NaT")
+    )
 
 
 def _mend(token: str, mended: Mended, space: str = " ") -> str:
