@@ -39,7 +39,7 @@ def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> N
         DataError: If the file is missing or not of that form.
     """
     items, features = _read_json(path) if path.suffix == ".json" else _read_array(path, last_item)
-    counts: np.ndarray = features.any(axis=1).astype(np.int64)
+    counts = np.asarray(features.any(axis=1), dtype=np.int64)
     out.card.add_input(path)
     out.file(f".{name}.frames.json")
     write_frame_store(
