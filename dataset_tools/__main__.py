@@ -16,7 +16,12 @@ from recbole_video.errors import RecBoleVideoError, nearest
 
 # Command -> module; a module is imported when its command runs or the commands are listed.
 COMMANDS: dict[str, str] = {
+    "generic": "recbole_video.dataset_tools.generic",
     "microlens": "recbole_video.dataset_tools.microlens",
+    "shortvideo": "recbole_video.dataset_tools.shortvideo",
+    "smpd": "recbole_video.dataset_tools.smpd",
+    "informs": "recbole_video.dataset_tools.informs",
+    "label": "recbole_video.dataset_tools.label",
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",
 }

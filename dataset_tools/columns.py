@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from recbole_video.dataset_tools.tokens import as_objects
 
 from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.errors import ConfigError, DataError
@@ -93,9 +94,7 @@ class ObjectBuffer:
 
     def array(self) -> np.ndarray:
         """All values, object [rows]."""
-        array = np.empty(len(self._values), dtype=object)
-        array[:] = self._values
-        return array
+        return as_objects(self._values)
 
 
 Buffer = TokenBuffer | NumberBuffer | ObjectBuffer

@@ -16,7 +16,14 @@ from recbole_video.dataset_tools.atomic import write_atomic_file
 from recbole_video.dataset_tools.card import FLOAT32_EXACT, UNITS_PER_SECOND, Card
 from recbole_video.dataset_tools.card_page import page
 from recbole_video.dataset_tools.interactions import as_times, codes_of, positions, sort_order
-from recbole_video.dataset_tools.tokens import Mended, check_ids, feature_sequences, feature_tokens, number_sequences
+from recbole_video.dataset_tools.tokens import (
+    Mended,
+    as_objects,
+    check_ids,
+    feature_sequences,
+    feature_tokens,
+    number_sequences,
+)
 
 from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.data.files import write_atomically, write_json, write_text
@@ -168,7 +175,7 @@ class DatasetWriter:
             if empty := int(np.isnan(numbers).sum()):
                 self.card.note(f"empty cells of {name}", empty)
             return numbers
-        values = np.asarray(values)[order]
+        values = (as_objects(values) if kind.endswith("_seq") else np.asarray(values))[order]
         if kind == "float_seq":
             return number_sequences(values)
         if values.dtype.kind in "iu":

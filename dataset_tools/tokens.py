@@ -42,6 +42,14 @@ class Mended:
             self.examples.append((before, after))
 
 
+def as_objects(values: Any) -> np.ndarray:
+    """Values as an object array [rows], a list in a cell staying one."""
+    array = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        array[row] = value
+    return array
+
+
 def check_ids(column: str, distinct: Iterable[Any]) -> None:
     """Refuse ids that RecBole would not read back unchanged.
 
