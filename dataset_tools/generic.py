@@ -183,11 +183,7 @@ def _read_features(
         unused += int((~is_wanted).sum())
         _add_part(buffers, part[is_wanted], raw_of, path)
     found = {name: buffer.array() for name, buffer in buffers.items()}
-    what = "items" if key == "item_id" else "users"
-    card.note(f"{what} of {path.name} without interactions", unused)
-    missing = wanted - set(found[key])
-    if missing:
-        card.warn(f"{len(missing):,} of {len(wanted):,} {what} have no row in `{path.name}` (first: {min(missing)}).")
+    card.note(f"{key.removesuffix('_id')}s of {path.name} without interactions", unused)
     return found
 
 

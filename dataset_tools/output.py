@@ -61,6 +61,7 @@ class DatasetWriter:
         self.card = Card(name)
         self.overwrite = overwrite
         self._aside = Path()
+        self._distinct: dict[str, np.ndarray] = {}
         for suffix in OUTPUTS:
             self._refuse_existing(suffix)
 
@@ -123,6 +124,7 @@ class DatasetWriter:
             raise DataError(f"No interaction of `{self.name}` is left; check the raw file and the filters.")
         check_ids("user_id", distinct_users if distinct_users.dtype == object else ())
         check_ids("item_id", distinct_items if distinct_items.dtype == object else ())
+        self._distinct = {"user_id": distinct_users, "item_id": distinct_items}
         times = as_times(frame["time"]) if "time" in frame else None
         order = sort_order(users, times)
         users, items = users[order], items[order]
@@ -142,7 +144,14 @@ class DatasetWriter:
         self.card.describe_interactions(users, items, times, offsets, time_unit)
 
     def write_items(self, frame: Any, types: Mapping[str, str]) -> None:
-        """Write ``.item``: column ``item_id``, then those named in ``types``, as in :meth:`write_interactions`."""
+        """Write ``.item``: column ``item_id``, then those named in ``types``, as in :meth:`write_interactions`.
+
+        An item that has interactions and no row here gets one of empty cells: RecBole leaves out the
+        interactions of items (and users) that such a file does not list.
+
+        Raises:
+            DataError: If an item has two rows.
+        """
         self._write_features(".item", "item_id", frame, types)
 
     def write_users(self, frame: Any, types: Mapping[str, str]) -> None:
@@ -198,9 +207,22 @@ class DatasetWriter:
             values, counts = np.unique(ids.astype(str), return_counts=True)
             twice = values[counts > 1][0]
             raise DataError(f"`{self.name}{suffix}` would hold {key} `{twice}` twice; keep one row of each.")
-        write_atomic_file(
-            self._aside / f"{self.name}{suffix}", {f"{key}:token": ids, **self._typed_columns(frame, types)}
-        )
+        columns = self._typed_columns(frame, types)
+        missing = self._without_row(key, distinct) if suffix != ".counts" else []
+        if missing:
+            what = f"{len(missing):,} of {len(self._distinct[key]):,} {key.removesuffix('_id')}s with interactions"
+            self.card.warn(
+                f"{what} have no features (first: {missing[0]}): they get a row of empty cells, without which RecBole "
+                "would drop their interactions."
+            )
+            ids = as_objects([*ids, *missing])
+            columns = {name: as_objects([*cells, *[None] * len(missing)]) for name, cells in columns.items()}
+        write_atomic_file(self._aside / f"{self.name}{suffix}", {f"{key}:token": ids, **columns})
+
+    def _without_row(self, key: str, listed: np.ndarray) -> list[Any]:
+        """Users (items) with interactions that are not listed."""
+        known = set(map(str, listed.tolist()))
+        return [token for token in self._distinct.get(key, np.empty(0)).tolist() if str(token) not in known]
 
     def _save_times(self, times: np.ndarray, last: int) -> None:
         write_atomically(self._aside / f"{self.name}.times.npy", lambda file: np.save(file, times))

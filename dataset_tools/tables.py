@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from recbole_video.dataset_tools.raw_files import numbered_lines
+from recbole_video.dataset_tools.raw_files import numbered_lines, open_text
 
 from recbole_video.errors import DataError, MissingDependencyError, nearest
 
@@ -71,41 +72,55 @@ def read_parts(path: Path, columns: Sequence[str], layout: Layout | None = None)
 def _read_text(path: Path, wanted: list[str], layout: Layout, separator: str) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    options: dict[str, Any] = {
-        "sep": layout.separator or separator,
-        "quoting": csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE,
-        "encoding": "utf-8-sig",
-        "header": 0 if layout.has_header else None,
-        "index_col": False,
-    }
-    try:
-        names = [str(name) for name in pd.read_csv(path, nrows=0 if layout.has_header else 1, **options).columns]
-        if not layout.has_header:
-            names = [str(position + 1) for position in range(len(names))]
-        _refuse_absent(path, wanted, names)
-        parts = pd.read_csv(
-            path,
-            names=names,
-            usecols=wanted,
-            dtype=str,
-            keep_default_na=False,
-            chunksize=_PART_ROWS,
-            **options,
+    rows: list[list[str]] = []
+    cells = _cells(path, layout, separator)
+    names = next(cells)
+    _refuse_absent(path, wanted, names)
+    chosen = [names.index(name) for name in wanted]
+    for row in cells:
+        rows.append([row[position] for position in chosen])
+        if len(rows) == _PART_ROWS:
+            yield pd.DataFrame(rows, columns=wanted, dtype=object)
+            rows = []
+    if rows:
+        yield pd.DataFrame(rows, columns=wanted, dtype=object)
+
+
+def _cells(path: Path, layout: Layout, separator: str) -> Iterator[list[str]]:
+    """The names of the columns, then the cells of each row; empty lines are passed over."""
+    with _open(path) as file:
+        reader = csv.reader(
+            file,
+            delimiter=layout.separator or separator,
+            quoting=csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE,
+            strict=True,
         )
-        for part in parts:
-            yield _complete(path, part)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        advice = "mend the file, or give --no_quotes if a quote is a character like any other in it"
-        raise DataError(f"`{path}` cannot be read as a table ({str(error).strip()}); {advice}.") from error
+        width = 0
+        try:
+            for row in reader:
+                if not row:
+                    continue
+                if not width:
+                    width = len(row)
+                    yield row if layout.has_header else [str(position + 1) for position in range(width)]
+                    if layout.has_header:
+                        continue
+                if len(row) != width:
+                    raise csv.Error(f"{len(row)} columns where the first line has {width}")
+                yield row
+        except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+            raise DataError(
+                f"`{path}`, line {reader.line_num}: {error}; mend the file, give its --separator, or give --no_quotes "
+                "if a double quote is a character like any other in it."
+            ) from error
+    if not width:
+        raise DataError(f"`{path}` is empty.")
 
 
-def _complete(path: Path, part: pd.DataFrame) -> pd.DataFrame:
-    """Refuse rows that end early, where pandas leaves NaN."""
-    for name in part:
-        if part[name].isna().any():
-            row = int(part.index[part[name].isna()][0]) + 1
-            raise DataError(f"`{path}`, row {row} below the header, ends before the column `{name}`.")
-    return part
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return open_text(path, newline="")
 
 
 def _read_json_lines(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:

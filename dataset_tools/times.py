@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from recbole_video.dataset_tools.card import UNITS_PER_SECOND
-from recbole_video.dataset_tools.columns import Where
+from recbole_video.dataset_tools.columns import Where, as_text
 
 from recbole_video.errors import DataError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TIME_UNITS = (*UNITS_PER_SECOND, "iso")
 # The year 2200: a larger number of seconds is meant in a finer unit.
 _LATEST_SECOND = 7_258_118_400
+_ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 
 class TimeBuffer:
@@ -79,7 +80,11 @@ def _dates(values: pd.Series, where: Where) -> np.ndarray:
     """Microseconds since 1970, int64."""
     import pandas as pd
 
-    dates = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
+    dates = pd.Series(pd.NaT, index=values.index, dtype="datetime64[ns, UTC]")
+    # Apart: pandas gives a date without a zone that of the date before it.
+    has_zone = as_text(values).str.contains(_ZONE)
+    for rows in (has_zone, ~has_zone):
+        dates[rows] = pd.to_datetime(values[rows], format="ISO8601", utc=True, errors="coerce")
     _refuse_gaps(values, dates.isna(), "ISO date", where)
     return dates.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
 
