@@ -25,7 +25,7 @@ from recbole_video.dataset_tools.splits import KINDS, SplitSettings
 from recbole_video import __version__
 from recbole_video.data.atomic_file import read_columns, read_header
 from recbole_video.data.files import plain, write_json
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, nearest
 
 HELP = "popularity labels from the counts of a converted data set"
 _SETTINGS = ("sources", "transform", "scaling", "top", "cap", "fitted_on")
@@ -101,7 +101,8 @@ def settings_of(arguments: argparse.Namespace) -> LabelSettings:
             raise ConfigError("Give --source or --preset; --list_presets prints what there is.")
         return LabelSettings(**given, split=SplitSettings(**split))
     if arguments.preset not in PRESETS:
-        raise ConfigError(f"There is no preset `{arguments.preset}`; there are {', '.join(PRESETS)}.")
+        close = nearest(arguments.preset, PRESETS)
+        raise ConfigError(f"There is no preset `{arguments.preset}`{close}; there are {', '.join(PRESETS)}.")
     preset = PRESETS[arguments.preset].settings
     if split.get("kind", preset.split.kind) != preset.split.kind:
         return replace(preset, **given, split=SplitSettings(**split))
