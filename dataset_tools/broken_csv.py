@@ -188,6 +188,17 @@ def _last_start(data: bytes, layout: Layout) -> int:
     return 0
 
 
+def halve(block: Block, layout: Layout) -> list[Block]:
+    """Cut a block before a record in its middle; the block alone if there is no such place."""
+    cut = block.data.find(b"\n", len(block.data) // 2) + 1
+    while 0 < cut < len(block.data) and not layout.left_bytes.match(block.data, cut):
+        cut = block.data.find(b"\n", cut) + 1
+    if not 0 < cut < len(block.data):
+        return [block]
+    lines = block.data.count(b"\n", 0, cut)
+    return [Block(block.data[:cut], block.first_line), Block(block.data[cut:], block.first_line + lines)]
+
+
 def _with_lf(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n") if b"\r" in data else data
 

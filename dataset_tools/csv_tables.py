@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.dataset_tools.broken_csv import Block, Layout, Tally, mend, read_blocks
+from recbole_video.dataset_tools.broken_csv import Block, Layout, Tally, halve, mend, read_blocks
 
 from recbole_video.errors import DataError, MissingDependencyError
 
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _TRUE, _FALSE = ["True", "TRUE", "true", "1"], ["False", "FALSE", "false", "0"]
+_CAREFUL_BYTES = 1 << 16  # what is read line by line around a line that cannot be parsed
 _PARSER_BYTES = 1 << 22  # small enough for each processor to get some of a block
 
 
 def read_tables(
-    path: Path, layout: Layout, columns: Sequence[str], tally: Tally, block_bytes: int = 1 << 24
-) -> Iterator[tuple[pa.Table, int]]:
+    path: Path,
+    layout: Layout,
+    columns: Sequence[str],
+    tally: Tally,
+    progress: Callable[[int], object] = lambda n_bytes: None,
+    block_bytes: int = 1 << 24,
+) -> Iterator[pa.Table]:
     """Read some columns of a file, block by block.
 
     Args:
@@ -27,39 +34,43 @@ def read_tables(
         layout: Its columns.
         columns: Those to read: ``key`` and ``int`` as int64, ``number`` as float64, ``flag`` as bool, others as
             dictionaries of text. Empty cells are null, in text columns empty texts.
-        tally: What had to be mended is added to it.
+        tally: How the records were read is added to it.
+        progress: Called with the bytes of each block that has been read.
         block_bytes: Bytes that are read at once; memory is a small multiple of it.
 
-    Yields:
-        A table and how many bytes of the file it covers; nothing for a block without records.
-
     Raises:
-        DataError: If a block cannot be read even line by line.
+        DataError: If lines cannot be read even one by one.
         MissingDependencyError: If pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"`{path}` needs pyarrow to be read: pip install 'recbole_video[data]'."
-        ) from error
+    if find_spec("pyarrow") is None:
+        raise MissingDependencyError(f"`{path}` needs pyarrow to be read: pip install 'recbole_video[data]'.")
     for block in read_blocks(path, layout, block_bytes):
-        mended, counts = mend(block, layout)
-        try:
-            table = _parse_block(mended, layout, columns)
-        except pa.ArrowInvalid:
-            mended, counts = mend(block, layout, careful=True)
-            table = _parse_last(path, block, mended, layout, columns)
-        tally.add(counts)
-        if table is not None:
-            yield table, len(block.data)
+        for table, counts in _tables_of(path, block, layout, columns):
+            tally.add(counts)
+            if table is not None:
+                yield table
+        progress(len(block.data))
 
 
-def _parse_last(path: Path, block: Block, mended: bytes, layout: Layout, columns: Sequence[str]) -> pa.Table | None:
+def _tables_of(
+    path: Path, block: Block, layout: Layout, columns: Sequence[str]
+) -> Iterator[tuple[pa.Table | None, Tally]]:
+    """The records of a block. Around a line that only looks sound, ever smaller parts are tried."""
     import pyarrow as pa
 
+    mended, counts = mend(block, layout)
     try:
-        return _parse_block(mended, layout, columns)
+        yield _parse_block(mended, layout, columns), counts
+        return
+    except pa.ArrowInvalid:
+        parts = halve(block, layout) if len(block.data) > _CAREFUL_BYTES else [block]
+    if len(parts) > 1:
+        for part in parts:
+            yield from _tables_of(path, part, layout, columns)
+        return
+    mended, counts = mend(block, layout, careful=True)
+    try:
+        yield _parse_block(mended, layout, columns), counts
     except pa.ArrowInvalid as error:
         last = block.first_line + block.data.count(b"\n") - 1
         raise DataError(f"`{path}`, lines {block.first_line} to {last} cannot be read: {error}.") from error

@@ -52,9 +52,9 @@ class Vocabulary:
                 self.words.append(word)
         return np.array([self._codes[word] for word in words], dtype=np.int32)
 
-    def word(self, code: int) -> str:
-        """The word of a code; empty for -1."""
-        return self.words[code] if code >= 0 else ""
+    def texts(self, codes: np.ndarray) -> np.ndarray:
+        """The words of codes, [N] object; empty for -1."""
+        return np.array([*self.words, ""], dtype=object)[codes]  # -1 is the last
 
 
 class DistinctRows:
@@ -196,10 +196,8 @@ class Fold:
     def users(self) -> pd.DataFrame:
         """One row per user: ``user_id`` and the texts of ``USER_ATTRIBUTES`` in the user's first row."""
         frame = self._users.frame().drop_duplicates("user_id", ignore_index=True)
-        for name, vocabulary in self._attributes.items():
-            words = np.array([*vocabulary.words, ""], dtype=object)  # -1 is the last
-            frame[name] = words[frame[name].to_numpy()]
-        return frame
+        texts = {name: of.texts(frame[name].to_numpy()) for name, of in self._attributes.items()}
+        return frame.assign(**texts)
 
     def conflicting_items(self) -> int:
         """Videos with more than one author or duration."""

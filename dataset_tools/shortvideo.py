@@ -144,11 +144,9 @@ def read_csv(path: Path, spool: TextSpool, card: Card) -> Fold:
     """
     layout = layout_of(path)
     fold, tally = Fold(spool), Tally()
-    progress = tqdm(total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None)
-    with progress:
-        for table, n_bytes in read_tables(path, layout, COLUMNS, tally):
+    with tqdm(total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None) as progress:
+        for table in read_tables(path, layout, COLUMNS, tally, progress.update):
             fold.add(table)
-            progress.update(n_bytes)
     if not fold.rows:
         raise DataError(f"`{path}` holds no record that can be read ({tally.unreadable:,} lines cannot).")
     card.add_input(path)

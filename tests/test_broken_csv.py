@@ -8,7 +8,7 @@ import pytest
 from recbole_video.dataset_tools.broken_csv import Layout, Tally, mend, read_blocks, read_header
 from recbole_video.dataset_tools.csv_tables import read_tables
 
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, MissingDependencyError
 
 COLUMNS = ("user", "size", "flag", "tag", "title", "hour", "city")
 LAYOUT = Layout(COLUMNS, "title", {"user": "key", "size": "number", "flag": "flag", "hour": "int"})
@@ -150,24 +150,66 @@ def test_random_files_are_read_back_whatever_the_block(tmp_path, block_bytes):
 
 
 class TestTables:
+    @pytest.fixture(autouse=True)
+    def needs_pyarrow(self):
+        pytest.importorskip("pyarrow", reason="needs the extra `data`")
+
+    def read(self, path, columns, **options):
+        """Column -> all values, the tally, and the bytes that progress told of."""
+        import pyarrow as pa
+
+        sizes, tally = [], Tally()
+        table = pa.concat_tables(read_tables(path, LAYOUT, columns, tally, sizes.append, **options))
+        return {name: table.column(name).to_pylist() for name in columns}, tally, sum(sizes)
+
     def test_types_and_empty_cells(self, tmp_path):
-        pa = pytest.importorskip("pyarrow")
         text = "7,2.5,TRUE,a,t,7,X\n8,,0,,u, v,,X\n"
         columns = ("user", "size", "flag", "tag", "title", "hour")
-        tables, sizes = zip(
-            *read_tables(write(tmp_path / "a.csv", text), LAYOUT, columns, tally := Tally()), strict=True
-        )
-        table = pa.concat_tables(tables)
-        assert table.column("user").to_pylist() == [7, 8] and table.column("size").to_pylist() == [2.5, None]
-        assert table.column("flag").to_pylist() == [True, False] and table.column("tag").to_pylist() == ["a", ""]
-        assert table.column("title").to_pylist() == ["t", "u, v"] and table.column("hour").to_pylist() == [7, None]
-        assert sum(sizes) == len(text) and tally.bare_commas == 1
+        found, tally, n_bytes = self.read(write(tmp_path / "a.csv", text), columns)
+        assert found == {
+            "user": [7, 8], "size": [2.5, None], "flag": [True, False], "tag": ["a", ""], "title": ["t", "u, v"],
+            "hour": [7, None],
+        }  # fmt: skip
+        assert n_bytes == len(text) and tally.bare_commas == 1
 
     @pytest.mark.parametrize("line", ["x1,1,True,a,t,7,X", ",1,True,a,t,7,X", "1,1,maybe,a,t,7,X"])
     def test_a_line_that_only_looks_sound_is_left_out_and_counted(self, tmp_path, line):
-        pytest.importorskip("pyarrow")
         path = write(tmp_path / "a.csv", f"7,1,True,a,t,7,X\n{line}\n8,1,True,a,t,7,X\n")
-        tally = Tally()
-        tables = [table for table, _ in read_tables(path, LAYOUT, ("user", "flag"), tally)]
-        assert [user for table in tables for user in table.column("user").to_pylist()] == [7, 8]
+        found, tally, _ = self.read(path, ("user", "flag"))
+        assert found["user"] == [7, 8]
         assert (tally.records, tally.unreadable, tally.first_unreadable) == (2, 1, 3)
+
+    def test_such_lines_are_searched_in_ever_smaller_parts(self, tmp_path, monkeypatch):
+        """What is read line by line is a small part of the file, and nothing is lost or counted twice."""
+        from recbole_video.dataset_tools import csv_tables
+
+        lines = [f"{n},1,True,a,{'one, two' if n % 7 == 0 else 't'},7,X".encode() for n in range(2000)]
+        lines[700] = b"bad,1,True,a,t,7,X"
+        lines[1100] = b"1100,1,True,a,\xff,7,X"
+        path = tmp_path / "a.csv"
+        path.write_bytes(b"\n".join([",".join(COLUMNS).encode(), *lines, b""]))
+        careful = []
+        original = csv_tables.mend
+
+        def mend_and_note(block, layout, **options):
+            if options.get("careful"):
+                careful.append(len(block.data))
+            return original(block, layout, **options)
+
+        monkeypatch.setattr(csv_tables, "mend", mend_and_note)
+        monkeypatch.setattr(csv_tables, "_CAREFUL_BYTES", 500)
+        found, tally, n_bytes = self.read(path, ("user", "title"))
+        assert found["user"] == [n for n in range(2000) if n != 700] and found["title"][1099] == "\ufffd"
+        assert (tally.records, tally.unreadable, tally.first_unreadable) == (1999, 1, 702)
+        assert tally.not_utf8 == 1 and tally.bare_commas == len([n for n in range(2000) if n % 7 == 0 and n != 700])
+        assert 0 < sum(careful) < 2000 < n_bytes == path.stat().st_size - len(",".join(COLUMNS)) - 1
+
+    def test_a_number_that_is_too_large_is_an_error(self, tmp_path):
+        path = write(tmp_path / "a.csv", f"7,1,True,a,t,7,X\n{10**30},1,True,a,t,7,X\n")
+        with pytest.raises(DataError, match=r"a.csv`, lines 3 to 3 cannot be read: .*int64"):
+            self.read(path, ("user",))
+
+    def test_without_pyarrow(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("recbole_video.dataset_tools.csv_tables.find_spec", lambda name: None)
+        with pytest.raises(MissingDependencyError, match=r"a.csv` needs pyarrow.*pip install 'recbole_video\[data\]'"):
+            self.read(write(tmp_path / "a.csv", ""), ("user",))

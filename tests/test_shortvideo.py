@@ -18,7 +18,7 @@ from recbole_video.dataset_tools.shortvideo import FILES, find_csv
 from recbole_video import FrameStore
 from recbole_video.errors import DataError
 
-from .loading import recbole_dataset, recbole_sequences
+from .loading import our_sequences, recbole_dataset, recbole_sequences
 from .recbole_features import features, tokens
 
 pytest.importorskip("pyarrow", reason="needs the extra `data`")
@@ -150,7 +150,7 @@ class TestReading:
         from recbole_video.dataset_tools import shortvideo
 
         read = shortvideo.read_tables
-        monkeypatch.setattr(shortvideo, "read_tables", lambda *a: read(*a, block_bytes=300))
+        monkeypatch.setattr(shortvideo, "read_tables", lambda *given: read(*given, block_bytes=300))
         dataset = convert(tmp_path, FILTERED, "--preset=all")
         for suffix in ("inter", "item", "user", "counts", "text.jsonl", "times.npy"):
             assert (dataset / f"sv.{suffix}").read_bytes() == (everything / f"sv.{suffix}").read_bytes(), suffix
@@ -206,7 +206,10 @@ class TestOutput:
         assert features(data, "item", "author_id") == {
             "12": "501", "15": "502", "18": "503", "20": "504", "21": "504",
         }  # fmt: skip
-        assert recbole_sequences(recbole_dataset(everything.parent, "sv"))["7"] == ["12", "15", "12", "18"]
+        sequences = recbole_sequences(recbole_dataset(everything.parent, "sv"))
+        assert sequences == {
+            "7": ["12", "15", "12", "18"], "9": ["15", "20", "21", "12", "18"], "10": ["12"],
+        } == our_sequences(everything.parent, "sv")  # fmt: skip
         names = {number: tag for number, tag in enumerate(["做饭", "美食", "猫", "狗"])}
         tags = features(data, "item", "tags")
         assert {item: [names[int(n)] for n in numbers] for item, numbers in tags.items()} == {
@@ -229,6 +232,41 @@ class TestOutput:
         before = (dataset / "sv.inter").stat().st_mtime_ns
         convert(tmp_path, FILTERED, "--preset=all", status=1)
         assert "--overwrite" in capsys.readouterr().err and (dataset / "sv.inter").stat().st_mtime_ns == before
+
+
+def random_rows(rng, n):
+    """Rows whose exposures come in any order, with flags that differ from row to row."""
+    columns = HEADER.split(",")
+    frame = pd.DataFrame({name: rng.integers(0, 9, n) for name in columns})
+    frame["user_id"], frame["pid"] = rng.integers(1, 12, n), rng.integers(1, 30, n)
+    frame["exposed_time"] = FIRST + rng.integers(0, 5, n)
+    frame["category_level"], frame["duration"] = rng.integers(1, 4, n), 10 + frame["pid"] / 2
+    frame["author_id"] = frame["pid"] % 7
+    for name in ("cvm_like", "click", "comment", "follow", "collect", "forward", "hate"):
+        frame[name] = rng.random(n) < 0.2
+    frame["tag_name"] = [f"tag{i}" for i in rng.integers(0, 6, n)]
+    frame["title"] = [f"title {pid}, of it" for pid in frame["pid"]]
+    return frame
+
+
+def test_random_rows_against_pandas(tmp_path):
+    rows = random_rows(np.random.default_rng(1), 3000)
+    dataset = convert(tmp_path, rows.to_csv(index=False), "--preset=all")
+    flags = ["cvm_like", "click", "comment", "follow", "collect", "forward", "hate"]
+    rules = {**dict.fromkeys(("watch_time", "duration"), "first"), **dict.fromkeys(flags, "any")}
+    expected = rows.groupby(["user_id", "pid", "exposed_time"], sort=False).agg(rules).reset_index()
+    assert 100 < len(expected) < 2500
+    expected = expected.sort_values(["user_id", "exposed_time"], kind="stable", ignore_index=True).astype(float)
+    found = inter(dataset).astype(float).rename(columns={"item_id": "pid", "timestamp": "exposed_time"})
+    found["exposed_time"] += rows["exposed_time"].min()
+    pd.testing.assert_frame_equal(found[list(expected)], expected)
+    items = pd.read_csv(dataset / "sv.item", sep="\t", index_col=0, keep_default_na=False)
+    texts = texts_of(dataset)
+    for pid, of_item in rows.groupby("pid"):
+        assert sorted(texts[str(pid)]["tags"]) == sorted(of_item["tag_name"].unique())
+        for level in (1, 2, 3):
+            categories = of_item.loc[of_item["category_level"] == level, "category_id"].unique()
+            assert items.loc[pid, f"category_{level}:token_seq"] == " ".join(map(str, categories))
 
 
 class TestFilter:
