@@ -97,8 +97,6 @@ def prepare_users(tables: Tables, authors: np.ndarray, card: Card) -> pd.DataFra
     rows = tables.rows["users"]
     known = [uid for uid in authors if uid in rows]
     card.note("users without a post", len(rows) - len(known))
-    if len(known) < len(authors):
-        card.warn(f"{len(authors) - len(known):,} of {len(authors):,} authors have no row in users.")
     columns = {name: np.array([rows[uid][name] for uid in known], dtype=np.float64) for name in USER_COUNTS}
     users, repairs = unwrap_columns(pd.DataFrame({"user_id": known, **columns}), list(USER_COUNTS))
     repairs["user_id"] = users["user_id"].to_numpy()[repairs["row"].to_numpy(dtype=np.int64)]

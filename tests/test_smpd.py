@@ -257,11 +257,13 @@ class TestFlaws:
     def test_users_without_posts_and_the_reverse(self, tmp_path):
         write_jsonl(tmp_path / "raw", users_train=(SEVEN, user(8, 1, 1, 1, 1, 1, 1, 0)), users_test=())
         dataset = convert(tmp_path)
-        assert table(dataset, "user").index.tolist() == ["USER00000007"]
+        users = table(dataset, "user")
+        assert users["user_video_count"]["USER00000007"] == 1 and users.loc["USER00000009"].isna().all()
+        assert "USER00000008" not in users.index
         card = card_of(dataset)
         assert card["notes"]["users without a post"] == 1
-        assert any("1 of 2 authors have no row in users" in w for w in card["warnings"])
-        recbole_dataset(tmp_path, "smpd")
+        assert any("1 of 2 users with interactions have no features" in w for w in card["warnings"])
+        assert len(recbole_dataset(tmp_path, "smpd").inter_feat) == 4
 
     def test_null_keys(self, tmp_path):
         nobody = {**POSTS_TRAIN[0], "pid": "POST00000009", "uid": None}
