@@ -52,14 +52,20 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--positive",
         type=_positive,
+        metavar="COLUMNS",
         help=f"only exposures with any of these set, separated by commas: {', '.join(POSITIVE)}",
     )
-    group.add_argument("--repeats", choices=("keep", "first", "last"), help="exposures of a user to the same video")
-    group.add_argument("--min_item", type=int, help="least interactions of a video")
-    group.add_argument("--min_user", type=int, help="least interactions of a user")
-    group.add_argument("--order", choices=ORDERS, help="which minimum comes first")
     group.add_argument(
-        "--iterate", action=argparse.BooleanOptionalAction, default=None, help="repeat until both minima hold"
+        "--repeats", choices=("keep", "first", "last"), help="exposures of a user to one video (default: keep)"
+    )
+    group.add_argument("--min_item", type=int, help="least interactions of a video (cva: 2, all: 1)")
+    group.add_argument("--min_user", type=int, help="least interactions of a user (cva: 5, all: 1)")
+    group.add_argument("--order", choices=ORDERS, help="which minimum comes first (default: items_first)")
+    group.add_argument(
+        "--iterate",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="repeat until both minima hold (default: no)",
     )
 
 

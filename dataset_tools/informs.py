@@ -5,7 +5,7 @@ RAW is the folder of training.xlsx, testing.xlsx and, for the counts of the test
 Each video is one interaction, of its author. The split is the challenge's: the test sheet tests; of the training sheet
 the last videos, in the order of the file, validate. Counts are in the .counts file; what has none is never filled in.
 
-No licence of these data is known: keep them, and what this command makes of them, to yourself.
+No licence of these data is known. Do not pass them on, nor what this command makes of them.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ RAW is the csv file or the folder that holds it, under any of its public names. 
 (user, video, second), exposures are filtered, and each that is left is one interaction.
 
 The csv's `pid` is often not the number of the video's file: give --id_map, and --videos to check by duration.
+
+The data have no explicit licence. Do not pass them on, nor what this command makes of them.
 """
 
 from __future__ import annotations

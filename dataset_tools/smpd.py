@@ -6,7 +6,7 @@ data set as parquet. The word `train` or `test` in the path of a file tells its 
 Each post is one interaction, of its author. The score is in the .counts file. Posts of the test split have none; they
 are marked by `split` in .item and never filled in.
 
-The licence (SMP Challenge Community License) forbids passing on the data and what this command makes of them.
+The SMP Challenge Community License applies. Do not pass on the data, nor what this command makes of them.
 """
 
 from __future__ import annotations

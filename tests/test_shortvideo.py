@@ -1,9 +1,11 @@
 """The Short-Video converter on a small file with every flaw of the real ones, worked by hand."""
 
 import csv
+import gc
 import json
 import math
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from recbole_video.dataset_tools.card import Card
 from recbole_video.dataset_tools.exposure_filter import Filter, apply_filter
 from recbole_video.dataset_tools.media_files import check_durations, read_id_map, video_duration
 from recbole_video.dataset_tools.shortvideo import FILES, find_csv
+from recbole_video.dataset_tools.text_spool import TextSpool
 
 from recbole_video import FrameStore
 from recbole_video.errors import DataError
@@ -154,6 +157,27 @@ class TestReading:
         dataset = convert(tmp_path, FILTERED, "--preset=all")
         for suffix in ("inter", "item", "user", "counts", "text.jsonl", "times.npy"):
             assert (dataset / f"sv.{suffix}").read_bytes() == (everything / f"sv.{suffix}").read_bytes(), suffix
+
+
+def test_what_is_held_does_not_grow_with_titles(tmp_path, monkeypatch):
+    """3,000 videos with titles of 10, then 10,000 characters: of these 30 MB a tenth may be held, in 120 blocks."""
+    from recbole_video.dataset_tools import shortvideo
+
+    read = shortvideo.read_tables
+    monkeypatch.setattr(shortvideo, "read_tables", lambda *given: read(*given, block_bytes=1 << 18))
+    held = []
+    for length in (10, 10, 10_000):  # the first imports what is needed
+        rows = (ROWS[0].replace("7,12,", f"7,{n},").replace("简单标题", f"{n:x<{length}}") for n in range(3000))
+        path = tmp_path / f"{length}.csv"
+        path.write_text("\n".join((HEADER, *rows)) + "\n", encoding="utf-8")
+        with TextSpool() as spool:
+            tracemalloc.start()
+            fold = shortvideo.read_csv(path, spool, Card("x"))
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+            tracemalloc.stop()
+            assert fold.rows == len(spool) == 3000 and len(spool.get(2999)["title"]) == length
+    assert held[2] - held[1] < 3_000_000
 
 
 class TestOutput:
