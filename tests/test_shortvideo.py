@@ -115,11 +115,14 @@ class TestReading:
         [step] = [step for step in card_of(everything)["steps"] if step["name"] == "rows to exposures"]
         assert (step["before"], step["after"]) == (13, 10)
 
-    @pytest.mark.parametrize("order", ["reversed", "byte order mark and CRLF", "other spelling of flags"])
+    @pytest.mark.parametrize("order", ["reversed", "byte order mark and CRLF", "other spelling of flags", "all quoted"])
     def test_other_ways_to_write_it(self, tmp_path, everything, order):
         text = FILTERED
-        if order == "reversed":
-            rows = list(csv.reader([HEADER, *(r for i, r in enumerate(ROWS) if i not in (4, 8, 9))]))
+        rows = list(csv.reader([HEADER, *(r for i, r in enumerate(ROWS) if i not in (4, 8, 9))]))
+        if order == "all quoted":
+            lines = (",".join('"' + cell.replace('"', '""') + '"' for cell in row) + "\n" for row in rows)
+            text = "".join([*lines, *(f"{ROWS[i]}\n" for i in (4, 8, 9))])
+        elif order == "reversed":
             text = "\n".join(",".join(row[::-1]) for row in rows) + "\n"
         elif order == "byte order mark and CRLF":
             text = "\ufeff" + text.replace("\n", "\r\n")
