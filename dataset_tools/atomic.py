@@ -94,15 +94,16 @@ def _digits(values: np.ndarray) -> np.ndarray:
     return digits.T
 
 
-def _join(cells: list[np.ndarray]) -> bytes:
+def _join(cells: list[np.ndarray]) -> bytearray:
     """Rows of tab-separated cells: laid out at full width, then stripped of NULs."""
     rows = len(cells[0])
     width = sum(cell.shape[1] + 1 for cell in cells)
-    block = np.empty((rows, width), dtype=np.uint8)
+    text = bytearray(rows * width)
+    block = np.frombuffer(text, dtype=np.uint8).reshape(rows, width)
     end = 0
     for cell in cells:
         start, end = end, end + cell.shape[1] + 1
         block[:, start : end - 1] = cell
         block[:, end - 1] = _TAB
     block[:, -1] = _LINE_FEED
-    return block.tobytes().translate(None, b"\0")
+    return text.translate(None, b"\0")

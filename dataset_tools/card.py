@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,21 +33,27 @@ class Card:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.inputs: list[dict[str, Any]] = []
+        self._inputs: list[Future[dict[str, Any]]] = []
         self.steps: list[dict[str, Any]] = []
         self.warnings: list[str] = []
         self.notes: dict[str, Any] = {}
         self.interactions: dict[str, Any] = {}
         self.plots: dict[str, Any] = {}
-        self.outputs: list[dict[str, Any]] = []
+        self._outputs: list[Future[dict[str, Any]]] = []
 
     def add_input(self, path: Path) -> None:
-        """Record name, size in bytes and SHA-256 of a raw file."""
-        self.inputs.append(_describe_file(path))
+        """Record name, size in bytes and SHA-256 of a raw file, which is read meanwhile.
+
+        Raises:
+            DataError: If there is no such file.
+        """
+        if not Path(path).is_file():
+            raise DataError(f"There is no file `{path}`.")
+        self._inputs.append(_hashing().submit(_describe_file, path))
 
     def add_output(self, path: Path) -> None:
-        """Record name, size in bytes and SHA-256 of a file that was made."""
-        self.outputs.append(_describe_file(path))
+        """Record name, size in bytes and SHA-256 of a file that was made and will not change."""
+        self._outputs.append(_hashing().submit(_describe_file, path))
 
     def step(self, name: str, before: int, after: int, reason: str) -> None:
         """Record one filter: interactions (or rows) before and after it, and why it drops what it drops."""
@@ -100,17 +108,21 @@ class Card:
                 "steps": self.steps,
                 "warnings": self.warnings,
                 "notes": self.notes,
-                "inputs": self.inputs,
-                "outputs": self.outputs,
+                "inputs": [described.result() for described in self._inputs],
+                "outputs": sorted((described.result() for described in self._outputs), key=lambda file: file["name"]),
                 "plots": self.plots,
             }
         )
 
 
+@cache
+def _hashing() -> ThreadPoolExecutor:
+    """A thread for checksums, which let others run while they are computed."""
+    return ThreadPoolExecutor(1, "checksums")
+
+
 def _describe_file(path: Path) -> dict[str, Any]:
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"There is no file `{path}`.")
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 

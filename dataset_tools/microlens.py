@@ -108,14 +108,13 @@ def run(arguments: argparse.Namespace) -> None:
         pairs = read_pairs(files, out.card)
         kept = apply_filters(pairs, arguments, out.card)
         out.write_interactions(kept, "ms")
-        items = codes_of(kept["item_id"])[1]
         counts = _counts(files, pairs, arguments.implausible_counts == "drop", out.card)
         out.write_counts(counts)
-        _write_items(out, items, _categories(files.tags, out.card), counts if arguments.with_counts else None)
+        _write_items(out, _categories(files.tags, out.card), counts if arguments.with_counts else None)
         if files.titles or arguments.fill_titles:
-            out.write_text(_titles(files.titles, arguments.fill_titles, items, out.card))
+            out.write_text(_titles(files.titles, arguments.fill_titles, out.items, out.card))
         for option in arguments.features:
-            add_features(out, *feature_name(option), last_item=int(items[-1]))
+            add_features(out, *feature_name(option), last_item=int(out.items[-1]))
     print(f"{arguments.name} is in {out.folder}.")
 
 
@@ -217,10 +216,9 @@ def _categories(path: Path | None, card: Card) -> dict[int, str]:
     return categories
 
 
-def _write_items(
-    out: DatasetWriter, items: np.ndarray, categories: Mapping[int, str], counts: Mapping[str, np.ndarray] | None
-) -> None:
+def _write_items(out: DatasetWriter, categories: Mapping[int, str], counts: Mapping[str, np.ndarray] | None) -> None:
     """Write ``.item`` for the items that have interactions, if there is anything to say of them."""
+    items = out.items
     table: dict[str, Any] = {"item_id": items}
     types: dict[str, str] = {}
     if categories:

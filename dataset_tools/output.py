@@ -48,6 +48,7 @@ class DatasetWriter:
 
     Attributes:
         card: Collects what the card tells.
+        items: Items of the interactions that were written, ascending.
 
     Raises:
         DataError: If outputs exist and ``overwrite`` is false; the message names them.
@@ -62,6 +63,8 @@ class DatasetWriter:
         self.overwrite = overwrite
         self._aside = Path()
         self._distinct: dict[str, np.ndarray] = {}
+        self._described: set[Path] = set()
+        self.items = np.empty(0, dtype=object)
         for suffix in OUTPUTS:
             self._refuse_existing(suffix)
 
@@ -125,6 +128,7 @@ class DatasetWriter:
         check_ids("user_id", distinct_users if distinct_users.dtype == object else ())
         check_ids("item_id", distinct_items if distinct_items.dtype == object else ())
         self._distinct = {"user_id": distinct_users, "item_id": distinct_items}
+        self.items = distinct_items
         times = as_times(frame["time"]) if "time" in frame else None
         order = sort_order(users, times)
         users, items = users[order], items[order]
@@ -136,7 +140,7 @@ class DatasetWriter:
             "timestamp:float": offsets,
         }
         columns.update(self._typed_columns(frame, types or {}, order))
-        write_atomic_file(self._aside / f"{self.name}.inter", columns)
+        self._write_table(".inter", columns)
         if times is not None:
             self._save_times(times, int(offsets.max()))
         else:
@@ -169,6 +173,12 @@ class DatasetWriter:
             DataError: If a row has no ``item_id``, or two rows have the same.
         """
         write_atomically(self._aside / f"{self.name}.text.jsonl", lambda file: _write_json_lines(file, rows))
+
+    def _write_table(self, suffix: str, columns: Mapping[str, Any]) -> None:
+        path = self._aside / f"{self.name}{suffix}"
+        write_atomic_file(path, columns)
+        self._described.add(path)
+        self.card.add_output(path)  # its checksum is taken while the rest is written
 
     def _typed_columns(self, frame: Any, types: Mapping[str, str], order: Any = slice(None)) -> dict[str, Any]:
         columns = {}
@@ -217,7 +227,7 @@ class DatasetWriter:
             )
             ids = as_objects([*ids, *missing])
             columns = {name: as_objects([*cells, *[None] * len(missing)]) for name, cells in columns.items()}
-        write_atomic_file(self._aside / f"{self.name}{suffix}", {f"{key}:token": ids, **columns})
+        self._write_table(suffix, {f"{key}:token": ids, **columns})
 
     def _without_row(self, key: str, listed: np.ndarray) -> list[Any]:
         """Users (items) with interactions that are not listed."""
@@ -245,7 +255,8 @@ class DatasetWriter:
     def _finish(self) -> None:
         made = sorted(self._aside.iterdir(), key=lambda path: (path.suffix == ".inter", path.name))
         for path in made:
-            self.card.add_output(path)
+            if path not in self._described:
+                self.card.add_output(path)
         content = self.card.content()
         write_text(self._aside / f"{self.name}.card.html", page(content))
         write_json(self._aside / f"{self.name}.card.json", content)

@@ -12,7 +12,7 @@ import numpy as np
 
 from recbole_video.errors import DataError
 
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 18  # small, so that what is derived from a block stays in the cache
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -105,10 +105,11 @@ def read_integers(path: Path, columns: Sequence[str], separator: str = ",") -> d
         file.readline()
         while block := file.read(_BLOCK_BYTES) + file.readline():
             rows = _parse(block, len(names), separator)
+            n_lines = block.count(b"\n") if rows is None else len(rows)
             if rows is None:
                 rows = _parse_slowly(path, block, names, separator, line)
             blocks.append(rows[:, chosen])
-            line += block.count(b"\n")
+            line += n_lines
     return {name: np.concatenate([b[:, i] for b in blocks]) if blocks else _no_rows() for i, name in enumerate(columns)}
 
 
