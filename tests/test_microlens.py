@@ -15,7 +15,7 @@ import torch
 from recbole_video.dataset_tools.__main__ import main
 from recbole_video.dataset_tools.microlens_files import numbered_texts, read_sequences
 
-from recbole_video import FrameStore
+from recbole_video import FrameStore, run_recbole_video
 from recbole_video.config import Config
 from recbole_video.errors import DataError
 from recbole_video.experiment import load_data
@@ -361,6 +361,25 @@ class TestFeatures:
         ):
             folder = convert("--features", raw / file, status=1)
             assert message in capsys.readouterr().err and not folder.exists()
+
+
+def test_from_a_download_to_a_trained_epoch(raw, convert, tmp_path, in_tmp):
+    """More users than the recipe has, so that each part of the split has some."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{user},{item},{1_661_000_000_000 + int(time)}"
+        for user in range(30)
+        for item, time in enumerate(rng.integers(0, 10**9, 8))
+    ]
+    (raw / "MicroLens-50k_pairs.csv").write_text("\n".join(["user,item,timestamp", *rows]).replace(",0,", ",9,"))
+    (raw / "MicroLens-50k_pairs.tsv").unlink()
+    np.save(raw / "video_features_VideoMAE.npy", rng.normal(size=(9, 6)))
+    convert("--features", raw / "video_features_VideoMAE.npy")
+    options = small_options(
+        "SASRec", "MLP", data_path=str(tmp_path / "dataset"), frame_store="VideoMAE", topk=[3], valid_metric="Hit@3"
+    )
+    result = run_recbole_video("SASRec", "microlens-50k", config_dict=options, saved=False)
+    assert result["data"]["users"] == 30 and 0 < result["test_result"]["hit@3"] < 1
 
 
 class TestOutputs:
