@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from recbole_video.dataset_tools.card import Card
+from recbole_video.dataset_tools.card import UNITS_PER_SECOND, Card, date_of
 from recbole_video.dataset_tools.columns import TEXT, Column, TokenBuffer, as_text, buffers_of, parse_column
 from recbole_video.dataset_tools.filters import add_filter_arguments, apply_filters, drop_copies
 from recbole_video.dataset_tools.output import DatasetWriter, add_output_arguments
@@ -29,6 +29,7 @@ from recbole_video.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+_OLD_SECOND = 631_152_000  # 1990
 HELP = "any csv, tsv, JSON lines or parquet of user, item and time"
 
 
@@ -129,15 +130,29 @@ def read_interactions(
     if arguments.drop_incomplete:
         card.step("incomplete rows", n_rows, n_kept, f"no {', '.join(keys.values())}")
     table = {name: buffer.array() for name, buffer in buffers.items()}
-    return table, "s" if times is None else times.finest_unit
+    if times is None:
+        return table, "s"
+    _doubt_old_times(table["time"], times.finest_unit, card)
+    return table, times.finest_unit
+
+
+def _doubt_old_times(times: np.ndarray, unit: str, card: Card) -> None:
+    if len(times) and times.max() < _OLD_SECOND * UNITS_PER_SECOND[unit]:
+        card.warn(
+            f"The latest time is {date_of(int(times.max()), unit)} in {unit}: if these are dates, give --time_unit."
+        )
 
 
 def _numbered(path: Path, columns: Sequence[str], layout: Layout) -> Iterator[pd.DataFrame]:
     """Parts of a table; their index numbers its rows from 0."""
+    from tqdm import tqdm
+
     start = 0
-    for part in read_parts(path, columns, layout):
-        yield part.set_axis(range(start, start + len(part)))
-        start += len(part)
+    with tqdm(unit=" rows", unit_scale=True, desc=path.name, disable=None, leave=False) as bar:
+        for part in read_parts(path, columns, layout):
+            yield part.set_axis(range(start, start + len(part)))
+            start += len(part)
+            bar.update(len(part))
 
 
 def _complete_rows(part: pd.DataFrame, needed: Sequence[str], path: Path, drop: bool) -> pd.DataFrame:

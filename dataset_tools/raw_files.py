@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
 from recbole_video.errors import DataError
 
 _BLOCK_BYTES = 1 << 18  # small, so that what is derived from a block stays in the cache
+_LARGE_BYTES = 1 << 26
+_LINES_PER_UPDATE = 1 << 14
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -69,7 +71,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     try:
         with Path(path).open("rb") as file:
-            for number, raw in enumerate(file, start=1):
+            for number, raw in enumerate(_with_progress(file, path), start=1):
                 line = raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw
                 try:
                     yield number, line.rstrip(b"\r\n").decode("utf-8")
@@ -77,6 +79,21 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise DataError(f"`{path}`, line {number}: the text is not UTF-8.") from error
     except OSError as error:
         raise DataError(f"`{path}` cannot be read: {error.strerror}.") from error
+
+
+def _with_progress(file: BinaryIO, path: Path) -> Iterable[bytes]:
+    """The lines of a file; with a progress bar, on terminals, if it is large."""
+    size = Path(path).stat().st_size
+    if size < _LARGE_BYTES:
+        yield from file
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=size, unit="B", unit_scale=True, desc=Path(path).name, disable=None, leave=False) as bar:
+        for number, line in enumerate(file):
+            yield line
+            if number % _LINES_PER_UPDATE == 0:
+                bar.update(file.tell() - bar.n)
 
 
 def read_integers(path: Path, columns: Sequence[str], separator: str = ",") -> dict[str, np.ndarray]:

@@ -210,6 +210,11 @@ class TestRawFiles:
         with pytest.raises(DataError, match="cannot be read"):
             open_text(tmp_path / "absent")
 
+    def test_lines_of_a_large_file(self, tmp_path, monkeypatch):
+        (tmp_path / "x").write_text("line\n" * 50_000)
+        monkeypatch.setattr(raw_files, "_LARGE_BYTES", 1)
+        assert sum(text == "line" for _, text in numbered_lines(tmp_path / "x")) == 50_000
+
     def test_checksum(self, tmp_path):
         (tmp_path / "x").write_bytes(b"abc")  # the test vector of FIPS 180-2
         assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -103,6 +103,12 @@ class TestFormats:
             convert(write(tmp_path, table, suffix), "--overwrite")
             assert recbole_sequences(recbole_dataset(tmp_path / "dataset", "mine")) == expected.to_dict()
 
+    @pytest.mark.parametrize(("unit", "is_doubted"), [("s", False), ("ms", True)])
+    def test_seconds_taken_for_milliseconds_are_doubted(self, convert, tmp_path, unit, is_doubted):
+        folder = convert(write(tmp_path, frame("s"), ".csv"), *COLUMNS, f"--time_unit={unit}")
+        content = json.loads((folder / "mine.card.json").read_text())
+        assert is_doubted == any("1970-01-20" in text and "--time_unit" in text for text in content["warnings"])
+
     def test_no_header_and_no_times(self, convert, tmp_path):
         (tmp_path / "mine.txt").write_text("a|x\nb|x\na|y\n")
         folder = convert(tmp_path / "mine.txt", "--separator=|", "--no_header", "--no_time", "--user=1", "--item=2")
