@@ -1,28 +1,78 @@
-"""``python -m recbole_video.dataset_tools NAME [FOLDER]``: make a bundled data set."""
+"""``python -m recbole_video.dataset_tools COMMAND ...``: data sets from raw downloads.
 
+A command is a module with ``HELP``, one line; ``add_arguments(parser)``; and ``run(arguments)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
-from recbole_video.dataset_tools import BUNDLED, prepare
+from recbole_video.errors import RecBoleVideoError, nearest
 
-from recbole_video.errors import RecBoleVideoError
+# Command -> module; a module is imported when its command runs or the commands are listed.
+COMMANDS: dict[str, str] = {
+    "generic": "recbole_video.dataset_tools.generic",
+    "microlens": "recbole_video.dataset_tools.microlens",
+    "shortvideo": "recbole_video.dataset_tools.shortvideo",
+    "smpd": "recbole_video.dataset_tools.smpd",
+    "informs": "recbole_video.dataset_tools.informs",
+    "label": "recbole_video.dataset_tools.label",
+    "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
+    "ml-100k": "recbole_video.dataset_tools.ml_100k",
+}
+_PROGRAM = "python -m recbole_video.dataset_tools"
 
 
-def main(arguments: list[str]) -> int:
-    """Make the named data set in ``FOLDER`` (``dataset/NAME`` by default); returns the exit status."""
-    if not 1 <= len(arguments) <= 2 or arguments[0] not in BUNDLED:
-        print(f"usage: python -m recbole_video.dataset_tools {{{','.join(BUNDLED)}}} [FOLDER]", file=sys.stderr)
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        Exit status: 0; 1 after an error that is the user's to mend; 2 after a word that is no command;
+        130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if words else 2
+    command, *rest = words
+    if command not in COMMANDS:
+        names = ", ".join(COMMANDS)
+        print(f"There is no command `{command}`{nearest(command, COMMANDS)}; there are {names}.", file=sys.stderr)
         return 2
-    name = arguments[0]
-    folder = Path(arguments[1] if len(arguments) == 2 else f"dataset/{name}")
+    module = import_module(COMMANDS[command])
+    arguments = _parser(command, module).parse_args(rest)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        prepare(name, folder)
+        module.run(arguments)
     except RecBoleVideoError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    print(f"{name} is in {folder}.")
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     return 0
 
 
+def overview() -> str:
+    """The commands, one line each."""
+    lines = [f"  {name:<18}{import_module(module).HELP}" for name, module in COMMANDS.items()]
+    return "\n".join([f"usage: {_PROGRAM} COMMAND ...   (COMMAND --help for its options)", "", *lines])
+
+
+def _parser(command: str, module: Any) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{_PROGRAM} {command}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

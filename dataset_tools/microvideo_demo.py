@@ -17,18 +17,21 @@ Everything follows from one seed.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from recbole_video.dataset_tools import bundled
 from recbole_video.dataset_tools.atomic import write_atomic_file
 
 from recbole_video.data.files import write_json
 from recbole_video.data.frame_store import write_frame_store
 
 NAME = "microvideo-demo"
+HELP = "make the synthetic demonstration data set (made on first use anyway)"
 GENERATOR_VERSION = 1
 _DAY = 86_400  # seconds
 
@@ -83,6 +86,16 @@ class _Videos:
     topics: np.ndarray  # [N, K] shares that sum to 1
     popularity: np.ndarray  # [N]
     is_cold: np.ndarray  # [N] bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder."""
+    bundled.add_arguments(parser, NAME)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make what is missing of the data set."""
+    bundled.run(NAME, arguments)
 
 
 def make(folder: Path, recipe: Recipe | None = None) -> None:

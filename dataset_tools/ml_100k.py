@@ -7,24 +7,36 @@ where it is wider, and each in coordinates of its own, so that a mean over the r
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import recbole
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import normalize
+from recbole_video.dataset_tools import bundled
 
 from recbole_video.data.frame_store import write_frame_store
 
 NAME = "ml-100k"
+HELP = "make MovieLens 100K from RecBole's wheel, with text embeddings (made on first use anyway)"
 _TITLE_DIM, _GENRE_DIM, _YEAR_DIM = 64, 32, 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder."""
+    bundled.add_arguments(parser, NAME)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make what is missing of the data set."""
+    bundled.run(NAME, arguments)
 
 
 def make(folder: Path) -> None:
     """Copy RecBole's atomic files into ``folder`` and write text embeddings beside them."""
+    import recbole
+
     source = Path(recbole.__file__).parent / "dataset_example" / NAME
     for suffix in ("inter", "item", "user"):
         shutil.copyfile(source / f"{NAME}.{suffix}", folder / f"{NAME}.{suffix}")
@@ -42,6 +54,8 @@ def make(folder: Path) -> None:
 
 def text_rows(titles: pd.Series, genres: pd.Series, years: pd.Series) -> np.ndarray:
     """Three rows per film, [N, 3, D]: title, genres, year, in disjoint coordinates."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     decades = years.str[:3] + "0s"
     parts = (
         _reduce(TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+"), titles, _TITLE_DIM),
@@ -56,8 +70,11 @@ def text_rows(titles: pd.Series, genres: pd.Series, years: pd.Series) -> np.ndar
     return frames
 
 
-def _reduce(vectorizer: TfidfVectorizer, texts: pd.Series, width: int) -> np.ndarray:
+def _reduce(vectorizer: Any, texts: pd.Series, width: int) -> np.ndarray:
     """TF-IDF rows of unit length in ``width`` columns, by SVD where there are more."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
+
     weights = vectorizer.fit_transform(texts)
     if weights.shape[1] <= width:
         return np.pad(weights.toarray(), ((0, 0), (0, width - weights.shape[1])))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from recbole_video.dataset_tools import BUNDLED, prepare
+from recbole_video.dataset_tools.__main__ import COMMANDS, main
 from recbole_video.dataset_tools.microvideo_demo import Recipe
 
 from recbole_video import FrameStore
@@ -132,3 +133,30 @@ def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunFolderError, match="cannot be written.*data_path"):
         prepare("ml-100k", tmp_path / "file" / "ml-100k")
+
+
+class TestCommands:
+    def test_overview_names_every_command(self, capsys):
+        assert main(["--help"]) == 0
+        printed = capsys.readouterr().out
+        assert all(f"\n  {name} " in printed for name in COMMANDS) and len(COMMANDS) >= 5
+
+    def test_no_command_and_unknown_commands(self, capsys):
+        assert main([]) == 2 and "usage" in capsys.readouterr().out
+        assert main(["microlense"]) == 2
+        assert "There is no command `microlense` (did you mean `microlens`?)" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_options_are_explained(self, command, capsys):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert f"dataset_tools {command}" in capsys.readouterr().out
+
+    def test_bundled_data_sets_are_commands(self, tmp_path, capsys):
+        assert main(["ml-100k", str(tmp_path / "ml-100k")]) == 0
+        assert (tmp_path / "ml-100k" / "ml-100k.inter").is_file() and "ml-100k is in" in capsys.readouterr().out
+
+    def test_errors_are_one_sentence(self, tmp_path, capsys):
+        (tmp_path / "file").write_text("x")
+        assert main(["ml-100k", str(tmp_path / "file" / "ml-100k")]) == 1
+        assert capsys.readouterr().err.startswith("RunFolderError: ")

@@ -6,15 +6,20 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from recbole.utils import FeatureType
 
 from recbole_video.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # utf-8-sig reads files with and without a byte order mark.
 _ENCODING = "utf-8-sig"
+# The values of RecBole's FeatureType, which this module does without: converters read files too, and RecBole
+# imports torch.
+TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ = FIELD_TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,11 @@ class Field:
     """A column of an atomic file: ``name:type`` in the header."""
 
     name: str
-    type: FeatureType
+    type: str
 
     @property
     def is_sequence(self) -> bool:
-        return self.type in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ)
+        return self.type in (TOKEN_SEQ, FLOAT_SEQ)
 
 
 def read_header(path: Path, separator: str = "\t") -> list[Field]:
@@ -52,13 +57,12 @@ def read_header(path: Path, separator: str = "\t") -> list[Field]:
 
 def _parse_cell(path: Path, column: int, cell: str) -> Field:
     name, colon, type_name = cell.partition(":")
-    types = [t.value for t in FeatureType]
-    if not colon or not name or type_name not in types:
+    if not colon or not name or type_name not in FIELD_TYPES:
         raise DataError(
-            f"`{path}`, line 1, column {column}: `{cell}` is not `name:type` with a type of {', '.join(types)}; "
+            f"`{path}`, line 1, column {column}: `{cell}` is not `name:type` with a type of {', '.join(FIELD_TYPES)}; "
             "check the header and the field_separator."
         )
-    return Field(name, FeatureType(type_name))
+    return Field(name, type_name)
 
 
 def read_columns(
@@ -83,6 +87,8 @@ def read_columns(
     Raises:
         DataError: With file, line and column of the first row that is malformed.
     """
+    import pandas as pd  # a converter that reads no atomic file starts without it
+
     fields = read_header(path, separator)
     chosen = [f for f in fields if (wanted is None or f.name in wanted) and f.name not in unwanted]
     if wanted is not None and (absent := wanted - {f.name for f in fields}):
@@ -98,10 +104,10 @@ def read_columns(
             skiprows=1,
             names=[f.name for f in fields],
             usecols=[f.name for f in chosen],
-            dtype={f.name: np.float64 if f.type == FeatureType.FLOAT else str for f in chosen},
+            dtype={f.name: np.float64 if f.type == FLOAT else str for f in chosen},
             index_col=False,
             keep_default_na=False,
-            na_values={f.name: [""] for f in chosen if f.type == FeatureType.FLOAT and may_be_empty(f.name)},
+            na_values={f.name: [""] for f in chosen if f.type == FLOAT and may_be_empty(f.name)},
             skip_blank_lines=False,
             quoting=csv.QUOTE_NONE,
             encoding=_ENCODING,
@@ -127,10 +133,10 @@ def _has_gaps(frame: pd.DataFrame, chosen: list[Field]) -> bool:
     """Whether a value is missing or not a number, as short rows and empty cells leave it."""
     for field in chosen:
         column = frame[field.name]
-        if field.type == FeatureType.FLOAT:
+        if field.type == FLOAT:
             if not np.isfinite(column.to_numpy(dtype=np.float64)).all():
                 return True
-        elif column.isna().any() or (field.type == FeatureType.TOKEN and (column == "").any()):
+        elif column.isna().any() or (field.type == TOKEN and (column == "").any()):
             return True
     return False
 
@@ -166,9 +172,9 @@ def _first_fault(
 
 
 def _problem(field: Field, cell: str) -> str | None:
-    if field.type == FeatureType.TOKEN and cell == "":
+    if field.type == TOKEN and cell == "":
         return "the token is empty"
-    if field.type == FeatureType.FLOAT:
+    if field.type == FLOAT:
         try:
             number = float(cell)
         except ValueError:

@@ -80,12 +80,13 @@ class VideoDataset(SequentialDataset):
         ids = {self.uid_field, self.iid_field}
         frame = read_columns(Path(filepath), load, unload or set(), separator, may_be_empty=_others(source, ids))
         for field in read_header(Path(filepath), separator):
+            kind = FeatureType(field.type)
             if field.name in frame:
-                self.set_field_property(field.name, field.type, source, 1)
-                if field.type == FeatureType.FLOAT:
+                self.set_field_property(field.name, kind, source, 1)
+                if kind == FeatureType.FLOAT:
                     self.field2bucketnum[field.name] = 2
                 if field.is_sequence:
-                    frame[field.name] = self._split_sequences(frame[field.name], field.type)
+                    frame[field.name] = self._split_sequences(frame[field.name], kind)
                     self.field2seqlen[field.name] = frame[field.name].map(len).max()
         if source == FeatureSource.INTERACTION and not len(frame):
             raise DataError(f"`{filepath}` holds no interactions.")

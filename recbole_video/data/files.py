@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import torch
 
 from recbole_video.errors import RunFolderError
 
@@ -53,7 +53,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def plain(value: Any) -> Any:
     """Turn a value into numbers, strings, lists, dicts and tensors; anything else into its text."""
-    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+    if value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value):
         return float(value) if isinstance(value, np.floating) else value
     if isinstance(value, np.generic):
         return value.item()
@@ -64,6 +64,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set)):
         return [plain(v) for v in value]
     return str(value)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Without importing torch: where nobody has, there are no tensors."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _umask() -> int:

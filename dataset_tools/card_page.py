@@ -1,0 +1,114 @@
+"""The card of a data set as one self-contained page: tables, and three plots drawn as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+code { font-size: 12px; overflow-wrap: anywhere; } .warning { border-left: 4px solid #c60; padding-left: .6rem; }
+svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: #444; } rect { fill: #3b6ea5; }
+"""
+_WIDTH, _HEIGHT, _LEFT, _TOP, _FLOOR = 720, 200, 60, 14, 166
+_CHARACTER = 6.2  # width of one, about
+_PLOTS = (
+    ("length", "Sequence lengths", "users by number of interactions"),
+    ("popularity", "Item popularity", "items by number of interactions"),
+    ("time", "Interactions over time", "interactions by start of the span, UTC"),
+)
+
+
+def page(card: dict[str, Any]) -> str:
+    """Draw the page of a card.
+
+    Args:
+        card: What :meth:`recbole_video.dataset_tools.card.Card.content` returns.
+    """
+    title = escape(card["data_set"])
+    parts = [
+        f"<h1>{title}</h1><p>Made by {escape(card['made_by'])}.</p>",
+        *(f'<p class="warning">{escape(text)}</p>' for text in card["warnings"]),
+        _section("Interactions", _facts(card["interactions"])),
+        *(_section(heading, _plot(card["plots"].get(key), axis)) for key, heading, axis in _PLOTS),
+        _section("What was left out", _rows(card["steps"], ("name", "before", "after", "dropped", "reason"))),
+        _section("Further facts", _facts(card["notes"])),
+        _section("Inputs", _rows(card["inputs"], ("name", "bytes", "sha256"))),
+        _section("Outputs", _rows(card["outputs"], ("name", "bytes", "sha256"))),
+    ]
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(parts) + "\n</body></html>\n"
+
+
+def _section(heading: str, body: str) -> str:
+    return f"<h2>{escape(heading)}</h2>\n{body}"
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    rows = "".join(f"<tr><th>{escape(_words(key))}</th><td>{_value(value)}</td></tr>" for key, value in facts.items())
+    return f"<table>{rows}</table>" if rows else "<p>None.</p>"
+
+
+def _rows(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
+    if not rows:
+        return "<p>None.</p>"
+    kinds = {column: "number" if isinstance(rows[0][column], int) else "" for column in columns}
+    head = "".join(f'<th class="{kinds[column]}">{escape(_words(column))}</th>' for column in columns)
+    body = [
+        "".join(f'<td class="{kinds[c]}">{_value(row[c], code=c == "sha256")}</td>' for c in columns) for row in rows
+    ]
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{cells}</tr>' for cells in body)}</table>"
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _value(value: Any, code: bool = False) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{escape(_words(str(key)))} {_value(inner)}" for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_value(inner) for inner in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    return f"<code>{escape(str(value))}</code>" if code else escape(str(value))
+
+
+def _plot(bars: dict[str, Any] | None, axis: str) -> str:
+    """A bar chart; each bar tells its numbers when pointed at."""
+    if bars is None:
+        return "<p>The raw data have no times.</p>"
+    shapes = [*_bars(bars), *_labels(bars["labels"], max(bars["counts"]), axis)]
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(axis)}">{"".join(shapes)}</svg>'
+
+
+def _bars(bars: dict[str, Any]) -> Iterator[str]:
+    counts = bars["counts"]
+    step = (_WIDTH - _LEFT) / len(counts)
+    for position, (label, count) in enumerate(zip(bars["labels"], counts, strict=True)):
+        height = (_FLOOR - _TOP) * count / max(counts)
+        x = _LEFT + position * step
+        yield (
+            f'<rect x="{x:.1f}" y="{_FLOOR - height:.1f}" width="{max(step - 1, 0.5):.1f}" height="{height:.1f}">'
+            f"<title>{escape(label)}: {count:,}</title></rect>"
+        )
+
+
+def _labels(labels: list[str], highest: int, axis: str) -> Iterator[str]:
+    """As many of the bars' labels as fit, the numbers of the upright axis, and what the other one counts."""
+    step = (_WIDTH - _LEFT) / len(labels)
+    every = math.ceil((max(map(len, labels)) + 1) * _CHARACTER / step)
+    for position in range(0, len(labels), every):
+        yield f'<text x="{_LEFT + position * step:.1f}" y="{_FLOOR + 14}">{escape(labels[position])}</text>'
+    yield f'<text x="{_LEFT - 6}" y="{_TOP + 4}" text-anchor="end">{highest:,}</text>'
+    yield f'<text x="{_LEFT - 6}" y="{_FLOOR}" text-anchor="end">0</text>'
+    yield f'<text x="{_LEFT}" y="{_HEIGHT - 4}">{escape(axis)}</text>'

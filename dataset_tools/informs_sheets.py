@@ -1,0 +1,161 @@
+"""Reading the workbooks of the Informs challenge: ids as text, numbers where they are numbers, blank rows skipped."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from recbole_video.errors import DataError, MissingDependencyError
+
+KEY, VIDEO, AUTHOR, TIME = "identifier", "video_id", "author_id", "video_create_date"
+# Column of the workbook -> column of the .counts file.
+TARGETS = {
+    "video_comment_count": "comments",
+    "video_heart_count": "likes",
+    "video_play_count": "views",
+    "video_share_count": "shares",
+}
+AUTHOR_NUMBERS = (
+    "author_follower_count",
+    "author_following_count",
+    "author_total_heart_count",
+    "author_total_video_count",
+)
+VIDEO_TOKENS = ("video_definition", "video_format")
+DESCRIPTION = "video_description"
+KNOWN = (KEY, VIDEO, AUTHOR, TIME, *TARGETS, *AUTHOR_NUMBERS, *VIDEO_TOKENS, DESCRIPTION)
+# A spreadsheet keeps this many digits of a number and makes the others zeros.
+_EXACT_DIGITS = 15
+_ROUNDED = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE]\+?[0-9]+")
+
+
+class Row:
+    """One row of a sheet, with its place for messages.
+
+    Args:
+        cells: Column -> cell as openpyxl delivers it.
+        place: ``file, row n``.
+        faults: Counts what was odd but could be read.
+    """
+
+    def __init__(self, cells: Mapping[str, Any], place: str, faults: Counter[str]) -> None:
+        self.cells = cells
+        self.place = place
+        self.faults = faults
+
+    def text(self, column: str) -> str:
+        """A cell as text; empty where there is none."""
+        value = self.cells.get(column)
+        return "" if value is None else str(value)
+
+    def token(self, column: str) -> str:
+        """An id that is no media file's name, as text; whole numbers lose a ``.0``."""
+        value = self.cells.get(column)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            if abs(value) >= 10**_EXACT_DIGITS:
+                self.faults[f"{column}s that a spreadsheet has rounded to {_EXACT_DIGITS} digits"] += 1
+            return str(int(value)) if value == int(value) else str(value)
+        return self.text(column).strip().strip("'")
+
+    def exact_id(self, column: str) -> str:
+        """An id that names media, with every digit; the apostrophes around it go. Empty where there is none.
+
+        Raises:
+            DataError: If a spreadsheet has taken it for a number and rounded it.
+        """
+        value = self.cells.get(column)
+        token = self.token(column)
+        is_number = isinstance(value, (int, float)) and len(token.lstrip("-")) > _EXACT_DIGITS
+        if is_number or _ROUNDED.fullmatch(token):
+            raise DataError(
+                f"{self.place}: the {column} {value} was stored as a number, and a spreadsheet rounds such to "
+                f"{_EXACT_DIGITS} digits, so that its video cannot be found; take the workbook as it was delivered."
+            )
+        return token
+
+    def number(self, column: str) -> float:
+        """A cell as a number; NaN where it is empty or no number, the latter counted."""
+        value = self.cells.get(column)
+        if value is None or str(value).strip() == "":
+            return math.nan
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            self.faults[f"cells of {column} that are no number (taken as empty)"] += 1
+            return math.nan
+        return number if math.isfinite(number) else math.nan
+
+    def seconds(self, column: str) -> int | None:
+        """A time in Unix seconds; None where there is none."""
+        value = self.cells.get(column)
+        if isinstance(value, datetime):
+            return int(value.replace(tzinfo=timezone.utc).timestamp())
+        number = self.number(column)
+        return None if math.isnan(number) else int(number)
+
+
+def read_rows(path: Path, required: tuple[str, ...], faults: Counter[str]) -> Iterator[Row]:
+    """The rows of a workbook's first sheet that are not blank, one at a time.
+
+    Args:
+        path: The xlsx file.
+        required: Columns that its header must hold.
+        faults: Counts blank rows.
+
+    Raises:
+        DataError: If the file is no workbook, or a column is missing or there twice.
+        MissingDependencyError: If openpyxl is not installed.
+    """
+    workbook = _open(path)
+    try:
+        sheet = workbook.worksheets[0]
+        sheet.reset_dimensions()  # some programs state a wrong size
+        rows = sheet.iter_rows(values_only=True)
+        header = ["" if cell is None else str(cell).strip() for cell in next(rows, ())]
+        _check_header(path, header, required)
+        for number, cells in enumerate(rows, start=2):
+            if all(cell is None or str(cell).strip() == "" for cell in cells):
+                faults["blank rows"] += 1
+                continue
+            yield Row(dict(zip(header, cells, strict=False)), f"`{path}`, row {number}", faults)
+    finally:
+        workbook.close()
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """The column names of a workbook's first sheet."""
+    workbook = _open(path)
+    try:
+        cells = next(workbook.worksheets[0].iter_rows(values_only=True), ())
+        return tuple(str(cell).strip() for cell in cells if cell is not None)
+    finally:
+        workbook.close()
+
+
+def _open(path: Path) -> Any:
+    try:
+        import openpyxl
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise MissingDependencyError("Workbooks need openpyxl; run: pip install 'recbole_video[data]'.") from error
+    try:
+        return openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (OSError, BadZipFile, KeyError, ValueError, InvalidFileException) as error:
+        raise DataError(f"`{path}` cannot be read as an xlsx workbook: {error}.") from error
+
+
+def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> None:
+    absent = [name for name in required if name not in header]
+    if absent:
+        raise DataError(
+            f"The first sheet of `{path}` has no column `{absent[0]}`; it has {', '.join(filter(None, header))}."
+        )
+    twice = [name for name in KNOWN if header.count(name) > 1]
+    if twice:
+        raise DataError(f"The first sheet of `{path}` has the column `{twice[0]}` twice; keep one.")

@@ -1,0 +1,208 @@
+"""Popularity labels of a converted data set, by a named preset or by settings of one's own.
+
+Writes <name>.<label name>.popularity: item_id, label, raw (the count), time (of the item's first interaction) and
+split. An item without a label keeps an empty label and an empty split. <...>.popularity.json holds all settings, what
+the scaling was fitted to, and how many items have no label and why.
+
+  label microlens-100k --preset mmra
+  label microlens-100k --source views --transform log2_1p --split temporal --shares 0.8 0.1 0.1
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole_video.dataset_tools.atomic import write_atomic_file
+from recbole_video.dataset_tools.label_presets import PRESETS
+from recbole_video.dataset_tools.popularity_labels import SCALINGS, TRANSFORMS, Labels, LabelSettings, make_labels
+from recbole_video.dataset_tools.raw_files import sha256
+from recbole_video.dataset_tools.splits import KINDS, SplitSettings
+
+from recbole_video import __version__
+from recbole_video.data.atomic_file import read_columns, read_header
+from recbole_video.data.files import plain, write_json
+from recbole_video.errors import ConfigError, DataError, nearest
+
+HELP = "popularity labels from the counts of a converted data set"
+_SETTINGS = ("sources", "transform", "scaling", "top", "cap", "fitted_on")
+_SPLIT_SETTINGS = {"split": "kind", "shares": "shares", "seed": "seeds", "drawn_first": "drawn_first"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("name", nargs="?", help="the data set")
+    parser.add_argument(
+        "--data_path", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)"
+    )
+    parser.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)}; further options change it")
+    parser.add_argument("--list_presets", action="store_true", help="print what each preset is and where it comes from")
+    parser.add_argument("--label_name", help="in the name of the files (default: the preset, or source and transform)")
+    parser.add_argument("--overwrite", action="store_true", help="replace labels of this name")
+    group = parser.add_argument_group("settings")
+    group.add_argument(
+        "--source", dest="sources", nargs="+", metavar="COUNT", help="columns of .counts; of several, the mean counts"
+    )
+    group.add_argument("--transform", choices=tuple(TRANSFORMS), help="of each source (default: raw)")
+    group.add_argument("--scaling", choices=SCALINGS, help="of each source (default: none)")
+    group.add_argument("--top", type=float, help="minmax: what the largest value becomes (default: 1)")
+    group.add_argument("--cap", type=float, help="labels above it become it")
+    group.add_argument("--fitted_on", choices=("train", "all"), help="what the scaling is fitted to (default: train)")
+    group.add_argument("--split", choices=KINDS, help="default: random")
+    group.add_argument(
+        "--shares", type=float, nargs=3, metavar="SHARE", help="of train, valid, test (default: 0.8 0.1 0.1)"
+    )
+    group.add_argument("--seed", type=int, nargs="+", help="one; two for two_stage (default: 42)")
+    group.add_argument("--drawn_first", choices=("valid", "test"), help="two_stage: what the second draw returns first")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make the labels."""
+    if arguments.list_presets:
+        print(describe_presets())
+        return
+    if not arguments.name:
+        raise ConfigError("Name a data set, or give --list_presets.")
+    settings = settings_of(arguments)
+    folder = arguments.data_path / arguments.name
+    label_name = arguments.label_name or arguments.preset or f"{'-'.join(settings.sources)}-{settings.transform}"
+    if label_name != Path(label_name).name:
+        raise ConfigError(f"`{label_name}` cannot be a label's name: it becomes part of a file's name.")
+    path = folder / f"{arguments.name}.{label_name}.popularity"
+    record = path.with_name(path.name + ".json")
+    existing = [file.name for file in (path, record) if file.exists()]
+    if existing and not arguments.overwrite:
+        raise DataError(f"`{folder}` already holds `{existing[0]}`; give --overwrite, or another --label_name.")
+    items, columns = read_counts(folder, arguments.name, settings.sources)
+    times = read_times(folder / f"{arguments.name}.inter", items)
+    official = read_official(folder / f"{arguments.name}.item", items) if settings.split.kind == "official" else None
+    labels = make_labels(columns, times, official, settings)
+    record.unlink(missing_ok=True)  # labels with the settings of others would be taken for theirs
+    write_labels(path, items, labels, times)
+    write_json(record, describe(arguments, label_name, settings, labels, folder))
+    _report(path, labels)
+
+
+def settings_of(arguments: argparse.Namespace) -> LabelSettings:
+    """The preset, if one is named, with what the options change.
+
+    Raises:
+        ConfigError: If there is no such preset, or neither preset nor source is given.
+    """
+    given = {key: value for key in _SETTINGS if (value := getattr(arguments, key)) is not None}
+    split = {new: value for old, new in _SPLIT_SETTINGS.items() if (value := getattr(arguments, old)) is not None}
+    for name, values in ((given, ("sources",)), (split, ("shares", "seeds"))):
+        name.update({key: tuple(name[key]) for key in values if key in name})
+    if arguments.preset is None:
+        if "sources" not in given:
+            raise ConfigError("Give --source or --preset; --list_presets prints what there is.")
+        return LabelSettings(**given, split=SplitSettings(**split))
+    if arguments.preset not in PRESETS:
+        close = nearest(arguments.preset, PRESETS)
+        raise ConfigError(f"There is no preset `{arguments.preset}`{close}; there are {', '.join(PRESETS)}.")
+    preset = PRESETS[arguments.preset].settings
+    if split.get("kind", preset.split.kind) != preset.split.kind:
+        return replace(preset, **given, split=SplitSettings(**split))
+    return replace(preset, **given, split=replace(preset.split, **split))
+
+
+def describe_presets() -> str:
+    """The presets, one paragraph each."""
+    paragraphs = []
+    for name, preset in PRESETS.items():
+        s = preset.settings
+        scaling = "" if s.scaling == "none" else f", {s.scaling} fitted on {s.fitted_on}"
+        what = f"{s.transform} of {' + '.join(s.sources)}{scaling}; split {s.split.kind}"
+        paragraphs.append("\n  ".join(filter(None, (f"{name} ({preset.data}): {what}", preset.source, preset.remark))))
+    return "\n\n".join(paragraphs)
+
+
+def read_counts(folder: Path, name: str, sources: tuple[str, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Item tokens [N] and their counts; ``interactions`` are counted in ``.inter`` where ``.counts`` has none."""
+    path = folder / f"{name}.counts"
+    if not (folder / f"{name}.inter").is_file():
+        raise DataError(f"There is no data set `{name}` in `{folder.parent}`; convert it first, or set --data_path.")
+    if path.is_file():
+        table = read_columns(path, None, set(), may_be_empty=lambda field: field != "item_id")
+        columns = {str(column): table[column].to_numpy() for column in table if column != "item_id"}
+        return table["item_id"].to_numpy(), columns
+    if sources != ("interactions",):
+        raise DataError(f"There is no `{path}`, and so only one count, `interactions`; give --source=interactions.")
+    counts = read_columns(folder / f"{name}.inter", {"item_id"}, set())["item_id"].value_counts(sort=False)
+    return counts.index.to_numpy(dtype=object), {"interactions": counts.to_numpy(dtype=np.float64)}
+
+
+def read_times(path: Path, items: np.ndarray) -> np.ndarray:
+    """Time of each item's first interaction, float64 [N], in seconds since the first of all; NaN without any."""
+    table = read_columns(path, {"item_id", "timestamp"}, set())
+    first = table.groupby("item_id")["timestamp"].min()
+    return first.reindex(items).to_numpy(dtype=np.float64)
+
+
+def read_official(path: Path, items: np.ndarray) -> np.ndarray | None:
+    """The authors' split of each item, [N] str; None if the ``.item`` file has none.
+
+    Raises:
+        DataError: If an item of ``.counts`` has no row.
+    """
+    if not path.is_file() or "split" not in {field.name for field in read_header(path)}:
+        return None
+    table = read_columns(path, {"item_id", "split"}, set())
+    split = table.set_index("item_id")["split"].reindex(items)
+    if split.isna().any():
+        raise DataError(f"`{path}` has no row for item `{items[split.isna().argmax()]}` of the counts.")
+    return split.to_numpy(dtype=object)
+
+
+def write_labels(path: Path, items: np.ndarray, labels: Labels, times: np.ndarray) -> None:
+    """Write the ``.popularity`` table, items in the order of ``.counts``."""
+    columns: dict[str, Any] = {
+        "item_id:token": items,
+        "label:float": labels.label,
+        "raw:float": labels.raw,
+        "time:float": times,
+        "split:token": labels.split,
+    }
+    write_atomic_file(path, columns)
+
+
+def describe(
+    arguments: argparse.Namespace, label_name: str, settings: LabelSettings, labels: Labels, folder: Path
+) -> dict[str, Any]:
+    """All there is to know about the labels, as plain values."""
+    preset = PRESETS.get(arguments.preset)
+    as_preset = preset is not None and preset.settings == settings
+    counts = folder / f"{arguments.name}.counts"
+    return plain(
+        {
+            "data_set": arguments.name,
+            "label_name": label_name,
+            "made_by": f"recbole_video {__version__}",
+            "preset": arguments.preset,
+            "preset_changed": preset is not None and not as_preset,
+            "source": preset.source if preset else None,
+            "remark": preset.remark if preset else None,
+            "settings": asdict(settings),
+            "fitted": labels.fitted,
+            "labels": labels.summary(),
+            "unlabelled": labels.unlabelled,
+            "warnings": labels.warnings,
+            "counts_sha256": sha256(counts) if counts.is_file() else None,
+            "inter_sha256": sha256(folder / f"{arguments.name}.inter"),
+        }
+    )
+
+
+def _report(path: Path, labels: Labels) -> None:
+    for warning in labels.warnings:
+        print(f"Warning: {warning}")
+    for reason, number in labels.unlabelled.items():
+        print(f"{number:,} items have no label: {reason}.")
+    for part, numbers in labels.summary().items():
+        if numbers["items"]:
+            moments = f"mean {numbers['mean']:.4f}, sd {numbers['sd']:.4f}"
+            print(f"{part:<6} {numbers['items']:>8,} items, {moments}, {numbers['min']:.4f} to {numbers['max']:.4f}")
+    print(f"Written: {path} and {path.name}.json")

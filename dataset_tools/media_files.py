@@ -1,0 +1,128 @@
+"""Which media file belongs to which item: maps between ids, and a check by duration."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recbole_video.dataset_tools.raw_files import open_text
+from tqdm import tqdm
+
+from recbole_video.errors import DataError, MissingDependencyError
+
+TOLERANCE_SECONDS = 0.5
+_N_EXAMPLES = 5
+_MICROSECONDS = 1_000_000  # in which PyAV gives a container's duration
+
+
+def read_id_map(path: Path) -> dict[str, str]:
+    """Read a csv file of two columns, item id and media id, with or without a header.
+
+    A first line whose item id is no whole number is the header.
+
+    Raises:
+        DataError: If a line has not two columns, or an item has two media ids.
+    """
+    media: dict[str, str] = {}
+    with open_text(path, newline="") as file:
+        for number, cells in enumerate(csv.reader(file), start=1):
+            cells = [cell.strip() for cell in cells]
+            if not any(cells) or (number == 1 and not cells[0].isdecimal()):
+                continue
+            if len(cells) != 2 or not all(cells):
+                raise DataError(f"`{path}`, line {number}: an id map has two columns, item id and media id.")
+            item, target = cells
+            if media.setdefault(item, target) != target:
+                raise DataError(
+                    f"`{path}`, line {number}: item `{item}` has two media ids, {media[item]} and {target}."
+                )
+    return media
+
+
+def video_duration(path: Path) -> float:
+    """Seconds that a media file lasts, as its container says; nothing is decoded.
+
+    Raises:
+        DataError: If the file cannot be opened as media or does not say how long it is.
+        MissingDependencyError: If PyAV is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Reading a video's duration needs PyAV; run: pip install 'recbole_video[video]'."
+        ) from error
+    try:
+        with av.open(str(path)) as container:
+            duration = container.duration
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise DataError(f"`{path}` cannot be opened as a video: {error}.") from error
+    if not duration or duration < 0:
+        raise DataError(f"`{path}` does not say how long it is.")
+    return duration / _MICROSECONDS
+
+
+@dataclass
+class DurationCheck:
+    """Durations of a table held against those of the media files.
+
+    Attributes:
+        agree: Items whose two durations differ by at most the tolerance.
+        disagree: Items whose durations differ by more: the file is probably another video's.
+        missing: Items without a file.
+        unreadable: Items whose file does not tell a duration.
+        examples: The first that disagree: (item, seconds in the table, seconds of the file).
+    """
+
+    agree: int = 0
+    disagree: int = 0
+    missing: int = 0
+    unreadable: int = 0
+    examples: list[tuple[str, float, float]] = field(default_factory=list)
+
+    @property
+    def compared(self) -> int:
+        return self.agree + self.disagree
+
+    def add(self, item: str, expected: float, found: float, tolerance: float) -> None:
+        """Count one item whose file was read."""
+        if abs(expected - found) <= tolerance:
+            self.agree += 1
+            return
+        self.disagree += 1
+        if len(self.examples) < _N_EXAMPLES:
+            self.examples.append((item, expected, round(found, 3)))
+
+
+def check_durations(
+    expected: Mapping[str, float], files: Mapping[str, Path], tolerance: float = TOLERANCE_SECONDS
+) -> DurationCheck:
+    """Compare the durations that a table states with those of the files.
+
+    Args:
+        expected: Item -> seconds.
+        files: Item -> media file; an item without one, or whose file does not exist, is missing.
+        tolerance: Seconds by which the two may differ.
+    """
+    check = DurationCheck()
+    present = {item: files[item] for item in expected if item in files and files[item].is_file()}
+    check.missing = len(expected) - len(present)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(_duration_or_none, present.values())
+        for item, seconds in tqdm(zip(present, found, strict=True), "durations", len(present), disable=None):
+            if seconds is None:
+                check.unreadable += 1
+            else:
+                check.add(item, expected[item], seconds, tolerance)
+    return check
+
+
+def _duration_or_none(path: Path) -> float | None:
+    try:
+        return video_duration(path)
+    except DataError:
+        return None

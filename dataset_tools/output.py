@@ -1,0 +1,312 @@
+"""Writing a data set: atomic files, sidecars and card, made aside and moved in together."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from recbole_video.dataset_tools.atomic import write_atomic_file
+from recbole_video.dataset_tools.card import FLOAT32_EXACT, UNITS_PER_SECOND, Card
+from recbole_video.dataset_tools.card_page import page
+from recbole_video.dataset_tools.interactions import as_times, codes_of, positions, sort_order
+from recbole_video.dataset_tools.tokens import (
+    Mended,
+    as_objects,
+    check_ids,
+    feature_sequences,
+    feature_tokens,
+    number_sequences,
+)
+
+from recbole_video.data.atomic_file import FIELD_TYPES
+from recbole_video.data.files import write_atomically, write_json, write_text
+from recbole_video.errors import DataError, RunFolderError
+
+# What a conversion writes: of these, an earlier conversion may have left any.
+OUTPUTS = (".inter", ".item", ".user", ".times.npy", ".text.jsonl", ".counts", ".card.json", ".card.html")
+_COMMON_ARGUMENTS = ("out", "overwrite", "command")
+
+
+class DatasetWriter:
+    """Writes one data set into ``<folder>/<name>/``.
+
+    Used as ``with DatasetWriter(...) as out:``. Files are made in a folder aside and appear when the
+    block ends without error; otherwise nothing changes. An interrupted replacement of an earlier data
+    set leaves it without its card, so that it is not taken for a whole one.
+
+    Args:
+        folder: The ``data_path`` of a run, ``dataset`` by default on the command line.
+        name: Name of the data set.
+        overwrite: Replace what an earlier conversion left.
+
+    Attributes:
+        card: Collects what the card tells.
+        items: Items of the interactions that were written, ascending.
+
+    Raises:
+        DataError: If outputs exist and ``overwrite`` is false; the message names them.
+    """
+
+    def __init__(self, folder: Path, name: str, overwrite: bool = False) -> None:
+        if not name or name != Path(name).name:
+            raise DataError(f"`{name}` cannot be the name of a data set: it must be a plain file name.")
+        self.folder = Path(folder) / name
+        self.name = name
+        self.card = Card(name)
+        self.overwrite = overwrite
+        self._aside = Path()
+        self._distinct: dict[str, np.ndarray] = {}
+        self._described: set[Path] = set()
+        self.items = np.empty(0, dtype=object)
+        for suffix in OUTPUTS:
+            self._refuse_existing(suffix)
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> DatasetWriter:
+        """A writer for the options of :func:`add_output_arguments`; the card notes all other options."""
+        writer = cls(arguments.out, arguments.name, arguments.overwrite)
+        chosen = {k: v for k, v in vars(arguments).items() if k not in _COMMON_ARGUMENTS and v is not None}
+        writer.card.note("options", {k: v.name if isinstance(v, Path) else v for k, v in chosen.items()})
+        return writer
+
+    def __enter__(self) -> DatasetWriter:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._aside = Path(tempfile.mkdtemp(dir=self.folder, prefix=".converting."))
+        except OSError as error:
+            raise RunFolderError(f"`{self.folder}` cannot be written: {error.strerror}; give another --out.") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
+    def file(self, suffix: str) -> Path:
+        """Where to make one more output, ``<name><suffix>``; it is moved in with the others.
+
+        Raises:
+            DataError: If it exists and ``overwrite`` is false.
+        """
+        self._refuse_existing(suffix)
+        return self._aside / f"{self.name}{suffix}"
+
+    def write_interactions(self, frame: Any, time_unit: str, types: Mapping[str, str] | None = None) -> None:
+        """Write ``.inter``, sorted by user, time and original row, and ``.times.npy``.
+
+        ``timestamp`` is in whole seconds since the first event of the data set. Without times it is the
+        position in the user's sequence, the order of the rows.
+
+        Args:
+            frame: DataFrame, or dict of arrays, with ``user_id`` and ``item_id`` (whole numbers or text),
+                ``time`` (int64, raw) where known, and the columns named in ``types``.
+            time_unit: Of ``time``: ``s``, ``ms`` or ``us``.
+            types: Further columns -> ``token``, ``token_seq``, ``float`` or ``float_seq``.
+
+        Raises:
+            DataError: If there is no interaction, a time is missing, or an id cannot be a token.
+        """
+        if time_unit not in UNITS_PER_SECOND:
+            raise DataError(f"The time unit must be one of {', '.join(UNITS_PER_SECOND)}, not `{time_unit}`.")
+        users, distinct_users = codes_of(frame["user_id"])
+        items, distinct_items = codes_of(frame["item_id"])
+        if not len(users):
+            raise DataError(f"No interaction of `{self.name}` is left; check the raw file and the filters.")
+        check_ids("user_id", distinct_users if distinct_users.dtype == object else ())
+        check_ids("item_id", distinct_items if distinct_items.dtype == object else ())
+        self._distinct = {"user_id": distinct_users, "item_id": distinct_items}
+        self.items = distinct_items
+        times = as_times(frame["time"]) if "time" in frame else None
+        order = sort_order(users, times)
+        users, items = users[order], items[order]
+        times = None if times is None else times[order]
+        offsets = positions(users) if times is None else (times - times.min()) // UNITS_PER_SECOND[time_unit]
+        columns = {
+            "user_id:token": distinct_users[users],
+            "item_id:token": distinct_items[items],
+            "timestamp:float": offsets,
+        }
+        columns.update(self._typed_columns(frame, types or {}, order))
+        self._write_table(".inter", columns)
+        if times is not None:
+            self._save_times(times, int(offsets.max()))
+        else:
+            self.card.note("timestamp", "position in the user's sequence: the raw data have no times")
+        self.card.describe_interactions(users, items, times, offsets, time_unit)
+
+    def write_items(self, frame: Any, types: Mapping[str, str]) -> None:
+        """Write ``.item``: column ``item_id``, then those named in ``types``, as in :meth:`write_interactions`.
+
+        An item that has interactions and no row here gets one of empty cells: RecBole leaves out the
+        interactions of items (and users) that such a file does not list.
+
+        Raises:
+            DataError: If an item has two rows.
+        """
+        self._write_features(".item", "item_id", frame, types)
+
+    def write_users(self, frame: Any, types: Mapping[str, str]) -> None:
+        """Write ``.user``: column ``user_id``, then those named in ``types``."""
+        self._write_features(".user", "user_id", frame, types)
+
+    def write_counts(self, frame: Any) -> None:
+        """Write ``.counts``: column ``item_id`` and numbers that include what happened in the test period."""
+        self._write_features(".counts", "item_id", frame, {name: "float" for name in frame if name != "item_id"})
+
+    def write_text(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write ``.text.jsonl``, one object per row, as the rows come.
+
+        Raises:
+            DataError: If a row has no ``item_id``, or two rows have the same.
+        """
+        write_atomically(self._aside / f"{self.name}.text.jsonl", lambda file: _write_json_lines(file, rows))
+
+    def _write_table(self, suffix: str, columns: Mapping[str, Any]) -> None:
+        path = self._aside / f"{self.name}{suffix}"
+        write_atomic_file(path, columns)
+        self._described.add(path)
+        self.card.add_output(path)  # its checksum is taken while the rest is written
+
+    def _typed_columns(self, frame: Any, types: Mapping[str, str], order: Any = slice(None)) -> dict[str, Any]:
+        columns = {}
+        for name, kind in types.items():
+            if kind not in FIELD_TYPES:
+                raise DataError(f"The type of column `{name}` must be one of {', '.join(FIELD_TYPES)}, not `{kind}`.")
+            columns[f"{name}:{kind}"] = self._cells(name, frame[name], kind, order)
+        return columns
+
+    def _cells(self, name: str, values: Any, kind: str, order: Any) -> Any:
+        if kind == "float":
+            numbers = _numbers(name, values)[order]
+            if empty := int(np.isnan(numbers).sum()):
+                self.card.note(f"empty cells of {name}", empty)
+            return numbers
+        values = (as_objects(values) if kind.endswith("_seq") else np.asarray(values))[order]
+        if kind == "float_seq":
+            return number_sequences(values)
+        if values.dtype.kind in "iu":
+            return values
+        mended = Mended()
+        cells = (feature_sequences if kind == "token_seq" else feature_tokens)(values, mended)
+        if mended.count:
+            (before, after), *_ = mended.examples
+            self.card.warn(
+                f"{mended.count:,} cells of `{name}` were changed so that RecBole reads them as tokens "
+                f"(first: {before!r} is now {after!r})."
+            )
+        return cells
+
+    def _write_features(self, suffix: str, key: str, frame: Any, types: Mapping[str, str]) -> None:
+        ids = np.asarray(frame[key])
+        distinct = codes_of(ids)[1]
+        check_ids(key, distinct if distinct.dtype == object else ())
+        if len(distinct) != len(ids):
+            values, counts = np.unique(ids.astype(str), return_counts=True)
+            twice = values[counts > 1][0]
+            raise DataError(f"`{self.name}{suffix}` would hold {key} `{twice}` twice; keep one row of each.")
+        columns = self._typed_columns(frame, types)
+        missing = self._without_row(key, distinct) if suffix != ".counts" else []
+        if missing:
+            what = f"{len(missing):,} of {len(self._distinct[key]):,} {key.removesuffix('_id')}s with interactions"
+            self.card.warn(
+                f"{what} have no features (first: {missing[0]}): they get a row of empty cells, without which RecBole "
+                "would drop their interactions."
+            )
+            ids = as_objects([*ids, *missing])
+            columns = {name: as_objects([*cells, *[None] * len(missing)]) for name, cells in columns.items()}
+        self._write_table(suffix, {f"{key}:token": ids, **columns})
+
+    def _without_row(self, key: str, listed: np.ndarray) -> list[Any]:
+        """Users (items) with interactions that are not listed."""
+        known = set(map(str, listed.tolist()))
+        return [token for token in self._distinct.get(key, np.empty(0)).tolist() if str(token) not in known]
+
+    def _save_times(self, times: np.ndarray, last: int) -> None:
+        write_atomically(self._aside / f"{self.name}.times.npy", lambda file: np.save(file, times))
+        if last > FLOAT32_EXACT:
+            self.card.warn(
+                f"The interactions span {last / 86_400:,.0f} days: RecBole keeps time as float32, which rounds late "
+                f"ones to {2 ** (last.bit_length() - 24)} s. The order is kept, because the rows are sorted and "
+                "RecBole's sort is stable; exact times are in the .times.npy file."
+            )
+
+    def _refuse_existing(self, suffix: str) -> None:
+        path = self.folder / f"{self.name}{suffix}"
+        if path.exists() and not self.overwrite:
+            existing = [s for s in dict.fromkeys((*OUTPUTS, suffix)) if (self.folder / f"{self.name}{s}").exists()]
+            raise DataError(
+                f"`{self.folder}` already holds {', '.join(f'`{self.name}{s}`' for s in existing)}; give --overwrite "
+                "to make them anew, or another --name."
+            )
+
+    def _finish(self) -> None:
+        made = sorted(self._aside.iterdir(), key=lambda path: (path.suffix == ".inter", path.name))
+        for path in made:
+            if path not in self._described:
+                self.card.add_output(path)
+        content = self.card.content()
+        write_text(self._aside / f"{self.name}.card.html", page(content))
+        write_json(self._aside / f"{self.name}.card.json", content)
+        if self.overwrite:
+            for suffix in reversed(OUTPUTS):
+                (self.folder / f"{self.name}{suffix}").unlink(missing_ok=True)
+        for path in [*made, self._aside / f"{self.name}.card.html", self._aside / f"{self.name}.card.json"]:
+            path.replace(self.folder / path.name)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser, name: str | None = None) -> None:
+    """Add ``--out``, ``--name`` and ``--overwrite``, which all converters share.
+
+    Args:
+        parser: The command's parser.
+        name: Default of ``--name``; None makes the converter choose.
+    """
+    group = parser.add_argument_group("output")
+    group.add_argument("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")
+    group.add_argument("--name", default=name, help=f"name of the data set (default: {name or 'from the raw files'})")
+    group.add_argument("--overwrite", action="store_true", help="replace the files of an earlier conversion")
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """Whole or real numbers; missing ones are NaN."""
+    array = np.asarray(values)
+    if array.dtype.kind in "biuf":
+        return array
+    try:
+        return np.array([np.nan if value is None or str(value) == "<NA>" else float(value) for value in array])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The column `{name}` must hold numbers: {error}.") from error
+
+
+def _write_json_lines(file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
+    for row in _checked(rows):
+        text = json.dumps(row, ensure_ascii=False)
+        try:
+            line = text.encode("utf-8")
+        except UnicodeEncodeError:  # half of a surrogate pair, which only JSON's escapes can carry
+            line = json.dumps(row).encode("ascii")
+        file.write(line + b"\n")
+
+
+def _checked(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        token = str(row.get("item_id", ""))
+        if not token or token in seen:
+            problem = f"`{token}` a second time" if token else "no item_id"
+            raise DataError(f"Row {number} of the text has {problem}; give each item one row.")
+        seen.add(token)
+        yield {**row, "item_id": token}

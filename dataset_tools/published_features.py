@@ -1,0 +1,111 @@
+"""Feature files that a data set's authors publish, npy or JSON -> frame stores of one frame per item."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from recbole_video.dataset_tools.output import DatasetWriter
+
+from recbole_video.data.frame_store import write_frame_store
+from recbole_video.errors import DataError
+
+_BLOCK = 1 << 22  # characters
+_ENTRY = re.compile(r'"([^"]+)"\s*:\s*\[([^\[\]]*)\]')
+_FEATURE_NAME = re.compile(r".*features_")
+
+
+def feature_name(option: str) -> tuple[str, Path]:
+    """Name and file of a ``--features`` option: ``NAME=FILE``, or a file named ``..._features_NAME.npy``."""
+    name, equals, file = option.partition("=")
+    path = Path(file if equals else option)
+    return (name if equals else _FEATURE_NAME.sub("", path.stem)), path
+
+
+def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> None:
+    """Write ``<data set>.<name>.frames.npy`` and its manifest from a feature file.
+
+    A row of zeros is no feature: such an item has no frames in the store.
+
+    Args:
+        out: Receives the store.
+        name: Of the store; a run chooses it by ``--frame_store``.
+        path: An ``.npy`` array [N, D] whose row r belongs to item r + 1, or a JSON object of item -> list of D numbers.
+        last_item: The largest item id of the data set, which an array must reach.
+
+    Raises:
+        DataError: If the file is missing or not of that form.
+    """
+    items, features = _read_json(path) if path.suffix == ".json" else _read_array(path, last_item)
+    counts = np.asarray(features.any(axis=1), dtype=np.int64)
+    out.card.add_input(path)
+    out.file(f".{name}.frames.json")
+    write_frame_store(
+        out.file(f".{name}.frames.npy"),
+        items,
+        features[:, None, :],
+        counts,
+        vfm=name,
+        sampling="published by the data set's authors",
+        source=path.name,
+    )
+    if (counts == 0).any():
+        first = items[int((counts == 0).argmax())]
+        out.card.warn(
+            f"{(counts == 0).sum():,} rows of `{path.name}` are all zero (first: item {first}): these items have no "
+            "frames; set missing_items in a run."
+        )
+
+
+def _read_array(path: Path, last_item: int) -> tuple[list[str], np.ndarray]:
+    try:
+        features = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"`{path}` cannot be read as an npy file: {error}.") from error
+    if features.ndim != 2 or features.dtype.kind != "f":
+        raise DataError(
+            f"`{path}` holds {features.dtype} of shape {features.shape}; features must be real numbers [items, width]."
+        )
+    if len(features) < last_item:
+        raise DataError(
+            f"`{path}` has {len(features):,} rows, but the data set has item {last_item:,}: row r must belong to item "
+            "r + 1; give the file of this size of MicroLens, or its JSON twin, which names its items."
+        )
+    return [str(row + 1) for row in range(len(features))], features
+
+
+def _read_json(path: Path) -> tuple[list[str], np.ndarray]:
+    items: list[str] = []
+    rows: list[np.ndarray] = []
+    for item, numbers in _entries(path):
+        try:
+            row = np.array(numbers.split(","), dtype=np.float32)
+        except ValueError as error:
+            raise DataError(f"`{path}`: item `{item}` holds something other than numbers: {error}.") from error
+        if rows and len(row) != len(rows[0]):
+            raise DataError(f"`{path}`: item `{item}` has {len(row)} numbers where the first one has {len(rows[0])}.")
+        items.append(item)
+        rows.append(row)
+    if not rows:
+        raise DataError(f"`{path}` holds no `item: [numbers]`.")
+    return items, np.stack(rows)
+
+
+def _entries(path: Path) -> Iterator[tuple[str, str]]:
+    """Key and text of each list of a JSON object of flat lists, a block of the file at a time."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            text = ""
+            while block := file.read(_BLOCK):
+                text += block
+                end = 0
+                for match in _ENTRY.finditer(text):
+                    yield match[1], match[2]
+                    end = match.end()
+                text = text[end:]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"`{path}` cannot be read: {error}.") from error
+    if text.strip(" \n\r\t,{}"):
+        raise DataError(f"`{path}` is not a JSON object of `item: [numbers]`: `{text.strip()[:40]}` is left over.")

@@ -1,0 +1,98 @@
+"""Times of raw files as whole numbers: seconds, milliseconds, microseconds, or ISO dates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from recbole_video.dataset_tools.card import UNITS_PER_SECOND
+from recbole_video.dataset_tools.columns import Where, as_text
+
+from recbole_video.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIME_UNITS = (*UNITS_PER_SECOND, "iso")
+# The year 2200: a larger number of seconds is meant in a finer unit.
+_LATEST_SECOND = 7_258_118_400
+_ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
+
+
+class TimeBuffer:
+    """Collects times, part by part.
+
+    Args:
+        unit: Of the raw times: ``s``, ``ms``, ``us``, or ``iso`` for dates; a date without a zone is UTC.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self._parts: list[np.ndarray] = []
+
+    def add(self, values: pd.Series, where: Where) -> None:
+        """Add the times of some rows.
+
+        Raises:
+            DataError: Naming the first row that is no time.
+        """
+        self._parts.append(_dates(values, where) if self.unit == "iso" else _numbers(values, where))
+
+    def array(self) -> np.ndarray:
+        """All times in :attr:`finest_unit`, int64 [rows].
+
+        Raises:
+            DataError: If the numbers cannot be of the unit given.
+        """
+        times = np.concatenate(self._parts) if self._parts else np.empty(0, dtype=np.int64)
+        if self.unit == "iso":
+            return times
+        latest = times.max(initial=0)
+        if latest / UNITS_PER_SECOND[self.unit] > _LATEST_SECOND:
+            raise DataError(
+                f"The latest time, {latest:.0f}, lies beyond the year 2200 in {self.unit}; give another --time_unit."
+            )
+        if times.dtype.kind == "i":
+            return times
+        return np.rint(times * (UNITS_PER_SECOND["us"] // UNITS_PER_SECOND[self.unit])).astype(np.int64)
+
+    @property
+    def finest_unit(self) -> str:
+        """The unit of the times: the one given, or ``us`` for dates and for numbers with a fraction."""
+        is_whole = self.unit != "iso" and all(part.dtype.kind == "i" for part in self._parts)
+        return self.unit if is_whole else "us"
+
+
+def _numbers(values: pd.Series, where: Where) -> np.ndarray:
+    """int64 where all are whole, else float64."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(values, errors="coerce")
+    _refuse_gaps(values, numbers.isna(), "number", where)
+    array = numbers.to_numpy()
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    array = array.astype(np.float64)
+    return array.astype(np.int64) if (array == np.floor(array)).all() else array
+
+
+def _dates(values: pd.Series, where: Where) -> np.ndarray:
+    """Microseconds since 1970, int64."""
+    import pandas as pd
+
+    dates = pd.Series(pd.NaT, index=values.index, dtype="datetime64[ns, UTC]")
+    # Apart: pandas gives a date without a zone that of the date before it.
+    has_zone = as_text(values).str.contains(_ZONE)
+    for rows in (has_zone, ~has_zone):
+        dates[rows] = pd.to_datetime(values[rows], format="ISO8601", utc=True, errors="coerce")
+    _refuse_gaps(values, dates.isna(), "ISO date", where)
+    return dates.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+
+
+def _refuse_gaps(values: pd.Series, gaps: pd.Series, kind: str, where: Where) -> None:
+    if gaps.any():
+        row = int(gaps.to_numpy(dtype=bool).argmax())
+        raise DataError(
+            f"{where(row)}, column `{values.name}`: `{values.iloc[row]}` is no {kind}; mend it, or give "
+            "another --time_unit."
+        )

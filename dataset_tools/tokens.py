@@ -1,0 +1,116 @@
+"""Tokens that RecBole reads back as they were written.
+
+RecBole reads atomic files with pandas' default quoting and its default words for missing values:
+a quote can swallow what follows, and a token such as ``NA`` becomes padding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recbole_video.errors import DataError
+
+# What pandas takes for a missing value.
+MISSING_WORDS = frozenset(
+    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+     "NULL", "NaN", "None", "n/a", "nan", "null"]
+)  # fmt: skip
+_FORBIDDEN = re.compile(r'["\t\r\n\0]')
+_BREAKS = re.compile(r"[\t\r\n]+")
+
+
+@dataclass
+class Mended:
+    """Counts cells that had to be changed.
+
+    Attributes:
+        count: How many.
+        examples: The first few, as (before, after).
+    """
+
+    count: int = 0
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, before: str, after: str) -> None:
+        self.count += 1
+        if len(self.examples) < 3:
+            self.examples.append((before, after))
+
+
+def as_objects(values: Any) -> np.ndarray:
+    """Values as an object array [rows], a list in a cell staying one."""
+    array = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        array[row] = value
+    return array
+
+
+def check_ids(column: str, distinct: Iterable[Any]) -> None:
+    """Refuse ids that RecBole would not read back unchanged.
+
+    Ids are never mended: media files are found by them.
+
+    Raises:
+        DataError: Naming the first such id.
+    """
+    for value in distinct:
+        token = str(value)
+        if value is None or value != value or token in MISSING_WORDS or _FORBIDDEN.search(token):
+            raise DataError(
+                f"The id {token!r} in column `{column}` cannot be a token: RecBole would read it as missing or split "
+                "it at a quote, tab or line break; rename it in the raw file and in the names of its media."
+            )
+
+
+def feature_tokens(values: Iterable[Any], mended: Mended) -> list[str]:
+    """Cells of a ``token`` column: None and NaN become empty, quotes and line breaks go, ``NA`` becomes ``NA_``."""
+    return ["" if _is_missing(value) else _mend(str(value), mended) for value in values]
+
+
+def feature_sequences(values: Iterable[Any], mended: Mended) -> list[str]:
+    """Cells of a ``token_seq`` column from lists of text, or from text that is split at spaces.
+
+    RecBole splits at each space, so a space within an element of a list becomes an underscore.
+    """
+    return [" ".join(_elements(value, mended)) for value in values]
+
+
+def number_sequences(values: Iterable[Any]) -> list[str]:
+    """Cells of a ``float_seq`` column from lists of numbers, or from text with spaces between them."""
+    cells = []
+    for value in values:
+        numbers = [] if _is_missing(value) else value.split() if isinstance(value, str) else value
+        cells.append(" ".join(repr(float(number)) for number in numbers))
+    return cells
+
+
+def _elements(value: Any, mended: Mended) -> list[str]:
+    if isinstance(value, str):
+        value = value.split()
+    elif not isinstance(value, (list, tuple, set, np.ndarray)):
+        value = [] if _is_missing(value) else [value]
+    elements = [_mend(str(element), mended, space="_") for element in value if not _is_missing(element)]
+    return [element for element in elements if element]
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell is None, NaN or pandas' NA."""
+    return value is None or (
+        not isinstance(value, (str, list, tuple, np.ndarray)) and str(value) in ("nan", "<NA>", "NaT")
+    )
+
+
+def _mend(token: str, mended: Mended, space: str = " ") -> str:
+    text = _BREAKS.sub(" ", token).replace('"', "").replace("\0", "").strip()
+    if space != " ":
+        text = re.sub(r"\s+", space, text)
+    if text in MISSING_WORDS and text:
+        text += "_"
+    if text != token:
+        mended.add(token, text)
+    return text

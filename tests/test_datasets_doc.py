@@ -1,0 +1,51 @@
+"""docs/datasets.md: every command in it is one that the programs accept, every link leads somewhere."""
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
+from recbole_video.dataset_tools.label import settings_of
+from recbole_video.dataset_tools.label_presets import PRESETS
+
+from recbole_video.config import Config
+
+PATH = Path(__file__).parent.parent / "docs" / "datasets.md"
+TEXT = PATH.read_text(encoding="utf-8")
+LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+LINES += re.findall(r"`(python (?:-m recbole_video\.dataset_tools|run_recbole_video\.py) [^`A-Z]+)`", TEXT)
+CONVERSIONS = [shlex.split(line)[3:] for line in LINES if "recbole_video.dataset_tools " in line]
+RUNS = [shlex.split(line)[2:] for line in LINES if "run_recbole_video.py" in line]
+
+
+def test_commands_are_found():
+    assert len(CONVERSIONS) >= 6 and len(RUNS) >= 2 and len(CONVERSIONS) + len(RUNS) == len(LINES)
+
+
+@pytest.mark.parametrize("words", CONVERSIONS, ids=" ".join)
+def test_conversions_are_accepted(words):
+    arguments = _parser(words[0], import_module(COMMANDS[words[0]])).parse_args(words[1:])
+    if words[0] == "label" and not arguments.list_presets:
+        assert settings_of(arguments).sources
+
+
+@pytest.mark.parametrize("words", RUNS, ids=" ".join)
+def test_runs_are_accepted(words, in_tmp):
+    Config(command_line=words)
+
+
+def test_every_command_and_preset_is_explained():
+    for name in COMMANDS:
+        assert f"`{name}`" in TEXT or name in ("microvideo-demo", "ml-100k")
+    assert set(re.findall(r"^\| `([\w-]+)` \| .* \| .* \|$", TEXT, re.MULTILINE)) >= set(PRESETS)
+
+
+def test_links_lead_somewhere():
+    anchors = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    }
+    for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", TEXT):
+        assert (PATH.parent / file).exists() if file else anchor in anchors
