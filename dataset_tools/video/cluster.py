@@ -68,6 +68,7 @@ def run_on_ray(n_actors: int, gpus_per_actor: float | None = None) -> Executor:
 def _stream(ray: Any, rows: list[dict[str, bytes]], plan: Plan, n_actors: int, gpus: float | None) -> Any:
     """The stream of rows with finished videos; nothing runs until it is read."""
     ray.data.DataContext.get_current().enable_progress_bars = False  # the run has a bar of its own
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if gpus is None:
         gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
     videos = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // _VIDEOS_PER_TASK))

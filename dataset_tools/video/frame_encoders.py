@@ -8,6 +8,7 @@ weights decides which: ``open_clip_config.json`` or ``config.json``.
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ class ClipEncoder(FrameEncoder):
             with _quiet():
                 self._model = open_clip.create_model(name, device=self.placement.device).eval()
                 self._tokenize = open_clip.get_tokenizer(name)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        except _loading_errors() as error:
             raise DataError(f"`{weights.folder}` holds no CLIP model that open_clip can load: {error}.") from error
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -232,8 +233,16 @@ def load_transformers_model(weights: Weights) -> Any:
     transformers_logging.disable_progress_bar()
     try:
         return AutoModel.from_pretrained(weights.folder, local_files_only=True, dtype=torch.float32).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except _loading_errors() as error:
         raise DataError(f"`{weights.folder}` holds no model that transformers can load: {error}.") from error
+
+
+def _loading_errors() -> tuple[type[Exception], ...]:
+    """What libraries raise on files that are not the weights they take them for."""
+    from safetensors import SafetensorError
+
+    wrong = OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError, AttributeError
+    return *wrong, SafetensorError, pickle.UnpicklingError
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def list_videos(source: Path) -> list[VideoFile]:
         found = _in_list(source)
     else:
         raise DataError(f"There is no `{source}`; give the folder of the videos, or a csv with item_id and path.")
-    videos = sorted(found, key=lambda video: video.item_id)
+    videos = sorted(found, key=lambda video: (video.item_id, video.path))
     for one, other in pairwise(videos):
         if one.item_id == other.item_id:
             raise DataError(

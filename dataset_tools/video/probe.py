@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -77,38 +77,68 @@ def read_timeline(path: str | Path, accept_truncated: bool = False) -> Timeline:
         VideoFailure: If there are no frames, or fewer than the header promises.
     """
     with open_video(path) as (container, stream):
-        starts, lengths, fault = _packet_times(container, stream)
-        if not starts:
-            raise VideoFailure("truncated" if fault else "no_video", fault or "the video stream is empty")
-        n_promised = stream.frames
-        is_short = len(starts) < (1 - _LOST_SHARE) * n_promised
-        if (fault or is_short) and not accept_truncated:
-            of = f" of {n_promised}" if n_promised else ""
-            why = f"; {fault}" if fault else ""
-            raise VideoFailure("truncated", f"{len(starts)}{of} frames are in the file{why}")
-        return _timeline(starts, lengths, stream)
+        packets = _read_packets(container, stream)
+        if not packets.starts:
+            raise VideoFailure("truncated", "not one frame is in the file")
+        lack = packets.fault or _lack(packets, container, stream)
+        if lack and not accept_truncated:
+            raise VideoFailure("truncated", lack)
+        return _timeline(packets, stream)
 
 
-def _packet_times(container: Any, stream: Any) -> tuple[list[int], list[int], str]:
-    """Times and lengths of the frames in ticks, in order of decoding, and what broke the reading."""
+@dataclass
+class _Packets:
+    """What the packets of a file say.
+
+    Attributes:
+        starts: Start of each frame of the video stream in ticks, in order of decoding.
+        lengths: Their lengths in ticks; 0 where it is not said.
+        end: Seconds at which the last packet of any stream ends.
+        fault: What broke the reading off; empty if it came to the end.
+    """
+
+    starts: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    end: float = 0.0
+    fault: str = ""
+
+
+def _read_packets(container: Any, stream: Any) -> _Packets:
     from av.error import FFmpegError
 
-    starts, lengths = [], []
+    packets = _Packets()
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux():
             start = packet.pts if packet.pts is not None else packet.dts
-            if packet.size and start is not None and not packet.is_discard:
-                starts.append(start)
-                lengths.append(packet.duration or 0)
+            if not packet.size or start is None:
+                continue
+            packets.end = max(packets.end, float((start + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index == stream.index and not packet.is_discard:
+                packets.starts.append(start)
+                packets.lengths.append(packet.duration or 0)
     except FFmpegError as error:
-        return starts, lengths, str(error)
-    return starts, lengths, ""
+        packets.fault = f"after {len(packets.starts)} frames: {error.strerror}"
+    return packets
 
 
-def _timeline(starts: list[int], lengths: list[int], stream: Any) -> Timeline:
-    order = np.argsort(starts, kind="stable")
-    ticks, keep = np.unique(np.asarray(starts, np.int64)[order], return_index=True)
-    last = int(np.asarray(lengths, np.int64)[order][keep][-1]) or _usual_length(ticks, stream)
+def _lack(packets: _Packets, container: Any, stream: Any) -> str:
+    """What the header promises and the file does not hold; empty if it keeps its word.
+
+    Some containers count frames; of others the duration is compared, sound included, which may outlast the video.
+    """
+    n_frames, n_promised = len(packets.starts), stream.frames
+    if n_promised:
+        is_short = n_frames < (1 - _LOST_SHARE) * n_promised
+        return f"{n_frames} of {n_promised} frames are in the file" if is_short else ""
+    promised = (container.duration or 0) / 1e6  # microseconds
+    is_short = packets.end - (container.start_time or 0) / 1e6 < (1 - _LOST_SHARE) * promised
+    return f"{packets.end:.1f} of {promised:.1f} s are in the file" if is_short else ""
+
+
+def _timeline(packets: _Packets, stream: Any) -> Timeline:
+    order = np.argsort(packets.starts, kind="stable")
+    ticks, keep = np.unique(np.asarray(packets.starts, np.int64)[order], return_index=True)
+    last = int(np.asarray(packets.lengths, np.int64)[order][keep][-1]) or _usual_length(ticks, stream)
     return Timeline(ticks, int(ticks[-1]) + last, Fraction(stream.time_base))
 
 
@@ -139,9 +169,11 @@ def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
         raise VideoFailure("unreadable", str(error.strerror or error)) from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not container.streams:
+            raise VideoFailure("unreadable", "it has no streams")
         if not streams:
             kinds = sorted({stream.type for stream in container.streams})
-            raise VideoFailure("no_video", f"its streams are {', '.join(kinds) or 'none'}")
+            raise VideoFailure("no_video", f"its streams are {', '.join(kinds)}")
         yield container, streams[0]
 
 

@@ -71,7 +71,7 @@ def read_chosen(path: Path) -> ChosenFrames:
     for needed in (path, settings_path(path)):
         if not needed.is_file():
             raise DataError(
-                f"There is no `{needed}`; choose frames with the command `sample`, or name another --samples."
+                f"There is no `{needed}`; choose frames with `sample`, or name another file with --samples."
             )
     samples: dict[str, Sample] = {}
     sha = hashlib.sha256()

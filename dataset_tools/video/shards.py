@@ -158,7 +158,9 @@ class ShardWriter:
 
 def _write_shard(file: IO[bytes], videos: list[Finished]) -> None:
     records = [{**asdict(video), "embeddings": None} for video in videos]
-    arrays = {f"e{i}": video.embeddings for i, video in enumerate(videos) if video.embeddings is not None}
+    arrays: dict[str, Any] = {
+        f"e{i}": video.embeddings for i, video in enumerate(videos) if video.embeddings is not None
+    }
     np.savez(file, records=np.frombuffer(json.dumps(records).encode(), np.uint8), **arrays)
 
 

@@ -204,7 +204,7 @@ def write_frame_blocks(
         raise DataError(f"A frame store's name must end in `{SUFFIX}`, which `{path.name}` does not.")
     tokens = [str(token) for token in items]
     _refuse_repeated(tokens, path)
-    counts = np.full(len(tokens), -1)
+    counts = np.full(len(tokens), -1)  # of rows not given yet
 
     def write(file: IO[bytes]) -> None:
         header = {"descr": "<f2", "fortran_order": False, "shape": (len(tokens), n_frames, frame_dim)}
@@ -212,7 +212,7 @@ def write_frame_blocks(
         offset = file.tell()
         for block in blocks:
             _write_rows(file, offset, block.rows, _stored(block, tokens, n_frames, frame_dim, path))
-            _note_counts(counts, block, tokens, path)
+            _note_counts(counts, block, path)
         if (counts < 0).any():
             raise DataError(f"No frames were given for {(counts < 0).sum()} of the items of `{path}`.")
         # An array with the manifest of another would be taken for a store: without one it is refused.
@@ -269,11 +269,9 @@ def _write_rows(file: IO[bytes], offset: int, rows: np.ndarray, stored: np.ndarr
         file.write(stored[run[0] : run[-1] + 1].data)
 
 
-def _note_counts(counts: np.ndarray, block: FrameBlock, tokens: list[str], path: Path) -> None:
-    twice = block.rows[counts[block.rows] >= 0]
-    if len(twice) or len(np.unique(block.rows)) < len(block.rows):
-        token = tokens[int(twice[0])] if len(twice) else tokens[int(block.rows[0])]
-        raise DataError(f"Frames of an item of `{path}` were given twice (near `{token}`); give every row once.")
+def _note_counts(counts: np.ndarray, block: FrameBlock, path: Path) -> None:
+    if (counts[block.rows] >= 0).any() or len(np.unique(block.rows)) < len(block.rows):
+        raise DataError(f"Frames of an item of `{path}` were given twice; give every row once.")
     counts[block.rows] = block.counts
 
 
