@@ -22,6 +22,9 @@ COMMANDS: dict[str, str] = {
     "smpd": "recbole_video.dataset_tools.smpd",
     "informs": "recbole_video.dataset_tools.informs",
     "label": "recbole_video.dataset_tools.label",
+    "frames": "recbole_video.dataset_tools.video.frames_command",
+    "sample": "recbole_video.dataset_tools.video.sample_command",
+    "embed": "recbole_video.dataset_tools.video.embed_command",
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",
 }

@@ -1,6 +1,7 @@
 """A tiny data set and small models, shared by the tests."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,3 +115,12 @@ def make_model(make_config):
         return config, data, build_model(config, data.catalogue)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of real videos and titles, which is no part of this repository."""
+    folder = Path(os.environ.get("RECBOLE_VIDEO_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "microlens").is_dir():
+        pytest.skip("no real videos: RECBOLE_VIDEO_TEST_DATA names no folder with microlens/")
+    return folder

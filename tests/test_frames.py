@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from recbole_video import FrameStore, write_frame_store
-from recbole_video.data.frame_store import store_path
+from recbole_video.data.frame_store import FrameBlock, store_path, write_frame_blocks
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.errors import DataError, DeviceMemoryError
 from recbole_video.id_fusion import IdFusion
@@ -105,6 +105,40 @@ class TestStore:
             write_frame_store(store.path, store.items, -frames, vfm="m", sampling="s")
         with pytest.raises(DataError, match=r"There is no `.*x\.frames\.json`"):
             FrameStore(store.path)
+
+    def test_blocks_in_any_order_make_the_same_files(self, tmp_path):
+        store, frames = make_store(tmp_path)
+        counts = store.frame_counts
+        order = [np.array([4, 5]), np.array([2, 0, 1]), np.array([3])]
+        blocks = [FrameBlock(rows, frames[rows][:, : counts[rows].max()], counts[rows]) for rows in order]
+        (tmp_path / "y").mkdir()
+        write_frame_blocks(tmp_path / "y" / "x.frames.npy", list("abcdef"), 4, 5, iter(blocks), vfm="m", sampling="s")
+        for name in ("x.frames.npy", "x.frames.json"):
+            assert (tmp_path / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
+
+    def test_the_array_is_what_numpy_writes(self, tmp_path):
+        store, frames = make_store(tmp_path)
+        frames[np.arange(4) >= store.frame_counts[:, None]] = 0
+        np.save(tmp_path / "plain.npy", frames)
+        assert (tmp_path / "plain.npy").read_bytes() == (tmp_path / "x.frames.npy").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("rows", "shape", "message"),
+        [
+            ([[0, 1]], (2, 3, 5), "No frames were given for 1 of the items"),
+            ([[0, 1], [1, 2]], (2, 3, 5), "given twice"),
+            ([[0, 2, 2, 1]], (4, 3, 5), "given twice"),
+            ([[0, 1, 2]], (3, 5, 5), r"must be \[3, at most 4, 5\], not \[3, 5, 5\]"),
+            ([[0, 1, 2]], (3, 3, 6), r"must be \[3, at most 4, 5\], not \[3, 3, 6\]"),
+        ],
+    )
+    def test_blocks_that_do_not_make_a_store(self, tmp_path, rows, shape, message):
+        """What was there before stays."""
+        store, _ = make_store(tmp_path)
+        blocks = [FrameBlock(np.array(r), np.zeros(shape), np.ones(len(r), int)) for r in rows]
+        with pytest.raises(DataError, match=message):
+            write_frame_blocks(store.path, list("abc"), 4, 5, blocks, vfm="m", sampling="s")
+        FrameStore(store.path).verify()
 
     def test_names_of_stores(self, tmp_path):
         assert store_path("d", "ml", None).as_posix() == "d/ml.frames.npy"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -149,55 +149,150 @@ def write_frame_store(
     Raises:
         DataError: If the shapes do not fit, or a value is not finite in float16.
     """
-    path = Path(path)
-    if not path.name.endswith(SUFFIX):
-        raise DataError(f"A frame store's name must end in `{SUFFIX}`, which `{path.name}` does not.")
     frames = np.asarray(frames)
     if frames.ndim != 3 or len(frames) != len(items):
         raise DataError(f"Frames of {len(items)} items must be [{len(items)}, F, D], not {list(frames.shape)}.")
-    tokens = [str(token) for token in items]
     counts = np.full(len(items), frames.shape[1]) if frame_counts is None else np.asarray(frame_counts)
-    if not np.isfinite(frames).all():
-        bad = ~np.isfinite(frames).all(axis=(1, 2))
-        raise DataError(f"The frames of {bad.sum()} items hold NaN or infinity (first: `{tokens[int(bad.argmax())]}`).")
-    _check_items(tokens, counts, frames.shape[1], path)
-    with np.errstate(over="ignore"):
-        stored = frames.astype(np.float16)
-    stored[np.arange(frames.shape[1]) >= counts[:, None]] = 0
-    too_large = ~np.isfinite(stored).all(axis=(1, 2))
-    if too_large.any():
-        raise DataError(
-            f"The frames of {too_large.sum()} items (first: `{tokens[int(too_large.argmax())]}`) hold values beyond "
-            "float16, 65,504; scale them down."
-        )
+    block = FrameBlock(np.arange(len(items)), frames, counts)
+    n_frames, frame_dim = frames.shape[1:]
+    return write_frame_blocks(path, items, n_frames, frame_dim, [block], vfm=vfm, sampling=sampling, **extra)
+
+
+@dataclass(frozen=True)
+class FrameBlock:
+    """Some rows of a frame store that is being written.
+
+    Attributes:
+        rows: Their row numbers, int [k].
+        frames: [k, f, D] float, with f at most F.
+        counts: Frames that each has, int [k].
+    """
+
+    rows: np.ndarray
+    frames: np.ndarray
+    counts: np.ndarray
+
+
+def write_frame_blocks(
+    path: str | Path,
+    items: Sequence[str],
+    n_frames: int,
+    frame_dim: int,
+    blocks: Iterable[FrameBlock],
+    *,
+    vfm: str,
+    sampling: str,
+    **extra: Any,
+) -> FrameStore:
+    """Write a frame store from blocks of rows, holding one block at a time; see :func:`write_frame_store`.
+
+    Args:
+        path: The ``.frames.npy`` file.
+        items: N item tokens, in row order.
+        n_frames: F, the most frames that an item has.
+        frame_dim: D, the width of an embedding.
+        blocks: Every row exactly once, in any order.
+        vfm: The frozen vision model that made the embeddings.
+        sampling: How the frames were chosen.
+        extra: Further plain values for the manifest.
+
+    Raises:
+        DataError: If shapes do not fit, a value is not finite in float16, or a row is missing or given twice.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIX):
+        raise DataError(f"A frame store's name must end in `{SUFFIX}`, which `{path.name}` does not.")
+    tokens = [str(token) for token in items]
+    _refuse_repeated(tokens, path)
+    counts = np.full(len(tokens), -1)  # of rows not given yet
+
+    def write(file: IO[bytes]) -> None:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (len(tokens), n_frames, frame_dim)}
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        for block in blocks:
+            _write_rows(file, offset, block.rows, _stored(block, tokens, n_frames, frame_dim, path))
+            _note_counts(counts, block, path)
+        if (counts < 0).any():
+            raise DataError(f"No frames were given for {(counts < 0).sum()} of the items of `{path}`.")
+        # An array with the manifest of another would be taken for a store: without one it is refused.
+        _manifest_path(path).unlink(missing_ok=True)
+
+    write_atomically(path, write)
     manifest = Manifest(
         items=tokens,
         frame_counts=[int(c) for c in counts],
-        n_frames=frames.shape[1],
-        frame_dim=frames.shape[2],
+        n_frames=n_frames,
+        frame_dim=frame_dim,
         vfm=vfm,
         sampling=sampling,
-        sha256=digest(stored),
+        sha256=digest(_map_array(path)),
         extra=plain(extra),
     )
-    # An array with the manifest of another would be taken for a store: without one it is refused.
-    _manifest_path(path).unlink(missing_ok=True)
-    write_atomically(path, lambda file: np.lib.format.write_array(file, stored))
     write_json(_manifest_path(path), asdict(manifest))
     return FrameStore(path)
 
 
+def _stored(block: FrameBlock, tokens: list[str], n_frames: int, frame_dim: int, path: Path) -> np.ndarray:
+    """The block's frames as they are stored, float16 [k, F, D] with zeros behind the last frame."""
+    frames, counts = np.asarray(block.frames), np.asarray(block.counts)
+    if frames.ndim != 3 or len(frames) != len(block.rows) or frames.shape[1] > n_frames or frames.shape[2] != frame_dim:
+        raise DataError(
+            f"Frames of {len(block.rows)} items of `{path}` must be [{len(block.rows)}, at most {n_frames}, "
+            f"{frame_dim}], not {list(frames.shape)}."
+        )
+    if not np.isfinite(frames).all():
+        bad = ~np.isfinite(frames).all(axis=(1, 2))
+        first = tokens[block.rows[int(bad.argmax())]]
+        raise DataError(f"The frames of {bad.sum()} items hold NaN or infinity (first: `{first}`).")
+    _check_counts(counts, len(frames), frames.shape[1], path)
+    stored = np.zeros((len(frames), n_frames, frame_dim), np.float16)
+    with np.errstate(over="ignore"):
+        stored[:, : frames.shape[1]] = frames
+    stored[np.arange(n_frames) >= counts[:, None]] = 0
+    too_large = ~np.isfinite(stored).all(axis=(1, 2))
+    if too_large.any():
+        first = tokens[block.rows[int(too_large.argmax())]]
+        raise DataError(
+            f"The frames of {too_large.sum()} items (first: `{first}`) hold values beyond float16, 65,504; scale them "
+            "down."
+        )
+    return stored
+
+
+def _write_rows(file: IO[bytes], offset: int, rows: np.ndarray, stored: np.ndarray) -> None:
+    """Write rows to their places; neighbours in one go."""
+    if not stored.size:
+        return
+    for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+        file.seek(offset + int(rows[run[0]]) * stored[0].nbytes)
+        file.write(stored[run[0] : run[-1] + 1].data)
+
+
+def _note_counts(counts: np.ndarray, block: FrameBlock, path: Path) -> None:
+    if (counts[block.rows] >= 0).any() or len(np.unique(block.rows)) < len(block.rows):
+        raise DataError(f"Frames of an item of `{path}` were given twice; give every row once.")
+    counts[block.rows] = block.counts
+
+
 def _check_items(items: list[str], counts: np.ndarray, n_frames: int, path: Path) -> None:
     """Refuse frame counts out of range and items that are listed twice."""
+    _check_counts(counts, len(items), n_frames, path)
+    _refuse_repeated(items, path)
+
+
+def _check_counts(counts: np.ndarray, n_items: int, n_frames: int, path: Path) -> None:
     if (
-        counts.shape != (len(items),)
+        counts.shape != (n_items,)
         or counts.dtype.kind not in "iu"
         or (len(counts) and (counts.min() < 0 or counts.max() > n_frames))
     ):
         raise DataError(
-            f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its "
-            f"{len(items)} items."
+            f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its {n_items} items."
         )
+
+
+def _refuse_repeated(items: list[str], path: Path) -> None:
     seen: set[str] = set()
     for token in items:
         if token in seen:

@@ -1,0 +1,149 @@
+"""Decoding chosen frames of a video: once, in order, scaled down on the way.
+
+Seeking to each frame decodes the same stretch many times over, since real files have few keyframes.
+Frames that are not wanted and that no other frame is built on are skipped by the decoder.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole_video.dataset_tools.video.failures import VideoFailure
+from recbole_video.dataset_tools.video.probe import open_video, shown_size
+from recbole_video.dataset_tools.video.times import Timeline
+
+# This share of the wanted frames may be damaged; the last sound one before stands in.
+_DAMAGED_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Decoded frames of a video.
+
+    Attributes:
+        numbers: Frame numbers, int64 [n], distinct and ascending.
+        times: Their starts after the start of the video, float64 [n] in seconds.
+        pictures: uint8 [n, height, width, 3], RGB, upright.
+    """
+
+    numbers: np.ndarray
+    times: np.ndarray
+    pictures: np.ndarray
+
+
+def decode_frames(
+    path: str | Path, timeline: Timeline, numbers: np.ndarray, short_side: int | None = None, threads: int = 0
+) -> Frames:
+    """Decode some frames of a video.
+
+    Args:
+        path: The file.
+        timeline: Its timeline.
+        numbers: Frame numbers, distinct and ascending.
+        short_side: Scale pictures down until their shorter side has this many pixels; smaller ones,
+            and all by default, keep their size.
+        threads: Threads of the decoder; 0 for one per core.
+
+    Raises:
+        VideoFailure: If the stream is damaged.
+    """
+    pictures, n_damaged = _decode(path, timeline, numbers, short_side, threads, skip=True)
+    if n_damaged:
+        # A frame that was skipped may be the one to stand in: look at all of them.
+        pictures, n_damaged = _decode(path, timeline, numbers, short_side, threads, skip=False)
+    if not pictures or n_damaged > max(1, _DAMAGED_SHARE * len(numbers)):
+        raise VideoFailure("undecodable", f"{n_damaged} of the {len(numbers)} frames that were asked for are damaged")
+    kept = np.array(sorted(pictures), np.int64)
+    return Frames(kept, timeline.seconds(kept), np.stack([pictures[number] for number in kept.tolist()]))
+
+
+def _decode(
+    path: str | Path, timeline: Timeline, numbers: np.ndarray, short_side: int | None, threads: int, skip: bool
+) -> tuple[dict[int, np.ndarray], int]:
+    """Pictures by frame number, and how many of the wanted frames are only stood in for."""
+    pictures: dict[int, np.ndarray] = {}
+    waiting, n_damaged = deque(numbers.tolist()), 0
+    with open_video(path) as (container, stream):
+        scaler = _Scaler(stream, short_side)
+        previous = None
+        for number, frame in _numbered(container, stream, timeline, threads, numbers if skip else None):
+            while waiting and waiting[0] < number:
+                waiting.popleft()
+                n_damaged += 1
+                stand_in = previous or (number, frame)
+                pictures[stand_in[0]] = scaler.picture(stand_in[1])
+            if waiting and waiting[0] == number:
+                waiting.popleft()
+                pictures[number] = scaler.picture(frame)
+            if not waiting:
+                break
+            previous = number, frame
+        if waiting and previous:
+            pictures[previous[0]] = scaler.picture(previous[1])
+    return pictures, n_damaged + len(waiting)
+
+
+def _numbered(
+    container: Any, stream: Any, timeline: Timeline, threads: int, wanted: np.ndarray | None
+) -> Iterator[tuple[int, Any]]:
+    """Sound frames in order of presentation, with their numbers.
+
+    Args:
+        container: PyAV's container.
+        stream: Its video stream.
+        timeline: The video's timeline.
+        threads: Threads of the decoder.
+        wanted: Numbers of the frames that must not be skipped; None to skip none.
+    """
+    from av.error import FFmpegError
+
+    stream.thread_type = "AUTO"
+    context = stream.codec_context
+    context.thread_count = threads
+    number_of = {tick: number for number, tick in enumerate(timeline.ticks.tolist())}
+    must_show = None if wanted is None else set(timeline.ticks[wanted].tolist())
+    number = -1
+    for packet in container.demux(stream):
+        if must_show is not None:
+            can_skip = packet.pts is not None and packet.pts not in must_show
+            context.skip_frame = "NONREF" if can_skip else "DEFAULT"
+        try:
+            frames = packet.decode()
+        except FFmpegError:
+            continue  # the frames it would have given are missed, and counted, by number
+        for frame in frames:
+            number = number_of.get(frame.pts, number + 1)
+            if not frame.is_corrupt:
+                yield number, frame
+
+
+class _Scaler:
+    """Turns decoded frames into upright RGB pictures of one size, fixed by the first of them."""
+
+    def __init__(self, stream: Any, short_side: int | None) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._stream = stream
+        self._short_side = short_side
+        self._size: tuple[int, int] | None = None
+        self._reformatter = VideoReformatter()
+
+    def picture(self, frame: Any) -> np.ndarray:
+        """uint8 [height, width, 3]."""
+        width, height = self._size = self._size or self._target(frame)
+        turns = round(frame.rotation / 90) % 4  # counterclockwise, as rot90 turns
+        if turns % 2:
+            width, height = height, width
+        scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
+        return np.rot90(scaled.to_ndarray(), turns)
+
+    def _target(self, frame: Any) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        width, height = shown_size(frame, self._stream)
+        scale = min(1.0, (self._short_side or min(width, height)) / min(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))

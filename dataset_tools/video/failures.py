@@ -1,0 +1,84 @@
+"""Why a video gave no frames: a closed list of reasons, and the report that names every such video."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from recbole_video.errors import DataError
+
+REASONS = {
+    "missing": "there is no file",
+    "empty": "the file has no bytes",
+    "unreadable": "no container that the decoder knows, or its index is missing or damaged",
+    "no_video": "the file has no video stream",
+    "truncated": "the file holds fewer frames than its header promises",
+    "undecodable": "the stream is damaged",
+    "timeout": "decoding took too long",
+    "crashed": "the decoder brought its process down",
+    "not_sampled": "no frames were chosen for it in the file of samples",
+}
+
+
+class VideoFailure(DataError):
+    """A video gives no frames.
+
+    Args:
+        reason: A key of :data:`REASONS`.
+        detail: What exactly was found.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{REASONS[self.reason]}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One row of the report.
+
+    Attributes:
+        item_id: Item token.
+        file: Name of the video file.
+        reason: A key of :data:`REASONS`.
+        detail: What exactly was found.
+    """
+
+    item_id: str
+    file: str
+    reason: str
+    detail: str
+
+
+def write_failures(path: Path, failures: Iterable[Failure]) -> None:
+    """Write the report as csv; a run without failures gives a header alone."""
+    from recbole_video.data.files import write_text
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Failure))
+    writer.writerows(astuple(failure) for failure in failures)
+    write_text(path, text.getvalue())
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """Read a report; there are no failures where there is no report.
+
+    Raises:
+        DataError: If the file is not such a report.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return [Failure(**row) for row in rows]
+    except TypeError as error:
+        raise DataError(f"`{path}` is not a report of failures ({error}); delete it.") from error

@@ -1,0 +1,265 @@
+"""Frame encoders: frozen vision models from pictures to embeddings, one registry line each.
+
+DINOv3, DINOv2 and ViT run through ``transformers`` and give the class token of the normalised last layer;
+CLIP runs through ``open_clip`` and gives the projected image embedding. What lies in the folder of the
+weights decides which: ``open_clip_config.json`` or ``config.json``.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from recbole_video.dataset_tools.video.preprocess import Preprocessing, from_open_clip, from_processor, read_json
+from recbole_video.dataset_tools.video.weights import Source, Weights
+from torch import Tensor
+
+from recbole_video import torchvision_compat
+from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
+
+FRAME_ENCODERS = {
+    "dinov2": Source("dinov2", "facebook/dinov2-small"),
+    "dinov3": Source("dinov3", "facebook/dinov3-vits16-pretrain-lvd1689m", licence="the DINOv3 licence"),
+    "clip": Source("clip", "timm/vit_base_patch32_clip_224.openai"),
+    "vit": Source("vit", "google/vit-base-patch32-224-in21k"),
+}
+CLIP = FRAME_ENCODERS["clip"]
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_CLIP_CONFIG = "open_clip_config.json"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a model runs.
+
+    Attributes:
+        device: PyTorch's name of the device; ``auto`` for a GPU where there is one.
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for autocast; ``auto`` for autocast on a GPU, in
+            bfloat16 where it knows that, and float32 elsewhere.
+        batch_size: Inputs per pass at most.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int = 128
+
+    def resolved(self) -> Placement:
+        """The same with nothing left to decide.
+
+        Raises:
+            ConfigError: If the precision is unknown.
+        """
+        device, precision = self.device, self.precision
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if precision == "auto":
+            on_gpu = torch.device(device).type == "cuda"
+            precision = ("bfloat16" if torch.cuda.is_bf16_supported() else "float16") if on_gpu else "float32"
+        if precision not in PRECISIONS:
+            known = ", ".join(["auto", *PRECISIONS])
+            raise ConfigError(f"`{precision}` is no precision{nearest(precision, PRECISIONS)}; there are {known}.")
+        return Placement(device, precision, self.batch_size)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inference mode, and autocast where the precision asks for it."""
+        dtype = PRECISIONS[self.precision]
+        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], dtype) if dtype else nullcontext():
+            yield
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What goes into a model and what comes out, as its configuration says.
+
+    Attributes:
+        frame_dim: D, width of an embedding.
+        preprocessing: How it wants its pictures.
+    """
+
+    frame_dim: int
+    preprocessing: Preprocessing
+
+
+def read_shape(weights: Weights) -> Shape:
+    """Read a model's shape without loading it.
+
+    Raises:
+        DataError: If the folder lacks a file, or one does not say.
+    """
+    folder = weights.folder
+    try:
+        if (folder / _CLIP_CONFIG).is_file():
+            config = read_json(folder / _CLIP_CONFIG)
+            size = config["model_cfg"]["vision_cfg"]["image_size"]
+            return Shape(int(config["model_cfg"]["embed_dim"]), from_open_clip(config["preprocess_cfg"], size))
+        width = int(read_json(folder / "config.json")["hidden_size"])
+        return Shape(width, from_processor(folder / "preprocessor_config.json"))
+    except (KeyError, TypeError) as error:
+        raise DataError(f"The configuration in `{folder}` is not that of a vision model: {error!r}.") from error
+
+
+class FrameEncoder:
+    """A frozen vision model; subclasses say how it is loaded and called.
+
+    Args:
+        weights: The model's folder.
+        placement: Where and how it runs.
+
+    Attributes:
+        frame_dim: D, width of an embedding.
+        preprocessing: How it wants its pictures.
+    """
+
+    def __init__(self, weights: Weights, placement: Placement) -> None:
+        self.placement = placement.resolved()
+        shape = read_shape(weights)
+        self.frame_dim, self.preprocessing = shape.frame_dim, shape.preprocessing
+
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Embed pictures.
+
+        Args:
+            pictures: uint8 [n, height, width, 3].
+
+        Returns:
+            float32 [n, D].
+        """
+        with self.placement.running():
+            batches = torch.from_numpy(pictures).split(self.placement.batch_size)
+            return np.concatenate([self._embed_batch(batch) for batch in batches])
+
+    def _embed_batch(self, pictures: Tensor) -> np.ndarray:
+        pixels = self.preprocessing(pictures.to(self.placement.device, non_blocking=True))
+        return self.forward(pixels).float().cpu().numpy()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed prepared pictures, [n, 3, h, w] -> [n, D]."""
+        raise NotImplementedError
+
+
+class TransformersEncoder(FrameEncoder):
+    """A vision model of ``transformers``: the class token of the normalised last layer.
+
+    Args:
+        weights: Folder with ``config.json``, ``preprocessor_config.json`` and weights.
+        placement: Where and how it runs.
+
+    Raises:
+        DataError: If the folder is incomplete or holds no vision model.
+        MissingDependencyError: Without ``transformers``.
+    """
+
+    def __init__(self, weights: Weights, placement: Placement) -> None:
+        super().__init__(weights, placement)
+        self._model = load_transformers_model(weights).to(self.placement.device)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._model(pixel_values=pixels).last_hidden_state[:, 0]
+
+
+class ClipEncoder(FrameEncoder):
+    """CLIP of ``open_clip``: images and texts in one space.
+
+    Args:
+        weights: Folder with ``open_clip_config.json`` and weights.
+        placement: Where and how it runs.
+
+    Raises:
+        DataError: If the folder holds no model that ``open_clip`` knows.
+        MissingDependencyError: Without ``open_clip``.
+    """
+
+    def __init__(self, weights: Weights, placement: Placement) -> None:
+        super().__init__(weights, placement)
+        open_clip = _import_open_clip()
+        name = f"local-dir:{weights.folder.resolve()}"
+        try:
+            with _quiet():
+                self._model = open_clip.create_model(name, device=self.placement.device).eval()
+                self._tokenize = open_clip.get_tokenizer(name)
+        except _loading_errors() as error:
+            raise DataError(f"`{weights.folder}` holds no CLIP model that open_clip can load: {error}.") from error
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._model.encode_image(pixels)
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        """Embed texts, float32 [n, D]; what exceeds the model's context (77 tokens, mostly) is cut off."""
+        with self.placement.running():
+            tokens = self._tokenize(texts).to(self.placement.device)
+            return self._model.encode_text(tokens).float().cpu().numpy()
+
+
+def load_frame_encoder(weights: Weights, placement: Placement) -> FrameEncoder:
+    """Load whatever vision model the folder of the weights holds."""
+    is_clip = (weights.folder / _CLIP_CONFIG).is_file()
+    return ClipEncoder(weights, placement) if is_clip else TransformersEncoder(weights, placement)
+
+
+def frame_encoder_source(name: str) -> Source:
+    """The registry's line for a name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if name not in FRAME_ENCODERS:
+        raise ConfigError(
+            f"`{name}` is no frame encoder{nearest(name, FRAME_ENCODERS)}; there are {', '.join(FRAME_ENCODERS)}, and "
+            "--weights takes any other model's folder or hub id."
+        )
+    return FRAME_ENCODERS[name]
+
+
+def load_transformers_model(weights: Weights) -> Any:
+    """Load a model of ``transformers`` in float32, for inference.
+
+    Raises:
+        DataError: If the folder does not hold one.
+        MissingDependencyError: Without ``transformers``.
+    """
+    torchvision_compat.apply()
+    try:
+        from transformers import AutoModel
+        from transformers.utils import logging as transformers_logging
+    except ImportError as error:
+        raise MissingDependencyError("Encoding needs transformers; pip install 'recbole_video[video]'.") from error
+    transformers_logging.disable_progress_bar()
+    try:
+        return AutoModel.from_pretrained(weights.folder, local_files_only=True, dtype=torch.float32).eval()
+    except _loading_errors() as error:
+        raise DataError(f"`{weights.folder}` holds no model that transformers can load: {error}.") from error
+
+
+def _loading_errors() -> tuple[type[Exception], ...]:
+    """What libraries raise on files that are not the weights they take them for."""
+    from safetensors import SafetensorError
+
+    wrong = OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError, AttributeError
+    return *wrong, SafetensorError, pickle.UnpicklingError
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the dozen lines that open_clip logs about each model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _import_open_clip() -> Any:
+    torchvision_compat.apply()
+    try:
+        import open_clip
+    except ImportError as error:
+        raise MissingDependencyError("CLIP needs open_clip; pip install 'recbole_video[video]'.") from error
+    return open_clip

@@ -1,0 +1,184 @@
+"""The options that the commands on videos share, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampling
+from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
+
+from recbole_video.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from recbole_video.dataset_tools.video.frame_encoders import Placement
+    from recbole_video.dataset_tools.video.pipeline import Executor, Outputs, Summary
+    from recbole_video.dataset_tools.video.weights import Source
+
+# Named here as well as in frame_encoders, which takes PyTorch to import.
+_FRAME_ENCODERS = "dinov2, dinov3, clip, vit"
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """``--videos``, ``--name``, ``--out``, ``--store`` and ``--overwrite``."""
+    parser.add_argument(
+        "--videos",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of videos, each named by its item, or a csv with item_id and path",
+    )
+    parser.add_argument("--name", required=True, help="name of the data set")
+    parser.add_argument("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")
+    parser.add_argument("--store", default="", help="name of the frame store, where a data set has several")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """How frames are chosen, titles included."""
+    group = parser.add_argument_group("frames")
+    group.add_argument("--sampler", default=RESAMPLE, help=f"one of {', '.join(SAMPLERS)} (default: {RESAMPLE})")
+    group.add_argument("--n_frames", type=int, default=5, help="frames to keep per video (default: 5)")
+    group.add_argument("--n_candidates", type=int, default=100, help="frames to choose them from (default: 100)")
+    group.add_argument("--seed", type=int, default=42, help="of whatever is random (default: 42)")
+    group.add_argument("--accept_truncated", action="store_true", help="take what a truncated video still holds")
+    group.add_argument("--contact_sheets", type=Path, metavar="DIR", help="write a PNG per video that shows its frames")
+    group = parser.add_argument_group("titles, for resample")
+    group.add_argument(
+        "--titles",
+        type=Path,
+        metavar="FILE",
+        help="JSON lines or csv with item_id and title (default: NAME.text.jsonl)",
+    )
+    group.add_argument("--title_condition", default="clean", help=f"one of {', '.join(CONDITIONS)} (default: clean)")
+    group.add_argument(
+        "--title_noise", type=float, help="for noise: its length, in lengths of the embedding (default: 1)"
+    )
+    group.add_argument("--clip_weights", metavar="PLACE", help="another CLIP model: a folder or a hub id")
+    group.add_argument("--clip_revision", help="its commit, tag or branch on the hub")
+
+
+def add_encoder(parser: argparse.ArgumentParser) -> None:
+    """Which frame encoder, and from where."""
+    group = parser.add_argument_group("frame encoder")
+    group.add_argument("--frame_encoder", default="dinov2", help=f"one of {_FRAME_ENCODERS} (default: dinov2)")
+    group.add_argument("--weights", metavar="PLACE", help="another vision model: a folder or a hub id")
+    group.add_argument("--revision", help="its commit, tag or branch on the hub")
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Where the work is done."""
+    group = parser.add_argument_group("machine")
+    group.add_argument("--workers", type=int, default=2, help="processes that decode (default: 2)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    group.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
+    group.add_argument("--batch_size", type=int, default=128, help="pictures per pass at most (default: 128)")
+    group.add_argument("--ray", action="store_true", help="work on a Ray cluster; without RAY_ADDRESS, a local one")
+    group.add_argument("--actors", type=int, default=1, help="for --ray: processes that run the models (default: 1)")
+    group.add_argument(
+        "--gpus_per_actor", type=float, help="for --ray: 0.5 for two on a GPU (default: 1 where there are)"
+    )
+
+
+def outputs(arguments: argparse.Namespace) -> Outputs:
+    """Where the results go."""
+    from recbole_video.dataset_tools.video.pipeline import Outputs
+
+    return Outputs(arguments.out / arguments.name, arguments.name, arguments.store)
+
+
+def sampling(arguments: argparse.Namespace) -> Sampling:
+    """How frames are chosen."""
+    return Sampling(arguments.sampler, arguments.n_frames, arguments.n_candidates, arguments.seed)
+
+
+def titles(arguments: argparse.Namespace) -> Titles:
+    """The titles to score frames against; none where the sampler does not look at them.
+
+    Raises:
+        DataError: If titles are needed and there is no file of them.
+        ConfigError: If an option is set that would have no effect.
+    """
+    _refuse_without_effect(arguments)
+    if arguments.sampler != RESAMPLE or arguments.title_condition == "none":
+        return Titles({}, arguments.title_condition, arguments.seed)
+    path = arguments.titles or arguments.out / arguments.name / f"{arguments.name}.text.jsonl"
+    if not path.is_file():
+        raise DataError(
+            f"There are no titles `{path}`; give them with --titles, or choose frames without them: --sampler uniform."
+        )
+    return Titles(read_titles(path), arguments.title_condition, arguments.seed)
+
+
+def _refuse_without_effect(arguments: argparse.Namespace) -> None:
+    about_titles = ("titles", "title_noise", "clip_weights", "clip_revision")
+    given = [name for name in about_titles if getattr(arguments, name) is not None]
+    if arguments.sampler != RESAMPLE:
+        given += ["title_condition"] if arguments.title_condition != "clean" else []
+        why = f"the sampler {arguments.sampler} does not look at titles"
+    elif arguments.title_condition == "none":
+        why = "with title_condition none, nothing looks at titles"
+    else:
+        given = ["title_noise"] if "title_noise" in given and arguments.title_condition != "noise" else []
+        why = f"with title_condition {arguments.title_condition} there is no noise"
+    if given:
+        raise ConfigError(f"--{given[0]} has no effect: {why}; leave it out.")
+
+
+def title_noise(arguments: argparse.Namespace) -> float:
+    """Length of the noise on titles' embeddings, 0 for none."""
+    if arguments.title_condition != "noise":
+        return 0.0
+    return 1.0 if arguments.title_noise is None else arguments.title_noise
+
+
+def clip(arguments: argparse.Namespace) -> Source | None:
+    """The CLIP model that scores frames; None where none are scored."""
+    from recbole_video.dataset_tools.video.frame_encoders import CLIP
+
+    if arguments.sampler != RESAMPLE or arguments.title_condition == "none":
+        return None
+    return CLIP.at(arguments.clip_weights, arguments.clip_revision)
+
+
+def encoder(arguments: argparse.Namespace) -> Source:
+    """The frame encoder."""
+    from recbole_video.dataset_tools.video.frame_encoders import frame_encoder_source
+
+    return frame_encoder_source(arguments.frame_encoder).at(arguments.weights, arguments.revision)
+
+
+def placement(arguments: argparse.Namespace) -> Placement:
+    """Where and how the models run."""
+    from recbole_video.dataset_tools.video.frame_encoders import Placement
+
+    return Placement(arguments.device, arguments.precision, arguments.batch_size)
+
+
+def executor(arguments: argparse.Namespace) -> Executor:
+    """Where the work is done.
+
+    Raises:
+        ConfigError: If there is no process to do it.
+    """
+    if arguments.workers < 1:
+        raise ConfigError(f"workers is {arguments.workers}; at least one process must decode.")
+    if arguments.ray:
+        from recbole_video.dataset_tools.video.cluster import run_on_ray
+
+        return run_on_ray(arguments.actors, arguments.gpus_per_actor)
+    from recbole_video.dataset_tools.video.pipeline import run_here
+
+    return run_here(arguments.workers)
+
+
+def report(summary: Summary, results: Outputs) -> None:
+    """Tell how a run ended."""
+    log = logging.getLogger(__name__)
+    log.info(f"{summary.n_videos} videos have frames.")
+    if summary.n_untitled:
+        log.warning(f"{summary.n_untitled} videos have no title: their frames were chosen at random.")
+    if summary.failures:
+        log.warning(f"{len(summary.failures)} videos gave no frames; {results.failures} says why.")

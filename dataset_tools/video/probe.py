@@ -1,0 +1,206 @@
+"""What a video file really holds: its frames' times by reading the packets, not by trusting the header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole_video.dataset_tools.video.failures import VideoFailure
+from recbole_video.dataset_tools.video.times import Timeline
+
+from recbole_video.errors import MissingDependencyError
+
+# Headers are off by a few frames in sound files; beyond this share of them the file was cut.
+_LOST_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts of a video.
+
+    Attributes:
+        n_frames: Frames that the file holds.
+        duration: Seconds from the first frame's start to the last one's end.
+        fps: Frames per second, on average.
+        width: Of the picture as it is shown, in pixels.
+        height: Likewise.
+        rotation: Degrees by which the picture is turned counterclockwise to be shown.
+        codec: Name of the codec.
+    """
+
+    n_frames: int
+    duration: float
+    fps: float
+    width: int
+    height: int
+    rotation: int
+    codec: str
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Read a video's facts.
+
+    Raises:
+        VideoFailure: If the file has no frames to decode.
+        MissingDependencyError: Without PyAV.
+    """
+    timeline = read_timeline(path)
+    with open_video(path) as (container, stream):
+        frame = next(iter(container.decode(stream)), None)
+        if frame is None:
+            raise VideoFailure("undecodable", "no frame decodes")
+        width, height = shown_size(frame, stream)
+        return VideoInfo(
+            n_frames=len(timeline),
+            duration=timeline.duration,
+            fps=len(timeline) / timeline.duration,
+            width=width,
+            height=height,
+            rotation=frame.rotation % 360,
+            codec=stream.codec_context.name,
+        )
+
+
+def read_timeline(path: str | Path, accept_truncated: bool = False) -> Timeline:
+    """Read when each frame is shown, without decoding.
+
+    Args:
+        path: The file.
+        accept_truncated: Take what a truncated file holds for the whole.
+
+    Raises:
+        VideoFailure: If there are no frames, or fewer than the header promises.
+    """
+    with open_video(path) as (container, stream):
+        packets = _read_packets(container, stream)
+        if not packets.starts:
+            raise VideoFailure("truncated", "not one frame is in the file")
+        lack = packets.fault or _lack(packets, container, stream)
+        if lack and not accept_truncated:
+            raise VideoFailure("truncated", lack)
+        return _timeline(packets, stream)
+
+
+@dataclass
+class _Packets:
+    """What the packets of a file say.
+
+    Attributes:
+        starts: Start of each frame of the video stream in ticks, in order of decoding.
+        lengths: Their lengths in ticks; 0 where it is not said.
+        end: Seconds at which the last packet of any stream ends.
+        fault: What broke the reading off; empty if it came to the end.
+    """
+
+    starts: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    end: float = 0.0
+    fault: str = ""
+
+
+def _read_packets(container: Any, stream: Any) -> _Packets:
+    from av.error import FFmpegError
+
+    packets = _Packets()
+    try:
+        for packet in container.demux():
+            start = packet.pts if packet.pts is not None else packet.dts
+            if not packet.size or start is None:
+                continue
+            packets.end = max(packets.end, float((start + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index == stream.index and not packet.is_discard:
+                packets.starts.append(start)
+                packets.lengths.append(packet.duration or 0)
+    except FFmpegError as error:
+        packets.fault = f"after {len(packets.starts)} frames: {error.strerror}"
+    return packets
+
+
+def _lack(packets: _Packets, container: Any, stream: Any) -> str:
+    """What the header promises and the file does not hold; empty if it keeps its word.
+
+    Some containers count frames; of others the duration is compared, sound included, which may outlast the video.
+    """
+    n_frames, n_promised = len(packets.starts), stream.frames
+    if n_promised:
+        is_short = n_frames < (1 - _LOST_SHARE) * n_promised
+        return f"{n_frames} of {n_promised} frames are in the file" if is_short else ""
+    promised = (container.duration or 0) / 1e6  # microseconds
+    is_short = packets.end - (container.start_time or 0) / 1e6 < (1 - _LOST_SHARE) * promised
+    return f"{packets.end:.1f} of {promised:.1f} s are in the file" if is_short else ""
+
+
+def _timeline(packets: _Packets, stream: Any) -> Timeline:
+    order = np.argsort(packets.starts, kind="stable")
+    ticks, keep = np.unique(np.asarray(packets.starts, np.int64)[order], return_index=True)
+    last = int(np.asarray(packets.lengths, np.int64)[order][keep][-1]) or _usual_length(ticks, stream)
+    return Timeline(ticks, int(ticks[-1]) + last, Fraction(stream.time_base))
+
+
+def _usual_length(ticks: np.ndarray, stream: Any) -> int:
+    """Ticks that a frame lasts, where the last one does not say."""
+    if len(ticks) > 1:
+        return int(np.median(np.diff(ticks)))
+    rate = stream.average_rate or Fraction(25)
+    return max(1, round(1 / (rate * stream.time_base)))
+
+
+@contextmanager
+def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file and find its video stream.
+
+    Yields:
+        PyAV's container and stream.
+
+    Raises:
+        VideoFailure: If there is no such file, or nothing in it to decode.
+        MissingDependencyError: Without PyAV.
+    """
+    av = import_av()
+    _refuse_empty(Path(path))
+    try:
+        container = av.open(str(path))
+    except av.error.FFmpegError as error:
+        raise VideoFailure("unreadable", str(error.strerror or error)) from error
+    with container:
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not container.streams:
+            raise VideoFailure("unreadable", "it has no streams")
+        if not streams:
+            kinds = sorted({stream.type for stream in container.streams})
+            raise VideoFailure("no_video", f"its streams are {', '.join(kinds)}")
+        yield container, streams[0]
+
+
+def _refuse_empty(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise VideoFailure("missing", str(error.strerror)) from error
+    if size == 0:
+        raise VideoFailure("empty", "0 bytes")
+
+
+def shown_size(frame: Any, stream: Any) -> tuple[int, int]:
+    """Width and height of a frame in square pixels, turned as it is shown."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    width, height = max(1, round(frame.width * aspect)), frame.height
+    return (height, width) if frame.rotation % 180 else (width, height)
+
+
+def import_av() -> Any:
+    """PyAV, as it is by default: silent. With its logging on, decoder threads and Python can wait for each other.
+
+    Raises:
+        MissingDependencyError: If it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError("Reading videos needs PyAV; pip install 'recbole_video[video]'.") from error
+    return av

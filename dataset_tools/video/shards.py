@@ -1,0 +1,196 @@
+"""Shards: finished videos on disk, from which a run that was killed goes on.
+
+A run's folder of parts holds ``settings.json`` and shards. A shard is written whole or not at all, a few
+seconds after its first video was finished at the latest, and holds whatever videos were finished by
+then: what is stored of a video depends neither on its shard nor on the order of the work.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from recbole_video.dataset_tools.video.failures import Failure
+from recbole_video.dataset_tools.video.listing import VideoFile
+from recbole_video.dataset_tools.video.samples import Sample
+
+from recbole_video.data.files import write_atomically, write_json
+from recbole_video.errors import DataError
+
+_MAX_VIDEOS = 64
+_MAX_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A video that is done with, one way or the other.
+
+    Attributes:
+        item_id: Item token.
+        size: Bytes of the file that was read.
+        sample: The chosen frames; None where the video failed.
+        embeddings: Their embeddings, float16 [n, D]; None where the video failed or none were made.
+        failure: Why the video failed.
+    """
+
+    item_id: str
+    size: int
+    sample: Sample | None = None
+    embeddings: np.ndarray | None = None
+    failure: Failure | None = None
+
+
+class Parts:
+    """The folder of parts of a run.
+
+    Args:
+        folder: Where; made if it is missing.
+        settings: Whatever the results depend on, as plain values.
+        discard: Throw away parts that were made with other settings, instead of refusing.
+
+    Raises:
+        DataError: If parts were made with other settings.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], discard: bool = False) -> None:
+        self.folder = folder
+        self._settings_path = folder / "settings.json"
+        settings = json.loads(json.dumps(settings))  # as it reads back
+        before = self._settings_before()
+        if before is not None and before != settings:
+            if not discard:
+                raise self._other_settings(before, settings)
+            self.remove()
+        write_json(self._settings_path, settings)
+
+    def shards(self) -> list[Path]:
+        """The shards, oldest first."""
+        return sorted(self.folder.glob("*.npz"))
+
+    def find(self, videos: Iterable[VideoFile]) -> dict[str, tuple[Path, int]]:
+        """Where the records of videos are, as the videos are now.
+
+        Returns:
+            Item token -> shard and position in it, for the videos that are done with.
+        """
+        sizes = {video.item_id: video.size for video in videos}
+        found: dict[str, tuple[Path, int]] = {}
+        for shard in self.shards():
+            for position, record in enumerate(read_shard(shard, with_embeddings=False)):
+                if sizes.get(record.item_id) == record.size:
+                    found[record.item_id] = (shard, position)
+        return found
+
+    def remove(self) -> None:
+        """Delete the folder; a name of its own first, so that no half of it is taken for parts."""
+        if self.folder.is_dir():
+            doomed = self.folder.rename(self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex[:8]}"))
+            shutil.rmtree(doomed)
+
+    def _settings_before(self) -> dict[str, Any] | None:
+        if not self._settings_path.is_file():
+            return None
+        try:
+            return json.loads(self._settings_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"`{self._settings_path}` is damaged ({error}); delete the folder it is in.") from error
+
+    def _other_settings(self, before: dict[str, Any], now: dict[str, Any]) -> DataError:
+        names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        changed = "; ".join(f"{name} was {_short(before.get(name))}, is {_short(now.get(name))}" for name in names)
+        return DataError(
+            f"`{self.folder}` holds the parts of an unfinished run with other settings ({changed}); repeat that run's "
+            "settings, or pass --overwrite to throw its parts away."
+        )
+
+
+class ShardWriter:
+    """Collects finished videos and writes them in shards; a context manager.
+
+    Args:
+        parts: The run's parts.
+        max_videos: Videos per shard at most.
+        max_seconds: A finished video waits no longer than this for others.
+    """
+
+    def __init__(self, parts: Parts, max_videos: int = _MAX_VIDEOS, max_seconds: float = _MAX_SECONDS) -> None:
+        self._parts = parts
+        self._max_videos = max_videos
+        self._max_seconds = max_seconds
+        self._number = len(parts.shards())
+        self._waiting: list[Finished] = []
+        self._since = 0.0
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+
+    def add(self, finished: Finished) -> None:
+        """Take a finished video; it is on disk within some seconds, if others follow."""
+        if not self._waiting:
+            self._since = monotonic()
+        self._waiting.append(finished)
+        if len(self._waiting) >= self._max_videos or monotonic() - self._since >= self._max_seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._waiting:
+            name = f"{self._number:08d}-{uuid.uuid4().hex[:8]}.npz"  # two runs at once share no name
+            waiting = self._waiting
+            write_atomically(self._parts.folder / name, lambda file: _write_shard(file, waiting))
+            self._number += 1
+            self._waiting = []
+
+
+def _write_shard(file: IO[bytes], videos: list[Finished]) -> None:
+    records = [{**asdict(video), "embeddings": None} for video in videos]
+    arrays: dict[str, Any] = {
+        f"e{i}": video.embeddings for i, video in enumerate(videos) if video.embeddings is not None
+    }
+    np.savez(file, records=np.frombuffer(json.dumps(records).encode(), np.uint8), **arrays)
+
+
+def read_shard(path: Path, with_embeddings: bool = True) -> list[Finished]:
+    """Read the videos of a shard.
+
+    Args:
+        path: The shard.
+        with_embeddings: Read their embeddings too.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    try:
+        with np.load(path) as content:
+            records = json.loads(content["records"].tobytes())
+            embeddings = {name: content[name] for name in content.files if with_embeddings and name != "records"}
+        return [_finished(record, embeddings.get(f"e{i}")) for i, record in enumerate(records)]
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"The shard `{path}` is damaged ({error}); delete it, and its videos are done again."
+        ) from error
+
+
+def _finished(record: dict[str, Any], embeddings: np.ndarray | None) -> Finished:
+    sample = Sample(**record["sample"]) if record["sample"] else None
+    failure = Failure(**record["failure"]) if record["failure"] else None
+    return Finished(record["item_id"], record["size"], sample, embeddings, failure)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,146 @@
+"""Titles of videos, and what the robustness table (CVA, Table 7) does to them.
+
+``clean`` leaves them; ``none`` takes them away (frames are then random); ``noise`` adds Gaussian noise to
+their embeddings; ``mismatched`` gives every video the title of another; ``masked`` removes half of the
+words. What is random follows from a seed and the item, never from the order of the work.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from recbole_video.dataset_tools.video.seeds import item_rng
+
+from recbole_video.errors import ConfigError, DataError, nearest
+
+CONDITIONS = ("clean", "none", "noise", "mismatched", "masked")
+# Scripts without spaces between words: there a character counts as a word.
+_SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
+
+
+class Titles:
+    """The title that each video is scored against.
+
+    Args:
+        titles: Item token -> title; blank titles count as none.
+        condition: One of :data:`CONDITIONS`.
+        seed: Seed of what is random.
+
+    Raises:
+        ConfigError: If the condition is unknown.
+        DataError: If titles are to be exchanged and there are not two.
+    """
+
+    def __init__(self, titles: Mapping[str, str], condition: str = "clean", seed: int = 42) -> None:
+        if condition not in CONDITIONS:
+            raise ConfigError(
+                f"`{condition}` is no condition of titles{nearest(condition, CONDITIONS)}; there are "
+                f"{', '.join(CONDITIONS)}."
+            )
+        given = {item_id: title for item_id, title in titles.items() if title.strip()}
+        self.condition = condition
+        self.seed = seed
+        self.sha256 = _digest(given)
+        self._titles = {} if condition == "none" else exchanged(given, seed) if condition == "mismatched" else given
+
+    def __len__(self) -> int:
+        return len(self._titles)
+
+    def get(self, item_id: str) -> str | None:
+        """The title to score the item's frames against; None where it has none."""
+        title = self._titles.get(item_id)
+        if title is None or self.condition != "masked":
+            return title
+        return masked(title, item_rng(self.seed, item_id, "title"))
+
+
+def masked(title: str, rng: np.random.Generator) -> str:
+    """Remove half of the words (the smaller half of an odd number); the rest stays in order."""
+    words = list(_WORD.finditer(title))
+    removed = rng.choice(len(words), len(words) // 2, replace=False)
+    kept = list(title)
+    for word in removed:
+        start, end = words[word].span()
+        kept[start:end] = [""] * (end - start)
+    return " ".join("".join(kept).split())
+
+
+def exchanged(titles: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Give every item the title of another: one random ring through all items.
+
+    Raises:
+        DataError: If there are fewer than two titles.
+    """
+    if len(titles) < 2:
+        raise DataError(f"Mismatched titles need at least two titles; there are {len(titles)}.")
+    ring = np.random.default_rng(seed).permutation(sorted(titles)).tolist()
+    return {item_id: titles[other] for item_id, other in zip(ring, ring[1:] + ring[:1], strict=True)}
+
+
+def noisy(embedding: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """Add Gaussian noise of ``level`` times the embedding's own length, on average over directions.
+
+    Args:
+        embedding: [D].
+        level: 0 leaves it; at 1 the noise is as long as the embedding.
+        rng: Random stream.
+    """
+    noise = rng.standard_normal(len(embedding)) / np.sqrt(len(embedding))
+    return embedding + level * np.linalg.norm(embedding) * noise
+
+
+def read_titles(path: Path) -> dict[str, str]:
+    """Read titles from JSON lines with ``item_id`` and ``title``, or a csv with these columns.
+
+    In a csv the first column may also be called ``item``. Titles that are missing or null are left out.
+
+    Raises:
+        DataError: If the file is missing, malformed (the line is named), or names an item twice.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no file of titles `{path}`; give one with --titles.")
+    titles: dict[str, str] = {}
+    for line, item_id, title in _jsonl_rows(path) if path.suffix == ".jsonl" else _csv_rows(path):
+        if item_id in titles:
+            raise DataError(f"`{path}`, line {line}: item `{item_id}` has a second title; keep one.")
+        titles[item_id] = title or ""
+    return titles
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            yield number, *_parse_line(path, number, line)
+
+
+def _parse_line(path: Path, number: int, line: str) -> tuple[str, str | None]:
+    try:
+        row = json.loads(line)
+        return str(row["item_id"]), row.get("title")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f'`{path}`, line {number}: not an object with "item_id" and "title".') from error
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        key = "item_id" if "item_id" in columns else "item"
+        if key not in columns or "title" not in columns:
+            raise DataError(f"`{path}`, line 1: the columns are {', '.join(columns)}; item_id and title are needed.")
+        for row in reader:
+            yield reader.line_num, row[key], row["title"]
+
+
+def _digest(titles: Mapping[str, str]) -> str:
+    sha = hashlib.sha256()
+    for item_id in sorted(titles):
+        sha.update(json.dumps([item_id, titles[item_id]]).encode())
+    return sha.hexdigest()

@@ -1,0 +1,134 @@
+"""Processes that decode, so that the accelerator does not wait, and that may die without harm."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from types import TracebackType
+
+from recbole_video.dataset_tools.video.decode_task import Decoded, DecodeTask, decode, failed
+
+TIMEOUT = 600.0  # seconds
+# Decoded videos that may wait for the accelerator, per worker.
+_AHEAD = 1
+
+
+def serve(pipe: Connection, threads: int) -> None:
+    """Answer decoding tasks until the other end of the pipe closes: what each process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(decode(task, threads))
+
+
+class DecodePool:
+    """Decodes videos in processes of their own; a context manager.
+
+    A process that dies or hangs costs the video that it had, as a failure, and is replaced. Each has
+    a thread here that talks to it.
+
+    Args:
+        n_workers: Processes.
+        timeout: Seconds that one video may take.
+        threads: Threads of each one's decoder; by default the cores are shared out among them.
+        server: What a process runs.
+    """
+
+    def __init__(
+        self,
+        n_workers: int,
+        timeout: float = TIMEOUT,
+        threads: int | None = None,
+        server: Callable[[Connection, int], None] = serve,
+    ) -> None:
+        self._n_workers = n_workers
+        self._decoder_threads = threads or max(1, usable_cores() // n_workers)
+        self._timeout = timeout
+        self._server = server
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._workers: set[_Worker] = set()
+        self._helpers = ThreadPoolExecutor(n_workers)
+        self._is_closing = False
+
+    def __enter__(self) -> DecodePool:
+        for _ in range(self._n_workers):
+            self._start_worker()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_closing = True
+        for worker in self._workers:
+            worker.kill()
+        self._helpers.shutdown(cancel_futures=True)
+
+    def decode(self, tasks: Iterable[DecodeTask]) -> Iterator[Decoded]:
+        """Decode videos, some ahead of the one that is asked for; results come in the order of the tasks."""
+        ahead: deque[Future[Decoded]] = deque()
+        for task in tasks:
+            ahead.append(self._helpers.submit(self._decode, task))
+            if len(ahead) > self._n_workers * (1 + _AHEAD):
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def _decode(self, task: DecodeTask) -> Decoded:
+        worker = self._idle.get()
+        answer = worker.ask(task, self._timeout)
+        if not worker.is_lost:
+            self._idle.put(worker)
+        elif not self._is_closing:
+            self._workers.discard(worker)
+            self._start_worker()
+        return answer
+
+    def _start_worker(self) -> None:
+        worker = _Worker(self._server, self._decoder_threads)
+        self._workers.add(worker)
+        self._idle.put(worker)
+
+
+class _Worker:
+    """A process and the pipe to it."""
+
+    def __init__(self, server: Callable[[Connection, int], None], threads: int) -> None:
+        context = multiprocessing.get_context("spawn")  # PyTorch's threads do not survive a fork
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=server, args=(theirs, threads), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.is_lost = False
+
+    def ask(self, task: DecodeTask, timeout: float) -> Decoded:
+        """Have one video decoded."""
+        try:
+            self._pipe.send(task)
+            if self._pipe.poll(timeout):
+                return self._pipe.recv()
+            reason, detail = "timeout", f"more than {timeout:g} s"
+        except (EOFError, OSError):
+            self._process.join()
+            reason, detail = "crashed", f"its exit status is {self._process.exitcode}"
+        self.is_lost = True
+        self.kill()
+        return failed(task, reason, detail)
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

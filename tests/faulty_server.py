@@ -1,0 +1,17 @@
+"""A decoding process with faults; a module of its own, since the process imports it."""
+
+import os
+import time
+
+from recbole_video.dataset_tools.video.decode_task import decode
+
+
+def serve(pipe, threads):
+    """Die of the video of item 11 and hang on that of item 12."""
+    while True:
+        task = pipe.recv()
+        if task.video.item_id == "11":
+            os._exit(7)
+        if task.video.item_id == "12":
+            time.sleep(60)
+        pipe.send(decode(task, threads))

@@ -1,0 +1,219 @@
+"""Frame encoders against the libraries' own preprocessing and models; where weights come from."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from recbole_video.dataset_tools.video.frame_encoders import (
+    FRAME_ENCODERS,
+    ClipEncoder,
+    Placement,
+    frame_encoder_source,
+    load_frame_encoder,
+    read_shape,
+)
+from recbole_video.dataset_tools.video.preprocess import from_processor
+from recbole_video.dataset_tools.video.text_encoder import TextEncoder
+from recbole_video.dataset_tools.video.weights import Source, find_weights
+
+from recbole_video import torchvision_compat
+from recbole_video.errors import ConfigError, DataError
+
+from .tiny_models import CLIP_DIM, VISION_MODELS, save_clip, save_language_model, save_vision_model
+
+CPU = Placement("cpu")
+
+
+def pictures(n=5, height=48, width=70):
+    """Smooth pictures: on noise, resizing in 8 bits and in floats would differ by rounding alone."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (5 + i)) * np.cos(y / (7 + i)) for i in range(3 * n)]
+    return (127.5 + 120 * np.array(waves)).astype(np.uint8).reshape(n, 3, height, width).transpose(0, 2, 3, 1).copy()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    for kind in VISION_MODELS:
+        save_vision_model(root / kind, kind)
+    save_clip(root / "clip")
+    return root
+
+
+def weights(models, kind):
+    return find_weights(Source(kind, str(models / kind)))
+
+
+class TestVisionModels:
+    @pytest.mark.parametrize("kind", VISION_MODELS)
+    def test_embeddings_are_those_of_transformers(self, models, kind):
+        from transformers import AutoImageProcessor, AutoModel
+
+        images = [Image.fromarray(picture) for picture in pictures()]
+        inputs = AutoImageProcessor.from_pretrained(models / kind)(images, return_tensors="pt")["pixel_values"]
+        encoder = load_frame_encoder(weights(models, kind), CPU)
+        prepared = encoder.preprocessing(torch.from_numpy(pictures()))
+        assert prepared.shape == inputs.shape and (prepared - inputs).abs().mean() < 0.02
+        with torch.no_grad():
+            expected = AutoModel.from_pretrained(models / kind).eval()(prepared).last_hidden_state[:, 0].numpy()
+        got = encoder.embed(pictures())
+        assert got.shape == (5, encoder.frame_dim) == (5, 24) and got.dtype == np.float32
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+    def test_dinov2_and_dinov3_end_normalised(self, models):
+        """The class token is what the models themselves call their pooled output."""
+        from transformers import AutoModel
+
+        for kind in ("dinov2", "dinov3"):
+            encoder = load_frame_encoder(weights(models, kind), CPU)
+            with torch.no_grad():
+                pooled = AutoModel.from_pretrained(models / kind).eval()(
+                    encoder.preprocessing(torch.from_numpy(pictures()))
+                )
+            np.testing.assert_allclose(encoder.embed(pictures()), pooled.pooler_output.numpy(), rtol=1e-4, atol=1e-5)
+
+    def test_batches_change_nothing(self, models):
+        whole = load_frame_encoder(weights(models, "dinov2"), CPU).embed(pictures(7))
+        parts = load_frame_encoder(weights(models, "dinov2"), Placement("cpu", batch_size=3)).embed(pictures(7))
+        np.testing.assert_allclose(whole, parts, rtol=1e-4, atol=1e-5)
+
+    def test_autocast_is_near_and_not_the_same(self, models):
+        exact = load_frame_encoder(weights(models, "vit"), CPU).embed(pictures())
+        rough = load_frame_encoder(weights(models, "vit"), Placement("cpu", "bfloat16")).embed(pictures())
+        assert 0 < np.abs(exact - rough).max() < 0.1
+
+    def test_what_cannot_be_loaded(self, models, tmp_path):
+        (tmp_path / "preprocessor_config.json").write_text('{"size": {"longest_edge": 3}}')
+        with pytest.raises(DataError, match="does not say how pictures are resized"):
+            from_processor(tmp_path / "preprocessor_config.json")
+        (tmp_path / "model.safetensors").write_bytes(b"x")
+        (tmp_path / "config.json").write_text('{"vocab_size": 3}')
+        with pytest.raises(DataError, match="not that of a vision model: KeyError..hidden_size"):
+            read_shape(find_weights(Source("x", str(tmp_path))))
+        config = json.loads((models / "vit" / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        (tmp_path / "preprocessor_config.json").write_bytes((models / "vit" / "preprocessor_config.json").read_bytes())
+        with pytest.raises(DataError, match="holds no model that transformers can load"):
+            load_frame_encoder(find_weights(Source("x", str(tmp_path))), CPU)
+
+
+class TestClip:
+    def test_images_and_texts_are_those_of_open_clip(self, models):
+        import open_clip
+
+        name = f"local-dir:{models / 'clip'}"
+        model, _, preprocess = open_clip.create_model_and_transforms(name)
+        model.eval()
+        encoder = load_frame_encoder(weights(models, "clip"), CPU)
+        assert isinstance(encoder, ClipEncoder) and encoder.frame_dim == CLIP_DIM
+        inputs = torch.stack([preprocess(Image.fromarray(picture)) for picture in pictures()])
+        prepared = encoder.preprocessing(torch.from_numpy(pictures()))
+        assert prepared.shape == inputs.shape and (prepared - inputs).abs().mean() < 0.02
+        texts = ["a cat", "two dogs and " * 40]
+        with torch.no_grad():
+            images = model.encode_image(prepared).numpy()
+            expected = model.encode_text(open_clip.get_tokenizer(name)(texts)).numpy()
+        np.testing.assert_allclose(encoder.embed(pictures()), images, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(encoder.embed_text(texts), expected, rtol=1e-4, atol=1e-5)
+
+    def test_damaged_weights(self, models, tmp_path):
+        for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+            (tmp_path / name).write_bytes((models / "clip" / name).read_bytes()[: 10**6])
+        with pytest.raises(DataError, match="holds no CLIP model that open_clip can load"):
+            load_frame_encoder(find_weights(Source("clip", str(tmp_path))), CPU)
+
+
+class TestTexts:
+    def test_class_token_whatever_the_padding(self, tmp_path):
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = save_language_model(tmp_path / "uae")
+        encoder = TextEncoder(find_weights(Source("uae", str(folder))), Placement("cpu", batch_size=2))
+        texts = ["a cat", "a cat and two dogs", "cats " * 30, ""]
+        tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+        with torch.no_grad():
+            alone = [
+                model(**tokenizer(text, return_tensors="pt", truncation=True)).last_hidden_state[0, 0].numpy()
+                for text in texts
+            ]
+        np.testing.assert_allclose(encoder.embed(texts), np.array(alone), rtol=1e-4, atol=1e-5)
+        assert encoder.embed([]).shape == (0, encoder.dim)
+
+
+class TestWeights:
+    def test_every_encoder_says_what_to_download_and_where_to_put_it(self, in_tmp, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(in_tmp / "cache"))
+        for name, source in FRAME_ENCODERS.items():
+            command = f"hf download {source.place} --local-dir weights/{name}"
+            with pytest.raises(DataError, match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here"):
+                find_weights(source)
+        with pytest.raises(DataError, match="agree to the DINOv3 licence on its page, log in with `hf auth login`"):
+            find_weights(FRAME_ENCODERS["dinov3"])
+
+    def test_the_place_that_the_message_names_is_looked_at(self, in_tmp):
+        save_vision_model(in_tmp / "weights" / "dinov2", "dinov2")
+        found = find_weights(FRAME_ENCODERS["dinov2"])
+        assert (found.place, found.revision, len(found.sha256)) == ("dinov2", "", 64)
+
+    def test_snapshots_of_the_hub_are_named_by_their_commit(self, in_tmp, monkeypatch, models):
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        repository = in_tmp / "cache" / "models--someone--some-vit"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text(commit)
+        (repository / "snapshots").mkdir()
+        (models / "vit").rename(repository / "snapshots" / commit)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(in_tmp / "cache"))
+        try:
+            found = find_weights(FRAME_ENCODERS["vit"].at("someone/some-vit"))
+            assert (found.place, found.revision) == ("someone/some-vit", commit)
+            assert found.as_plain()["revision"] == commit and load_frame_encoder(found, CPU).frame_dim == 24
+        finally:
+            (repository / "snapshots" / commit).rename(models / "vit")
+
+    def test_the_checksum_covers_configuration_and_weights(self, tmp_path):
+        folder = save_vision_model(tmp_path / "m", "vit")
+        before = find_weights(Source("m", str(folder))).sha256
+        assert find_weights(Source("m", str(folder))).sha256 == before
+        for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+            content = (folder / name).read_bytes()
+            (folder / name).write_bytes(content + b" ")
+            assert find_weights(Source("m", str(folder))).sha256 != before
+            (folder / name).write_bytes(content)
+
+    def test_folders_without_weights(self, tmp_path):
+        with pytest.raises(DataError, match=r"holds no weights .\*.safetensors"):
+            find_weights(Source("m", str(tmp_path)))
+        with pytest.raises(DataError, match="There is no folder `.*absent` with weights of `m`"):
+            find_weights(Source("m", str(tmp_path / "absent")))
+
+    def test_unknown_names(self):
+        with pytest.raises(ConfigError, match=r"`dinov` is no frame encoder .did you mean `dinov[23]`"):
+            frame_encoder_source("dinov")
+        with pytest.raises(ConfigError, match="`fp16` is no precision"):
+            Placement("cpu", "fp16").resolved()
+
+
+class TestTorchvision:
+    def test_it_imports_beside_any_pytorch(self):
+        torchvision_compat.apply()
+        import torchvision.transforms
+
+        assert torchvision.transforms.Compose is not None
+
+    def test_nothing_is_declared_where_the_operators_load(self, monkeypatch):
+        monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+        monkeypatch.setattr(torchvision_compat, "_loads", lambda folder: True)
+        before = len(torchvision_compat._declared)
+        torchvision_compat.apply()
+        assert len(torchvision_compat._declared) == before
+
+    def test_what_was_declared_fails_when_it_is_called(self):
+        torchvision_compat.apply()
+        if torchvision_compat._declared:
+            with pytest.raises(NotImplementedError, match="torchvision::nms"):
+                torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)

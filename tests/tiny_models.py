@@ -1,0 +1,73 @@
+"""Tiny real models on disk: random weights, as transformers and open_clip save theirs."""
+
+import json
+
+import torch
+
+from recbole_video import torchvision_compat
+
+CLIP_DIM = 16
+_CLIP = {
+    "embed_dim": CLIP_DIM,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+_CLIP_PICTURES = {
+    "mean": [0.4, 0.5, 0.6],
+    "std": [0.2, 0.25, 0.3],
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
+_SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+VISION_MODELS = ("dinov2", "dinov3", "vit")
+
+
+def save_clip(folder, seed=0):
+    """A CLIP model for open_clip."""
+    torchvision_compat.apply()
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**_CLIP)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    config = {"model_cfg": _CLIP, "preprocess_cfg": _CLIP_PICTURES}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def save_vision_model(folder, kind, seed=0):
+    """A DINOv2, DINOv3 or ViT model with its image processor for transformers."""
+    torchvision_compat.apply()
+    import transformers as t
+
+    torch.manual_seed(seed)
+    mean, std = [0.48, 0.45, 0.4], [0.22, 0.23, 0.24]
+    if kind == "dinov2":
+        model = t.Dinov2Model(t.Dinov2Config(**{**_SMALL, "mlp_ratio": 2}, image_size=28, patch_size=14))
+        sizes = {"size": {"shortest_edge": 36}, "crop_size": {"height": 28, "width": 28}}
+        processor = t.BitImageProcessor(**sizes, resample=3, image_mean=mean, image_std=std)
+    elif kind == "dinov3":
+        model = t.DINOv3ViTModel(t.DINOv3ViTConfig(**_SMALL, image_size=32, patch_size=16))
+        processor = t.DINOv3ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=mean, image_std=std)
+    else:
+        model = t.ViTModel(t.ViTConfig(**_SMALL, image_size=32, patch_size=16))
+        processor = t.ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=mean, image_std=std)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def save_language_model(folder):
+    """A BERT with a tokenizer of a few words."""
+    torchvision_compat.apply()
+    import transformers as t
+
+    torch.manual_seed(0)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "and", "two", "dogs", "##s"]
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(words))
+    t.BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=12).save_pretrained(folder)
+    t.BertModel(t.BertConfig(vocab_size=len(words), max_position_embeddings=12, **_SMALL)).save_pretrained(folder)
+    return folder
