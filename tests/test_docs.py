@@ -1,4 +1,4 @@
-"""docs/datasets.md: every command in it is one that the programs accept, every link leads somewhere."""
+"""docs/datasets.md and docs/video.md: the programs accept every command in them, every link leads somewhere."""
 
 import re
 import shlex
@@ -12,16 +12,25 @@ from recbole_video.dataset_tools.label_presets import PRESETS
 
 from recbole_video.config import Config
 
-PATH = Path(__file__).parent.parent / "docs" / "datasets.md"
-TEXT = PATH.read_text(encoding="utf-8")
+FOLDER = Path(__file__).parent.parent / "docs"
+TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in ("datasets.md", "video.md")}
+TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 LINES += re.findall(r"`(python (?:-m recbole_video\.dataset_tools|run_recbole_video\.py) [^`A-Z]+)`", TEXT)
-CONVERSIONS = [shlex.split(line)[3:] for line in LINES if "recbole_video.dataset_tools " in line]
-RUNS = [shlex.split(line)[2:] for line in LINES if "run_recbole_video.py" in line]
+OTHERS = [line for line in LINES if line.startswith("pip install")]
+
+
+def words_behind(program):
+    """The words after the program's name, of each line that runs it."""
+    return [shlex.split(line.partition(program)[2], comments=True) for line in LINES if program in line]
+
+
+CONVERSIONS = words_behind("-m recbole_video.dataset_tools ")
+RUNS = words_behind("run_recbole_video.py ")
 
 
 def test_commands_are_found():
-    assert len(CONVERSIONS) >= 6 and len(RUNS) >= 2 and len(CONVERSIONS) + len(RUNS) == len(LINES)
+    assert len(CONVERSIONS) >= 6 and len(RUNS) >= 2 and len(CONVERSIONS) + len(RUNS) + len(OTHERS) == len(LINES)
 
 
 @pytest.mark.parametrize("words", CONVERSIONS, ids=" ".join)
@@ -42,10 +51,11 @@ def test_every_command_and_preset_is_explained():
     assert set(re.findall(r"^\| `([\w-]+)` \| .* \| .* \|$", TEXT, re.MULTILINE)) >= set(PRESETS)
 
 
-def test_links_lead_somewhere():
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name):
     anchors = {
         re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+        for heading in re.findall(r"^#+ (.*)$", TEXTS[name], re.MULTILINE)
     }
-    for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", TEXT):
-        assert (PATH.parent / file).exists() if file else anchor in anchors
+    for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", TEXTS[name]):
+        assert (FOLDER / file).exists() if file else anchor in anchors
