@@ -1,6 +1,8 @@
 """The bundled data sets: deterministic, as documented, safe to make twice."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -151,6 +153,20 @@ class TestCommands:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
         assert f"dataset_tools {command}" in capsys.readouterr().out
+
+    def test_converters_import_neither_torch_nor_recbole(self, tmp_path):
+        (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\na,x,1\nb,x,2\n")
+        code = (
+            "import sys; from recbole_video.dataset_tools.__main__ import COMMANDS, main\n"
+            "main(['--help'])\n"
+            f"main(['generic', {str(tmp_path / 'mine.csv')!r}, '--out', {str(tmp_path)!r}])\n"
+            f"main(['label', 'mine', '--data_path', {str(tmp_path)!r}, '--source=interactions',"
+            " '--shares', '1', '0', '0'])\n"
+            "print([m for m in ('torch', 'recbole', 'sklearn') if m in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
+        assert (tmp_path / "mine" / "mine.interactions-raw.popularity").is_file()
 
     def test_bundled_data_sets_are_commands(self, tmp_path, capsys):
         assert main(["ml-100k", str(tmp_path / "ml-100k")]) == 0
