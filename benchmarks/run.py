@@ -22,7 +22,18 @@ if str(ROOT) not in sys.path:  # run as a script, Python looks for modules besid
 from benchmarks import machine, microlens_shaped, report  # noqa: E402
 from benchmarks.common import Measurement, Options  # noqa: E402
 
-MEASUREMENTS = ("step", "epoch", "startup", "evaluation", "ml-100k", "memory", "gpu")
+MEASUREMENTS = (
+    "step",
+    "epoch",
+    "startup",
+    "evaluation",
+    "ml-100k",
+    "memory",
+    "gpu",
+    "decode",
+    "frame-store-io",
+    "encode",
+)
 
 
 def main() -> None:
