@@ -20,7 +20,9 @@ _OURS, _LMDB, _SAFETENSORS = "ours", "LMDB", "safetensors"
 def measure(options: Options) -> Measurement:
     """Write and gather with all three, in turns in one process."""
     shape = _SMALL_SHAPE if options.small else _SHAPE
-    result = Measurement("frame-store-io", f"Frame store: {shape[0]:,} items of {shape[1]} frames of {shape[2]} numbers")
+    result = Measurement(
+        "frame-store-io", f"Frame store: {shape[0]:,} items of {shape[1]} frames of {shape[2]} numbers"
+    )
     run = run_child(options, "frame_store_io.time_stores", folder=str(options.folder), shape=shape)
     result.raw = run
     megabytes = run["megabytes"]
@@ -44,10 +46,10 @@ def measure(options: Options) -> Measurement:
             )
         )
     result.notes.append(
-        "All three end with the data flushed to the disk. Ours also checks every value and stores a checksum, which is a "
-        "second reading of the array. LMDB holds one value per item under its token, in one transaction; safetensors "
-        "holds one array, gathered row by row with get_slice. Gathering is from warm files into one float16 array per "
-        "batch, by token with LMDB and by row with the others; before timing, all three are compared."
+        "All three end with the data flushed to the disk. Ours also checks every value and stores a checksum, which is "
+        "a second reading of the array. LMDB holds one value per item under its token, written in one transaction; "
+        "safetensors holds one array, gathered row by row with get_slice. Gathering is from warm files into a float16 "
+        "array per batch, by token with LMDB and by row with the others; before timing, all three are compared."
     )
     return result
 

@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from benchmarks.common import ROOT
 
 _LIBRARIES = ("torch", "recbole", "numpy", "pandas", "scipy")
+_OPTIONAL = ("av", "transformers", "open_clip_torch", "decord", "lmdb", "safetensors")  # the extras video and bench
 
 
 def describe() -> dict[str, Any]:
@@ -29,10 +30,17 @@ def describe() -> dict[str, Any]:
         "gpu": gpu,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: version(name) for name in (*_LIBRARIES, *filter(_is_installed, _OPTIONAL))},
         "commit": _commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def kind(machine: dict[str, Any]) -> str:

@@ -22,7 +22,20 @@ if str(ROOT) not in sys.path:  # run as a script, Python looks for modules besid
 from benchmarks import machine, microlens_shaped, report  # noqa: E402
 from benchmarks.common import Measurement, Options  # noqa: E402
 
-MEASUREMENTS = ("step", "epoch", "startup", "evaluation", "ml-100k", "memory", "convert", "convert-shortvideo", "gpu")
+MEASUREMENTS = (
+    "step",
+    "epoch",
+    "startup",
+    "evaluation",
+    "ml-100k",
+    "memory",
+    "gpu",
+    "convert",
+    "convert-shortvideo",
+    "decode",
+    "frame-store-io",
+    "encode",
+)
 
 
 def main() -> None:

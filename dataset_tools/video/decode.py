@@ -122,6 +122,11 @@ def _numbered(
                 yield number, frame
 
 
+def _even(length: float) -> int:
+    """The nearest even number: scaling to an odd width takes twice as long."""
+    return max(2, 2 * round(length / 2))
+
+
 class _Scaler:
     """Turns decoded frames into upright RGB pictures of one size, fixed by the first of them."""
 
@@ -139,11 +144,13 @@ class _Scaler:
         turns = round(frame.rotation / 90) % 4  # counterclockwise, as rot90 turns
         if turns % 2:
             width, height = height, width
-        scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
+        scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA")
         return np.rot90(scaled.to_ndarray(), turns)
 
     def _target(self, frame: Any) -> tuple[int, int]:
         """Width and height of the pictures."""
         width, height = shown_size(frame, self._stream)
-        scale = min(1.0, (self._short_side or min(width, height)) / min(width, height))
-        return max(1, round(width * scale)), max(1, round(height * scale))
+        scale = (self._short_side or min(width, height)) / min(width, height)
+        if scale >= 1:
+            return width, height
+        return _even(width * scale), _even(height * scale)

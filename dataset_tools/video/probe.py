@@ -108,7 +108,7 @@ def _read_packets(container: Any, stream: Any) -> _Packets:
 
     packets = _Packets()
     try:
-        for packet in container.demux():
+        for packet in container.demux(*([stream] if stream.frames else [])):  # all streams where no count is promised
             start = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or start is None:
                 continue

@@ -1,0 +1,140 @@
+"""Frames per second of the frame encoders, random weights in real shapes: alone, and with decoding before them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks import videos
+from benchmarks.common import Measurement, Options, Row, run_child
+
+_PER_VIDEO = 5
+_CANDIDATES = 100
+_DINOV3, _CLIP = "DINOv3 ViT-S/16", "CLIP ViT-B/32"
+_PICTURE = (256, 455, 3)  # a 720p frame as it is decoded
+
+
+def measure(options: Options) -> Measurement:
+    """Time both encoders, then the whole path of each video."""
+    result = Measurement("encode", "Encoding frames, random weights, 224 x 224 pixels")
+    paths = [str(path) for path in videos.real_videos()]
+    run = run_child(
+        options, "encode.time_all", gpu=True, folder=str(options.folder), paths=paths, workers=options.threads
+    )
+    result.raw = run
+    for name, rates in run["encoders"].items():
+        for size, rate in rates.items():
+            result.rows.append(Row(f"{name}, {size} frames at a time, decoding excluded", f"{rate:,.0f} frames/s", ""))
+    if paths:
+        path = run["path"]
+        result.rows += [
+            Row(
+                f"decode {_CANDIDATES} frames, score them with {_CLIP}, embed {_PER_VIDEO} with {_DINOV3}",
+                f"{path['videos_per_second']:.2f} videos/s, {path['frames_per_second']:,.0f} frames/s",
+                f"{path['decoded_per_second']:.2f} videos/s (decoding alone)",
+            )
+        ]
+    else:
+        result.notes.append("Without real videos, decoding is not included; set RECBOLE_VIDEO_TEST_DATA.")
+    result.notes.append(
+        f"On {run['device']} in {run['precision']}. Frames are {_PICTURE[1]} x {_PICTURE[0]} pictures in memory; "
+        f"resizing, normalising and the way to the device count. The path is the real one: {options.threads} decoding "
+        "processes, the models in the main one, three videos of 720p HEVC and one of 240p H.264 in turns."
+    )
+    return result
+
+
+def time_all(folder: str, paths: list[str], workers: int) -> dict[str, Any]:
+    """Rates of the encoders and of the whole path."""
+    import torch
+    from recbole_video.dataset_tools.video.frame_encoders import Placement, load_frame_encoder
+    from recbole_video.dataset_tools.video.weights import Source, find_weights
+
+    torch.set_num_threads(workers)
+    root = Path(folder)
+    sources = {_DINOV3: Source("dinov3", str(_save_dinov3(root))), _CLIP: Source("clip", str(_save_clip(root)))}
+    placement = Placement().resolved()
+    on_gpu = placement.device != "cpu"
+    rates = {}
+    for name, source in sources.items():
+        encoder = load_frame_encoder(find_weights(source), placement)
+        rates[name] = {size: _rate(encoder, size, 3.0 if on_gpu else 8.0) for size in (_PER_VIDEO, _CANDIDATES)}
+    path = _time_path(paths * (16 if on_gpu else 1), sources, workers) if paths else {}
+    device = torch.cuda.get_device_name() if on_gpu else f"a CPU with {workers} threads"
+    return {"encoders": rates, "path": path, "device": device, "precision": placement.precision}
+
+
+def _rate(encoder: Any, size: int, seconds: float) -> float:
+    """Frames per second."""
+    pictures = np.random.default_rng(0).integers(0, 255, (size, *_PICTURE), dtype=np.uint8)
+    encoder.embed(pictures)
+    started, n_frames = perf_counter(), 0
+    while perf_counter() - started < seconds:
+        n_frames += len(encoder.embed(pictures))
+    return n_frames / (perf_counter() - started)
+
+
+def _time_path(paths: list[str], sources: dict[str, Any], workers: int) -> dict[str, float]:
+    """The path of each video, from its first result on: models are loaded and processes started by then."""
+    from recbole_video.dataset_tools.video.decode_task import DecodeTask
+    from recbole_video.dataset_tools.video.listing import VideoFile
+    from recbole_video.dataset_tools.video.pipeline import run_here
+    from recbole_video.dataset_tools.video.plan import make_plan
+    from recbole_video.dataset_tools.video.samplers import Sampling
+    from recbole_video.dataset_tools.video.workers import DecodePool
+
+    plan = make_plan(Sampling(), sources[_DINOV3], sources[_CLIP])
+    tasks = [
+        DecodeTask(
+            VideoFile(str(i), Path(path), 0), plan.sampling, "a title of the video", None, plan.short_side, False
+        )
+        for i, path in enumerate([paths[-1], *paths])  # a short one first, which is not timed
+    ]
+    with DecodePool(workers) as pool:
+        decoded = _seconds_after_first(pool.decode(tasks))
+    whole = _seconds_after_first(run_here(workers)(plan, tasks))
+    return {
+        "videos_per_second": len(paths) / whole,
+        "frames_per_second": len(paths) * _CANDIDATES / whole,
+        "decoded_per_second": len(paths) / decoded,
+    }
+
+
+def _seconds_after_first(results: Any) -> float:
+    next(results)
+    started = perf_counter()
+    for _ in results:
+        pass
+    return perf_counter() - started
+
+
+def _save_dinov3(root: Path) -> Path:
+    from recbole_video import torchvision_compat
+
+    torchvision_compat.apply()
+    from transformers import DINOv3ViTConfig, DINOv3ViTModel
+
+    folder = root / "dinov3-vits16-shaped"
+    DINOv3ViTModel(DINOv3ViTConfig()).save_pretrained(folder)  # its defaults are ViT-S/16's
+    processor = {"size": {"height": 224, "width": 224}, "resample": 2, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def _save_clip(root: Path) -> Path:
+    from recbole_video import torchvision_compat
+
+    torchvision_compat.apply()
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder = root / "clip-vit-b-32-shaped"
+    folder.mkdir(exist_ok=True)
+    save_file(open_clip.create_model("ViT-B-32").state_dict(), folder / "open_clip_model.safetensors")
+    config = {"model_cfg": open_clip.get_model_config("ViT-B-32"), "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
