@@ -173,7 +173,9 @@ class MemoryPeak:
             self.anonymous_mb = max(self.anonymous_mb, _status_mb("RssAnon"))
 
 
-def time_each(steps: dict[str, Callable[[], Any]], turns: int, per_turn: dict[str, int]) -> dict[str, list[float]]:
+def time_each(
+    steps: dict[str, Callable[[], Any]], turns: int, per_turn: dict[str, int], warms_up: bool = True
+) -> dict[str, list[float]]:
     """Time functions in turns, so that a change of the machine's speed meets all of them.
 
     A turn starts with an untimed call: what another function has left in caches and in the memory
@@ -183,6 +185,7 @@ def time_each(steps: dict[str, Callable[[], Any]], turns: int, per_turn: dict[st
         steps: Name -> function.
         turns: Turns of each.
         per_turn: Name -> timed calls per turn.
+        warms_up: Whether a turn starts with the untimed call; it may be left out for long ones.
 
     Returns:
         Name -> seconds of each call.
@@ -190,7 +193,8 @@ def time_each(steps: dict[str, Callable[[], Any]], turns: int, per_turn: dict[st
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(turns):
         for name, step in steps.items():
-            step()
+            if warms_up:
+                step()
             for _ in range(per_turn[name]):
                 started = perf_counter()
                 step()

@@ -65,7 +65,7 @@ def time_stores(folder: str, shape: tuple[int, int, int]) -> dict[str, Any]:
         _LMDB: lambda: _write_lmdb(root / "io.lmdb", tokens, frames),
         _SAFETENSORS: lambda: _write_safetensors(root / "io.safetensors", frames),
     }
-    write_seconds = time_each(writers, dict.fromkeys(writers, 5))
+    write_seconds = time_each(writers, 5, dict.fromkeys(writers, 1), warms_up=False)
     batches = [rng.integers(len(frames), size=_BATCH) for _ in range(_BATCHES)]
     gatherers = {
         _OURS: _gather_ours(root / "io.frames.npy"),
@@ -79,7 +79,7 @@ def time_stores(folder: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     return {
         "megabytes": frames.nbytes / 1e6,
         "write_seconds": write_seconds,
-        "gather_seconds": time_each(steps, dict.fromkeys(steps, 5)),
+        "gather_seconds": time_each(steps, 5, dict.fromkeys(steps, 1)),
     }
 
 
