@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import datetime, timezone
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recbole_video.dataset_tools.background import background
 from recbole_video.dataset_tools.interactions import count_repeats, quartiles
 from recbole_video.dataset_tools.raw_files import sha256
 
@@ -49,11 +49,11 @@ class Card:
         """
         if not Path(path).is_file():
             raise DataError(f"There is no file `{path}`.")
-        self._inputs.append(_hashing().submit(_describe_file, path))
+        self._inputs.append(background().submit(_describe_file, path))
 
     def add_output(self, path: Path) -> None:
         """Record name, size in bytes and SHA-256 of a file that was made and will not change."""
-        self._outputs.append(_hashing().submit(_describe_file, path))
+        self._outputs.append(background().submit(_describe_file, path))
 
     def step(self, name: str, before: int, after: int, reason: str) -> None:
         """Record one filter: interactions (or rows) before and after it, and why it drops what it drops."""
@@ -113,12 +113,6 @@ class Card:
                 "plots": self.plots,
             }
         )
-
-
-@cache
-def _hashing() -> ThreadPoolExecutor:
-    """A thread for checksums, which let others run while they are computed."""
-    return ThreadPoolExecutor(1, "checksums")
 
 
 def _describe_file(path: Path) -> dict[str, Any]:

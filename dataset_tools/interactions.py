@@ -109,7 +109,8 @@ def _may_repeat(columns: list[np.ndarray]) -> bool:
     """Whether two rows have the same hash: False proves that no rows agree, at the price of one fast sort."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        mixed = (mixed ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= column.astype(np.uint64, copy=False)
+        mixed *= np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
     mixed.sort()
     return bool((mixed[1:] == mixed[:-1]).any())

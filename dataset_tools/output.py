@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 from recbole_video.dataset_tools.atomic import write_atomic_file
+from recbole_video.dataset_tools.background import background
 from recbole_video.dataset_tools.card import FLOAT32_EXACT, UNITS_PER_SECOND, Card
 from recbole_video.dataset_tools.card_page import page
 from recbole_video.dataset_tools.interactions import as_times, codes_of, positions, sort_order
@@ -64,6 +67,7 @@ class DatasetWriter:
         self._aside = Path()
         self._distinct: dict[str, np.ndarray] = {}
         self._described: set[Path] = set()
+        self._pending: list[Future[None]] = []
         self.items = np.empty(0, dtype=object)
         for suffix in OUTPUTS:
             self._refuse_existing(suffix)
@@ -91,6 +95,7 @@ class DatasetWriter:
             if kind is None:
                 self._finish()
         finally:
+            wait(self._pending)
             shutil.rmtree(self._aside, ignore_errors=True)
             if not any(self.folder.iterdir()):
                 self.folder.rmdir()
@@ -139,12 +144,12 @@ class DatasetWriter:
             "item_id:token": distinct_items[items],
             "timestamp:float": offsets,
         }
-        columns.update(self._typed_columns(frame, types or {}, order))
-        self._write_table(".inter", columns)
         if times is not None:
             self._save_times(times, int(offsets.max()))
         else:
             self.card.note("timestamp", "position in the user's sequence: the raw data have no times")
+        columns.update(self._typed_columns(frame, types or {}, order))
+        self._write_table(".inter", columns)
         self.card.describe_interactions(users, items, times, offsets, time_unit)
 
     def write_items(self, frame: Any, types: Mapping[str, str]) -> None:
@@ -235,7 +240,8 @@ class DatasetWriter:
         return [token for token in self._distinct.get(key, np.empty(0)).tolist() if str(token) not in known]
 
     def _save_times(self, times: np.ndarray, last: int) -> None:
-        write_atomically(self._aside / f"{self.name}.times.npy", lambda file: np.save(file, times))
+        path = self._aside / f"{self.name}.times.npy"
+        self._pending.append(background().submit(_save_array, path, times))
         if last > FLOAT32_EXACT:
             self.card.warn(
                 f"The interactions span {last / 86_400:,.0f} days: RecBole keeps time as float32, which rounds late "
@@ -253,6 +259,8 @@ class DatasetWriter:
             )
 
     def _finish(self) -> None:
+        for pending in self._pending:
+            pending.result()
         made = sorted(self._aside.iterdir(), key=lambda path: (path.suffix == ".inter", path.name))
         for path in made:
             if path not in self._described:
@@ -278,6 +286,16 @@ def add_output_arguments(parser: argparse.ArgumentParser, name: str | None = Non
     group.add_argument("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")
     group.add_argument("--name", default=name, help=f"name of the data set (default: {name or 'from the raw files'})")
     group.add_argument("--overwrite", action="store_true", help="replace the files of an earlier conversion")
+
+
+def _save_array(path: Path, values: np.ndarray) -> None:
+    try:
+        with path.open("wb") as file:
+            np.save(file, values)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunFolderError(f"`{path}` cannot be written: {error.strerror or error}.") from error
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:

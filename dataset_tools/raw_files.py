@@ -139,10 +139,9 @@ def _parse(block: bytes, width: int, separator: str) -> np.ndarray | None:
     text = block.replace(b"\r\n", b"\n") if b"\r" in block else block
     if not text.endswith(b"\n"):
         text += b"\n"
-    characters = np.frombuffer(text, dtype=np.uint8)
-    ends = characters[characters < ord("0")]  # separators, line feeds, and signs, points, spaces or quotes
-    expected = np.array([ord(separator)] * (width - 1) + [ord("\n")], dtype=np.uint8)
-    if len(ends) % width or (ends.reshape(-1, width) != expected).any():
+    ends = text.translate(None, b"0123456789")
+    n_rows, rest = divmod(len(ends), width)
+    if rest or ends != (separator.encode() * (width - 1) + b"\n") * n_rows:
         return None
     try:
         with warnings.catch_warnings():
