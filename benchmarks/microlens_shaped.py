@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools.atomic import write_atomic_file
+from recbole_video.dataset_tools.output.atomic import write_atomic_file
 
 from recbole_video import write_frame_store
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "frames": "recbole_video.dataset_tools.video.frames_command",
     "sample": "recbole_video.dataset_tools.video.sample_command",
     "embed": "recbole_video.dataset_tools.video.embed_command",
+    "embed-text": "recbole_video.dataset_tools.video.text_command",
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",
 }

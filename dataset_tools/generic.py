@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from recbole_video.dataset_tools.card import UNITS_PER_SECOND, Card, date_of
-from recbole_video.dataset_tools.columns import TEXT, Column, TokenBuffer, as_text, buffers_of, parse_column
-from recbole_video.dataset_tools.filters import add_filter_arguments, apply_filters, drop_copies
-from recbole_video.dataset_tools.output import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.tables import Layout, read_parts
-from recbole_video.dataset_tools.times import TIME_UNITS, TimeBuffer
+from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND, Card, date_of
+from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
+from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
+from recbole_video.dataset_tools.raw.columns import TEXT, Column, TokenBuffer, as_text, buffers_of, parse_column
+from recbole_video.dataset_tools.raw.tables import Layout, read_parts
+from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer
 
 from recbole_video.errors import ConfigError, DataError
 

@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.informs_sheets import (
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
+from recbole_video.dataset_tools.raw.files import find_file, find_optional
+from recbole_video.dataset_tools.raw.informs_sheets import (
     AUTHOR,
     AUTHOR_NUMBERS,
     DESCRIPTION,
@@ -34,9 +36,7 @@ from recbole_video.dataset_tools.informs_sheets import (
     read_header,
     read_rows,
 )
-from recbole_video.dataset_tools.output import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.raw_files import find_file, find_optional
-from recbole_video.dataset_tools.text_spool import TextSpool
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
 from recbole_video.errors import DataError
 

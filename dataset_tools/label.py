@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recbole_video.dataset_tools.atomic import write_atomic_file
-from recbole_video.dataset_tools.label_presets import PRESETS
-from recbole_video.dataset_tools.popularity_labels import SCALINGS, TRANSFORMS, Labels, LabelSettings, make_labels
-from recbole_video.dataset_tools.raw_files import sha256
-from recbole_video.dataset_tools.splits import KINDS, SplitSettings
+from recbole_video.dataset_tools.output.atomic import write_atomic_file
+from recbole_video.dataset_tools.popularity.labels import SCALINGS, TRANSFORMS, Labels, LabelSettings, make_labels
+from recbole_video.dataset_tools.popularity.presets import PRESETS
+from recbole_video.dataset_tools.popularity.splits import KINDS, SplitSettings
+from recbole_video.dataset_tools.raw.files import sha256
 
 from recbole_video import __version__
 from recbole_video.data.atomic_file import read_columns, read_header

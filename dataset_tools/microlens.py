@@ -21,10 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.filters import add_filter_arguments, apply_filters, drop_copies
-from recbole_video.dataset_tools.interactions import codes_of, sort_order
-from recbole_video.dataset_tools.microlens_files import (
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
+from recbole_video.dataset_tools.cleaning.interactions import codes_of, sort_order
+from recbole_video.dataset_tools.media.published_features import add_features, feature_name
+from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
+from recbole_video.dataset_tools.raw.files import find_file, find_optional, read_integers
+from recbole_video.dataset_tools.raw.microlens_files import (
     STALE_VIEWS,
     count_comments,
     disagreements,
@@ -32,9 +35,6 @@ from recbole_video.dataset_tools.microlens_files import (
     read_likes_and_views,
     read_sequences,
 )
-from recbole_video.dataset_tools.output import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.published_features import add_features, feature_name
-from recbole_video.dataset_tools.raw_files import find_file, find_optional, read_integers
 
 from recbole_video.errors import DataError
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from recbole_video.dataset_tools import bundled
-from recbole_video.dataset_tools.atomic import write_atomic_file
+from recbole_video.dataset_tools.output.atomic import write_atomic_file
 
 from recbole_video.data.files import write_json
 from recbole_video.data.frame_store import write_frame_store

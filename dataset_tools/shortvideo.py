@@ -17,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools.broken_csv import Layout, Tally, read_header
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.csv_tables import read_tables
-from recbole_video.dataset_tools.exposure_filter import EFFECTIVE_VIEW, add_filter_arguments, apply_filter, filter_from
-from recbole_video.dataset_tools.exposures import COLUMNS, FLAGS, KEY, KINDS, USER_ATTRIBUTES, Fold
-from recbole_video.dataset_tools.interactions import codes_of, select, sort_order
-from recbole_video.dataset_tools.output import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.shortvideo_media import (
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.cleaning.exposure_filter import (
+    EFFECTIVE_VIEW,
+    add_filter_arguments,
+    apply_filter,
+    filter_from,
+)
+from recbole_video.dataset_tools.cleaning.interactions import codes_of, select, sort_order
+from recbole_video.dataset_tools.media.shortvideo_media import (
     add_features,
     add_media_arguments,
     check_videos,
@@ -32,7 +33,11 @@ from recbole_video.dataset_tools.shortvideo_media import (
     sources_from,
     text_rows,
 )
-from recbole_video.dataset_tools.text_spool import TextSpool
+from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
+from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, read_header
+from recbole_video.dataset_tools.raw.csv_tables import read_tables
+from recbole_video.dataset_tools.raw.exposures import COLUMNS, FLAGS, KEY, KINDS, USER_ATTRIBUTES, Fold
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
 from recbole_video.errors import DataError, nearest

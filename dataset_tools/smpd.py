@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.output import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.smpd_files import USER_COUNTS, VIDEO_NUMBERS, VIDEO_TOKENS, Tables, read_download
-from recbole_video.dataset_tools.text_spool import TextSpool
-from recbole_video.dataset_tools.wrapped_counts import unwrap_columns
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
+from recbole_video.dataset_tools.raw.smpd_files import USER_COUNTS, VIDEO_NUMBERS, VIDEO_TOKENS, Tables, read_download
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
+from recbole_video.dataset_tools.raw.wrapped_counts import unwrap_columns
 
 from recbole_video.errors import DataError
 

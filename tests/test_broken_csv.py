@@ -5,8 +5,8 @@ import io
 
 import numpy as np
 import pytest
-from recbole_video.dataset_tools.broken_csv import Layout, Tally, mend, read_blocks, read_header
-from recbole_video.dataset_tools.csv_tables import read_tables
+from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, mend, read_blocks, read_header
+from recbole_video.dataset_tools.raw.csv_tables import read_tables
 
 from recbole_video.errors import DataError, MissingDependencyError
 
@@ -181,7 +181,7 @@ class TestTables:
 
     def test_such_lines_are_searched_in_ever_smaller_parts(self, tmp_path, monkeypatch):
         """What is read line by line is a small part of the file, and nothing is lost or counted twice."""
-        from recbole_video.dataset_tools import csv_tables
+        from recbole_video.dataset_tools.raw import csv_tables
 
         lines = [f"{n},1,True,a,{'one, two' if n % 7 == 0 else 't'},7,X".encode() for n in range(2000)]
         lines[700] = b"bad,1,True,a,t,7,X"
@@ -210,6 +210,6 @@ class TestTables:
             self.read(path, ("user",))
 
     def test_without_pyarrow(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("recbole_video.dataset_tools.csv_tables.find_spec", lambda name: None)
+        monkeypatch.setattr("recbole_video.dataset_tools.raw.csv_tables.find_spec", lambda name: None)
         with pytest.raises(MissingDependencyError, match=r"a.csv` needs pyarrow.*pip install 'recbole_video\[data\]'"):
             self.read(write(tmp_path / "a.csv", ""), ("user",))

@@ -7,13 +7,19 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from recbole_video.dataset_tools import raw_files
-from recbole_video.dataset_tools.atomic import write_atomic_file
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.interactions import codes_of, drop_duplicates, keep_core, positions, sort_order
-from recbole_video.dataset_tools.output import DatasetWriter
-from recbole_video.dataset_tools.raw_files import find_file, numbered_lines, open_text, read_integers, sha256
-from recbole_video.dataset_tools.tokens import MISSING_WORDS
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.cleaning.interactions import (
+    codes_of,
+    drop_duplicates,
+    keep_core,
+    positions,
+    sort_order,
+)
+from recbole_video.dataset_tools.output.atomic import write_atomic_file
+from recbole_video.dataset_tools.output.tokens import MISSING_WORDS
+from recbole_video.dataset_tools.output.writer import DatasetWriter
+from recbole_video.dataset_tools.raw import files as raw_files
+from recbole_video.dataset_tools.raw.files import find_file, numbered_lines, open_text, read_integers, sha256
 
 from recbole_video.errors import DataError, RunFolderError
 

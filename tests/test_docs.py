@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
 from recbole_video.dataset_tools.label import settings_of
-from recbole_video.dataset_tools.label_presets import PRESETS
+from recbole_video.dataset_tools.popularity.presets import PRESETS
 
 from recbole_video.config import Config
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pandas as pd
 import pytest
-from recbole_video.dataset_tools import tables
 from recbole_video.dataset_tools.__main__ import main
+from recbole_video.dataset_tools.raw import tables
 
 from .loading import our_sequences, recbole_dataset, recbole_sequences
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from recbole_video.dataset_tools.__main__ import main
-from recbole_video.dataset_tools.label_presets import PRESETS
-from recbole_video.dataset_tools.output import DatasetWriter
-from recbole_video.dataset_tools.popularity_labels import LabelSettings, make_labels
-from recbole_video.dataset_tools.splits import SplitSettings, split_items
+from recbole_video.dataset_tools.output.writer import DatasetWriter
+from recbole_video.dataset_tools.popularity.labels import LabelSettings, make_labels
+from recbole_video.dataset_tools.popularity.presets import PRESETS
+from recbole_video.dataset_tools.popularity.splits import SplitSettings, split_items
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from recbole_video.dataset_tools.__main__ import main
-from recbole_video.dataset_tools.microlens_files import numbered_texts, read_sequences
+from recbole_video.dataset_tools.raw.microlens_files import numbered_texts, read_sequences
 
 from recbole_video import FrameStore, run_recbole_video
 from recbole_video.config import Config

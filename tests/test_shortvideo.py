@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from recbole_video.dataset_tools.__main__ import main
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.exposure_filter import Filter, apply_filter
-from recbole_video.dataset_tools.media_files import check_durations, read_id_map, video_duration
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.cleaning.exposure_filter import Filter, apply_filter
+from recbole_video.dataset_tools.media.files import check_durations, read_id_map
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from recbole_video.dataset_tools.shortvideo import FILES, find_csv
-from recbole_video.dataset_tools.text_spool import TextSpool
+from recbole_video.dataset_tools.video.probe import read_duration
 
 from recbole_video import FrameStore
 from recbole_video.errors import DataError
@@ -472,7 +473,7 @@ class TestMedia:
         folder = real_data / "microlens" / "videos"
         expected = {"1002": 16.4, "10034": 7.6, "10040": 28.7}
         for name, seconds in expected.items():
-            assert video_duration(folder / f"{name}.mp4") == pytest.approx(seconds, abs=0.25)
+            assert read_duration(folder / f"{name}.mp4") == pytest.approx(seconds, abs=0.25)
         check = check_durations(expected, {name: folder / f"{name}.mp4" for name in expected})
         assert (check.agree, check.compared) == (3, 3)
 

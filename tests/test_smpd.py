@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pandas as pd
 import pytest
 from recbole_video.dataset_tools.__main__ import main
-from recbole_video.dataset_tools.smpd_files import assemble_text, find_files, parse_time
+from recbole_video.dataset_tools.raw.smpd_files import assemble_text, find_files, parse_time
 
 from recbole_video.errors import DataError
 
@@ -321,9 +321,9 @@ class TestFlaws:
 
 
 def raise_on_convert(folder):
-    from recbole_video.dataset_tools.card import Card
-    from recbole_video.dataset_tools.smpd_files import read_download
-    from recbole_video.dataset_tools.text_spool import TextSpool
+    from recbole_video.dataset_tools.card.card import Card
+    from recbole_video.dataset_tools.raw.smpd_files import read_download
+    from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
     with TextSpool() as spool:
         read_download(folder, spool, "", Card("x"))

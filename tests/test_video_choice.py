@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from recbole_video.dataset_tools.text_sidecar import read_media
 from recbole_video.dataset_tools.video.listing import MISSING, list_videos
 from recbole_video.dataset_tools.video.samplers import SAMPLERS, Sampling, best
 from recbole_video.dataset_tools.video.seeds import item_rng
@@ -147,6 +148,7 @@ class TestTitleFiles:
         [
             ("t.jsonl", '{"item_id": "1", "title": "a"}\n{"item": 1}\n', "line 2: not an object with"),
             ("t.jsonl", '["a"]\n', "line 1: not an object"),
+            ("t.jsonl", '{"item_id": 1, "title": 5}\n', "line 1: the title must be text, not 5"),
             ("t.jsonl", '{"item_id": 1}\n{"item_id": "1"}\n', "line 2: item `1` has a second title"),
             ("t.csv", "id,title\n1,a\n", "line 1: the columns are id, title; item_id and title are needed"),
         ],
@@ -174,6 +176,20 @@ class TestListing:
         (tmp_path / "list.csv").write_text("item_id,path\nP2,v/a.mp4\nP1,v/absent.mp4\n")
         videos = list_videos(tmp_path / "list.csv")
         assert [(v.item_id, v.path.name, v.size) for v in videos] == [("P1", "absent.mp4", MISSING), ("P2", "a.mp4", 4)]
+
+    def test_files_that_the_text_names(self, tmp_path):
+        (tmp_path / "train" / "7").mkdir(parents=True)
+        (tmp_path / "train" / "7" / "a.mp4").write_bytes(b"abcd")
+        text = tmp_path / "x.text.jsonl"
+        rows = ['{"item_id": 9, "media": "train/7/a.mp4"}', '{"item_id": 8, "media": "b.mp4"}', '{"item_id": 1}']
+        text.write_text("\n".join(rows))
+        videos = list_videos(tmp_path, read_media(text))
+        assert [(v.item_id, v.path.name, v.size) for v in videos] == [("8", "b.mp4", MISSING), ("9", "a.mp4", 4)]
+        assert read_media(tmp_path / "absent") == {}
+        for bad in ("/etc/a.mp4", "../a.mp4"):
+            text.write_text(f'{{"item_id": 1, "media": "{bad}"}}')
+            with pytest.raises(DataError, match="line 1: `media` must be a path inside the folder"):
+                read_media(text)
 
     def test_what_cannot_be_listed(self, tmp_path):
         with pytest.raises(DataError, match="There is no `.*absent`; give the folder"):

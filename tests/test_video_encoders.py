@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from recbole_video.dataset_tools.__main__ import main
 from recbole_video.dataset_tools.video.frame_encoders import (
     FRAME_ENCODERS,
     ClipEncoder,
@@ -19,7 +20,7 @@ from recbole_video.dataset_tools.video.preprocess import from_processor
 from recbole_video.dataset_tools.video.text_encoder import TextEncoder
 from recbole_video.dataset_tools.video.weights import Source, find_weights
 
-from recbole_video import torchvision_compat
+from recbole_video import FrameStore, torchvision_compat
 from recbole_video.errors import ConfigError, DataError
 
 from .tiny_models import CLIP_DIM, VISION_MODELS, save_clip, save_language_model, save_vision_model
@@ -141,6 +142,34 @@ class TestTexts:
             ]
         np.testing.assert_allclose(encoder.embed(texts), np.array(alone), rtol=1e-4, atol=1e-5)
         assert encoder.embed([]).shape == (0, encoder.dim)
+
+    def test_command_writes_a_vector_per_item_with_text(self, tmp_path, capsys):
+        from transformers import AutoModel, AutoTokenizer
+
+        weights = save_language_model(tmp_path / "uae")
+        rows = [
+            {"item_id": "b", "title": "a cat and two dogs", "tags": ["dog", "cat"]},
+            {"item_id": "none", "media": "x.mp4"},
+            {"item_id": 7, "title": " two dogs "},
+        ]
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "mine.text.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        words = ["embed-text", "--name=mine", f"--out={tmp_path}", f"--weights={weights}", "--batch_size=1"]
+        assert main([*words, "--fields", "title", "tags"]) == 0
+        store = FrameStore(tmp_path / "mine" / "mine.text.frames.npy")
+        tokenizer, model = AutoTokenizer.from_pretrained(weights), AutoModel.from_pretrained(weights).eval()
+        with torch.no_grad():
+            expected = [
+                model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, :1].numpy()
+                for text in ("a cat and two dogs. dog, cat", "two dogs")
+            ]
+        assert store.items == ["b", "7"] and store.manifest.extra["sha256"]
+        np.testing.assert_allclose(store.frames, np.array(expected), rtol=2e-3, atol=2e-3)
+        assert main(words) == 1 and "exists; give --overwrite" in capsys.readouterr().err
+        assert main([*words, "--overwrite", "--fields", "titel"]) == 1
+        assert "has `titel`; there are media, tags, title" in capsys.readouterr().err
+        assert main([*words, "--overwrite", f"--text={tmp_path / 'absent'}"]) == 1
+        assert FrameStore(store.path).items == ["b", "7"]
 
 
 class TestWeights:

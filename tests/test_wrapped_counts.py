@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from recbole_video.dataset_tools.text_spool import TextSpool
-from recbole_video.dataset_tools.wrapped_counts import is_displayable, unwrap, unwrap_columns
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
+from recbole_video.dataset_tools.raw.wrapped_counts import is_displayable, unwrap, unwrap_columns
 
 
 @pytest.mark.parametrize(

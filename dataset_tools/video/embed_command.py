@@ -34,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Embed the chosen frames."""
     from recbole_video.dataset_tools.video.failures import read_failures
-    from recbole_video.dataset_tools.video.listing import list_videos
     from recbole_video.dataset_tools.video.pipeline import Job, make
     from recbole_video.dataset_tools.video.plan import make_plan
     from recbole_video.dataset_tools.video.samples import read_chosen
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     path = arguments.samples or results.folder / f"{results.name}.samples.jsonl"
     chosen = read_chosen(path)
     earlier = read_failures(path.with_name(path.name.replace(".samples.jsonl", ".failures.csv")))
-    videos, failed = split_by_choice(list_videos(arguments.videos), chosen, earlier)
+    videos, failed = split_by_choice(options.videos(arguments), chosen, earlier)
     plan = make_plan(
         sampling=chosen.sampling,
         encoder=options.encoder(arguments),

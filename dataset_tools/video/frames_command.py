@@ -35,12 +35,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make_from_videos(arguments: argparse.Namespace, encoder: Source | None) -> None:
     """Choose frames, and embed them where there is a frame encoder."""
-    from recbole_video.dataset_tools.video.listing import list_videos
     from recbole_video.dataset_tools.video.pipeline import Job, make
     from recbole_video.dataset_tools.video.plan import make_plan
 
     titles = options.titles(arguments)
-    videos = list_videos(arguments.videos)
+    videos = options.videos(arguments)
     plan = make_plan(
         sampling=options.sampling(arguments),
         encoder=encoder,

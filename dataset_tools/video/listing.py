@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -33,12 +33,16 @@ class VideoFile:
     size: int
 
 
-def list_videos(source: Path) -> list[VideoFile]:
+def list_videos(source: Path, media: Mapping[str, str] | None = None) -> list[VideoFile]:
     """List the videos of a folder, or of a csv with the columns ``item_id`` and ``path``.
 
-    In a folder (searched with its subfolders) a file's name without its ending is the item token.
-    Paths in a list are relative to the list's folder; a file that is not there is listed all the
-    same and becomes a failure.
+    In a folder (searched with its subfolders) a file's name without its ending is the item token,
+    unless ``media`` says which file belongs to which item. Paths in a list are relative to the list's
+    folder. A file that is named and is not there is listed all the same and becomes a failure.
+
+    Args:
+        source: The folder, or the csv.
+        media: Item token -> path inside the folder; None or empty where names are tokens.
 
     Returns:
         Videos, sorted by item token.
@@ -47,7 +51,7 @@ def list_videos(source: Path) -> list[VideoFile]:
         DataError: If there is no video, or two files claim the same item.
     """
     if source.is_dir():
-        found = _in_folder(source)
+        found = list(_with_sizes((i, source / path) for i, path in media.items())) if media else _in_folder(source)
     elif source.is_file():
         found = _in_list(source)
     else:

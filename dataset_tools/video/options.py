@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from recbole_video.dataset_tools.text_sidecar import read_media, sidecar_path
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampling
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
 
@@ -14,6 +15,7 @@ from recbole_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.frame_encoders import Placement
+    from recbole_video.dataset_tools.video.listing import VideoFile
     from recbole_video.dataset_tools.video.pipeline import Executor, Outputs, Summary
     from recbole_video.dataset_tools.video.weights import Source
 
@@ -28,7 +30,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of videos, each named by its item, or a csv with item_id and path",
+        help="folder of videos, each named by its item (or as `media` in NAME.text.jsonl says), or a csv with item_id and path",
     )
     parser.add_argument("--name", required=True, help="name of the data set")
     parser.add_argument("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")
@@ -72,9 +74,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """Where the work is done."""
     group = parser.add_argument_group("machine")
     group.add_argument("--workers", type=int, default=2, help="processes that decode (default: 2)")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
-    group.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
-    group.add_argument("--batch_size", type=int, default=128, help="pictures per pass at most (default: 128)")
+    add_placement(group)
     group.add_argument("--ray", action="store_true", help="work on a Ray cluster; without RAY_ADDRESS, a local one")
     group.add_argument("--actors", type=int, default=1, help="for --ray: processes that run the models (default: 1)")
     group.add_argument(
@@ -82,11 +82,31 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_placement(group: Any) -> None:
+    """Where and how models run: to a parser, or a group of its options."""
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    group.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
+    group.add_argument("--batch_size", type=int, default=128, help="inputs per pass at most (default: 128)")
+
+
 def outputs(arguments: argparse.Namespace) -> Outputs:
     """Where the results go."""
     from recbole_video.dataset_tools.video.pipeline import Outputs
 
     return Outputs(arguments.out / arguments.name, arguments.name, arguments.store)
+
+
+def videos(arguments: argparse.Namespace) -> list[VideoFile]:
+    """The videos: of a folder, those that the data set's text names as ``media``, or each file by its name."""
+    from recbole_video.dataset_tools.video.listing import list_videos
+
+    media: dict[str, str] = {}
+    if arguments.videos.is_dir():
+        path = sidecar_path(arguments.out / arguments.name, arguments.name)
+        media = read_media(path)
+        if media:
+            logging.getLogger(__name__).info(f"{path.name} says which of the files belongs to which item.")
+    return list_videos(arguments.videos, media)
 
 
 def sampling(arguments: argparse.Namespace) -> Sampling:
@@ -104,7 +124,7 @@ def titles(arguments: argparse.Namespace) -> Titles:
     _refuse_without_effect(arguments)
     if arguments.sampler != RESAMPLE or arguments.title_condition == "none":
         return Titles({}, arguments.title_condition, arguments.seed)
-    path = arguments.titles or arguments.out / arguments.name / f"{arguments.name}.text.jsonl"
+    path = arguments.titles or sidecar_path(arguments.out / arguments.name, arguments.name)
     if not path.is_file():
         raise DataError(
             f"There are no titles `{path}`; give them with --titles, or choose frames without them: --sampler uniform."

@@ -17,6 +17,7 @@ from recbole_video.errors import MissingDependencyError
 
 # Headers are off by a few frames in sound files; beyond this share of them the file was cut.
 _LOST_SHARE = 0.05
+_MICROSECONDS = 1_000_000  # in which PyAV gives a container's duration
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ def probe(path: str | Path) -> VideoInfo:
             rotation=frame.rotation % 360,
             codec=stream.codec_context.name,
         )
+
+
+def read_duration(path: str | Path) -> float:
+    """Read how many seconds a video lasts, as its header says; nothing else of the file is read.
+
+    Raises:
+        VideoFailure: If the file is no video or does not say how long it is.
+        MissingDependencyError: Without PyAV.
+    """
+    with open_video(path) as (container, _):
+        if not container.duration or container.duration < 0:
+            raise VideoFailure("unreadable", "it does not say how long it is")
+        return container.duration / _MICROSECONDS
 
 
 def read_timeline(path: str | Path, accept_truncated: bool = False) -> Timeline:
@@ -130,8 +144,8 @@ def _lack(packets: _Packets, container: Any, stream: Any) -> str:
     if n_promised:
         is_short = n_frames < (1 - _LOST_SHARE) * n_promised
         return f"{n_frames} of {n_promised} frames are in the file" if is_short else ""
-    promised = (container.duration or 0) / 1e6  # microseconds
-    is_short = packets.end - (container.start_time or 0) / 1e6 < (1 - _LOST_SHARE) * promised
+    promised = (container.duration or 0) / _MICROSECONDS
+    is_short = packets.end - (container.start_time or 0) / _MICROSECONDS < (1 - _LOST_SHARE) * promised
     return f"{packets.end:.1f} of {promised:.1f} s are in the file" if is_short else ""
 
 

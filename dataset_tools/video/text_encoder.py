@@ -40,6 +40,11 @@ class TextEncoder:
         self._model = model.to(self._placement.device)
         self.dim = int(model.config.hidden_size)
 
+    @property
+    def batch_size(self) -> int:
+        """Texts per pass at most."""
+        return self._placement.batch_size
+
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts, float32 [n, D]; what exceeds the model's context is cut off."""
         size = self._placement.batch_size

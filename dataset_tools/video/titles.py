@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from recbole_video.dataset_tools.text_sidecar import read_text_rows
 from recbole_video.dataset_tools.video.seeds import item_rng
 
 from recbole_video.errors import ConfigError, DataError, nearest
@@ -115,17 +116,11 @@ def read_titles(path: Path) -> dict[str, str]:
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            yield number, *_parse_line(path, number, line)
-
-
-def _parse_line(path: Path, number: int, line: str) -> tuple[str, str | None]:
-    try:
-        row = json.loads(line)
-        return str(row["item_id"]), row.get("title")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f'`{path}`, line {number}: not an object with "item_id" and "title".') from error
+    for number, row in read_text_rows(path):
+        title = row.get("title")
+        if not isinstance(title, str | None):
+            raise DataError(f"`{path}`, line {number}: the title must be text, not {title!r}.")
+        yield number, row["item_id"], title
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:

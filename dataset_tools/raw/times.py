@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from recbole_video.dataset_tools.card import UNITS_PER_SECOND
-from recbole_video.dataset_tools.columns import Where, as_text
+from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND
+from recbole_video.dataset_tools.raw.columns import Where, as_text
 
 from recbole_video.errors import DataError
 

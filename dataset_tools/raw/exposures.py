@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools.text_spool import TextSpool
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.interactions import codes_of, drop_duplicates, keep_core, select, sort_order
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.cleaning.interactions import codes_of, drop_duplicates, keep_core, select, sort_order
 
 
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recbole_video.dataset_tools.popularity_labels import LabelSettings
-from recbole_video.dataset_tools.splits import SplitSettings
+from recbole_video.dataset_tools.popularity.labels import LabelSettings
+from recbole_video.dataset_tools.popularity.splits import SplitSettings
 
 _INFORMS = ("comments", "likes", "views", "shares")
 

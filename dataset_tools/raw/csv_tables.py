@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.dataset_tools.broken_csv import Block, Layout, Tally, halve, mend, read_blocks
+from recbole_video.dataset_tools.raw.broken_csv import Block, Layout, Tally, halve, mend, read_blocks
 
 from recbole_video.errors import DataError, MissingDependencyError
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.exposures import FLAGS
-from recbole_video.dataset_tools.interactions import drop_duplicates, keep_core
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.cleaning.interactions import drop_duplicates, keep_core
+from recbole_video.dataset_tools.raw.exposures import FLAGS
 
 from recbole_video.errors import nearest
 

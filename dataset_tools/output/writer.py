@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
-from recbole_video.dataset_tools.atomic import write_atomic_file
-from recbole_video.dataset_tools.background import background
-from recbole_video.dataset_tools.card import FLOAT32_EXACT, UNITS_PER_SECOND, Card
-from recbole_video.dataset_tools.card_page import page
-from recbole_video.dataset_tools.interactions import as_times, codes_of, positions, sort_order
-from recbole_video.dataset_tools.tokens import (
+from recbole_video.dataset_tools.card.card import FLOAT32_EXACT, UNITS_PER_SECOND, Card
+from recbole_video.dataset_tools.card.page import page
+from recbole_video.dataset_tools.cleaning.interactions import as_times, codes_of, positions, sort_order
+from recbole_video.dataset_tools.output.atomic import write_atomic_file
+from recbole_video.dataset_tools.output.background import background
+from recbole_video.dataset_tools.output.tokens import (
     Mended,
     as_objects,
     check_ids,

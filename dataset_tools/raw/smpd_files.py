@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.raw_files import numbered_lines
-from recbole_video.dataset_tools.text_spool import TextSpool
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.raw.files import numbered_lines
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
 from recbole_video.errors import DataError, MissingDependencyError

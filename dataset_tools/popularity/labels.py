@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from recbole_video.dataset_tools.splits import PARTS, SplitSettings, split_items
+from recbole_video.dataset_tools.popularity.splits import PARTS, SplitSettings, split_items
 
 from recbole_video.errors import ConfigError, DataError, nearest
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from recbole_video.dataset_tools.tokens import as_objects
+from recbole_video.dataset_tools.output.tokens import as_objects
 
 from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.errors import ConfigError, DataError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from recbole_video.dataset_tools.raw_files import numbered_lines, open_text
+from recbole_video.dataset_tools.raw.files import numbered_lines, open_text
 
 from recbole_video.errors import DataError, MissingDependencyError, nearest
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools.card import Card
-from recbole_video.dataset_tools.media_files import TOLERANCE_SECONDS, check_durations, read_id_map
-from recbole_video.dataset_tools.output import DatasetWriter
-from recbole_video.dataset_tools.raw_files import open_text
-from recbole_video.dataset_tools.text_spool import TextSpool
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.media.files import TOLERANCE_SECONDS, check_durations, read_id_map
+from recbole_video.dataset_tools.output.writer import DatasetWriter
+from recbole_video.dataset_tools.raw.files import open_text
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
-from recbole_video.data.frame_store import write_frame_store
+from recbole_video.data.frame_store import FrameBlock, write_frame_blocks
 from recbole_video.errors import DataError
 
 # Media files are numbered from 1 to this; a larger pid is a hash that leads to no file.
@@ -183,16 +183,21 @@ def add_features(out: DatasetWriter, folder: Path, media: Mapping[int, str]) -> 
     files = {pid: path for pid, name in media.items() if (path := folder / f"{name}.npy").is_file()}
     if not files:
         raise DataError(f"`{folder}` holds no features of the kept videos: there is no <media id>.npy of theirs.")
-    frames = np.empty((len(files), *_FEATURE_SHAPE), np.float16)
-    for row, path in enumerate(tqdm(files.values(), "features", disable=None)):
-        frames[row] = _read_feature(path)
     out.file(f".{FEATURES}.frames.json")
     path = out.file(f".{FEATURES}.frames.npy")
-    write_frame_store(path, [str(pid) for pid in files], frames, vfm="published", sampling="published")
+    blocks = _feature_blocks(list(files.values()))
+    items = [str(pid) for pid in files]
+    write_frame_blocks(path, items, *_FEATURE_SHAPE, blocks, vfm="published", sampling="published")
     if len(files) < len(media):
         out.card.warn(
             f"{len(media) - len(files):,} of {len(media):,} videos have no features; set missing_items in a run."
         )
+
+
+def _feature_blocks(files: Sequence[Path]) -> Iterator[FrameBlock]:
+    n_frames = _FEATURE_SHAPE[0]
+    for row, path in enumerate(tqdm(files, "features", disable=None)):
+        yield FrameBlock(np.array([row]), _read_feature(path)[None], np.array([n_frames]))
 
 
 def _read_feature(path: Path) -> np.ndarray:

@@ -28,7 +28,7 @@ def page(card: dict[str, Any]) -> str:
     """Draw the page of a card.
 
     Args:
-        card: What :meth:`recbole_video.dataset_tools.card.Card.content` returns.
+        card: What :meth:`recbole_video.dataset_tools.card.card.Card.content` returns.
     """
     title = escape(card["data_set"])
     parts = [

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recbole_video.dataset_tools.background import background
-from recbole_video.dataset_tools.interactions import count_repeats, quartiles
-from recbole_video.dataset_tools.raw_files import sha256
+from recbole_video.dataset_tools.cleaning.interactions import count_repeats, quartiles
+from recbole_video.dataset_tools.output.background import background
+from recbole_video.dataset_tools.raw.files import sha256
 
 from recbole_video import __version__
 from recbole_video.data.files import plain

@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_video.dataset_tools.raw_files import open_text
+from recbole_video.dataset_tools.raw.files import open_text
+from recbole_video.dataset_tools.video.failures import VideoFailure
+from recbole_video.dataset_tools.video.probe import read_duration
 from tqdm import tqdm
 
-from recbole_video.errors import DataError, MissingDependencyError
+from recbole_video.errors import DataError
 
 TOLERANCE_SECONDS = 0.5
 _N_EXAMPLES = 5
-_MICROSECONDS = 1_000_000  # in which PyAV gives a container's duration
 
 
 def read_id_map(path: Path) -> dict[str, str]:
@@ -41,29 +42,6 @@ def read_id_map(path: Path) -> dict[str, str]:
                     f"`{path}`, line {number}: item `{item}` has two media ids, {media[item]} and {target}."
                 )
     return media
-
-
-def video_duration(path: Path) -> float:
-    """Seconds that a media file lasts, as its container says; nothing is decoded.
-
-    Raises:
-        DataError: If the file cannot be opened as media or does not say how long it is.
-        MissingDependencyError: If PyAV is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading a video's duration needs PyAV; run: pip install 'recbole_video[video]'."
-        ) from error
-    try:
-        with av.open(str(path)) as container:
-            duration = container.duration
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise DataError(f"`{path}` cannot be opened as a video: {error}.") from error
-    if not duration or duration < 0:
-        raise DataError(f"`{path}` does not say how long it is.")
-    return duration / _MICROSECONDS
 
 
 @dataclass
@@ -123,6 +101,6 @@ def check_durations(
 
 def _duration_or_none(path: Path) -> float | None:
     try:
-        return video_duration(path)
-    except DataError:
+        return read_duration(path)
+    except VideoFailure:
         return None

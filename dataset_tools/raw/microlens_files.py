@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.raw_files import numbered_lines
+from recbole_video.dataset_tools.raw.files import numbered_lines
 
 from recbole_video.errors import DataError
 

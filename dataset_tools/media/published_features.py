@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.output import DatasetWriter
+from recbole_video.dataset_tools.output.writer import DatasetWriter
 
 from recbole_video.data.frame_store import write_frame_store
 from recbole_video.errors import DataError

@@ -1,0 +1,1 @@
+"""What becomes of raw interactions: order, copies, filters."""

@@ -1,0 +1,1 @@
+"""Popularity labels: counts, scales, splits, and the settings of the papers."""
