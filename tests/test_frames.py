@@ -82,9 +82,9 @@ class TestStore:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            (np.nan, "1 items hold NaN or infinity .first: `b`"),
-            (np.inf, "1 items hold NaN or infinity .first: `b`"),
-            (1e6, "1 items .first: `b`.* hold values beyond float16, 65,504; scale them down"),
+            (np.nan, "item `b` hold NaN or infinity"),
+            (np.inf, "item `b` hold NaN or infinity"),
+            (1e6, "item `b` hold values beyond float16, 65,504; scale them down"),
         ],
     )
     def test_values_that_float16_cannot_hold(self, tmp_path, value, message):
@@ -100,7 +100,7 @@ class TestStore:
         def fail(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("recbole_video.data.frame_store.write_json", fail)
+        monkeypatch.setattr("recbole_video.data.frame_store._write_manifest", fail)
         with pytest.raises(KeyboardInterrupt):
             write_frame_store(store.path, store.items, -frames, vfm="m", sampling="s")
         with pytest.raises(DataError, match=r"There is no `.*x\.frames\.json`"):

@@ -261,7 +261,7 @@ class TestKilledRuns:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("recbole_video.data.frame_store.write_json", stop)
+            patch.setattr("recbole_video.data.frame_store._write_manifest", stop)
             with pytest.raises(KeyboardInterrupt):
                 run("frames", raw, tmp_path)
         for name in ("d.samples.json", "d.samples.jsonl", "d.frames.npy"):

@@ -30,7 +30,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of videos, each named by its item (or as `media` in NAME.text.jsonl says), or a csv with item_id and path",
+        help="folder of videos, named by item or as `media` in NAME.text.jsonl says; or a csv of item_id and path",
     )
     parser.add_argument("--name", required=True, help="name of the data set")
     parser.add_argument("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")

@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from recbole_video.data.files import plain, write_atomically, write_json
+from recbole_video.data.files import plain, write_atomically, write_text
 from recbole_video.errors import DataError
 
 FORMAT_VERSION = 1
 SUFFIX = ".frames.npy"
 _DIGEST_BLOCK = 1 << 24  # bytes
+_WRITE_BLOCK = 1 << 21  # bytes; what is checked, converted and written while it is in the cache
 
 
 @dataclass
@@ -153,9 +154,13 @@ def write_frame_store(
     if frames.ndim != 3 or len(frames) != len(items):
         raise DataError(f"Frames of {len(items)} items must be [{len(items)}, F, D], not {list(frames.shape)}.")
     counts = np.full(len(items), frames.shape[1]) if frame_counts is None else np.asarray(frame_counts)
-    block = FrameBlock(np.arange(len(items)), frames, counts)
+    _check_counts(counts, len(items), frames.shape[1], Path(path))
+    n_rows = max(1, _WRITE_BLOCK // max(1, frames[:1].nbytes))
+    starts = range(0, len(frames), n_rows)
+    rows = np.arange(len(frames))
+    blocks = (FrameBlock(rows[s : s + n_rows], frames[s : s + n_rows], counts[s : s + n_rows]) for s in starts)
     n_frames, frame_dim = frames.shape[1:]
-    return write_frame_blocks(path, items, n_frames, frame_dim, [block], vfm=vfm, sampling=sampling, **extra)
+    return write_frame_blocks(path, items, n_frames, frame_dim, blocks, vfm=vfm, sampling=sampling, **extra)
 
 
 @dataclass(frozen=True)
@@ -229,8 +234,14 @@ def write_frame_blocks(
         sha256=digest(_map_array(path)),
         extra=plain(extra),
     )
-    write_json(_manifest_path(path), asdict(manifest))
+    _write_manifest(path, manifest)
     return FrameStore(path)
+
+
+def _write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write one line per entry, which is readable and, unlike indented JSON, fast for many items."""
+    lines = (f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in vars(manifest).items())
+    write_text(_manifest_path(path), "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _stored(block: FrameBlock, tokens: list[str], n_frames: int, frame_dim: int, path: Path) -> np.ndarray:
@@ -241,22 +252,21 @@ def _stored(block: FrameBlock, tokens: list[str], n_frames: int, frame_dim: int,
             f"Frames of {len(block.rows)} items of `{path}` must be [{len(block.rows)}, at most {n_frames}, "
             f"{frame_dim}], not {list(frames.shape)}."
         )
-    if not np.isfinite(frames).all():
-        bad = ~np.isfinite(frames).all(axis=(1, 2))
-        first = tokens[block.rows[int(bad.argmax())]]
-        raise DataError(f"The frames of {bad.sum()} items hold NaN or infinity (first: `{first}`).")
     _check_counts(counts, len(frames), frames.shape[1], path)
-    stored = np.zeros((len(frames), n_frames, frame_dim), np.float16)
     with np.errstate(over="ignore"):
-        stored[:, : frames.shape[1]] = frames
+        given = frames.astype(np.float16, copy=False)
+    finite = np.isfinite(given).all(axis=(1, 2))
+    if not finite.all():
+        row = int((~finite).argmax())
+        item = tokens[block.rows[row]]
+        if np.isfinite(frames[row]).all():
+            raise DataError(f"The frames of item `{item}` hold values beyond float16, 65,504; scale them down.")
+        raise DataError(f"The frames of item `{item}` hold NaN or infinity; make these embeddings anew.")
+    if frames.shape[1] == n_frames and (counts == n_frames).all():
+        return np.ascontiguousarray(given)
+    stored = np.zeros((len(frames), n_frames, frame_dim), np.float16)
+    stored[:, : frames.shape[1]] = given
     stored[np.arange(n_frames) >= counts[:, None]] = 0
-    too_large = ~np.isfinite(stored).all(axis=(1, 2))
-    if too_large.any():
-        first = tokens[block.rows[int(too_large.argmax())]]
-        raise DataError(
-            f"The frames of {too_large.sum()} items (first: `{first}`) hold values beyond float16, 65,504; scale them "
-            "down."
-        )
     return stored
 
 
