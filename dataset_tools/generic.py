@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND, Card, date_of
+from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.columns import TEXT, Column, TokenBuffer, as_text, buffers_of, parse_column
 from recbole_video.dataset_tools.raw.tables import Layout, read_parts
-from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer
+from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, doubt_old_times
 
 from recbole_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_OLD_SECOND = 631_152_000  # 1990
 HELP = "any csv, tsv, JSON lines or parquet of user, item and time"
 
 
@@ -50,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user_id", default="user_id", help="its column of ids (default: user_id)")
     parser.add_argument("--user_columns", help="columns of it to keep", **columns)
     parser.add_argument("--separator", default="", help="between the cells of text tables (default: by suffix)")
+    parser.add_argument("--items_separator", help="the same of the table of items, where it is another")
+    parser.add_argument("--users_separator", help="the same of the table of users, where it is another")
     parser.add_argument("--no_header", action="store_true", help="text tables name no columns: they are 1, 2, ...")
     parser.add_argument("--no_quotes", action="store_true", help="a double quote is a character like any other")
     parser.add_argument(
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         _parse_columns(option, getattr(arguments, option)) for option in ("columns", "item_columns", "user_columns")
     )
     _check_tables(arguments)
-    layout = Layout(arguments.separator.replace("\\t", "\t"), not arguments.no_header, not arguments.no_quotes)
+    layout, items_layout, users_layout = _layouts(arguments)
     arguments.name = arguments.name or arguments.file.name.partition(".")[0]
     with DatasetWriter.from_arguments(arguments) as out:
         table, unit = read_interactions(arguments, inter, layout, out.card)
@@ -73,16 +74,25 @@ def run(arguments: argparse.Namespace) -> None:
         out.write_interactions(table, unit, {column.name: column.type for column in inter})
         if arguments.items is not None:
             features = [column for column in item if column.type != TEXT]
-            found = _read_features(arguments.items, arguments.item_id, "item_id", features, table, layout, out.card)
+            found = _read_features(
+                arguments.items, arguments.item_id, "item_id", features, table, items_layout, out.card
+            )
             if features:
                 out.write_items(found, {column.name: column.type for column in features})
             texts = [column for column in item if column.type == TEXT]
             if texts:
-                out.write_text(_read_texts(arguments.items, arguments.item_id, texts, found["item_id"], layout))
+                out.write_text(_read_texts(arguments.items, arguments.item_id, texts, found["item_id"], items_layout))
         if arguments.users is not None:
-            found = _read_features(arguments.users, arguments.user_id, "user_id", user, table, layout, out.card)
+            found = _read_features(arguments.users, arguments.user_id, "user_id", user, table, users_layout, out.card)
             out.write_users(found, {column.name: column.type for column in user})
     print(f"{arguments.name} is in {out.folder}.")
+
+
+def _layouts(arguments: argparse.Namespace) -> list[Layout]:
+    """Of the tables of interactions, items and users."""
+    own = arguments.separator
+    separators = (own, *(own if s is None else s for s in (arguments.items_separator, arguments.users_separator)))
+    return [Layout(s.replace("\\t", "\t"), not arguments.no_header, not arguments.no_quotes) for s in separators]
 
 
 def _parse_columns(option: str, texts: Sequence[str]) -> list[Column]:
@@ -130,16 +140,21 @@ def read_interactions(
     if arguments.drop_incomplete:
         card.step("incomplete rows", n_rows, n_kept, f"no {', '.join(keys.values())}")
     table = {name: buffer.array() for name, buffer in buffers.items()}
+    for name in ("user_id", "item_id"):
+        _doubt_decimal_ids(keys[name], table[name], card)
     if times is None:
         return table, "s"
-    _doubt_old_times(table["time"], times.finest_unit, card)
+    doubt_old_times(table["time"], times.finest_unit, card, "if these are dates, give --time_unit")
     return table, times.finest_unit
 
 
-def _doubt_old_times(times: np.ndarray, unit: str, card: Card) -> None:
-    if len(times) and times.max() < _OLD_SECOND * UNITS_PER_SECOND[unit]:
+def _doubt_decimal_ids(column: str, ids: np.ndarray, card: Card) -> None:
+    """Ids such as 1.0, which pandas writes where a column of whole numbers had a gap, are other ids than 1."""
+    decimal = [token for token in set(ids.tolist()) if str(token).endswith(".0") and str(token)[:-2].isdecimal()]
+    if decimal:
         card.warn(
-            f"The latest time is {date_of(int(times.max()), unit)} in {unit}: if these are dates, give --time_unit."
+            f"{len(decimal):,} ids of `{column}` end in .0 (first: {min(decimal)}), as if they had once been read as "
+            "decimal numbers: they are kept as they are, and no media file is found by them."
         )
 
 
@@ -199,7 +214,19 @@ def _read_features(
         _add_part(buffers, part[is_wanted], raw_of, path)
     found = {name: buffer.array() for name, buffer in buffers.items()}
     card.note(f"{key.removesuffix('_id')}s of {path.name} without interactions", unused)
-    return found
+    return _without_copies(found, path, card)
+
+
+def _without_copies(found: dict[str, np.ndarray], path: Path, card: Card) -> dict[str, np.ndarray]:
+    """Leave out rows that repeat another in all cells; those that repeat its id alone are for the writer to refuse."""
+    import pandas as pd
+
+    copies = pd.DataFrame({name: pd.Series(list(map(str, values))) for name, values in found.items()}).duplicated()
+    if not copies.any():
+        return found
+    card.note(f"rows of {path.name} that repeat another", int(copies.sum()))
+    kept = ~copies.to_numpy()
+    return {name: values[kept] for name, values in found.items()}
 
 
 def _read_texts(

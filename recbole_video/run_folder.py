@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +19,15 @@ from recbole.utils import get_local_time
 
 import recbole_video
 from recbole_video.config import Config
-from recbole_video.data.files import write_json, write_text
+from recbole_video.data.files import try_lock, write_json, write_text
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
 
 # Options that do not change what a run computes: a resumed run may set them anew.
 _FREE_ON_RESUME = frozenset([
     "resume", "show_progress", "state", "log_dir", "tensorboard_dir", "checkpoint_dir", "log_wandb", "wandb_project",
     "gpu_id", "use_gpu", "eval_batch_size", "eval_memory_mb", "frames_on_device", "save_per_user", "eval_groups",
-    "data_path",
+    "data_path", "figures", "save_predictions", "n_popularity_groups", "cold_author_threshold", "cold_author_count",
+    "cold_author_column",
 ])  # fmt: skip
 
 
@@ -49,6 +50,8 @@ class RunFolder:
     curve = property(lambda self: self.path / "curve.png")
     log = property(lambda self: self.path / "run.log")
     per_user = property(lambda self: self.path / "per_user.tsv")
+    predictions = property(lambda self: self.path / "predictions.tsv")
+    slots = property(lambda self: self.path / "slots.tsv")
 
     @property
     def is_finished(self) -> bool:
@@ -62,7 +65,7 @@ class RunFolder:
             RunFolderError: If another process holds it.
         """
         with self.record.open("rb") as handle:
-            if not _try_lock(handle):
+            if not try_lock(handle):
                 raise RunFolderError(f"The run in `{self.path}` is being written by another process.")
             yield
 
@@ -128,26 +131,13 @@ class RunFolder:
 
     def _is_held(self) -> bool:
         with self.record.open("rb") as handle:
-            return not _try_lock(handle)
+            return not try_lock(handle)
 
     def _fingerprint(self) -> str | None:
         try:
             return json.loads(self.record.read_text(encoding="utf-8")).get("fingerprint")
         except (OSError, ValueError):
             return None
-
-
-def _try_lock(handle: IO[bytes]) -> bool:
-    """Lock an open file until it is closed; False if another process holds it. No-op on Windows."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def fingerprint(config: Config) -> str:

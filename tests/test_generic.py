@@ -250,7 +250,7 @@ class TestErrors:
             ("mine.parquet", b"PAR0", "cannot be read as parquet"),
             ("mine.csv", b"", "is empty"),
             ("mine.csv", b"user_id,item_id,timestamp\n\xff,x,1\n", "can't decode byte"),
-            ("mine.xml", b"", "has a suffix other than"),
+            ("mine.xml", b"", "ends in none of .csv"),
         ],
     )
     def test_files(self, convert, tmp_path, capsys, name, content, message):

@@ -14,7 +14,7 @@ def ray_here(monkeypatch):
     ray = pytest.importorskip("ray", reason="needs Ray: the extra `cluster`")
     pytest.importorskip("ray.data", reason="needs Ray Data: the extra `cluster`")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    ray.init(num_cpus=2, object_store_memory=10**8, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, object_store_memory=10**8, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

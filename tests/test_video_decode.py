@@ -78,6 +78,34 @@ class TestFrames:
         path = write_video(tmp_path / "s.mp4", 30, audio=True)
         assert numbers_of(path, [0, 11, 29]) == ([0, 11, 29], [0, 11, 29]) and probe(path).n_frames == 30
 
+    def test_a_container_without_times(self, tmp_path):
+        """AVI keeps the order of decoding, which with B-frames is not that of showing."""
+        path = write_video(tmp_path / "v.avi", 60, scale=4)
+        timeline = read_timeline(path)
+        wanted = np.arange(0, 60, 5)
+        assert not timeline.has_pts
+        assert [read_number(picture) for picture in decode_frames(path, timeline, wanted).pictures] == wanted.tolist()
+
+    def test_frames_that_an_edit_list_cuts_off_are_no_loss(self, tmp_path):
+        """A trimmed file, as phones write it: 20 of 120 frames are there to decode the others, and not shown."""
+        write_video(tmp_path / "whole.mp4", 120, g="60")
+        options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
+        with (
+            av.open(str(tmp_path / "whole.mp4")) as whole,
+            av.open(str(tmp_path / "v.mp4"), "w", options=options) as cut,
+        ):
+            stream = whole.streams.video[0]
+            copy = cut.add_stream_from_template(stream)
+            for packet in whole.demux(stream):
+                if packet.dts is not None:
+                    packet.pts -= int(20 / 30 / stream.time_base)
+                    packet.dts -= int(20 / 30 / stream.time_base)
+                    packet.stream = copy
+                    cut.mux(packet)
+        timeline = read_timeline(tmp_path / "v.mp4")
+        found = decode_frames(tmp_path / "v.mp4", timeline, np.array([0, 1, 99]))
+        assert len(timeline) == 100 and [read_number(picture) for picture in found.pictures] == [20, 21, 119]
+
     def test_fewer_frames_than_asked_for(self, tmp_path):
         path = write_video(tmp_path / "s.mp4", 3)
         assert numbers_of(path, segment_middles(read_timeline(path), 100)) == ([0, 1, 2], [0, 1, 2])

@@ -151,25 +151,26 @@ class TestTexts:
             {"item_id": "b", "title": "a cat and two dogs", "tags": ["dog", "cat"]},
             {"item_id": "none", "media": "x.mp4"},
             {"item_id": 7, "title": " two dogs "},
+            {"item_id": "c", "title": "cats and more cats and dogs"},
         ]
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "mine.text.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        words = ["embed-text", "--name=mine", f"--out={tmp_path}", f"--weights={weights}", "--batch_size=1"]
+        words = ["embed-text", "--name=mine", f"--out={tmp_path}", f"--weights={weights}", "--batch_size=2"]
         assert main([*words, "--fields", "title", "tags"]) == 0
         store = FrameStore(tmp_path / "mine" / "mine.text.frames.npy")
         tokenizer, model = AutoTokenizer.from_pretrained(weights), AutoModel.from_pretrained(weights).eval()
         with torch.no_grad():
             expected = [
                 model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, :1].numpy()
-                for text in ("a cat and two dogs. dog, cat", "two dogs")
+                for text in ("a cat and two dogs. dog, cat", "two dogs", "cats and more cats and dogs")
             ]
-        assert store.items == ["b", "7"] and store.manifest.extra["sha256"]
+        assert store.items == ["b", "7", "c"] and store.manifest.extra["sha256"]
         np.testing.assert_allclose(store.frames, np.array(expected), rtol=2e-3, atol=2e-3)
         assert main(words) == 1 and "exists; give --overwrite" in capsys.readouterr().err
         assert main([*words, "--overwrite", "--fields", "titel"]) == 1
         assert "has `titel`; there are media, tags, title" in capsys.readouterr().err
         assert main([*words, "--overwrite", f"--text={tmp_path / 'absent'}"]) == 1
-        assert FrameStore(store.path).items == ["b", "7"]
+        assert FrameStore(store.path).items == ["b", "7", "c"]
 
 
 class TestWeights:

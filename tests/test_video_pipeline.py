@@ -10,14 +10,16 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from recbole_video.dataset_tools.video import pipeline, shards
+from recbole_video.dataset_tools.video import pipeline
 from recbole_video.dataset_tools.video.decode import decode_frames
 from recbole_video.dataset_tools.video.decode_task import DecodeTask
+from recbole_video.dataset_tools.video.failures import Failure
 from recbole_video.dataset_tools.video.frame_encoders import Placement, load_frame_encoder
 from recbole_video.dataset_tools.video.listing import VideoFile, list_videos
+from recbole_video.dataset_tools.video.merge import Results
 from recbole_video.dataset_tools.video.probe import read_timeline
 from recbole_video.dataset_tools.video.samplers import Sampling
-from recbole_video.dataset_tools.video.shards import Finished, Parts, ShardWriter, read_shard
+from recbole_video.dataset_tools.video.shards import Finished, Parts, ShardWriter, read_journal, read_shard
 from recbole_video.dataset_tools.video.weights import Source, find_weights
 from recbole_video.dataset_tools.video.workers import DecodePool
 
@@ -223,27 +225,34 @@ class TestSteps:
             run("embed", raw, tmp_path)
 
 
-def kill_after(n_shards, raw, out):
-    """Run the whole command in a process of its own and kill it once some shards are on disk; returns their number."""
+def n_finished(parts):
+    """Videos that outlive the run, in shards or in its journal."""
+    done = [video.item_id for shard in parts.glob("*.npz") for video in read_shard(shard)]
+    done += [video.item_id for journal in parts.glob("*.journal") for video in read_journal(journal)]
+    return len(set(done))
+
+
+def kill_after(n_videos, per_shard, raw, out):
+    """Run the whole command in a process of its own and kill it once some videos are on disk; returns their number."""
     child = os.fork()
     if child == 0:
-        ShardWriter.__init__.__defaults__ = (1, 0.0)  # a shard per video
+        ShardWriter.__init__.__defaults__ = (per_shard,)
         run("frames", raw, out)
         os._exit(0)
     deadline = time.monotonic() + 60
-    while len(list(out.glob("d/d.parts/*.npz"))) < n_shards and time.monotonic() < deadline:
+    while n_finished(out / "d" / "d.parts") < n_videos and time.monotonic() < deadline:
         time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), "it was through before it could be killed"
-    return len(list(out.glob("d/d.parts/*.npz")))
+    return n_finished(out / "d" / "d.parts")
 
 
 class TestKilledRuns:
-    @pytest.mark.parametrize("n_shards", [0, 2, 6])
-    def test_it_goes_on_to_the_same_bytes(self, raw, unbroken, tmp_path, monkeypatch, n_shards):
-        n_done = kill_after(n_shards, raw, tmp_path)
-        assert n_done >= n_shards and not (tmp_path / "d" / "d.frames.json").exists()
+    @pytest.mark.parametrize(("n_videos", "per_shard"), [(0, 1), (2, 1), (6, 1), (3, 64), (5, 2)])
+    def test_it_goes_on_to_the_same_bytes(self, raw, unbroken, tmp_path, monkeypatch, n_videos, per_shard):
+        n_done = kill_after(n_videos, per_shard, raw, tmp_path)
+        assert n_done >= n_videos and not (tmp_path / "d" / "d.frames.json").exists()
         decoded = []
         plain = DecodePool.decode
 
@@ -256,6 +265,18 @@ class TestKilledRuns:
         assert contents(run("frames", raw, tmp_path)) == contents(unbroken)
         assert len(decoded) == len(GOOD) + len(BAD) - n_done
 
+    def test_an_entry_that_was_cut_off_is_left_out(self, tmp_path):
+        parts = Parts(tmp_path / "p", {})
+        writer = ShardWriter(parts)
+        for name in "ab":
+            writer.add(Finished(name, 1, embeddings=np.ones((2, 3), np.float16)))
+        [journal] = (tmp_path / "p").glob("*.journal")
+        journal.write_bytes(journal.read_bytes()[:-5])
+        again = Parts(tmp_path / "p", {})
+        again.recover()
+        assert list(again.find([VideoFile(name, tmp_path, 1) for name in "ab"])) == ["a"]
+        assert not list((tmp_path / "p").glob("*.journal"))
+
     def test_killed_while_the_store_was_written(self, raw, unbroken, tmp_path, monkeypatch):
         def stop(*_, **__):
             raise KeyboardInterrupt
@@ -266,11 +287,41 @@ class TestKilledRuns:
                 run("frames", raw, tmp_path)
         for name in ("d.samples.json", "d.samples.jsonl", "d.frames.npy"):
             assert (tmp_path / "d" / name).exists()
-        folder = run("frames", raw, tmp_path, "--overwrite")
+        (tmp_path / "d" / ".d.frames.npy.abc").write_bytes(b"left by a kill")
+        folder = run("frames", raw, tmp_path)
         assert contents(folder) == contents(unbroken)
 
+    def test_two_runs_at_once(self, raw, tmp_path):
+        parts = Parts(tmp_path / "p", {})
+        with parts.locked(), pytest.raises(DataError, match="Another process is writing"), parts.locked():
+            pass
+
+    def test_shards_of_nobody_knows_what(self, tmp_path):
+        with ShardWriter(Parts(tmp_path / "p", {})) as writer:
+            writer.add(Finished("a", 1))
+        (tmp_path / "p" / "settings.json").unlink()
+        with pytest.raises(DataError, match="holds shards and no `settings.json`"):
+            Parts(tmp_path / "p", {})
+
+    def test_what_may_go_well_another_time_is_tried_again(self, tmp_path):
+        parts, video = Parts(tmp_path / "p", {}), VideoFile("a", tmp_path, 1)
+        with ShardWriter(parts) as writer:
+            writer.add(Finished("a", 1, failure=Failure("a", "a.mp4", "crashed", "")))
+        assert not parts.find([video], again=True) and parts.find([video])
+        assert [failure.reason for failure in Results(parts, [video]).failures] == ["crashed"]
+        with pytest.raises(DataError, match="1 videos have no record .*first: `b`"):
+            Results(parts, [video, VideoFile("b", tmp_path, 1)])
+
+    def test_other_titles_are_other_settings(self, raw, tmp_path):
+        """Frames that were chosen by other titles must not be mixed in."""
+        kill_after(2, 1, raw, tmp_path)
+        titles = tmp_path / "other.csv"
+        titles.write_text("item_id,title\na,something else\n")
+        with pytest.raises(DataError, match="with other settings .titles was"):
+            run("frames", raw, tmp_path, "--titles", str(titles))
+
     def test_parts_of_other_settings_are_refused(self, raw, tmp_path):
-        kill_after(2, raw, tmp_path)
+        kill_after(2, 1, raw, tmp_path)
         with pytest.raises(
             DataError, match="parts of an unfinished run with other settings .n_frames was 5, is 4.*--over"
         ):
@@ -295,20 +346,26 @@ class TestKilledRuns:
         with pytest.raises(DataError, match=r"The shard `.*npz` is damaged .*; delete it"):
             read_shard(shard)
 
-    def test_shards_are_written_soon(self, tmp_path, monkeypatch):
-        now = [0.0]
-        monkeypatch.setattr(shards, "monotonic", lambda: now[0])
+    def test_a_shard_takes_the_place_of_the_journal(self, tmp_path):
         parts = Parts(tmp_path / "parts", {})
-        writer = ShardWriter(parts, max_videos=3, max_seconds=5)
-        for _ in range(4):
-            writer.add(Finished("a", 1))
-        assert len(parts.shards()) == 1  # three of them
-        now[0] = 5.1
-        writer.add(Finished("b", 1))
-        assert [len(read_shard(shard)) for shard in parts.shards()] == [3, 2]
+        writer = ShardWriter(parts, max_videos=3)
+        for name in "abcd":
+            writer.add(Finished(name, 1))
+        [shard], [journal] = parts.shards(), list(parts.folder.glob("*.journal"))
+        assert [len(read_shard(shard)), len(read_journal(journal))] == [3, 1]
+        writer.flush()
+        assert len(parts.shards()) == 2 and not list(parts.folder.glob("*.journal"))
 
 
 class TestWorkers:
+    @pytest.mark.parametrize("n_workers", [1, 2, 3])
+    def test_leaving_with_tasks_that_wait(self, raw, n_workers):
+        """As after Ctrl-C or an error: nobody waits for a process that is gone."""
+        [video] = [video for video in list_videos(raw / "videos") if video.item_id == "z"]
+        tasks = [DecodeTask(video, Sampling("uniform", 2), None, None, 32, False)] * 20
+        with DecodePool(n_workers) as pool:
+            next(pool.decode(tasks))
+
     def test_a_decoder_that_dies_or_hangs_costs_one_video(self, raw):
         videos = [video for video in list_videos(raw / "videos") if video.item_id in GOOD]
         tasks = [DecodeTask(video, Sampling("mid5", 1), None, None, 48, False) for video in videos]

@@ -66,7 +66,7 @@ def _rows(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ")
+    return key if "." in key else key.replace("_", " ")  # a file name stays as it is
 
 
 def _value(value: Any, code: bool = False) -> str:

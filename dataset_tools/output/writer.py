@@ -29,11 +29,12 @@ from recbole_video.dataset_tools.output.tokens import (
 )
 
 from recbole_video.data.atomic_file import FIELD_TYPES
-from recbole_video.data.files import write_atomically, write_json, write_text
+from recbole_video.data.files import try_lock, write_atomically, write_json, write_text
 from recbole_video.errors import DataError, RunFolderError
 
 # What a conversion writes: of these, an earlier conversion may have left any.
 OUTPUTS = (".inter", ".item", ".user", ".times.npy", ".text.jsonl", ".counts", ".card.json", ".card.html")
+_ASIDE, _LOCK = ".converting.", "lock"
 _COMMON_ARGUMENTS = ("out", "overwrite", "command")
 
 
@@ -83,10 +84,24 @@ class DatasetWriter:
     def __enter__(self) -> DatasetWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._aside = Path(tempfile.mkdtemp(dir=self.folder, prefix=".converting."))
+            self._remove_leftovers()
+            self._aside = Path(tempfile.mkdtemp(dir=self.folder, prefix=_ASIDE))
+            self._lock = (self._aside / _LOCK).open("wb")
+            try_lock(self._lock)
         except OSError as error:
             raise RunFolderError(f"`{self.folder}` cannot be written: {error.strerror}; give another --out.") from error
         return self
+
+    def _remove_leftovers(self) -> None:
+        """Remove what conversions left that were killed: nobody holds their lock."""
+        for folder in self.folder.glob(f"{_ASIDE}*"):
+            lock = folder / _LOCK
+            if not lock.is_file():
+                continue
+            with lock.open("rb") as handle:
+                is_left = try_lock(handle)
+            if is_left:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,6 +111,7 @@ class DatasetWriter:
                 self._finish()
         finally:
             wait(self._pending)
+            self._lock.close()
             shutil.rmtree(self._aside, ignore_errors=True)
             if not any(self.folder.iterdir()):
                 self.folder.rmdir()
@@ -261,7 +277,8 @@ class DatasetWriter:
     def _finish(self) -> None:
         for pending in self._pending:
             pending.result()
-        made = sorted(self._aside.iterdir(), key=lambda path: (path.suffix == ".inter", path.name))
+        made = [path for path in self._aside.iterdir() if path.name != _LOCK]
+        made = sorted(made, key=lambda path: (path.suffix == ".inter", path.name))
         for path in made:
             if path not in self._described:
                 self.card.add_output(path)
@@ -271,6 +288,8 @@ class DatasetWriter:
         if self.overwrite:
             for suffix in reversed(OUTPUTS):
                 (self.folder / f"{self.name}{suffix}").unlink(missing_ok=True)
+            if labels := sorted(path.name for path in self.folder.glob(f"{self.name}.*.popularity")):
+                print(f"Warning: {', '.join(labels)} were made of the earlier files; make them anew by `label`.")
         for path in [*made, self._aside / f"{self.name}.card.html", self._aside / f"{self.name}.card.json"]:
             path.replace(self.folder / path.name)
 

@@ -128,7 +128,7 @@ class Fold:
         self._items, self._users = DistinctRows(), DistinctRows()
 
     def add(self, table: pa.Table) -> None:
-        """Add the next rows: the columns ``COLUMNS`` as ``broken_csv.read_tables`` delivers them."""
+        """Add the next rows: the columns ``COLUMNS`` as ``csv_tables.read_tables`` delivers them."""
         if not table.num_rows:
             return
         self.rows += table.num_rows

@@ -149,7 +149,9 @@ def _parse(block: bytes, width: int, separator: str) -> np.ndarray | None:
             numbers = np.fromstring(text[:-1].replace(b"\n", separator.encode()), dtype=np.int64, sep=separator)
     except (DeprecationWarning, ValueError):
         return None
-    return numbers.reshape(-1, width) if len(numbers) == len(ends) else None
+    # A number that does not fit becomes the largest one.
+    fits = len(numbers) == len(ends) and numbers.max(initial=0) < np.iinfo(np.int64).max
+    return numbers.reshape(-1, width) if fits else None
 
 
 def _parse_slowly(path: Path, block: bytes, names: Sequence[str], separator: str, line: int) -> np.ndarray:
@@ -171,13 +173,17 @@ def _parse_slowly(path: Path, block: bytes, names: Sequence[str], separator: str
 def _whole(path: Path, line: int, column: str, cell: str) -> int:
     text = cell.strip().strip('"')
     try:
-        return int(text)
-    except ValueError:
-        pass
+        value = int(text)
+        if abs(value) < np.iinfo(np.int64).max:
+            return value
+        raise DataError(f"`{path}`, line {line}, column `{column}`: `{cell}` is too large for a 64-bit number.")
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
     try:
-        value = float(text)
-        if value == int(value) and abs(value) < 2**53:
-            return int(value)
+        real = float(text)
+        if real == int(real) and abs(real) < 2**53:
+            return int(real)
     except (ValueError, OverflowError):
         pass
     raise DataError(f"`{path}`, line {line}, column `{column}`: `{cell}` is not a whole number.")

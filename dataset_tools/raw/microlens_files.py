@@ -47,6 +47,8 @@ def _records(path: Path, faults: Counter[str]) -> Iterator[tuple[int, str]]:
     for number, line in numbered_lines(path):
         if match := _NUMBERED.fullmatch(line):
             if pending:
+                if _is_open(pending[1]):
+                    faults["quotes that are open where the next line begins with an id (taken for a new text)"] += 1
                 yield pending
             pending = int(match[1]), match[2]
         elif pending and _is_open(pending[1]):

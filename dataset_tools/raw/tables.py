@@ -66,7 +66,9 @@ def read_parts(path: Path, columns: Sequence[str], layout: Layout | None = None)
     elif path.suffix == ".parquet":
         yield from _read_parquet(path, wanted)
     else:
-        raise DataError(f"`{path}` has a suffix other than {', '.join(FORMATS)}; rename it after what it holds.")
+        raise DataError(
+            f"`{path}` ends in none of {', '.join(FORMATS)}; rename a file of another name, and save a workbook as csv."
+        )
 
 
 def _read_text(path: Path, wanted: list[str], layout: Layout, separator: str) -> Iterator[pd.DataFrame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND
+from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND, Card, date_of
 from recbole_video.dataset_tools.raw.columns import Where, as_text
 
 from recbole_video.errors import DataError
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 TIME_UNITS = (*UNITS_PER_SECOND, "iso")
 # The year 2200: a larger number of seconds is meant in a finer unit.
 _LATEST_SECOND = 7_258_118_400
+_OLD_SECOND = 631_152_000  # 1990
 _ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
+
+
+def doubt_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> None:
+    """Warn of times that all lie before 1990: they are probably in a coarser unit."""
+    if len(times) and times.max() < _OLD_SECOND * UNITS_PER_SECOND[unit]:
+        card.warn(f"The latest time is {date_of(int(times.max()), unit)} in {unit}: {advice}.")
 
 
 class TimeBuffer:
@@ -67,6 +74,8 @@ def _numbers(values: pd.Series, where: Where) -> np.ndarray:
     """int64 where all are whole, else float64."""
     import pandas as pd
 
+    if values.dtype.kind == "M":
+        raise DataError(f"The column `{values.name}` holds dates, not numbers; give --time_unit=iso.")
     numbers = pd.to_numeric(values, errors="coerce")
     _refuse_gaps(values, numbers.isna(), "number", where)
     array = numbers.to_numpy()

@@ -14,8 +14,18 @@ from recbole_video.errors import MissingDependencyError
 
 _COLUMNS = 10
 _WIDTH = 160  # pixels of a frame
+_MAX_HEIGHT = 284
 _LINE = 18  # pixels of a line of text
 _GAP = 6
+_WIDE_FONTS = (
+    "Noto Sans CJK",
+    "Source Han Sans",
+    "WenQuanYi",
+    "PingFang",
+    "Microsoft YaHei",
+    "SimHei",
+    "Arial Unicode",
+)
 _PAPER, _INK, _MARK = (255, 255, 255), (40, 40, 40), (220, 60, 30)
 
 
@@ -47,12 +57,14 @@ def draw_contact_sheet(caption: str, frames: Frames, chosen: np.ndarray, similar
     except ImportError as error:
         raise MissingDependencyError("Contact sheets need Pillow; pip install 'recbole_video[video]'.") from error
     n, height, width, _ = frames.pictures.shape
-    cell = _WIDTH, max(1, round(_WIDTH * height / width))
+    cell = _cell(width, height)
     columns = min(_COLUMNS, n)
     size = columns * (_WIDTH + _GAP) + _GAP, 2 * _LINE + -(-n // columns) * (cell[1] + _LINE + _GAP)
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _GAP), _shortened(caption, size[0] - 2 * _GAP, draw.textlength), fill=_INK)
+    font = _font(caption)
+    caption = _shortened(caption, size[0] - 2 * _GAP, lambda text: draw.textlength(text, font=font))
+    draw.text((_GAP, _GAP), caption, fill=_INK, font=font)
     marked = set(chosen.tolist())
     for position in range(n):
         left, top = _corner(position, columns, cell[1])
@@ -62,6 +74,24 @@ def draw_contact_sheet(caption: str, frames: Frames, chosen: np.ndarray, similar
         if position in marked:
             draw.rectangle((left - 2, top - 2, left + cell[0] + 1, top + cell[1] + 1), outline=_MARK, width=4)
     return sheet
+
+
+def _cell(width: int, height: int) -> tuple[int, int]:
+    """Width and height of a frame on the sheet: narrower where it would be too tall."""
+    scale = min(_WIDTH / width, _MAX_HEIGHT / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _font(text: str) -> Any:
+    """A font that has the text's characters: Pillow's own is Latin, so that others need one of the system."""
+    from PIL import ImageFont
+
+    if text.isascii():
+        return ImageFont.load_default()
+    from matplotlib import font_manager
+
+    wanted = [font for font in font_manager.fontManager.ttflist if font.name.startswith(_WIDE_FONTS)]
+    return ImageFont.truetype(wanted[0].fname, 12) if wanted else ImageFont.load_default()
 
 
 def _shortened(text: str, width: int, length: Callable[[str], float]) -> str:

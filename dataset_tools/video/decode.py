@@ -107,7 +107,7 @@ def _numbered(
     context = stream.codec_context
     context.thread_count = 1 if context.width * context.height <= _SMALL else threads
     number_of = {tick: number for number, tick in enumerate(timeline.ticks.tolist())}
-    must_show = None if wanted is None else set(timeline.ticks[wanted].tolist())
+    must_show = None if wanted is None or not timeline.has_pts else set(timeline.ticks[wanted].tolist())
     number = -1
     for packet in container.demux(stream):
         if must_show is not None:
@@ -118,7 +118,7 @@ def _numbered(
         except FFmpegError:
             continue  # the frames it would have given are missed, and counted, by number
         for frame in frames:
-            number = number_of.get(frame.pts, number + 1)
+            number = number_of.get(frame.pts, number + 1) if timeline.has_pts else number + 1
             if not frame.is_corrupt:
                 yield number, frame
 

@@ -57,7 +57,9 @@ def decode(task: DecodeTask, threads: int) -> Decoded:
         return Decoded(task, decode_frames(task.video.path, timeline, numbers, task.short_side, threads))
     except VideoFailure as error:
         return failed(task, error.reason, error.detail)
-    except (ValueError, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError) as error:
+    except MemoryError:
+        return failed(task, "crashed", "it ran out of memory")
+    except (ValueError, ArithmeticError, LookupError, OSError, RuntimeError) as error:
         # PyAV raises all of these on malformed streams; one video must not end the run.
         return failed(task, "undecodable", f"{type(error).__name__}: {error}")
 

@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     results = options.outputs(arguments)
     path = arguments.samples or results.folder / f"{results.name}.samples.jsonl"
     chosen = read_chosen(path)
-    earlier = read_failures(path.with_name(path.name.replace(".samples.jsonl", ".failures.csv")))
+    stem = path.name.removesuffix(".samples.jsonl")
+    earlier = [] if stem == path.name else read_failures(path.with_name(f"{stem}.failures.csv"))
     videos, failed = split_by_choice(options.videos(arguments), chosen, earlier)
     plan = make_plan(
         sampling=chosen.sampling,

@@ -23,6 +23,10 @@ REASONS = {
 }
 
 
+# What may go well another time: it is the machine's fault as often as the video's.
+TRANSIENT = frozenset(["timeout", "crashed"])
+
+
 class VideoFailure(DataError):
     """A video gives no frames.
 

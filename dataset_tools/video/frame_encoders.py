@@ -53,9 +53,11 @@ class Placement:
         """The same with nothing left to decide.
 
         Raises:
-            ConfigError: If the precision is unknown.
+            ConfigError: If the precision is unknown, or the device cannot be used.
         """
         device, precision = self.device, self.precision
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1.")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if precision == "auto":
@@ -64,6 +66,10 @@ class Placement:
         if precision not in PRECISIONS:
             known = ", ".join(["auto", *PRECISIONS])
             raise ConfigError(f"`{precision}` is no precision{nearest(precision, PRECISIONS)}; there are {known}.")
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"The device `{device}` cannot be used: {str(error).splitlines()[0]}") from error
         return Placement(device, precision, self.batch_size)
 
     @contextmanager

@@ -60,14 +60,22 @@ def list_videos(source: Path, media: Mapping[str, str] | None = None) -> list[Vi
     for one, other in pairwise(videos):
         if one.item_id == other.item_id:
             raise DataError(
-                f"`{one.path}` and `{other.path}` are both videos of item `{one.item_id}`; keep one, or list the "
-                "videos in a csv with item_id and path."
+                f"`{one.path}` and `{other.path}` are both videos of item `{one.item_id}`; keep one"
+                + ("." if source.is_file() else ", or list the videos in a csv with item_id and path.")
             )
     return videos
 
 
+def with_items(videos: list[VideoFile], items: Iterable[str]) -> list[VideoFile]:
+    """The videos, and one that is missing for each of the items that has none; sorted by item token."""
+    there = {video.item_id for video in videos}
+    absent = [VideoFile(item, Path(item), MISSING) for item in items if item not in there]
+    return sorted([*videos, *absent], key=lambda video: video.item_id)
+
+
 def _in_folder(folder: Path) -> list[VideoFile]:
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    # A link that leads nowhere is a file that is missing.
+    files = [path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith(".")]
     videos = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not videos:
         raise DataError(f"`{folder}` holds no video ({len(files)} other files); videos end in {', '.join(EXTENSIONS)}.")
@@ -76,7 +84,7 @@ def _in_folder(folder: Path) -> list[VideoFile]:
         logging.getLogger(__name__).info(
             f"{len(others)} files of {folder} are no videos by their endings (first: {others[0].name})."
         )
-    return [VideoFile(path.stem, path, path.stat().st_size) for path in videos]
+    return list(_with_sizes((path.stem, path) for path in videos))
 
 
 def _in_list(path: Path) -> list[VideoFile]:
@@ -85,7 +93,11 @@ def _in_list(path: Path) -> list[VideoFile]:
         missing = {"item_id", "path"} - set(reader.fieldnames or ())
         if missing:
             raise DataError(f"`{path}` has no column `{min(missing)}`; a list of videos has item_id and path.")
-        return list(_with_sizes((row["item_id"], path.parent / row["path"]) for row in reader))
+        rows = [(reader.line_num, row["item_id"], row["path"]) for row in reader]
+    for line, item_id, file in rows:
+        if not item_id or not file:
+            raise DataError(f"`{path}`, line {line}: a list of videos has item_id and path in each line.")
+    return list(_with_sizes((item_id, path.parent / file) for _, item_id, file in rows))
 
 
 def _with_sizes(rows: Iterable[tuple[str, Path]]) -> Iterable[VideoFile]:

@@ -18,6 +18,7 @@ from recbole_video.dataset_tools.video.shards import Finished, Parts, read_shard
 
 from recbole_video.data.files import write_atomically, write_json
 from recbole_video.data.frame_store import FrameBlock, FrameStore, write_frame_blocks
+from recbole_video.errors import DataError
 
 
 class Results:
@@ -31,10 +32,18 @@ class Results:
         items: Tokens of the videos that gave frames, in order.
         failures: The others, in order.
         samplers: How many videos each sampler chose the frames of.
+
+    Raises:
+        DataError: If a video has no record.
     """
 
     def __init__(self, parts: Parts, videos: list[VideoFile]) -> None:
         self._places = parts.find(videos)
+        if lost := [video.item_id for video in videos if video.item_id not in self._places]:
+            raise DataError(
+                f"{len(lost)} videos have no record in `{parts.folder}` (first: `{lost[0]}`), which something else has "
+                "changed; give the command again."
+            )
         self._shards = sorted({shard for shard, _ in self._places.values()})
         failed: dict[str, Failure] = {}
         self.samplers: Counter[str] = Counter()
@@ -43,7 +52,7 @@ class Results:
                 failed[finished.item_id] = finished.failure
             if finished.sample is not None:
                 self.samplers[finished.sample.sampler] += 1
-        done = [video.item_id for video in videos if video.item_id in self._places]
+        done = [video.item_id for video in videos]
         self.items = [item_id for item_id in done if item_id not in failed]
         self.failures = [failed[item_id] for item_id in done if item_id in failed]
         self._row_of = {item_id: row for row, item_id in enumerate(self.items)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,12 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """Where the work is done."""
     group = parser.add_argument_group("machine")
     group.add_argument("--workers", type=int, default=2, help="processes that decode (default: 2)")
+    group.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        help="seconds that a video may take to decode, without --ray (default: 600)",
+    )
     add_placement(group)
     group.add_argument("--ray", action="store_true", help="work on a Ray cluster; without RAY_ADDRESS, a local one")
     group.add_argument("--actors", type=int, default=1, help="for --ray: processes that run the models (default: 1)")
@@ -97,16 +104,33 @@ def outputs(arguments: argparse.Namespace) -> Outputs:
 
 
 def videos(arguments: argparse.Namespace) -> list[VideoFile]:
-    """The videos: of a folder, those that the data set's text names as ``media``, or each file by its name."""
-    from recbole_video.dataset_tools.video.listing import list_videos
+    """The videos: of a folder, those that the data set's text names as ``media``, or each file by its name.
 
+    An item of the data set without a video is one that is missing, so that the report of failures names it.
+    """
+    from recbole_video.dataset_tools.video.listing import list_videos, with_items
+
+    from recbole_video.data.atomic_file import read_columns
+
+    log = logging.getLogger(__name__)
+    folder = arguments.out / arguments.name
     media: dict[str, str] = {}
     if arguments.videos.is_dir():
-        path = sidecar_path(arguments.out / arguments.name, arguments.name)
+        path = sidecar_path(folder, arguments.name)
         media = read_media(path)
         if media:
-            logging.getLogger(__name__).info(f"{path.name} says which of the files belongs to which item.")
-    return list_videos(arguments.videos, media)
+            log.info(f"{path.name} says which of the files belongs to which item.")
+    found = list_videos(arguments.videos, media)
+    inter = folder / f"{arguments.name}.inter"
+    if not inter.is_file():
+        return found
+    wanted = set(read_columns(inter, {"item_id"}, set())["item_id"])
+    listed = {video.item_id for video in found}
+    if absent := len(wanted - listed):
+        log.warning(f"{absent:,} of {len(wanted):,} items of {inter.name} have no video in {arguments.videos}.")
+    if others := len(listed - wanted):
+        log.info(f"{others:,} of {len(listed):,} videos are of items without interactions; they are done as well.")
+    return with_items(found, wanted)
 
 
 def sampling(arguments: argparse.Namespace) -> Sampling:
@@ -185,13 +209,15 @@ def executor(arguments: argparse.Namespace) -> Executor:
     """
     if arguments.workers < 1:
         raise ConfigError(f"workers is {arguments.workers}; at least one process must decode.")
+    if arguments.timeout <= 0:
+        raise ConfigError(f"timeout is {arguments.timeout}; it is a number of seconds above 0.")
     if arguments.ray:
         from recbole_video.dataset_tools.video.cluster import run_on_ray
 
         return run_on_ray(arguments.actors, arguments.gpus_per_actor)
     from recbole_video.dataset_tools.video.pipeline import run_here
 
-    return run_here(arguments.workers)
+    return run_here(arguments.workers, arguments.timeout)
 
 
 def report(summary: Summary, results: Outputs) -> None:
@@ -201,4 +227,6 @@ def report(summary: Summary, results: Outputs) -> None:
     if summary.n_untitled:
         log.warning(f"{summary.n_untitled} videos have no title: their frames were chosen at random.")
     if summary.failures:
-        log.warning(f"{len(summary.failures)} videos gave no frames; {results.failures} says why.")
+        reasons = Counter(failure.reason for failure in summary.failures)
+        shown = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+        log.warning(f"{len(summary.failures)} videos gave no frames ({shown}); {results.failures} names them.")

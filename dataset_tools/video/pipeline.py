@@ -20,7 +20,7 @@ from recbole_video.dataset_tools.video.samples import ChosenFrames
 from recbole_video.dataset_tools.video.shards import Finished, Parts, ShardWriter
 from recbole_video.dataset_tools.video.titles import Titles
 from recbole_video.dataset_tools.video.weights import Weights
-from recbole_video.dataset_tools.video.workers import DecodePool
+from recbole_video.dataset_tools.video.workers import TIMEOUT, DecodePool
 from tqdm import tqdm
 
 from recbole_video.data.frame_store import store_path
@@ -122,29 +122,41 @@ def make(job: Job, executor: Executor) -> Summary:
         executor: Where it is done.
 
     Raises:
-        DataError: If results are there already, parts were made with other settings, or no video gives frames.
+        DataError: If results are there already, parts were made with other settings or are being made by another
+            process, or no video gives frames.
     """
-    _refuse_existing(job)
+    settings = _settings(job)
+    if not Parts.are_of(job.outputs.parts, settings):  # else the results are those of the run that goes on
+        _refuse_existing(job)
     import_av()
-    parts = Parts(job.outputs.parts, _settings(job), discard=job.overwrite)
-    done = parts.find(job.videos)
+    parts = Parts(job.outputs.parts, settings, discard=job.overwrite)
+    with parts.locked():
+        summary = _make(job, parts, executor)
+    parts.remove()
+    return summary
+
+
+def _make(job: Job, parts: Parts, executor: Executor) -> Summary:
+    parts.recover()
+    for path in job.results():
+        for left in path.parent.glob(f".{path.name}.*"):  # of a run that was killed as it wrote
+            left.unlink()
+    done = parts.find(job.videos, again=True)
     tasks = (_task(job, video) for video in job.videos if video.item_id not in done)
     bar = tqdm(total=len(job.videos), initial=len(done), unit="video", desc=job.outputs.name, disable=None)
     with bar, ShardWriter(parts) as writer:
         for finished in executor(job.plan, tasks):
             writer.add(finished)
             bar.update()
-    summary = _write_results(job, parts)
-    parts.remove()
-    return summary
+    return _write_results(job, parts)
 
 
-def run_here(n_workers: int) -> Executor:
-    """Decode in ``n_workers`` processes, and run the models in this one."""
+def run_here(n_workers: int, timeout: float = TIMEOUT) -> Executor:
+    """Decode in ``n_workers`` processes, ``timeout`` seconds per video at most, and run the models in this one."""
 
     def execute(plan: Plan, tasks: Iterable[DecodeTask]) -> Iterator[Finished]:
         maker = FrameMaker(plan)
-        with DecodePool(n_workers) as pool:
+        with DecodePool(n_workers, timeout) as pool:
             for decoded in pool.decode(tasks):
                 yield maker.finish(decoded)
 
@@ -185,7 +197,8 @@ def _write_results(job: Job, parts: Parts) -> Summary:
         results.write_samples(job.outputs.samples, job.sampling_settings)
     if job.plan.encoder is not None:
         _write_store(job, job.plan.encoder, results)
-    n_untitled = results.samplers[RANDOM] if job.plan.sampling.sampler == RESAMPLE else 0
+    looked = job.plan.sampling.sampler == RESAMPLE and job.titles.condition != "none"
+    n_untitled = results.samplers[RANDOM] if looked else 0
     return Summary(len(results.items), failures, n_untitled)
 
 

@@ -11,6 +11,8 @@ from recbole_video.dataset_tools.video.samplers import RESAMPLE, Sampling
 from recbole_video.dataset_tools.video.titles import Titles
 from recbole_video.dataset_tools.video.weights import Source, Weights, find_weights
 
+from recbole_video.errors import ConfigError
+
 # Pixels of a decoded picture's shorter side, unless a model wants more.
 _SHORT_SIDE = 256
 
@@ -84,10 +86,17 @@ def make_plan(
 
     Raises:
         DataError: If weights are not within reach.
+        ConfigError: If frames would be scored on larger pictures because of the encoder: the choice must not depend
+            on it.
     """
     wanted = find_weights(encoder) if encoder else None
     scorer = find_weights(clip) if clip else None
     sides = [read_shape(weights).preprocessing.short_side for weights in (wanted, scorer) if weights]
+    if wanted and scorer and sides[0] > max(min_short_side, sides[1]):
+        raise ConfigError(
+            f"`{wanted.name}` wants pictures of {sides[0]} pixels, larger than those that frames are scored on, "
+            f"{max(min_short_side, sides[1])}; choose frames by `sample` first, and then embed them by `embed`."
+        )
     return Plan(
         sampling=sampling,
         encoder=wanted,

@@ -17,6 +17,7 @@ from recbole_video.errors import MissingDependencyError
 
 # Headers are off by a few frames in sound files; beyond this share of them the file was cut.
 _LOST_SHARE = 0.05
+_UNTIMED = frozenset(["avi"])  # containers that say when frames are decoded, and not when they are shown
 _MICROSECONDS = 1_000_000  # in which PyAV gives a container's duration
 
 
@@ -108,28 +109,37 @@ class _Packets:
         starts: Start of each frame of the video stream in ticks, in order of decoding.
         lengths: Their lengths in ticks; 0 where it is not said.
         end: Seconds at which the last packet of any stream ends.
+        n_hidden: Frames that an edit list cuts off.
+        has_pts: Whether all of them say when they are shown, and not only when they are decoded.
         fault: What broke the reading off; empty if it came to the end.
     """
 
     starts: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     end: float = 0.0
+    n_hidden: int = 0
+    has_pts: bool = True
     fault: str = ""
 
 
 def _read_packets(container: Any, stream: Any) -> _Packets:
     from av.error import FFmpegError
 
-    packets = _Packets()
+    packets = _Packets(has_pts=container.format.name not in _UNTIMED)
     try:
         for packet in container.demux(*([stream] if stream.frames else [])):  # all streams where no count is promised
             start = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or start is None:
                 continue
             packets.end = max(packets.end, float((start + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index == stream.index and not packet.is_discard:
-                packets.starts.append(start)
-                packets.lengths.append(packet.duration or 0)
+            if packet.stream_index != stream.index:
+                continue
+            if packet.is_discard:
+                packets.n_hidden += 1
+                continue
+            packets.has_pts &= packet.pts is not None
+            packets.starts.append(start)
+            packets.lengths.append(packet.duration or 0)
     except FFmpegError as error:
         packets.fault = f"after {len(packets.starts)} frames: {error.strerror}"
     return packets
@@ -140,7 +150,7 @@ def _lack(packets: _Packets, container: Any, stream: Any) -> str:
 
     Some containers count frames; of others the duration is compared, sound included, which may outlast the video.
     """
-    n_frames, n_promised = len(packets.starts), stream.frames
+    n_frames, n_promised = len(packets.starts) + packets.n_hidden, stream.frames
     if n_promised:
         is_short = n_frames < (1 - _LOST_SHARE) * n_promised
         return f"{n_frames} of {n_promised} frames are in the file" if is_short else ""
@@ -153,7 +163,7 @@ def _timeline(packets: _Packets, stream: Any) -> Timeline:
     order = np.argsort(packets.starts, kind="stable")
     ticks, keep = np.unique(np.asarray(packets.starts, np.int64)[order], return_index=True)
     last = int(np.asarray(packets.lengths, np.int64)[order][keep][-1]) or _usual_length(ticks, stream)
-    return Timeline(ticks, int(ticks[-1]) + last, Fraction(stream.time_base))
+    return Timeline(ticks, int(ticks[-1]) + last, Fraction(stream.time_base), packets.has_pts)
 
 
 def _usual_length(ticks: np.ndarray, stream: Any) -> int:

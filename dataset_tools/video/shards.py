@@ -1,8 +1,8 @@
 """Shards: finished videos on disk, from which a run that was killed goes on.
 
-A run's folder of parts holds ``settings.json`` and shards. A shard is written whole or not at all, a few
-seconds after its first video was finished at the latest, and holds whatever videos were finished by
-then: what is stored of a video depends neither on its shard nor on the order of the work.
+A run's folder of parts holds ``settings.json``, shards, and the journal of the videos that are in no shard yet. A
+finished video is appended to the journal at once; a shard is written whole or not at all, and takes the place of the
+journal. What is stored of a video depends neither on its shard nor on the order of the work.
 """
 
 from __future__ import annotations
@@ -11,23 +11,25 @@ import json
 import shutil
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
-from recbole_video.dataset_tools.video.failures import Failure
+from recbole_video.dataset_tools.video.failures import TRANSIENT, Failure
 from recbole_video.dataset_tools.video.listing import VideoFile
 from recbole_video.dataset_tools.video.samples import Sample
 
-from recbole_video.data.files import write_atomically, write_json
-from recbole_video.errors import DataError
+from recbole_video.data.files import try_lock, write_atomically, write_json
+from recbole_video.errors import DataError, RunFolderError
 
 _MAX_VIDEOS = 64
-_MAX_SECONDS = 5.0
+_JOURNAL = ".journal"
+_LENGTH = 8  # bytes before each entry of a journal
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Finished:
     embeddings: np.ndarray | None = None
     failure: Failure | None = None
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether it failed by what may have been the machine's fault."""
+        return self.failure is not None and self.failure.reason in TRANSIENT
+
 
 class Parts:
     """The folder of parts of a run.
@@ -66,18 +73,57 @@ class Parts:
         self._settings_path = folder / "settings.json"
         settings = json.loads(json.dumps(settings))  # as it reads back
         before = self._settings_before()
+        if before is None and self.shards():
+            raise DataError(f"`{folder}` holds shards and no `settings.json`, so that nobody knows of what; delete it.")
         if before is not None and before != settings:
             if not discard:
                 raise self._other_settings(before, settings)
             self.remove()
         write_json(self._settings_path, settings)
 
+    @staticmethod
+    def are_of(folder: Path, settings: dict[str, Any]) -> bool:
+        """Whether the folder holds parts that were made with these settings."""
+        path = folder / "settings.json"
+        try:
+            return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(settings))
+        except ValueError:
+            return False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the parts, so that no other process works on the same.
+
+        Raises:
+            DataError: If another one does.
+        """
+        with (self.folder / "lock").open("wb") as handle:
+            if not try_lock(handle):
+                raise DataError(f"Another process is writing `{self.folder}`; wait until it is through.")
+            yield
+
+    def recover(self) -> None:
+        """Make shards of the journals that a killed run left."""
+        for journal in sorted(self.folder.glob(f"*{_JOURNAL}")):
+            if videos := read_journal(journal):
+                self.write(videos)
+            journal.unlink(missing_ok=True)
+
+    def write(self, videos: list[Finished]) -> None:
+        """Write a shard, whole or not at all."""
+        name = f"{len(self.shards()):08d}-{uuid.uuid4().hex[:8]}.npz"  # two runs at once share no name
+        write_atomically(self.folder / name, lambda file: _write_shard(file, videos))
+
     def shards(self) -> list[Path]:
         """The shards, oldest first."""
         return sorted(self.folder.glob("*.npz"))
 
-    def find(self, videos: Iterable[VideoFile]) -> dict[str, tuple[Path, int]]:
+    def find(self, videos: Iterable[VideoFile], again: bool = False) -> dict[str, tuple[Path, int]]:
         """Where the records of videos are, as the videos are now.
+
+        Args:
+            videos: The videos.
+            again: Leave out videos whose decoder died or took too long, which may go well another time.
 
         Returns:
             Item token -> shard and position in it, for the videos that are done with.
@@ -86,7 +132,7 @@ class Parts:
         found: dict[str, tuple[Path, int]] = {}
         for shard in self.shards():
             for position, record in enumerate(read_shard(shard, with_embeddings=False)):
-                if sizes.get(record.item_id) == record.size:
+                if sizes.get(record.item_id) == record.size and not (again and record.may_pass):
                     found[record.item_id] = (shard, position)
         return found
 
@@ -118,17 +164,14 @@ class ShardWriter:
 
     Args:
         parts: The run's parts.
-        max_videos: Videos per shard at most.
-        max_seconds: A finished video waits no longer than this for others.
+        max_videos: Videos per shard; until then they are in the journal.
     """
 
-    def __init__(self, parts: Parts, max_videos: int = _MAX_VIDEOS, max_seconds: float = _MAX_SECONDS) -> None:
+    def __init__(self, parts: Parts, max_videos: int = _MAX_VIDEOS) -> None:
         self._parts = parts
         self._max_videos = max_videos
-        self._max_seconds = max_seconds
-        self._number = len(parts.shards())
         self._waiting: list[Finished] = []
-        self._since = 0.0
+        self._journal = parts.folder / f"{uuid.uuid4().hex}{_JOURNAL}"
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -139,21 +182,41 @@ class ShardWriter:
         self.flush()
 
     def add(self, finished: Finished) -> None:
-        """Take a finished video; it is on disk within some seconds, if others follow."""
-        if not self._waiting:
-            self._since = monotonic()
+        """Take a finished video, which outlives the process from here on."""
         self._waiting.append(finished)
-        if len(self._waiting) >= self._max_videos or monotonic() - self._since >= self._max_seconds:
+        self._note(finished)
+        if len(self._waiting) >= self._max_videos:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits."""
         if self._waiting:
-            name = f"{self._number:08d}-{uuid.uuid4().hex[:8]}.npz"  # two runs at once share no name
-            waiting = self._waiting
-            write_atomically(self._parts.folder / name, lambda file: _write_shard(file, waiting))
-            self._number += 1
+            self._parts.write(self._waiting)
+            self._journal.unlink(missing_ok=True)
             self._waiting = []
+
+    def _note(self, finished: Finished) -> None:
+        """Append to the journal: length of a shard of one, and the shard."""
+        entry = BytesIO()
+        _write_shard(entry, [finished])
+        try:
+            with self._journal.open("ab") as file:
+                file.write(len(entry.getvalue()).to_bytes(_LENGTH, "little") + entry.getvalue())
+        except OSError as error:
+            raise RunFolderError(f"`{self._journal}` cannot be written: {error.strerror or error}.") from error
+
+
+def read_journal(path: Path) -> list[Finished]:
+    """The videos of a journal; the last entry may have been cut off when its run was killed, and is left out."""
+    content = path.read_bytes()
+    videos, start = [], 0
+    while start + _LENGTH <= len(content):
+        end = start + _LENGTH + int.from_bytes(content[start : start + _LENGTH], "little")
+        if end > len(content):
+            break
+        videos += _read(BytesIO(content[start + _LENGTH : end]), with_embeddings=True)
+        start = end
+    return videos
 
 
 def _write_shard(file: IO[bytes], videos: list[Finished]) -> None:
@@ -175,14 +238,18 @@ def read_shard(path: Path, with_embeddings: bool = True) -> list[Finished]:
         DataError: If the file is damaged.
     """
     try:
-        with np.load(path) as content:
-            records = json.loads(content["records"].tobytes())
-            embeddings = {name: content[name] for name in content.files if with_embeddings and name != "records"}
-        return [_finished(record, embeddings.get(f"e{i}")) for i, record in enumerate(records)]
+        return _read(path, with_embeddings)
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"The shard `{path}` is damaged ({error}); delete it, and its videos are done again."
         ) from error
+
+
+def _read(file: Path | IO[bytes], with_embeddings: bool) -> list[Finished]:
+    with np.load(file) as content:
+        records = json.loads(content["records"].tobytes())
+        embeddings = {name: content[name] for name in content.files if with_embeddings and name != "records"}
+    return [_finished(record, embeddings.get(f"e{i}")) for i, record in enumerate(records)]
 
 
 def _finished(record: dict[str, Any], embeddings: np.ndarray | None) -> Finished:

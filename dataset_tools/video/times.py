@@ -21,11 +21,13 @@ class Timeline:
         ticks: Start of each frame, int64 [n], ascending.
         end: Tick at which the last frame ends.
         tick_seconds: Length of a tick.
+        has_pts: Whether frames carry these times; without, they are known by counting alone (AVI).
     """
 
     ticks: np.ndarray
     end: int
     tick_seconds: Fraction
+    has_pts: bool = True
 
     def __len__(self) -> int:
         return len(self.ticks)

@@ -138,7 +138,10 @@ def _digest(folder: Path) -> str:
     sha = hashlib.sha256()
     for path in [*(p for pattern in _CONFIGS for p in sorted(folder.glob(pattern))), *_weight_files(folder)]:
         sha.update(f"{path.name}\n".encode())
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                sha.update(block)
+        try:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    sha.update(block)
+        except OSError as error:
+            raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from error
     return sha.hexdigest()

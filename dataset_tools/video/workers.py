@@ -54,7 +54,7 @@ class DecodePool:
         self._decoder_threads = threads or max(1, usable_cores() // n_workers)
         self._timeout = timeout
         self._server = server
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()  # None: there will be no more
         self._workers: set[_Worker] = set()
         self._helpers = ThreadPoolExecutor(n_workers)
         self._is_closing = False
@@ -68,9 +68,12 @@ class DecodePool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_closing = True
-        for worker in self._workers:
+        self._helpers.shutdown(wait=False, cancel_futures=True)  # first, so that no helper takes another task
+        for worker in list(self._workers):
             worker.kill()
-        self._helpers.shutdown(cancel_futures=True)
+        for _ in range(self._n_workers):
+            self._idle.put(None)
+        self._helpers.shutdown()
 
     def decode(self, tasks: Iterable[DecodeTask]) -> Iterator[Decoded]:
         """Decode videos, some ahead of the one that is asked for; results come in the order of the tasks."""
@@ -84,6 +87,8 @@ class DecodePool:
 
     def _decode(self, task: DecodeTask) -> Decoded:
         worker = self._idle.get()
+        if worker is None:
+            return failed(task, "crashed", "the run was stopped")
         answer = worker.ask(task, self._timeout)
         if not worker.is_lost:
             self._idle.put(worker)

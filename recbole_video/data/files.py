@@ -51,6 +51,19 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+def try_lock(handle: IO[bytes]) -> bool:
+    """Lock an open file until it is closed; False if another process holds it. No-op on Windows."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def plain(value: Any) -> Any:
     """Turn a value into numbers, strings, lists, dicts and tensors; anything else into its text."""
     if value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value):
