@@ -132,7 +132,7 @@ def evaluate_ours(data_path: str, weights: str, settings: dict[str, Any]) -> dic
     _warm_up(experiment)
     with MemoryPeak() as memory:
         started = perf_counter()
-        _, metrics = trainer.rank(experiment.test)
+        _, metrics = trainer.evaluate(experiment.test)
         seconds = perf_counter() - started
     return _outcome(len(experiment.test.rows), seconds, memory, metrics)
 

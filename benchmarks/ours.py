@@ -10,8 +10,8 @@ from recbole_video.data.loaders import HistoryLoader, SequenceLoader
 from recbole_video.evaluation.metrics import RankingMetrics
 from recbole_video.experiment import Data, build_model, load_data, make_loaders
 from recbole_video.quick_start import make_config
+from recbole_video.training.recommendation import VideoTrainer
 from recbole_video.training.schedule import make_schedule
-from recbole_video.training.trainer import VideoTrainer
 
 
 @dataclass(frozen=True)

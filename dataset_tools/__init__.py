@@ -11,10 +11,11 @@ from pathlib import Path
 
 from recbole_video.errors import RunFolderError
 
-# Data sets that are made on first use: name -> module with `make(folder)`.
+# Data sets that are made on first use: name -> module with `make(folder)`, and `FILES`, the suffixes of what it makes.
 BUNDLED = {
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",
+    "popularity-demo": "recbole_video.dataset_tools.popularity_demo",
 }
 
 
@@ -27,10 +28,10 @@ def prepare(name: str, folder: Path) -> None:
     Raises:
         RunFolderError: If ``folder`` cannot be written.
     """
-    needed = [folder / f"{name}{suffix}" for suffix in (".inter", ".frames.npy", ".frames.json")]
-    if all(file.is_file() for file in needed):
+    module = import_module(BUNDLED[name])
+    if all((folder / f"{name}{suffix}").is_file() for suffix in module.FILES):
         return
-    make: Callable[[Path], None] = import_module(BUNDLED[name]).make
+    make: Callable[[Path], None] = module.make
     try:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))

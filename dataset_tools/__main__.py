@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "embed-text": "recbole_video.dataset_tools.video.text_command",
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",
+    "popularity-demo": "recbole_video.dataset_tools.popularity_demo",
 }
 _PROGRAM = "python -m recbole_video.dataset_tools"
 

@@ -71,19 +71,34 @@ def run(arguments: argparse.Namespace) -> None:
     label_name = arguments.label_name or arguments.preset or f"{'-'.join(settings.sources)}-{settings.transform}"
     if label_name != Path(label_name).name:
         raise ConfigError(f"`{label_name}` cannot be a label's name: it becomes part of a file's name.")
-    path = folder / f"{arguments.name}.{label_name}.popularity"
-    record = path.with_name(path.name + ".json")
-    existing = [file.name for file in (path, record) if file.exists()]
+    path = label_path(folder, arguments.name, label_name)
+    existing = [file.name for file in (path, _record(path)) if file.exists()]
     if existing and not arguments.overwrite:
         raise DataError(f"`{folder}` already holds `{existing[0]}`; give --overwrite, or another --label_name.")
-    items, columns = read_counts(folder, arguments.name, settings.sources)
-    times = read_times(folder / f"{arguments.name}.inter", items)
-    official = read_official(folder / f"{arguments.name}.item", items) if settings.split.kind == "official" else None
-    labels = make_labels(columns, times, official, settings)
-    record.unlink(missing_ok=True)  # labels with the settings of others would be taken for theirs
-    write_labels(path, items, labels, times)
-    write_json(record, describe(arguments, label_name, settings, labels, folder))
+    labels = label_items(folder, arguments.name, label_name, settings, arguments.preset)
     _report(path, labels)
+
+
+def label_path(folder: Path, name: str, label_name: str) -> Path:
+    """Where the labels of a data set are."""
+    return folder / f"{name}.{label_name}.popularity"
+
+
+def label_items(folder: Path, name: str, label_name: str, settings: LabelSettings, preset: str | None = None) -> Labels:
+    """Make labels and write them, with their settings beside them, into the folder of the data set."""
+    path = label_path(folder, name, label_name)
+    items, columns = read_counts(folder, name, settings.sources)
+    times = read_times(folder / f"{name}.inter", items)
+    official = read_official(folder / f"{name}.item", items) if settings.split.kind == "official" else None
+    labels = make_labels(columns, times, official, settings)
+    _record(path).unlink(missing_ok=True)  # labels with the settings of others would be taken for theirs
+    write_labels(path, items, labels, times)
+    write_json(_record(path), describe(name, preset, label_name, settings, labels, folder))
+    return labels
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def settings_of(arguments: argparse.Namespace) -> LabelSettings:
@@ -170,18 +185,18 @@ def write_labels(path: Path, items: np.ndarray, labels: Labels, times: np.ndarra
 
 
 def describe(
-    arguments: argparse.Namespace, label_name: str, settings: LabelSettings, labels: Labels, folder: Path
+    name: str, preset_name: str | None, label_name: str, settings: LabelSettings, labels: Labels, folder: Path
 ) -> dict[str, Any]:
     """All there is to know about the labels, as plain values."""
-    preset = PRESETS.get(arguments.preset)
+    preset = PRESETS.get(preset_name or "")
     as_preset = preset is not None and preset.settings == settings
-    counts = folder / f"{arguments.name}.counts"
+    counts = folder / f"{name}.counts"
     return plain(
         {
-            "data_set": arguments.name,
+            "data_set": name,
             "label_name": label_name,
             "made_by": f"recbole_video {__version__}",
-            "preset": arguments.preset,
+            "preset": preset_name,
             "preset_changed": preset is not None and not as_preset,
             "source": preset.source if preset else None,
             "remark": preset.remark if preset else None,
@@ -191,7 +206,7 @@ def describe(
             "unlabelled": labels.unlabelled,
             "warnings": labels.warnings,
             "counts_sha256": sha256(counts) if counts.is_file() else None,
-            "inter_sha256": sha256(folder / f"{arguments.name}.inter"),
+            "inter_sha256": sha256(folder / f"{name}.inter"),
         }
     )
 

@@ -31,6 +31,7 @@ from recbole_video.data.files import write_json
 from recbole_video.data.frame_store import write_frame_store
 
 NAME = "microvideo-demo"
+FILES = (".inter", ".frames.npy", ".frames.json")
 HELP = "make the synthetic demonstration data set (made on first use anyway)"
 GENERATOR_VERSION = 1
 _DAY = 86_400  # seconds

@@ -19,6 +19,7 @@ from recbole_video.dataset_tools import bundled
 from recbole_video.data.frame_store import write_frame_store
 
 NAME = "ml-100k"
+FILES = (".inter", ".frames.npy", ".frames.json")
 HELP = "make MovieLens 100K from RecBole's wheel, with text embeddings (made on first use anyway)"
 _TITLE_DIM, _GENRE_DIM, _YEAR_DIM = 64, 32, 32
 

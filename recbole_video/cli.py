@@ -52,11 +52,13 @@ def _listing() -> str:
 
     from recbole_video.dataset_tools import BUNDLED
     from recbole_video.item_encoders import ITEM_ENCODERS
+    from recbole_video.popularity import POPULARITY_MODELS
     from recbole_video.user_encoders import USER_ENCODERS
 
     return "\n".join(
         [
             f"models:         {', '.join(USER_ENCODERS)}, and every model of RecBole (recbole:NAME for its version)",
+            f"popularity:     {', '.join(POPULARITY_MODELS)}",
             f"item encoders:  {', '.join(ITEM_ENCODERS)}, or module:Class",
             f"data sets:      {', '.join(BUNDLED)} (made on first use), any folder of atomic files under dataset/",
             f"their options:  {files('recbole_video.properties')}",

@@ -1,7 +1,7 @@
 """The configuration: RecBole's own, with our defaults and without silence.
 
-Later layers win: RecBole's defaults < properties/overall.yaml < properties/recommendation.yaml <
-model < item encoder < data set < config files < config_dict < command line.
+Later layers win: RecBole's defaults < properties/overall.yaml < properties/<task>.yaml < model <
+item encoder < data set < variant < preset < config files < config_dict < command line.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from recbole.config import Config as RecBoleConfig
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video import recbole_compat
+from recbole_video.data.atomic_file import read_header
 from recbole_video.data.files import plain
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.option_checks import check_metrics, check_video_options
 from recbole_video.options import ENCODER_PREFIX, constructor_options, convert_value, parse_command_line
+from recbole_video.popularity import POPULARITY_MODELS
+from recbole_video.popularity.metrics import register as register_popularity_metrics
+from recbole_video.popularity.option_checks import check_popularity_options
 from recbole_video.user_encoders import USER_ENCODERS
 
 DEFAULT_MODEL = "SASRec"
-DEFAULT_DATASET = "microvideo-demo"
+DEFAULT_DATASET = {"recommendation": "microvideo-demo", "popularity": "popularity-demo", "stock": "microvideo-demo"}
 STOCK_PREFIX = "recbole:"
 
 _STOCK_PROPERTIES = Path(recbole.__file__).parent / "properties" / "model"
@@ -85,11 +89,17 @@ class Config(RecBoleConfig):
     def compatibility_settings(self) -> None:
         """Replace RecBole's own settings, which fail on NumPy 2."""
         recbole_compat.apply()
+        register_popularity_metrics()
+
+    @property
+    def task(self) -> str:
+        """``recommendation`` or ``popularity`` for models of this package, ``stock`` for RecBole's own."""
+        return _task_of(self.model_class)
 
     @property
     def is_video_model(self) -> bool:
-        """Whether the model is of this package, rather than one of RecBole's own."""
-        return getattr(self.model_class, "is_video_model", False)
+        """Whether the model recommends from video content."""
+        return self.task == "recommendation"
 
     @property
     def keeps_frame_dim(self) -> bool:
@@ -151,16 +161,9 @@ class Config(RecBoleConfig):
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         self._model_option = model if isinstance(model, str) else f"{model.__module__}:{model.__qualname__}"
-        dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
-        if not isinstance(model, str):
-            return model.__name__, model, str(dataset)
-        if model.startswith(STOCK_PREFIX):
-            name = model[len(STOCK_PREFIX) :]
-            return name, _stock_model(name), str(dataset)
-        if model in USER_ENCODERS or ":" in model:
-            cls = USER_ENCODERS.get(model)
-            return cls.__name__, cls, str(dataset)
-        return model, _stock_model(model, USER_ENCODERS), str(dataset)
+        name, cls = _find_model(model)
+        dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET[_task_of(cls)]
+        return name, cls, str(dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
@@ -173,6 +176,8 @@ class Config(RecBoleConfig):
             for layer in ("recommendation", f"model/{model}", f"item_encoder/{encoder}"):
                 options.update(self._read_layer(f"{layer}.yaml"))
             options.update(dataset_layer)
+        elif self.task == "popularity":
+            self._load_popularity_layers(model, dataset_layer)
         else:
             options.update({k: v for k, v in dataset_layer.items() if k in dataset_arguments})
             self._drop_negatives_of_softmax()
@@ -186,6 +191,24 @@ class Config(RecBoleConfig):
             layer = _STOCK_PROPERTIES / f"{cls.__name__}.yaml"
             if cls.__module__.startswith("recbole.") and layer.is_file():
                 self.internal_config_dict.update(self._read_yaml(layer))
+
+    def _load_popularity_layers(self, model: str, dataset_layer: dict[str, Any]) -> None:
+        options, external = self.internal_config_dict, self.external_config_dict
+        for layer in ("popularity", f"model/{model}"):
+            options.update(self._read_layer(f"{layer}.yaml"))
+        options.update({k: v for k, v in dataset_layer.items() if k in options})  # a control has no width
+        for kind, default in (("variant", "paper"), ("preset", None)):
+            name = external.get(kind, options.get(kind))
+            if kind in options and name not in (None, default):
+                options.update(self._named_layer(kind, model, str(name)))
+
+    def _named_layer(self, kind: str, model: str, name: str) -> dict[str, Any]:
+        """A variant of a model, or its hyper-parameters for a data set; one that is named must exist."""
+        folder = files("recbole_video.properties").joinpath(kind)
+        known = sorted(path.name[len(model) + 1 : -5] for path in folder.iterdir() if path.name.startswith(f"{model}-"))
+        if name not in known:
+            raise ConfigError(f"There is no {kind} `{name}` of {model}{nearest(name, known)}: {', '.join(known)}.")
+        return {kind: name, **self._read_layer(f"{kind}/{model}-{name}.yaml")}
 
     def _overall_options(self) -> dict[str, Any]:
         """The options of every run; RecBole's models that predict clicks keep RecBole's evaluation."""
@@ -229,6 +252,8 @@ class Config(RecBoleConfig):
     def _set_default_parameters(self) -> None:
         folder = Path(str(self.final_config_dict["data_path"])) / self.dataset
         self._complete_eval_args()
+        if self.task == "stock":
+            self._load_what_there_is(folder)
         check_metrics(self)
         super()._set_default_parameters()
         if (self["nproc"] or 1) > 1 or (self["world_size"] or 1) > 1:
@@ -238,6 +263,18 @@ class Config(RecBoleConfig):
         if self.is_video_model:
             check_video_options(self)
             self._set_video_defaults()
+        elif self.task == "popularity":
+            check_popularity_options(self)
+
+    def _load_what_there_is(self, folder: Path) -> None:
+        """Let RecBole's models read the times too, which they split by; RecBole loads two columns by default."""
+        path = folder / f"{self.dataset}.inter"
+        if "load_col" in {**self.external_config_dict, **self._read_layer(f"dataset/{self.dataset}.yaml")}:
+            return
+        if path.is_file():
+            known = {field.name for field in read_header(path, self["field_separator"])}
+            wanted = (self[name] for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "RATING_FIELD"))
+            self.final_config_dict["load_col"] = {"inter": [name for name in wanted if name in known]}
 
     def _complete_eval_args(self) -> None:
         """Fill what a given ``eval_args`` leaves out from ours; RecBole would fill in a random split."""
@@ -269,6 +306,27 @@ class Config(RecBoleConfig):
         self.final_config_dict.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
 
 
+def _find_model(model: str | type) -> tuple[str, type]:
+    """Name and class of a model, by its name, by ``module:Class``, or as a class."""
+    if not isinstance(model, str):
+        return model.__name__, model
+    if model.startswith(STOCK_PREFIX):
+        name = model[len(STOCK_PREFIX) :]
+        return name, _stock_model(name)
+    if model in POPULARITY_MODELS:
+        return model, POPULARITY_MODELS.get(model)
+    if model in USER_ENCODERS or ":" in model:
+        cls = USER_ENCODERS.get(model)
+        return cls.__name__, cls
+    return model, _stock_model(model, [*USER_ENCODERS, *POPULARITY_MODELS])
+
+
+def _task_of(model_class: type) -> str:
+    if getattr(model_class, "is_popularity_model", False):
+        return "popularity"
+    return "recommendation" if getattr(model_class, "is_video_model", False) else "stock"
+
+
 def _stock_model(name: str, others: Iterable[str] = ()) -> type:
     """RecBole's model class of that name; ``others`` are further names to suggest."""
     stock = {path.stem for path in _STOCK_PROPERTIES.glob("*.yaml")}
@@ -281,7 +339,8 @@ def _stock_model(name: str, others: Iterable[str] = ()) -> type:
         pass  # another spelling of its name, which the message below suggests
     raise ConfigError(
         f"There is no model named `{name}`{nearest(name, stock | set(others))}. "
-        f"Video models: {', '.join(USER_ENCODERS)}; RecBole's own run as well."
+        f"Video models: {', '.join(USER_ENCODERS)}; popularity models: {', '.join(POPULARITY_MODELS)}; RecBole's own "
+        "run as well."
     )
 
 

@@ -34,6 +34,10 @@ class DeviceMemoryError(RecBoleVideoError, MemoryError):
     """The device has too little memory for what it was asked to hold."""
 
 
+class MemoryFrozenError(RecBoleVideoError, RuntimeError):
+    """A memory bank was asked to take in videos while it is frozen."""
+
+
 class MissingDependencyError(RecBoleVideoError, ImportError):
     """An optional library is not installed, or one that is installed cannot be used."""
 

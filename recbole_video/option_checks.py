@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from recbole.evaluator import metric_types
@@ -67,8 +68,10 @@ def check_video_options(config: Any) -> None:
     Raises:
         ConfigError: On the first such option.
     """
-    _refuse_without_effect(config)
-    _check_types(config)
+    refuse_without_effect(config, _NO_EFFECT, "video models")
+    encoder_defaults = constructor_defaults(ITEM_ENCODERS.get(config["item_encoder"]))
+    check_types(config, {**config.internal_config_dict, **encoder_defaults}, _ANY_TYPE | set(_CHOICES))
+    check_choices(config, _CHOICES)
     _check_choices(config)
     _check_ranges(config)
     _check_eval_args(config)
@@ -77,32 +80,35 @@ def check_video_options(config: Any) -> None:
         raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
 
 
-def _refuse_without_effect(config: Any) -> None:
+def refuse_without_effect(config: Any, names: AbstractSet[str], models: str) -> None:
+    """Refuse those of ``names`` that are given and differ from their default."""
     defaults = config.internal_config_dict
-    for name in sorted(_NO_EFFECT & set(config.external_config_dict)):
+    for name in sorted(names & set(config.external_config_dict)):
         if config.external_config_dict[name] != defaults.get(name):
-            raise ConfigError(f"`{name}` has no effect on video models; remove it.")
+            raise ConfigError(f"`{name}` has no effect on {models}; remove it.")
 
 
-def _check_types(config: Any) -> None:
-    """Compare each given value with the kind of value that the option has by default."""
-    encoder = ITEM_ENCODERS.get(config["item_encoder"])
-    defaults = {**config.internal_config_dict, **constructor_defaults(encoder)}
+def check_types(config: Any, defaults: dict[str, Any], exempt: AbstractSet[str]) -> None:
+    """Compare each given value with the kind of value that the option has by default, but for ``exempt`` ones."""
     for name, value in config.external_config_dict.items():
         default = defaults.get(name)
-        if default is None or name in _ANY_TYPE or name in _CHOICES:
+        if default is None or name in exempt:
             continue
         kind, fits = _kind_of(default)
         if not fits(value):
             raise ConfigError(f"`{name}` is `{value}`; it must be {kind}, such as the default, `{default}`.")
 
 
-def _check_choices(config: Any) -> None:
-    for name, allowed in _CHOICES.items():
+def check_choices(config: Any, choices: dict[str, tuple[Any, ...]]) -> None:
+    """Refuse values that are not among the ``choices`` of an option."""
+    for name, allowed in choices.items():
         value = config[name]
         if not any(value is a or (isinstance(a, str) and value == a) for a in allowed):
             shown = ", ".join(map(str, allowed))
             raise ConfigError(f"`{name}` is `{value}`; it must be one of {shown}.")
+
+
+def _check_choices(config: Any) -> None:
     if config["mask_history"] not in (None, True, False):
         raise ConfigError(f"`mask_history` is `{config['mask_history']}`; it must be True, False or empty.")
     clip = config["clip_grad_norm"]
@@ -115,12 +121,10 @@ def _check_choices(config: Any) -> None:
 
 def _check_ranges(config: Any) -> None:
     for name in _POSITIVE_INTEGERS:
-        is_left_empty = name == "eval_batch_size" and config[name] is None
-        if not is_left_empty and not (_is_number(config[name], int) and config[name] >= 1):
-            raise ConfigError(f"`{name}` is `{config[name]}`; it must be a whole number of at least 1.")
+        if name != "eval_batch_size" or config[name] is not None:
+            check_positive(config, name)
     for name in ("learning_rate", "weight_decay", "logq_power", "seed"):
-        if config[name] < 0:
-            raise ConfigError(f"`{name}` is {config[name]}; it must not be negative.")
+        check_not_negative(config, name)
     if not 0 <= float(config["id_dropout"]) < 1:
         raise ConfigError(f"`id_dropout` is {config['id_dropout']}; it must be at least 0 and below 1.")
     if not 0 <= float(config["lr_warmup"]) <= 1:
@@ -130,6 +134,18 @@ def _check_ranges(config: Any) -> None:
             f"`min_sequence_length` is {config['min_sequence_length']}; it must be at least 3: one action to "
             "train, one to validate and one to test."
         )
+
+
+def check_positive(config: Any, name: str) -> None:
+    """Refuse what is no whole number of at least 1."""
+    if not (_is_number(config[name], int) and config[name] >= 1):
+        raise ConfigError(f"`{name}` is `{config[name]}`; it must be a whole number of at least 1.")
+
+
+def check_not_negative(config: Any, name: str) -> None:
+    """Refuse a negative number."""
+    if config[name] < 0:
+        raise ConfigError(f"`{name}` is {config[name]}; it must not be negative.")
 
 
 def _check_eval_args(config: Any) -> None:

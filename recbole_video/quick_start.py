@@ -27,10 +27,11 @@ from recbole_video.experiment import (
     prepare_bundled,
 )
 from recbole_video.logs import FILE_ONLY, run_logging
+from recbole_video.popularity.experiment import run_popularity_model
 from recbole_video.report import draw_curve, parameter_counts, peak_memory_mb, result_table, write_per_user
 from recbole_video.run_folder import RunFolder, provenance
 from recbole_video.stock import run_stock_model
-from recbole_video.training.trainer import VideoTrainer
+from recbole_video.training.recommendation import VideoTrainer
 
 
 def run_recbole_video(
@@ -44,9 +45,10 @@ def run_recbole_video(
     """Train a model, choose the epoch that validates best, and test it.
 
     Args:
-        model: A model of this package (``SASRec`` by default), any of RecBole's, or
+        model: A model of this package (``SASRec`` by default; ``STAP`` predicts popularity), any of RecBole's, or
             ``recbole:<name>`` for RecBole's own version of a model that both have.
-        dataset: Name of the folder of atomic files; ``microvideo-demo`` by default, made on first use.
+        dataset: Name of the folder of atomic files; by default one that is made on first use:
+            ``microvideo-demo``, or ``popularity-demo`` for popularity models.
         config_file_list: YAML files with options, the last one winning.
         config_dict: Options; they win over the files.
         saved: Write a run folder with checkpoints and results.
@@ -64,7 +66,7 @@ def run_recbole_video(
     if not saved:
         with run_logging(config, None) as log_path:
             return _run(config, None, log_path)
-    folder = (RunFolder.to_resume(config) if config.is_video_model and config["resume"] else None) or RunFolder.create(
+    folder = (RunFolder.to_resume(config) if config.task != "stock" and config["resume"] else None) or RunFolder.create(
         config
     )
     if folder.is_finished:
@@ -86,7 +88,7 @@ def make_config(
 ) -> Config:
     """The configuration of :func:`run_recbole_video`; a run to resume brings its own options."""
     config = Config(model, dataset, config_file_list, config_dict, command_line)
-    if config.is_video_model and isinstance(config["resume"], str):
+    if config.task != "stock" and isinstance(config["resume"], str):
         own = Path(config["resume"]) / "config.yaml"
         if own.is_file():
             config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line)
@@ -101,8 +103,10 @@ def _finished(folder: RunFolder) -> dict[str, Any]:
 
 
 def _run(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, Any]:
-    if not config.is_video_model:
+    if config.task == "stock":
         return run_stock_model(config, folder)
+    if config.task == "popularity":
+        return run_popularity_model(config, folder, log_path)
     started = perf_counter()
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)
@@ -124,7 +128,7 @@ def _run(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, 
         trainer.resume(train_data)
     trainer.fit(train_data, valid_data)
     trainer.load_best()
-    ranking, test_result = trainer.rank(test_data)
+    ranking, test_result = trainer.evaluate(test_data)
     progress = trainer.progress
     result = {
         "best_valid_score": progress.best_valid_score,

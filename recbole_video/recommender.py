@@ -19,6 +19,7 @@ from recbole_video.data.files import write_atomically, write_text
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.experiment import follow_frame_dim
+from recbole_video.popularity.predictor import PopularityPredictor, make_predictor
 from recbole_video.training.checkpoint import read_checkpoint
 
 Histories = Mapping[str, Sequence[str]] | Sequence[Sequence[str]]
@@ -26,7 +27,7 @@ Histories = Mapping[str, Sequence[str]] | Sequence[Sequence[str]]
 _SCORES_AT_ONCE = 1 << 24
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommender:
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommender | PopularityPredictor:
     """Load a trained model from its checkpoint, or from the folder of its run.
 
     Neither the training data nor the device that the model was trained on is needed.
@@ -34,6 +35,9 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommen
     Args:
         path: ``model.pth`` or the run folder that holds it.
         device: Where to compute.
+
+    Returns:
+        A recommender, or a predictor of popularity for models such as STAP.
 
     Raises:
         CheckpointError: If the file cannot be read or is no checkpoint of this package.
@@ -49,6 +53,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommen
     try:
         config = _saved_config(state["config"], target)
         data = state["data"]
+        if config.task == "popularity":
+            return make_predictor(config, state, path)
         catalogue = Catalogue(
             user_field=data["user_field"],
             item_field=data["item_field"],

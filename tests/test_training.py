@@ -20,8 +20,8 @@ from recbole_video.evaluation.metrics import RankingMetrics
 from recbole_video.experiment import make_loaders
 from recbole_video.run_folder import RunFolder
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.training.recommendation import VideoTrainer
 from recbole_video.training.schedule import make_schedule, rate_factor
-from recbole_video.training.trainer import VideoTrainer
 
 from .conftest import small_options, write_dataset
 
@@ -226,12 +226,12 @@ from recbole_video.training import trainer
 options = {options!r}
 die_in = {die_in!r}
 if die_in == "step":
-    original, calls = trainer.VideoTrainer._train_step, []
+    original, calls = trainer.Trainer._train_step, []
     def step(self, *a):
         calls.append(1)
         if len(calls) == 8: os.kill(os.getpid(), signal.SIGKILL)
         return original(self, *a)
-    trainer.VideoTrainer._train_step = step
+    trainer.Trainer._train_step = step
 elif die_in == "write":
     import torch
     original, calls = torch.save, []
@@ -242,17 +242,17 @@ elif die_in == "write":
         return original(state, file, *a, **k)
     torch.save = save
 elif die_in == "between":  # the best epoch is written, the last one is not
-    original = trainer.VideoTrainer._save_last
+    original = trainer.Trainer._save_last
     def save_last(self):
         if self.progress.next_epoch == 3: os.kill(os.getpid(), signal.SIGKILL)
         original(self)
-    trainer.VideoTrainer._save_last = save_last
+    trainer.Trainer._save_last = save_last
 elif die_in == "patience":  # one epoch without improvement before early stopping
-    original = trainer.VideoTrainer._save_last
+    original = trainer.Trainer._save_last
     def save_last(self):
         original(self)
         if self.progress.cur_step == 2: os.kill(os.getpid(), signal.SIGKILL)
-    trainer.VideoTrainer._save_last = save_last
+    trainer.Trainer._save_last = save_last
 elif die_in == "report":
     from recbole_video import quick_start
     quick_start.draw_curve = lambda *a: os.kill(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 _LEARNERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -23,8 +22,8 @@ _FUSED = ("adam", "adamw")
 _FUSED_SINCE = {"cuda": (2, 0), "cpu": (2, 4)}
 
 
-def make_optimizer(config: Any, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that ``learner``, ``learning_rate`` and ``weight_decay`` name."""
+def make_optimizer(config: Any, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """The optimiser that ``learner``, ``learning_rate`` and ``weight_decay`` name; for parameters or their groups."""
     name = config["learner"]
     options: dict[str, Any] = {"lr": config["learning_rate"], "weight_decay": config["weight_decay"]}
     since = _FUSED_SINCE.get(config["device"].type)

@@ -1,10 +1,10 @@
-"""Fits a video model: RecBole's epochs and early stopping, exact resumption, best epoch kept."""
+"""Fits a model: RecBole's epochs and early stopping, exact resumption, best epoch kept."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +18,6 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_video.data.files import plain
-from recbole_video.data.loaders import HistoryLoader, SequenceLoader
 from recbole_video.errors import (
     CheckpointError,
     DeviceMemoryError,
@@ -26,8 +25,7 @@ from recbole_video.errors import (
     RunFolderError,
     TrainingError,
 )
-from recbole_video.evaluation.metrics import Metrics, RankingMetrics
-from recbole_video.evaluation.ranking import Ranking, rank_targets
+from recbole_video.evaluation.metrics import Metrics
 from recbole_video.run_folder import RunFolder
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.schedule import make_optimizer, make_schedule
@@ -60,13 +58,12 @@ class Progress:
     seconds_before: float = 0.0
 
 
-class VideoTrainer:
-    """Trains and evaluates one model of this package.
+class Trainer:
+    """Trains one model of this package; a subclass per task says how it is evaluated.
 
     Args:
         config: The run's configuration.
         model: The model, on its device.
-        metrics: Computes the metrics.
         folder: Where checkpoints go; None to keep the best weights in memory only.
         about_data: Plain values about the data that a checkpoint needs to be used without it.
         log_name: Name of this run's TensorBoard folder.
@@ -76,7 +73,6 @@ class VideoTrainer:
         self,
         config: Any,
         model: Any,
-        metrics: RankingMetrics,
         folder: RunFolder | None = None,
         about_data: dict[str, Any] | None = None,
         log_name: str = "run",
@@ -84,11 +80,10 @@ class VideoTrainer:
         self._started = perf_counter()
         self.config = config
         self.model = model
-        self.metrics = metrics
         self.folder = folder
         self.about_data = about_data or {}
         self.device: torch.device = config["device"]
-        self.optimizer = make_optimizer(config, model.parameters())
+        self.optimizer = make_optimizer(config, self.parameters())
         self.bigger: bool = config["valid_metric_bigger"]
         self.progress = Progress(best_valid_score=-np.inf if self.bigger else np.inf)
         self.logger = logging.getLogger()
@@ -98,21 +93,51 @@ class VideoTrainer:
         self._best_state: dict[str, torch.Tensor] | None = None
         self._schedule: Any = None
         if config["compile"]:
-            _compile(model)
+            self.compile()
+
+    # -- what a task decides -------------------------------------------------------------------
+
+    memory_advice = "lower train_batch_size"
+
+    def evaluate(self, data: Any) -> tuple[Any, Metrics]:
+        """What the model makes of ``data`` with the current weights, and the metrics of that."""
+        raise NotImplementedError
+
+    def parameters(self) -> Iterable[Any]:
+        """Parameters, or groups of them, for the optimiser."""
+        return self.model.parameters()
+
+    def compile(self) -> None:
+        """Compile, in place, what gains by it."""
+        self.model.compile(dynamic=True)
+
+    def before_epoch(self, epoch: int, train_data: Any) -> None:
+        """Called before each epoch."""
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser."""
+
+    def epoch_statistics(self) -> dict[str, float]:
+        """Further entries of an epoch's record."""
+        return {}
+
+    def state_for_use(self) -> dict[str, Any]:
+        """What the best checkpoint holds beyond the weights."""
+        return {}
 
     # -- fitting -------------------------------------------------------------------------------
 
     def fit(
         self,
-        train_data: SequenceLoader,
-        valid_data: HistoryLoader,
+        train_data: Any,
+        valid_data: Any,
         callback_fn: Callable[[int, float], None] | None = None,
     ) -> tuple[float, Metrics]:
         """Train until ``epochs`` or early stopping, and keep the epoch that validates best.
 
         Args:
             train_data: Training batches.
-            valid_data: Histories to validate on.
+            valid_data: What to validate on.
             callback_fn: Called after each evaluation with the epoch and its validation score.
 
         Returns:
@@ -134,8 +159,8 @@ class VideoTrainer:
     def _run_epoch(
         self,
         epoch: int,
-        train_data: SequenceLoader,
-        valid_data: HistoryLoader,
+        train_data: Any,
+        valid_data: Any,
         callback_fn: Callable[[int, float], None] | None,
     ) -> None:
         started = perf_counter()
@@ -147,6 +172,7 @@ class VideoTrainer:
         )
         self.tensorboard.add_scalar("Loss/Train", loss, epoch)
         self.wandb.log_metrics({"epoch": epoch, "train_loss": loss, "train_step": epoch}, head="train")
+        record.update(self.epoch_statistics())
         self.progress.history.append(record)
         self.progress.next_epoch = epoch + 1
         last = epoch + 1 == self.config["epochs"]
@@ -156,8 +182,9 @@ class VideoTrainer:
                 callback_fn(epoch, score)
         self._save_last()
 
-    def _train_epoch(self, train_data: SequenceLoader, epoch: int) -> float:
+    def _train_epoch(self, train_data: Any, epoch: int) -> float:
         """One pass over the training data; returns the mean loss per step."""
+        self.before_epoch(epoch, train_data)
         self.model.train()
         train_data.set_epoch(epoch)
         total = torch.zeros((), device=self.device)
@@ -184,10 +211,11 @@ class VideoTrainer:
             if self.config["clip_grad_norm"]:
                 clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
             self.optimizer.step()
+            self.after_step()
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceMemoryError(
-                f"A training step does not fit on {self.device}; lower train_batch_size "
-                f"(now {self.config['train_batch_size']}), or use loss_type=in_batch."
+                f"A training step does not fit on {self.device}; {self.memory_advice} "
+                f"(train_batch_size is {self.config['train_batch_size']})."
             ) from error
         self._schedule.step()
         return loss.detach()
@@ -199,9 +227,9 @@ class VideoTrainer:
                 "clip_grad_norm={'max_norm': 1.0}."
             )
 
-    def _validate(self, epoch: int, valid_data: HistoryLoader, record: dict[str, float]) -> float:
+    def _validate(self, epoch: int, valid_data: Any, record: dict[str, float]) -> float:
         started = perf_counter()
-        _, result = self.rank(valid_data)
+        _, result = self.evaluate(valid_data)
         score = result[self.config["valid_metric"].lower()]
         p = self.progress
         p.best_valid_score, p.cur_step, p.is_stopped, improved = early_stopping(
@@ -222,19 +250,6 @@ class VideoTrainer:
             self.logger.info(f"Finished training, best eval result in epoch {p.best_epoch}")
         return score
 
-    # -- evaluating ----------------------------------------------------------------------------
-
-    def rank(self, data: HistoryLoader) -> tuple[Ranking, Metrics]:
-        """Rank the catalogue for all histories of ``data`` with the current weights."""
-        ranking = rank_targets(
-            self.model,
-            data,
-            self.device,
-            self.metrics.n_top,
-            self.config["show_progress"],
-        )
-        return ranking, self.metrics.average(ranking)
-
     def load_best(self) -> None:
         """Put the weights of the best epoch into the model."""
         if self.folder is not None:
@@ -252,11 +267,7 @@ class VideoTrainer:
         if self.folder is None:
             self._best_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             return
-        state = self._state()
-        if self.model.item_embedding.reads_frames:
-            with torch.no_grad():
-                state["item_vectors"] = self.model.item_embedding.weight.detach()
-        write_checkpoint(self.folder.best, state)
+        write_checkpoint(self.folder.best, {**self._state(), **self.state_for_use()})
         self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}")
 
     def _save_last(self) -> None:
@@ -285,7 +296,7 @@ class VideoTrainer:
             "data": self.about_data,
         }
 
-    def resume(self, train_data: SequenceLoader) -> None:
+    def resume(self, train_data: Any) -> None:
         """Go on where ``last.pth`` of the run folder stands.
 
         Raises:
@@ -343,14 +354,6 @@ def _use_amp(wanted: str | bool, device: torch.device) -> bool:
             torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
         )
     return bool(wanted)
-
-
-def _compile(model: Any) -> None:
-    """Compile, in place, the item encoder and the user encoder's blocks."""
-    model.item_embedding.encoder.compile(dynamic=True)
-    for child in model.children():
-        if child is not model.item_embedding and any(True for _ in child.children()):
-            child.compile(dynamic=True)
 
 
 def _rng_state() -> dict[str, Any]:

@@ -1,0 +1,254 @@
+"""``popularity-demo``: synthetic videos whose popularity follows a known rule, one term per part of a model.
+
+The logarithm of the views is the sum of
+
+- **author**: how much reach the author has, which the follower count tells with some error;
+- **text**: a smooth function of the topics that the text mixes;
+- **highlight**: how good a video's best moment is. Two or three frames in a row stand out of a drifting
+  background, which by itself is noisier than all of them; how good the moment is lies in one direction, and it
+  counts the more, the nearer it is to the middle of the video. The mean frame hardly shows it: frames must be
+  scored, and their places known;
+- **match**: a cue and its payoff, a frame each, in some pairs of kinds. They please if they are of one kind and close
+  to each other, and do nothing if they are far apart: what is near in time must be compared;
+- **trend**: each video belongs to one of many small trends, which frames and text show and which have a
+  popularity of their own without further rule: it can only be remembered from similar past videos;
+- chance.
+
+Views are long-tailed counts. Videos come day by day, and the last ones validate and test. Everything follows from
+one seed. It shows what a model can use, and says nothing about real data.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from recbole_video.dataset_tools import bundled
+from recbole_video.dataset_tools.label import label_items
+from recbole_video.dataset_tools.output.atomic import write_atomic_file
+from recbole_video.dataset_tools.popularity.labels import LabelSettings
+from recbole_video.dataset_tools.popularity.splits import SplitSettings
+
+from recbole_video.data.files import write_json
+from recbole_video.data.frame_store import write_frame_store
+
+NAME = "popularity-demo"
+LABEL = "log2-views"
+FILES = (
+    ".inter", ".item", ".user", ".counts", ".frames.npy", ".frames.json", ".text.frames.npy", ".text.frames.json",
+    f".{LABEL}.popularity", f".{LABEL}.popularity.json",
+)  # fmt: skip
+HELP = "make the synthetic data set of popularity (made on first use anyway)"
+GENERATOR_VERSION = 1
+_DAY = 86_400  # seconds
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The numbers of the generating rule; effects in natural logarithms of views.
+
+    Attributes:
+        author: Standard deviation of an author's reach.
+        text: Of the topics' effect.
+        highlight: Of a highlight in the middle of a video.
+        match: Effect of cue and payoff of one kind close to each other.
+        trend: Standard deviation of a trend's popularity.
+        noise: Of chance.
+        profile_error: Of the follower count's logarithm as a sign of reach.
+    """
+
+    seed: int = 11
+    n_videos: int = 4_000
+    n_authors: int = 500
+    n_frames: int = 24
+    frame_dim: int = 32
+    text_dim: int = 24
+    n_topics: int = 6
+    n_trends: int = 100
+    n_kinds: int = 3
+    days: int = 120
+    author: float = 0.7
+    text: float = 0.6
+    highlight: float = 1.0
+    match: float = 1.0
+    trend: float = 0.8
+    noise: float = 0.6
+    profile_error: float = 0.4
+    background: float = 0.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder."""
+    bundled.add_arguments(parser, NAME)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make what is missing of the data set."""
+    bundled.run(NAME, arguments)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What each term of the rule adds to a video's log views, [N] each."""
+
+    author: np.ndarray
+    text: np.ndarray
+    highlight: np.ndarray
+    match: np.ndarray
+    trend: np.ndarray
+    noise: np.ndarray
+
+    def total(self) -> np.ndarray:
+        """Their sum, [N]."""
+        return np.sum(list(vars(self).values()), axis=0)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """All videos: embeddings, authors, times and the terms of their popularity."""
+
+    frames: np.ndarray  # [N, F, D]
+    counts: np.ndarray  # [N] frames
+    text: np.ndarray  # [N, Dt]
+    authors: np.ndarray  # [N]
+    followers: np.ndarray  # [n_authors]
+    following: np.ndarray  # [n_authors]
+    times: np.ndarray  # [N] seconds
+    terms: Terms
+
+
+def make(folder: Path, rule: Rule | None = None) -> None:
+    """Write the atomic files, both stores, counts, labels and a card of the data set into ``folder``."""
+    rule = rule or Rule()
+    platform = generate(rule)
+    items = np.array([f"p{i:04d}" for i in range(rule.n_videos)], dtype=object)
+    users = np.array([f"a{i:03d}" for i in range(rule.n_authors)], dtype=object)
+    views = np.round(np.exp(7.0 + platform.terms.total())).astype(np.int64)
+    write_atomic_file(
+        folder / f"{NAME}.inter",
+        {"user_id:token": users[platform.authors], "item_id:token": items, "timestamp:float": platform.times},
+    )
+    write_atomic_file(folder / f"{NAME}.item", {"item_id:token": items, "duration:float": 0.5 * platform.counts})
+    write_atomic_file(
+        folder / f"{NAME}.user",
+        {
+            "user_id:token": users,
+            "followers:float": platform.followers,
+            "following:float": platform.following,
+            "videos:float": np.bincount(platform.authors, minlength=rule.n_authors),
+        },
+    )
+    write_atomic_file(folder / f"{NAME}.counts", {"item_id:token": items, "views:float": views})
+    made = {"vfm": "synthetic", "sampling": f"generator version {GENERATOR_VERSION}"}
+    tokens = items.tolist()
+    write_frame_store(folder / f"{NAME}.frames.npy", tokens, platform.frames, platform.counts, **made)
+    write_frame_store(folder / f"{NAME}.text.frames.npy", tokens, platform.text[:, None], **made)
+    split = SplitSettings("temporal", (0.7, 0.1, 0.2))
+    label_items(folder, NAME, LABEL, LabelSettings(("views",), "log2_1p", split=split))
+    variances = {name: float(np.var(term)) for name, term in vars(platform.terms).items()}
+    write_json(
+        folder / f"{NAME}.card.json",
+        {
+            "data_set": NAME,
+            "synthetic": True,
+            "generator_version": GENERATOR_VERSION,
+            "rule": asdict(rule),
+            "variance_of_terms": variances,
+        },
+    )
+
+
+def generate(rule: Rule) -> Platform:
+    """Make all videos."""
+    rng = np.random.default_rng(rule.seed)
+    n = rule.n_videos
+    reach = rng.normal(size=rule.n_authors) * rule.author
+    activity = rng.pareto(1.2, rule.n_authors) + 0.3
+    authors = rng.choice(rule.n_authors, n, p=activity / activity.sum())
+    topics = rng.dirichlet(np.full(rule.n_topics, 0.4), n)
+    trend = rng.choice(rule.n_trends, n, p=_zipf(rule.n_trends))
+    text, of_text = _make_text(rule, topics, trend, rng)
+    frames, counts, highlight, match = _make_frames(rule, trend, rng)
+    terms = Terms(
+        author=reach[authors],
+        text=rule.text * of_text,
+        highlight=rule.highlight * highlight,
+        match=rule.match * match,
+        trend=rule.trend * rng.normal(size=rule.n_trends)[trend],
+        noise=rule.noise * rng.normal(size=n),
+    )
+    profile = reach / rule.author + rule.profile_error * rng.normal(size=rule.n_authors)
+    return Platform(
+        frames=frames,
+        counts=counts,
+        text=text,
+        authors=authors,
+        followers=np.round(np.exp(6 + 1.5 * profile)),
+        following=np.round(np.exp(4 + rng.normal(size=rule.n_authors))),
+        times=np.sort(rng.integers(rule.days * _DAY, size=n)),
+        terms=terms,
+    )
+
+
+def _zipf(n: int) -> np.ndarray:
+    shares = 1 / (np.arange(n) + 10.0)
+    return shares / shares.sum()
+
+
+def _make_text(
+    rule: Rule, topics: np.ndarray, trend: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Text embeddings [N, Dt], and the standardised effect of their topics [N]."""
+    directions = rng.normal(size=(rule.n_topics, rule.text_dim))
+    trends = rng.normal(size=(rule.n_trends, rule.text_dim)) * 0.5
+    text = topics @ directions + trends[trend] + 0.2 * rng.normal(size=(len(topics), rule.text_dim))
+    effect = topics @ rng.normal(size=rule.n_topics) + topics[:, 0] * topics[:, 1] * 4
+    return text, (effect - effect.mean()) / effect.std()
+
+
+def _make_frames(
+    rule: Rule, trend: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Frames [N, F, D], how many each video has, effect of its highlight, and of its match [N]."""
+    n, f, d = len(trend), rule.n_frames, rule.frame_dim
+    basis = np.linalg.qr(rng.normal(size=(d, d)))[0] * np.sqrt(d)
+    quality, mark, kinds = basis[0], basis[1], basis[2 : 2 + 2 * rule.n_kinds]
+    trends = rng.normal(size=(rule.n_trends, d)) * 0.5
+    counts = rng.integers(f * 2 // 3, f + 1, size=n)
+    frames = np.zeros((n, f, d))
+    highlight, match = np.zeros(n), np.zeros(n)
+    for i in range(n):
+        drift = np.cumsum(rng.normal(size=(f, d)), axis=0) * rule.background / np.sqrt(f)
+        drift += rng.normal(size=d) * rule.background
+        video = trends[trend[i]] + drift + 0.1 * rng.normal(size=(f, d))
+        highlight[i] = _add_highlight(video, int(counts[i]), quality, mark, rng)
+        match[i] = _add_match(video, int(counts[i]), kinds, rng)
+        frames[i, : counts[i]] = video[: counts[i]]
+    return frames, counts, highlight, match - match.mean()
+
+
+def _add_highlight(
+    video: np.ndarray, n_frames: int, quality: np.ndarray, mark: np.ndarray, rng: np.random.Generator
+) -> float:
+    """Put a highlight into the video; returns how much it adds: its quality by how central it is."""
+    length = int(rng.integers(2, 4))
+    start = int(rng.integers(n_frames - length + 1))
+    value = float(rng.normal())
+    video[start : start + length] += mark + value * quality
+    centre = (start + (length - 1) / 2 + 0.5) / n_frames
+    return value * 1.5 * float(np.sin(np.pi * centre)) ** 2
+
+
+def _add_match(video: np.ndarray, n_frames: int, kinds: np.ndarray, rng: np.random.Generator) -> float:
+    """Put a cue and a payoff into the video; 1 if they are of one kind and close to each other."""
+    n_kinds = len(kinds) // 2
+    cue, is_same, is_near = int(rng.integers(n_kinds)), bool(rng.random() < 0.6), bool(rng.random() < 0.5)
+    payoff = cue if is_same else (cue + 1 + int(rng.integers(n_kinds - 1))) % n_kinds
+    gap = 1 if is_near else int(rng.integers(n_frames // 2, n_frames - 2))
+    first = int(rng.integers(n_frames - gap))
+    places = (first, first + gap) if rng.random() < 0.5 else (first + gap, first)
+    video[places[0]] += kinds[cue]
+    video[places[1]] += kinds[n_kinds + payoff]
+    return float(is_same and is_near)

@@ -1,0 +1,305 @@
+"""The videos of a data set with labels, splits, authors and features: one row per labelled video."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
+from recbole_video.data.frame_store import FrameStore, store_path
+from recbole_video.data.frame_table import FrameTable, missing_frames_error
+from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND
+from recbole_video.dataset_tools.text_sidecar import read_text_rows, sidecar_path
+from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.popularity.metadata import DERIVED, Metadata, MetadataEncoder, chosen_columns, raw_columns
+
+SPLITS = ("train", "valid", "test")
+_SUFFIX = ".popularity"
+
+
+class PopularityDataset:
+    """Labelled videos, read from what a converter, ``dataset_tools label`` and the video tools leave.
+
+    Args:
+        config: The run's configuration.
+
+    Attributes:
+        items: Item tokens, object [N].
+        labels: float64 [N].
+        times: Seconds after the first event of the data set, float64 [N].
+        rows: Rows of each split, int64.
+        authors: Author tokens, object [N]; None where ``.inter`` is not one row per video.
+        frames: Frame embeddings by row + 1; None if they are switched off.
+        text: Text embeddings likewise.
+        metadata: The metadata of all rows, fitted to the training rows; None without any.
+        metadata_encoder: What made it.
+
+    Raises:
+        ConfigError: If the label is not named where there are several, or a metadata column is unknown.
+        DataError: If a file is missing or malformed, a split is empty, or training labels are all the same.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.name: str = config["dataset"]
+        self.folder = Path(config["data_path"])
+        self.label_path = find_label(self.folder, self.name, config["label"])
+        self.dropped: Counter[str] = Counter()
+        table = self._read_labels()
+        frames, text = (self._open(kind) for kind in ("frames", "text"))
+        table = self._keep_with(table, frames, config["missing_items"], "frames")
+        table = self._keep_with(table, text, config["missing_text"], "text")
+        self.items = table["item_id"].to_numpy(dtype=object)
+        self.labels = table["label"].to_numpy(dtype=np.float64)
+        self.times = table["time"].to_numpy(dtype=np.float64)
+        self.rows = self._split(table["split"].to_numpy(dtype=object))
+        self._inter = self._read_inter()
+        self._refuse_stale_labels()
+        self.authors = self._find_authors()
+        self.frames = self._table(frames)
+        self.text = self._table(text)
+        self.metadata_encoder = MetadataEncoder([], [])
+        self.metadata = self._make_metadata() if config["use_metadata"] else None
+        if self.frames is None and self.text is None and self.metadata is None:
+            raise ConfigError("No input is left: there is no metadata column, and use_frames and use_text are False.")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __str__(self) -> str:
+        return json.dumps(self.summary(), indent=2, ensure_ascii=False)
+
+    def column(self, name: str) -> np.ndarray:
+        """A number of each video or its author, as the files have it, float64 [N].
+
+        Raises:
+            ConfigError: If no file has such a column.
+        """
+        return self._read_raw({name})[name].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values about the data for result files."""
+        inputs: dict[str, Any] = {}
+        for kind, table in (("frames", self.frames), ("text", self.text)):
+            if table is not None:
+                manifest = table.store.manifest
+                inputs[kind] = {
+                    "file": table.store.path.name,
+                    "sha256": manifest.sha256,
+                    "vfm": manifest.vfm,
+                    "sampling": manifest.sampling,
+                    "on_device": table.is_on_device,
+                }
+        if self.metadata is not None:
+            inputs["metadata"] = {k: self.metadata_encoder.state()[k] for k in ("numeric", "categorical", "log1p")}
+        return {
+            "dataset": self.name,
+            "label": {
+                "name": self.label_path.name[len(self.name) + 1 : -len(_SUFFIX)],
+                "sha256": hashlib.sha256(self.label_path.read_bytes()).hexdigest(),
+                "settings": self._label_settings().get("settings"),
+            },
+            "rows": {split: len(rows) for split, rows in self.rows.items()},
+            "authors": None if self.authors is None else len(set(self.authors.tolist())),
+            "inputs": inputs,
+            "dropped": dict(self.dropped),
+        }
+
+    def _refuse_stale_labels(self) -> None:
+        """Labels remember of which interactions they were made."""
+        made_of = self._label_settings().get("inter_sha256")
+        path = self.folder / f"{self.name}.inter"
+        if made_of is not None and hashlib.sha256(path.read_bytes()).hexdigest() != made_of:
+            raise DataError(
+                f"`{self.label_path}` was made of another `{path.name}` than the one there is; make the labels anew by "
+                "`dataset_tools label ... --overwrite`."
+            )
+
+    def _label_settings(self) -> dict[str, Any]:
+        """What `label` wrote beside the labels; empty for labels of one's own."""
+        record = self.label_path.with_name(f"{self.label_path.name}.json")
+        return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def _read_labels(self) -> pd.DataFrame:
+        table = read_columns(
+            self.label_path, {"item_id", "label", "time", "split"}, set(), may_be_empty=lambda field: field != "item_id"
+        )
+        values = table["label"].to_numpy()
+        if np.isinf(values).any():
+            item = table["item_id"].iloc[int(np.isinf(values).argmax())]
+            raise DataError(f"`{self.label_path}`: the label of item `{item}` is infinite; make the labels anew.")
+        if repeated := table["item_id"][table["item_id"].duplicated()].tolist():
+            raise DataError(f"`{self.label_path}` lists item `{repeated[0]}` twice; keep one row of each.")
+        unlabelled = table["label"].isna()
+        self.dropped["without a label"] = int(unlabelled.sum())
+        no_split = ~unlabelled & ~table["split"].isin(SPLITS)
+        self.dropped["without a split"] = int(no_split.sum())
+        return table[~unlabelled & ~no_split].reset_index(drop=True)
+
+    def _keep_with(self, table: pd.DataFrame, store: FrameStore | None, missing: str, kind: str) -> pd.DataFrame:
+        """Deal with the videos that a store lacks, as the option says."""
+        if store is None or missing == "zero":
+            return table
+        rows = store.rows_of(table["item_id"].tolist())
+        has = (rows >= 0) & (store.frame_counts[rows] > 0)
+        if not has.all() and missing == "error":
+            tokens = table["item_id"][~has].tolist()
+            if kind == "frames":
+                raise missing_frames_error(store, tokens)
+            raise DataError(
+                f"{len(tokens)} videos have no text in `{store.path}` (first: `{tokens[0]}`); embed it, or set "
+                "missing_text to drop or zero."
+            )
+        self.dropped[f"without {kind}"] = int((~has).sum())
+        return table[has].reset_index(drop=True)
+
+    def _split(self, split: np.ndarray) -> dict[str, np.ndarray]:
+        rows = {name: np.flatnonzero(split == name) for name in SPLITS}
+        for name, found in rows.items():
+            if not len(found):
+                raise DataError(
+                    f"`{self.label_path}` has no video with a label in the split `{name}`; change the split."
+                )
+        share = self.config["train_share"]
+        if share < 1:
+            n_kept = max(1, round(share * len(rows["train"])))
+            rng = np.random.default_rng(self.config["seed"])
+            rows["train"] = np.sort(rng.permutation(rows["train"])[:n_kept])
+        if np.ptp(self.labels[rows["train"]]) == 0:
+            raise DataError(f"All training labels of `{self.label_path}` are the same: there is nothing to learn.")
+        return rows
+
+    # -- inputs ----------------------------------------------------------------------------------
+
+    def _open(self, kind: str) -> FrameStore | None:
+        if not self.config[f"use_{kind}"]:
+            return None
+        name = self.config["frame_store" if kind == "frames" else "text_store"]
+        path = store_path(self.folder, self.name, name)
+        if not path.is_file():
+            command = "frames" if kind == "frames" else "embed-text"
+            raise DataError(
+                f"There is no `{path}`; make it by `dataset_tools {command}`, or set use_{kind}=False to do without."
+            )
+        return FrameStore(path)
+
+    def _table(self, store: FrameStore | None) -> FrameTable | None:
+        if store is None:
+            return None
+        tokens = np.array(["[PAD]", *self.items], dtype=object)
+        return FrameTable(store, tokens, self.config["device"], self.config["frames_on_device"], zero_missing=True)
+
+    def _read_inter(self) -> pd.DataFrame:
+        """Author and video of each interaction."""
+        path = self.folder / f"{self.name}.inter"
+        if not path.is_file():
+            raise DataError(f"There is no `{path}`; check --dataset and --data_path.")
+        return read_columns(path, {"user_id", "item_id"}, set())
+
+    def _find_authors(self) -> np.ndarray | None:
+        """The author of each video, where each video has one interaction: that of its author."""
+        if self._inter["item_id"].duplicated().any():
+            return None
+        author = self._inter.set_index("item_id")["user_id"].reindex(self.items)
+        return None if author.isna().any() else author.to_numpy(dtype=object)
+
+    def _make_metadata(self) -> Metadata | None:
+        numeric, categorical = chosen_columns(self.config)
+        if not numeric and not categorical:
+            return None
+        raw = self._read_raw(raw_columns(numeric, categorical), text=set(categorical))
+        self.metadata_encoder = MetadataEncoder(numeric, categorical, self.config["metadata_log1p"])
+        self.metadata_encoder.fit(raw.iloc[self.rows["train"]])
+        return self.metadata_encoder.transform(raw)
+
+    def _read_raw(self, wanted: set[str], text: set[str] | None = None) -> pd.DataFrame:
+        """Columns of ``.item``, ``.user``, exact times and titles, a row per video."""
+        found = pd.DataFrame(index=range(len(self.items)))
+        left = set(wanted)
+        if "time" in left:
+            found["time"] = self._exact_times()
+            left.discard("time")
+        for suffix, key, tokens in ((".item", "item_id", self.items), (".user", "user_id", self.authors)):
+            path = self.folder / f"{self.name}{suffix}"
+            if tokens is None or not path.is_file():
+                continue
+            fields = {field.name: field for field in read_header(path)}
+            here = left & (fields.keys() - {key})
+            if here:
+                table = read_columns(path, {*here, key}, set(), may_be_empty=_not(key))
+                table = table.drop_duplicates(key).set_index(key).reindex(tokens)
+                for name in here:
+                    if fields[name].type != FLOAT and name not in (text or ()):
+                        raise ConfigError(f"`{name}` of `{path}` is not a number; name it in metadata_categorical.")
+                    found[name] = table[name].to_numpy()
+                left -= here
+        if "title" in left:
+            found["title"] = self._titles()
+            left.discard("title")
+        if left:
+            raise self._unknown(min(left))
+        return found
+
+    def _unknown(self, name: str) -> ConfigError:
+        known = {"title", "time", *DERIVED}
+        for suffix in (".item", ".user"):
+            path = self.folder / f"{self.name}{suffix}"
+            if path.is_file():
+                known |= {field.name for field in read_header(path)}
+        why = "" if self.authors is not None else " (authors are not known, so .user is not read)"
+        return ConfigError(
+            f"The metadata column `{name}`{nearest(name, known)} is neither in `{self.name}.item` nor in "
+            f"`{self.name}.user`{why}."
+        )
+
+    def _exact_times(self) -> np.ndarray:
+        """Unix time of each video's first interaction in seconds where the converter kept it, else the label file's."""
+        path = self.folder / f"{self.name}.times.npy"
+        if not path.is_file():
+            return self.times
+        first = pd.Series(np.load(path)).groupby(self._inter["item_id"].to_numpy()).min()
+        card = json.loads((self.folder / f"{self.name}.card.json").read_text(encoding="utf-8"))
+        per_second = UNITS_PER_SECOND[card["interactions"]["time_unit"]]
+        return first.reindex(self.items).to_numpy(dtype=np.float64) / per_second
+
+    def _titles(self) -> np.ndarray:
+        path = sidecar_path(self.folder, self.name)
+        if not path.is_file():
+            raise DataError(f"There is no `{path}`, from which title statistics are made; leave them out.")
+        titles = {row["item_id"]: row.get("title") or "" for _, row in read_text_rows(path)}
+        return np.array([titles.get(item, "") for item in self.items], dtype=object)
+
+
+def _not(key: str) -> Callable[[str], bool]:
+    return lambda field: field != key
+
+
+def find_label(folder: Path, name: str, label: str | None) -> Path:
+    """The file of labels that is named, or the only one there is.
+
+    Raises:
+        ConfigError: If there are several and none is named, or there is none of that name.
+        DataError: If there is none at all.
+    """
+    found = {path.name[len(name) + 1 : -len(_SUFFIX)]: path for path in sorted(folder.glob(f"{name}.*{_SUFFIX}"))}
+    if not found:
+        raise DataError(
+            f"`{folder}` holds no popularity labels; make them by `python -m recbole_video.dataset_tools label {name} "
+            "--preset ...`, which --list_presets explains."
+        )
+    if label is None:
+        if len(found) > 1:
+            raise ConfigError(f"`{folder}` holds several labels; choose one by --label: {', '.join(found)}.")
+        return next(iter(found.values()))
+    if label not in found:
+        raise ConfigError(f"`{folder}` holds no label `{label}`{nearest(label, found)}; it holds {', '.join(found)}.")
+    return found[label]

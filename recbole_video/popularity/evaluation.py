@@ -1,0 +1,116 @@
+"""Predictions of a whole split, their metrics, and results by groups of videos."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from recbole.evaluator import Evaluator
+from recbole.evaluator.collector import DataStruct
+
+from recbole_video.evaluation.metrics import Metrics
+
+if TYPE_CHECKING:
+    from recbole_video.popularity.dataset import PopularityDataset
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of some videos.
+
+    Attributes:
+        rows: Row of each video in the data set, int64 [n].
+        labels: True popularity, float64 [n].
+        values: Predicted popularity, float64 [n].
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, chosen: np.ndarray) -> Predictions:
+        """Some of them, by mask or by position."""
+        return Predictions(self.rows[chosen], self.labels[chosen], self.values[chosen])
+
+
+class PopularityMetrics:
+    """The metrics that ``config["metrics"]`` names, by RecBole's evaluator, once over the whole split.
+
+    With ``metric_batching: batch_mean`` they are means over batches of ``metric_batch_size`` videos in their order,
+    as public code of the field computes them: larger nMSE, smaller SRC, and wild values where the last batch is small.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self._evaluator = Evaluator(config)
+        self._batch_size: int | None = (
+            config["metric_batch_size"] if config["metric_batching"] == "batch_mean" else None
+        )
+
+    def compute(self, predictions: Predictions) -> Metrics:
+        """The metrics, keyed and rounded as by RecBole."""
+        if self._batch_size is None:
+            return self._of(predictions)
+        parts = np.split(np.arange(len(predictions)), range(self._batch_size, len(predictions), self._batch_size))
+        results = [self._of(predictions.take(part)) for part in parts]
+        return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+
+    def _of(self, predictions: Predictions) -> Metrics:
+        collected = DataStruct()
+        collected.set("rec.score", torch.from_numpy(predictions.values)[:, None])
+        collected.set("data.label", torch.from_numpy(predictions.labels)[:, None])
+        return {name: float(value) for name, value in self._evaluator.evaluate(collected).items()}
+
+
+def results_by_group(predictions: Predictions, dataset: PopularityDataset, config: Any) -> dict[str, Any]:
+    """Metrics of parts of the test videos.
+
+    Returns:
+        ``cold_start``: metrics and number of ``videos`` of authors with at most ``cold_author_threshold`` videos
+        (absent where authors are not known); ``popularity``: the same and the mean error per group of labels, least
+        popular first.
+    """
+    results: dict[str, Any] = {}
+    counts = author_counts(dataset, config)
+    if counts is not None:
+        cold = predictions.take(counts[predictions.rows] <= config["cold_author_threshold"])
+        if not len(cold):
+            logging.getLogger().info(
+                f"No test video is by an author with at most {config['cold_author_threshold']} videos: there is no "
+                "cold-start result."
+            )
+        results["cold_start"] = _group(cold, config)
+    n_groups = config["n_popularity_groups"]
+    if n_groups:
+        parts = np.array_split(np.argsort(predictions.labels, kind="stable"), n_groups)
+        results["popularity"] = {
+            f"group {i}": _group(predictions.take(part), config) for i, part in enumerate(parts, 1)
+        }
+    return results
+
+
+def author_counts(dataset: PopularityDataset, config: Any) -> np.ndarray | None:
+    """How many videos the author of each row has, float [N]; NaN where it is not known; None without authors."""
+    if config["cold_author_count"] == "profile":
+        return dataset.column(config["cold_author_column"])
+    if dataset.authors is None:
+        return None
+    counts = Counter(dataset.authors.tolist())
+    return np.array([counts[author] for author in dataset.authors], dtype=np.float64)
+
+
+def _group(predictions: Predictions, config: Any) -> dict[str, Any]:
+    if not len(predictions):
+        return {"videos": 0}
+    metrics = PopularityMetrics(config).compute(predictions)
+    return {
+        "videos": len(predictions),
+        **metrics,
+        "mean_error": float((predictions.values - predictions.labels).mean()),
+    }

@@ -1,0 +1,219 @@
+"""A popularity experiment: data, model or control, training, report."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.utils import init_seed, set_color
+
+from recbole_video.config import Config
+from recbole_video.data.files import plain, write_json, write_text
+from recbole_video.errors import ConfigError
+from recbole_video.evaluation.metrics import Metrics
+from recbole_video.experiment import prepare_bundled
+from recbole_video.logs import FILE_ONLY
+from recbole_video.popularity import figures
+from recbole_video.popularity.dataset import PopularityDataset
+from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
+from recbole_video.popularity.loader import PopularityLoader
+from recbole_video.popularity.model import InputShape, PopularityModel
+from recbole_video.popularity.stap.model import STAP
+from recbole_video.popularity.stap.slots import describe_slots, write_slots
+from recbole_video.report import draw_curve, peak_memory_mb, result_table
+from recbole_video.run_folder import RunFolder, provenance
+from recbole_video.training.popularity import PopularityTrainer, on_device
+
+SPLITS = ("train", "valid", "test")
+
+
+def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, Any]:
+    """Train a popularity model or fit a control, choose the epoch that validates best, and test it.
+
+    Args:
+        config: The run's configuration.
+        folder: Where checkpoints and results go; None to keep none.
+        log_path: The run's log.
+
+    Returns:
+        As :func:`recbole_video.quick_start.run_recbole_video`; ``groups`` has ``cold_start`` and ``popularity``.
+    """
+    started = perf_counter()
+    logger = logging.getLogger()
+    logger.info(config, extra=FILE_ONLY)
+    init_seed(config["seed"], config["reproducibility"])
+    if config["device"].type == "cuda":
+        torch.cuda.reset_peak_memory_stats(config["device"])
+    prepare_bundled(config)
+    dataset = PopularityDataset(config)
+    logger.info(dataset)
+    metrics = PopularityMetrics(config)
+    fit = _fit_control if config.model_class.is_control else _train
+    outcome, test = fit(config, dataset, metrics, folder, log_path)
+    history = outcome.pop("history")
+    result = {
+        **outcome,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "test_result": metrics.compute(test),
+        "groups": results_by_group(test, dataset, config),
+        "seconds": round(outcome["seconds"] + perf_counter() - started, 2),
+        "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
+        "data": dataset.summary(),
+        "run_folder": str(folder.path) if folder else None,
+    }
+    if folder is not None:
+        _write_results(folder, config, dataset, result, history, test)
+    _log_results(config, result, log_path)
+    return result
+
+
+def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
+    """Sizes of the data set's inputs; mean and spread of its training labels."""
+    labels = dataset.labels[dataset.rows["train"]]
+    n_frames = 0 if dataset.frames is None else min(dataset.frames.store.n_frames, config["n_frames"] or 10**9)
+    return InputShape(
+        frame_dim=0 if dataset.frames is None else dataset.frames.frame_dim,
+        n_frames=n_frames,
+        text_dim=0 if dataset.text is None else dataset.text.frame_dim,
+        n_numeric=0 if dataset.metadata is None else dataset.metadata.numeric.shape[1],
+        n_categories=() if dataset.metadata is None else tuple(dataset.metadata.n_categories),
+        label_mean=float(labels.mean()),
+        label_std=float(labels.std()),
+    )
+
+
+def build_model(config: Config, inputs: InputShape) -> PopularityModel:
+    """Make the model on its device, from the run's seed.
+
+    Raises:
+        ConfigError: If sizes contradict each other.
+    """
+    init_seed(config["seed"], config["reproducibility"])
+    try:
+        return config.model_class(config, inputs).to(config["device"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{config['model']} cannot be built with these options ({reason}).") from error
+
+
+def _train(
+    config: Config, dataset: PopularityDataset, metrics: PopularityMetrics, folder: RunFolder | None, log_path: Path
+) -> tuple[dict[str, Any], Predictions]:
+    logger = logging.getLogger()
+    model = build_model(config, input_shape(dataset, config))
+    logger.info(model, extra=FILE_ONLY)
+    counts = model.parameter_counts()
+    logger.info("Parameters: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()))
+    train = PopularityLoader(config, dataset, dataset.rows["train"], shuffle=True)
+    in_order, valid, test = (PopularityLoader(config, dataset, dataset.rows[split], shuffle=False) for split in SPLITS)
+    about_data = checkpoint_data(dataset, model.inputs)
+    trainer = PopularityTrainer(config, model, metrics, in_order, folder, about_data, log_path.stem)
+    if folder is not None and folder.last.is_file():
+        trainer.resume(train)
+    elif config["resume"]:
+        logger.info("There is no checkpoint of these options to resume from; starting with the first epoch.")
+    trainer.fit(train, valid)
+    trainer.load_best()
+    predictions, _ = trainer.evaluate(test)
+    if folder is not None and isinstance(model, STAP) and model.bank is not None:
+        write_slots(folder.slots, describe_slots(model, on_device(in_order, trainer.device), dataset.items))
+    progress = trainer.progress
+    return {
+        "best_valid_score": progress.best_valid_score,
+        "best_valid_result": progress.best_valid_result,
+        "best_epoch": progress.best_epoch,
+        "parameters": counts,
+        "seconds": progress.seconds_before,
+        "history": progress.history,
+    }, predictions
+
+
+def _fit_control(
+    config: Config, dataset: PopularityDataset, metrics: PopularityMetrics, folder: RunFolder | None, log_path: Path
+) -> tuple[dict[str, Any], Predictions]:
+    control = config.model_class()
+    control.fit(dataset, config)
+    valid, test = (_predict(control, dataset, dataset.rows[split]) for split in SPLITS[1:])
+    valid_result = metrics.compute(valid)
+    return {
+        "best_valid_score": valid_result[config["valid_metric"].lower()],
+        "best_valid_result": valid_result,
+        "best_epoch": 0,
+        "parameters": {},
+        "control": plain(control.describe()),
+        "seconds": 0.0,
+        "history": [],
+    }, test
+
+
+def _predict(control: Any, dataset: PopularityDataset, rows: np.ndarray) -> Predictions:
+    return Predictions(rows, dataset.labels[rows], control.predict_rows(dataset, rows))
+
+
+def checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -> dict[str, Any]:
+    """What a checkpoint must hold to be used without the data."""
+    return plain(
+        {
+            "inputs": inputs.as_plain(),
+            "metadata": None if dataset.metadata is None else dataset.metadata_encoder.state(),
+            "evaluated": [str(dataset.items[row]) for split in SPLITS[1:] for row in dataset.rows[split]],
+            "frames": None if dataset.frames is None else _origin(dataset.frames.store),
+            "text": None if dataset.text is None else _origin(dataset.text.store),
+            "label": dataset.summary()["label"],
+        }
+    )
+
+
+def _origin(store: Any) -> dict[str, Any]:
+    return {"vfm": store.manifest.vfm, "sampling": store.manifest.sampling, "sha256": store.manifest.sha256}
+
+
+def _write_results(
+    folder: RunFolder,
+    config: Config,
+    dataset: PopularityDataset,
+    result: dict[str, Any],
+    history: list[dict[str, float]],
+    test: Predictions,
+) -> None:
+    if config["save_predictions"]:
+        rows = zip(dataset.items[test.rows], test.labels, test.values, strict=True)
+        lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label:.6g}\t{value:.6g}" for item, label, value in rows)]
+        write_text(folder.predictions, "\n".join(lines) + "\n")
+    if config["figures"]:
+        figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")
+        if history:
+            draw_curve(history, config["valid_metric"], result["best_epoch"], folder.curve)
+        if any("slot_entropy" in record for record in history):
+            figures.draw_slot_usage(history, folder.path / "slot_usage.png")
+    record = {**result, "history": history, "config": config.to_options(), "made_by": provenance()}
+    write_json(folder.metrics, record)  # last: it marks the run as finished
+
+
+def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None:
+    logger = logging.getLogger()
+    rows: list[tuple[str, Metrics]] = [
+        (f"valid (epoch {result['best_epoch']})" if result["parameters"] else "valid", result["best_valid_result"]),
+        ("test", result["test_result"]),
+    ]
+    cold = result["groups"].get("cold_start", {})
+    if cold.get("videos"):
+        rows.append((f"test, authors with at most {config['cold_author_threshold']} videos", cold))
+    rows += [(f"test, popularity {name}", values) for name, values in result["groups"].get("popularity", {}).items()]
+    data, counts = result["data"], result["data"]["rows"]
+    title = (
+        f"{config['model']} on {data['dataset']}, label {data['label']['name']}: {counts['train']:,} videos to train, "
+        f"{counts['valid']:,} to validate, {counts['test']:,} to test; inputs: {', '.join(data['inputs'])}; "
+        f"seed {config['seed']}"
+    )
+    cost = f"{result['seconds']:.1f} s · peak memory {result['peak_memory_mb']:,.0f} MB"
+    if result["parameters"]:
+        cost += f" · {result['parameters']['model']:,} parameters"
+    places = f"Run folder: {result['run_folder'] or '(none: saved=False)'} · log: {log_path}"
+    logger.info("\n".join(["", title, "", result_table(rows), "", cost, places]))
+    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
+    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")

@@ -1,0 +1,101 @@
+"""Batches of videos with labels, as RecBole ``Interaction`` objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_video.data.frame_table import FrameTable
+from recbole_video.popularity.dataset import PopularityDataset
+
+
+class PopularityLoader:
+    """Some videos of a data set, batch by batch; features are gathered as a batch is made.
+
+    Fields: ``row`` int64 [B], ``label`` float32 [B]; of what the data set has, ``frames`` float32 [B, T, d_v] and
+    ``frame_mask`` bool [B, T], ``text`` [B, L, d_t] and ``text_mask``, ``numeric`` float32 [B, n] and ``categories``
+    int64 [B, m].
+
+    Args:
+        config: The run's configuration.
+        dataset: The videos.
+        rows: Which of them, int64 [n].
+        shuffle: In an order that follows from seed and epoch; else in that of ``rows``.
+    """
+
+    def __init__(self, config: Any, dataset: PopularityDataset, rows: np.ndarray, shuffle: bool) -> None:
+        self.dataset, self.rows, self.shuffle = dataset, rows, shuffle
+        self.batch_size: int = config["train_batch_size"] if shuffle else config["eval_batch_size"]
+        self.seed: int = config["seed"]
+        self.n_frames: int | None = config["n_frames"]
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch; the same seed and epoch give the same order."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        rows = self.rows
+        if self.shuffle:
+            rows = np.random.default_rng((self.seed, self.epoch)).permutation(rows)
+        for start in range(0, len(rows), self.batch_size):
+            yield self.batch(rows[start : start + self.batch_size])
+
+    def batch(self, rows: np.ndarray) -> Interaction:
+        """The batch of some rows."""
+        dataset = self.dataset
+        fields = {
+            "row": torch.from_numpy(np.ascontiguousarray(rows)),
+            "label": torch.from_numpy(dataset.labels[rows].astype(np.float32)),
+        }
+        if dataset.frames is not None:
+            frames, mask = _gather(dataset.frames, rows)
+            if self.n_frames is not None and self.n_frames < frames.shape[1]:
+                frames, mask = evenly_chosen(frames, mask, self.n_frames)
+            fields["frames"], fields["frame_mask"] = _trimmed(frames, mask)
+        if dataset.text is not None:
+            fields["text"], fields["text_mask"] = _trimmed(*_gather(dataset.text, rows))
+        if dataset.metadata is not None:
+            fields["numeric"] = torch.from_numpy(dataset.metadata.numeric[rows])
+            fields["categories"] = torch.from_numpy(dataset.metadata.codes[rows])
+        return Interaction(fields)
+
+
+def _gather(table: FrameTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    return table.gather(torch.from_numpy(rows + 1).to(table.device))  # id 0 is padding
+
+
+def _trimmed(frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut off places where no video of the batch has a frame; one stays in any case."""
+    longest = max(1, int(mask.sum(dim=1).max()))
+    return frames[:, :longest], mask[:, :longest]
+
+
+def evenly_chosen(frames: Tensor, mask: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """At most ``n`` frames of each video, first and last among them, in order.
+
+    Args:
+        frames: [B, T, d].
+        mask: [B, T] bool, true for the first frames of each video.
+        n: Frames to keep; of a video with fewer, all.
+
+    Returns:
+        [B, n, d], zero where there is no frame, and mask [B, n].
+    """
+    counts = mask.sum(dim=1, keepdim=True)
+    kept = counts.clamp(max=n)
+    places = torch.arange(n, device=frames.device).expand(len(frames), n)
+    chosen = (places * (counts - 1).clamp(min=0) / (kept - 1).clamp(min=1)).round().long()
+    is_kept = places < kept
+    chosen = torch.where(is_kept, chosen, 0)
+    taken = frames.gather(1, chosen[..., None].expand(-1, -1, frames.shape[-1]))
+    return taken * is_kept[..., None], is_kept

@@ -1,0 +1,252 @@
+"""The metadata vector U: numbers and categories of a video and its author, fitted to the training videos."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_video.errors import ConfigError, DataError, nearest
+
+_DAY, _HOUR = 86_400, 3_600  # seconds
+_SMPD = ("following", "follower", "likes", "video", "digg", "heart", "friend")
+_SMPD_COUNTS = tuple(f"user_{name}_count" for name in _SMPD)
+_INFORMS_COUNTS = (
+    "author_follower_count",
+    "author_following_count",
+    "author_total_heart_count",
+    "author_total_video_count",
+)
+_TITLE = ("title_characters", "title_words", "title_has_special", "title_has_digit", "title_mean_word_length")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A number that is made of columns.
+
+    Attributes:
+        columns: What it is made of.
+        make: From these columns, each [N], to [N] float64.
+    """
+
+    columns: tuple[str, ...]
+    make: Callable[..., np.ndarray]
+
+
+def _log(x: np.ndarray) -> np.ndarray:
+    return np.log1p(np.maximum(x, 0))
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    """Quotient; 0 where there is nothing to divide by."""
+    over, under = np.maximum(over, 0), np.maximum(under, 0)
+    return np.divide(over, under, out=np.zeros_like(over), where=under > 0) + 0 * under  # NaN stays NaN
+
+
+def _words(titles: np.ndarray) -> list[list[str]]:
+    return [str(title).split() for title in titles]
+
+
+# Formulas of the released code of STAP (arXiv 2604.20311), natural logarithms.
+DERIVED: dict[str, Derived] = {
+    "engagement_smpd": Derived(
+        ("user_follower_count", "user_likes_count", "user_video_count", "user_heart_count"),
+        lambda followers, likes, videos, hearts: (
+            _log(followers) + 0.5 * _log(_ratio(likes, videos)) + 0.3 * _log(_ratio(hearts, videos))
+        ),
+    ),
+    "influence_smpd": Derived(
+        ("user_follower_count", "user_following_count", "user_likes_count", "user_heart_count", "user_digg_count"),
+        lambda followers, following, likes, hearts, diggs: (
+            _log(_ratio(followers, following)) + 0.3 * _log(likes + hearts + diggs)
+        ),
+    ),
+    "engagement_informs": Derived(
+        ("author_follower_count", "author_total_heart_count", "author_total_video_count"),
+        lambda followers, hearts, videos: _log(followers) + 0.5 * _log(_ratio(hearts, videos)),
+    ),
+    "influence_informs": Derived(
+        ("author_follower_count", "author_following_count"),
+        lambda followers, following: _log(_ratio(followers, following)),
+    ),
+    "hour": Derived(("time",), lambda time: time % _DAY // _HOUR),
+    "weekday": Derived(("time",), lambda time: (time // _DAY + 3) % 7),  # 1970-01-01 was a Thursday; Monday is 0
+    "title_characters": Derived(("title",), lambda titles: np.array([len(str(t)) for t in titles], float)),
+    "title_words": Derived(("title",), lambda titles: np.array([len(w) for w in _words(titles)], float)),
+    "title_has_special": Derived(
+        ("title",),
+        lambda titles: np.array([any(not c.isalnum() and not c.isspace() for c in str(t)) for t in titles], float),
+    ),
+    "title_has_digit": Derived(
+        ("title",), lambda titles: np.array([any(c.isdigit() for c in str(t)) for t in titles], float)
+    ),
+    "title_mean_word_length": Derived(
+        ("title",), lambda titles: np.array([np.mean([len(w) for w in ws]) if ws else 0.0 for ws in _words(titles)])
+    ),
+}  # fmt: skip
+_AS_TEXT = frozenset(["title"])
+
+# The vectors of the released code; numbers, then categories.
+METADATA_PRESETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "none": ((), ()),
+    "stap-smpd": ((*_SMPD_COUNTS, "engagement_smpd", "influence_smpd"), ()),
+    "stap-informs": ((*_INFORMS_COUNTS, "engagement_informs", "influence_informs"), ()),
+    "stap-microlens": (_TITLE, ("category",)),
+}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The metadata of some videos.
+
+    Attributes:
+        numeric: Standardised numbers, float32 [N, n].
+        codes: Categories as whole numbers, 0 for one that no training video has, int64 [N, m].
+        n_categories: Values of each categorical column, 0 included.
+    """
+
+    numeric: np.ndarray
+    codes: np.ndarray
+    n_categories: tuple[int, ...]
+
+
+def chosen_columns(config: Any) -> tuple[list[str], list[str]]:
+    """Numeric and categorical columns that the options name.
+
+    Raises:
+        ConfigError: If there is no such preset.
+    """
+    preset = config["metadata"]
+    if preset not in METADATA_PRESETS:
+        raise ConfigError(
+            f"`metadata` is `{preset}`{nearest(str(preset), METADATA_PRESETS)}; it must be one of "
+            f"{', '.join(METADATA_PRESETS)}, to which metadata_numeric and metadata_categorical add."
+        )
+    numeric, categorical = METADATA_PRESETS[preset]
+    columns = [*numeric, *config["metadata_numeric"]], [*categorical, *config["metadata_categorical"]]
+    return list(dict.fromkeys(columns[0])), list(dict.fromkeys(columns[1]))
+
+
+def raw_columns(numeric: Sequence[str], categorical: Sequence[str]) -> set[str]:
+    """The columns of files that these columns are made of."""
+    return {raw for name in numeric for raw in (DERIVED[name].columns if name in DERIVED else (name,))} | set(
+        categorical
+    )
+
+
+class MetadataEncoder:
+    """Makes the metadata vector: fitted to the training videos, applied to any.
+
+    Numbers are clipped at 0 and their log1p is taken, but for derived ones, which have their own form; all are
+    standardised by training mean and spread. An empty cell counts as the mean.
+
+    Args:
+        numeric: Columns, or names of :data:`DERIVED`.
+        categorical: Columns.
+        log1p: Take the logarithm of numbers.
+    """
+
+    def __init__(self, numeric: Sequence[str], categorical: Sequence[str], log1p: bool = True) -> None:
+        self.numeric, self.categorical, self.log1p = list(numeric), list(categorical), log1p
+        self._mean: np.ndarray = np.zeros(len(self.numeric))
+        self._sd: np.ndarray = np.ones(len(self.numeric))
+        self._values: list[dict[str, int]] = [{} for _ in self.categorical]
+
+    def fit(self, table: pd.DataFrame) -> MetadataEncoder:
+        """Fit to the training videos.
+
+        Args:
+            table: A row per video, with all raw columns.
+
+        Raises:
+            DataError: If a column is missing or holds an infinite number.
+        """
+        numbers = self._numbers(table)
+        known = ~np.isnan(numbers)
+        counts = known.sum(axis=0)
+        for name in np.array(self.numeric, dtype=object)[counts == 0]:
+            logging.getLogger().warning(f"No training video has a `{name}`: it is 0 in the metadata of all videos.")
+        safe = np.maximum(counts, 1)
+        self._mean = np.where(known, numbers, 0).sum(axis=0) / safe
+        self._sd = np.sqrt(np.where(known, (numbers - self._mean) ** 2, 0).sum(axis=0) / safe)
+        self._sd[self._sd == 0] = 1
+        for i, name in enumerate(self.categorical):
+            distinct = sorted(set(_texts(table, name)) - {""})
+            self._values[i] = {value: code for code, value in enumerate(distinct, start=1)}
+        return self
+
+    def transform(self, table: pd.DataFrame) -> Metadata:
+        """The metadata of the videos of ``table``.
+
+        Raises:
+            DataError: If a column is missing or holds an infinite number.
+        """
+        numbers = (self._numbers(table) - self._mean) / self._sd
+        codes = [
+            [values.get(text, 0) for text in _texts(table, name)]
+            for name, values in zip(self.categorical, self._values, strict=True)
+        ]
+        return Metadata(
+            numeric=np.nan_to_num(numbers, nan=0.0).astype(np.float32),
+            codes=np.array(codes, dtype=np.int64).reshape(len(self.categorical), len(table)).T.copy(),
+            n_categories=tuple(len(values) + 1 for values in self._values),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Plain values that :meth:`from_state` reads."""
+        return {
+            "numeric": self.numeric,
+            "categorical": self.categorical,
+            "log1p": self.log1p,
+            "mean": self._mean.tolist(),
+            "sd": self._sd.tolist(),
+            "values": [list(values) for values in self._values],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> MetadataEncoder:
+        """An encoder as it was when :meth:`state` was called."""
+        encoder = cls(state["numeric"], state["categorical"], state["log1p"])
+        encoder._mean, encoder._sd = np.array(state["mean"], float), np.array(state["sd"], float)
+        encoder._values = [{value: i for i, value in enumerate(values, start=1)} for values in state["values"]]
+        return encoder
+
+    def _numbers(self, table: pd.DataFrame) -> np.ndarray:
+        """Numbers before they are standardised, float64 [N, n]; NaN for empty cells."""
+        self._refuse_missing(table)
+        columns = [self._number(table, name) for name in self.numeric]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0))
+
+    def _number(self, table: pd.DataFrame, name: str) -> np.ndarray:
+        if name in DERIVED:
+            derived = DERIVED[name]
+            return derived.make(*(_texts(table, c) if c in _AS_TEXT else _floats(table, c) for c in derived.columns))
+        values = _floats(table, name)
+        return _log(values) if self.log1p else values
+
+    def _refuse_missing(self, table: pd.DataFrame) -> None:
+        missing = sorted(raw_columns(self.numeric, self.categorical) - set(table.columns))
+        if missing:
+            raise DataError(
+                f"The metadata lack {', '.join(f'`{name}`' for name in missing)}; the model was trained on it."
+            )
+
+
+def _floats(table: pd.DataFrame, name: str) -> np.ndarray:
+    try:
+        values = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The metadata column `{name}` holds something other than numbers: {error}.") from error
+    if np.isinf(values).any():
+        raise DataError(
+            f"The metadata column `{name}` holds an infinite number in row {int(np.isinf(values).argmax())}."
+        )
+    return values
+
+
+def _texts(table: pd.DataFrame, name: str) -> np.ndarray:
+    return table[name].fillna("").astype(str).to_numpy(dtype=object)

@@ -1,0 +1,132 @@
+"""What values the options of a popularity model may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_video.errors import ConfigError
+from recbole_video.option_checks import (
+    check_choices,
+    check_not_negative,
+    check_positive,
+    check_types,
+    refuse_without_effect,
+)
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "missing_items": ("error", "drop", "zero"),
+    "missing_text": ("error", "drop", "zero"),
+    "frames_on_device": ("auto", True, False),
+    "enable_amp": ("auto", True, False),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
+    "lr_scheduler": ("constant", "linear", "cosine"),
+    "label_norm": ("standardise", "none"),
+    "regression_loss": ("huber", "mse"),
+    "metric_batching": ("global", "batch_mean"),
+    "cold_author_count": ("posts", "profile"),
+}
+_STAP_CHOICES: dict[str, tuple[Any, ...]] = {
+    "temporal": ("full", "pooled", "none"),
+    "temporal_blocks": ("paper", "official"),
+    "pos_encoding": ("none", "sinusoidal"),
+    "scorer": ("mlp_delta", "linear_abs"),
+    "ssm_step_mode": ("equation", "prose", "algorithm_s1"),
+    "delta_bound": ("sigmoid", "clamp"),
+    "window_signal": ("norm_zscore", "norm_raw", "importance"),
+    "window_mask": ("soft", "hard", "ste"),
+    "memory": ("full", "off"),
+    "routing_grad": ("ste", "masked"),
+    "memory_init_space": ("query", "pca", "random"),
+    "topic_clustering": ("per_partition", "global"),
+    "memory_update": ("gradient", "ema", "both"),
+    "dppo_support": ("own_topk", "full", "topk_mass", "mu_weighted", "c_pop"),
+    "dppo_pairs": ("batch", "pool"),
+    "balance_kl": ("p_prior", "prior_p"),
+    "prior_order": ("ascending", "descending"),
+    "fusion": ("cross_attention", "interaction"),
+}
+_STAP_POSITIVE = (
+    "hidden_size", "state_size", "n_blocks", "attn_heads", "n_partitions", "n_clusters", "memory_top_k",
+    "n_cross_layers", "cross_heads",
+)  # fmt: skip
+# RecBole's options, and those of recommendation, that would do nothing here: to accept them would be to mislead.
+_NO_EFFECT = frozenset([
+    "worker", "save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "enable_scaler",
+    "require_pow", "transform", "encoding", "neg_sampling", "training_neg_sample_num", "valid_metric_bigger",
+    "seq_len", "LABEL_FIELD", "POSITION_FIELD", "NEG_PREFIX", "unused_col", "benchmark_filename",
+    "additional_feat_suffix", "preload_weight", "threshold", "numerical_features", "discretization",
+    "normalize_field", "normalize_all", "filter_inter_by_user_or_item", "repeatable", "load_col", "eval_args",
+    "topk", "train_neg_sample_args", "loss_type", "user_inter_num_interval", "item_inter_num_interval",
+    "val_interval", "MAX_ITEM_LIST_LENGTH",
+])  # fmt: skip
+_ANY_TYPE = frozenset(["gpu_id", "metrics", "resume", "base_window", "metadata", "clip_grad_norm"])
+
+
+def check_popularity_options(config: Any) -> None:
+    """Refuse values that a popularity model cannot use, and options that do nothing for it.
+
+    Raises:
+        ConfigError: On the first such option.
+    """
+    refuse_without_effect(config, _NO_EFFECT, "popularity models")
+    choices = {**_CHOICES, **(_STAP_CHOICES if "memory_top_k" in config else {})}
+    check_types(config, config.internal_config_dict, _ANY_TYPE | set(choices))
+    check_choices(config, choices)
+    _check_ranges(config)
+    if "memory_top_k" in config:
+        _check_stap(config)
+    names = [str(name).lower() for name in config["metrics"]]
+    if str(config["valid_metric"]).lower() not in names:
+        raise ConfigError(
+            f"`valid_metric` is `{config['valid_metric']}`, which is not computed; choose from {', '.join(names)}, or "
+            "extend metrics."
+        )
+
+
+def _check_ranges(config: Any) -> None:
+    for name in ("epochs", "train_batch_size", "eval_batch_size", "eval_step", "metric_batch_size"):
+        check_positive(config, name)
+    if config["n_frames"] is not None:
+        check_positive(config, "n_frames")
+    for name in ("learning_rate", "weight_decay", "seed", "cold_author_threshold", "n_popularity_groups"):
+        check_not_negative(config, name)
+    for name, lowest in (("train_share", "above 0"), ("lr_warmup", "at least 0")):
+        value = float(config[name])
+        if not 0 <= value <= 1 or (name == "train_share" and value == 0):
+            raise ConfigError(f"`{name}` is {config[name]}; it is a share, {lowest} and at most 1.")
+    if config["huber_delta"] <= 0:
+        raise ConfigError(f"`huber_delta` is {config['huber_delta']}; it must be above 0.")
+    if not (config["use_frames"] or config["use_text"] or config["use_metadata"]):
+        raise ConfigError("`use_frames`, `use_text` and `use_metadata` are all False; a model needs one of them.")
+    if config["cold_author_count"] == "profile" and not config["cold_author_column"]:
+        raise ConfigError("`cold_author_count` is profile; name the column of .user that counts by cold_author_column.")
+
+
+def _check_stap(config: Any) -> None:
+    for name in _STAP_POSITIVE:
+        check_positive(config, name)
+    if config["memory_top_k"] > config["n_partitions"] * config["n_clusters"]:
+        raise ConfigError(
+            f"`memory_top_k` is {config['memory_top_k']}, but there are {config['n_partitions']} x "
+            f"{config['n_clusters']} slots; lower it."
+        )
+    for heads in ("attn_heads", "cross_heads"):
+        if config["hidden_size"] % config[heads]:
+            raise ConfigError(
+                f"`hidden_size`, {config['hidden_size']}, must be a multiple of {heads}, {config[heads]}."
+            )
+    if not 0 < config["delta_min"] < config["delta_max"]:
+        raise ConfigError(
+            f"`delta_min` is {config['delta_min']} and `delta_max` {config['delta_max']}; the first must be above 0 "
+            "and below the second."
+        )
+    window = config["base_window"]
+    if isinstance(window, bool) or not isinstance(window, (int, float)) or window <= 0:
+        raise ConfigError(f"`base_window` is `{window}`; it is a number of frames, or a share of them such as 1.0.")
+    if config["tau"] <= 0.05:
+        raise ConfigError(f"`tau` is {config['tau']}; it must be above 0.05.")
+    mix = config["ssm_direction_mix"]
+    if len(mix) != 2 or min(mix) < 0 or sum(mix) == 0:
+        raise ConfigError(f"`ssm_direction_mix` is {mix}; it is two weights, forward and backward, not both 0.")
+    if config["temporal_blocks"] == "official" and not (config["use_ssm"] and config["use_attention"]):
+        raise ConfigError("`use_ssm` and `use_attention` belong to temporal_blocks=paper; leave them out.")

@@ -1,0 +1,250 @@
+"""Use of a trained popularity model: predict new videos, explain one, let the memory bank take in what has passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from recbole_video.data.frame_store import FrameStore
+from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.popularity.metadata import MetadataEncoder
+from recbole_video.popularity.model import InputShape, PopularityModel
+from recbole_video.popularity.stap.slots import Slot, read_slots
+from recbole_video.training.checkpoint import write_checkpoint
+
+_BATCH = 256  # videos
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Videos to predict: what the model was trained on must be given, N videos each.
+
+    Attributes:
+        frames: [N, T, d_v] float, from the frame encoder of the training frames.
+        frame_counts: [N], frames that each video has; all T by default.
+        text: [N, d_t] or [N, L, d_t] float, from the same text encoder.
+        metadata: Columns by name, N values each: those that the metadata vector is made of.
+    """
+
+    frames: np.ndarray | Tensor | None = None
+    frame_counts: Sequence[int] | np.ndarray | None = None
+    text: np.ndarray | Tensor | None = None
+    metadata: pd.DataFrame | Mapping[str, Sequence[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a prediction rests on.
+
+    Attributes:
+        popularity: The prediction.
+        frame_weights: Score of each frame, [T]; None where frames are not scored.
+        slots: The slots that were retrieved, the heaviest first; empty without a memory bank.
+        weights: Weight of each of them.
+    """
+
+    popularity: float
+    frame_weights: np.ndarray | None
+    slots: list[Slot]
+    weights: list[float]
+
+
+class PopularityPredictor:
+    """A trained popularity model. Made by :func:`recbole_video.load_model` from a run folder or ``model.pth``.
+
+    Attributes:
+        model: The PyTorch module.
+        config: The options it was trained with.
+        inputs: Sizes of what it reads.
+    """
+
+    def __init__(self, model: PopularityModel, config: Any, data: dict[str, Any], slots: list[Slot]) -> None:
+        self.config = config
+        self.device: torch.device = config["device"]
+        self.model = model.to(self.device).eval()
+        self.inputs: InputShape = model.inputs
+        self._state = data
+        self._metadata = None if data["metadata"] is None else MetadataEncoder.from_state(data["metadata"])
+        self._slots = {(slot.partition, slot.cluster): slot for slot in slots}
+        self._bank = getattr(model, "bank", None)
+        if self._bank is not None:
+            self._bank.protect(data["evaluated"])
+
+    @torch.no_grad()
+    def predict(self, videos: Inputs) -> np.ndarray:
+        """Popularity of each video on the labels' scale, float64 [N].
+
+        Raises:
+            DataError: If an input that the model reads is missing, of another size, or not finite.
+        """
+        values = [self.model.predict(batch).double().cpu().numpy() for batch in self._batches(videos)]
+        return np.concatenate([np.zeros(0), *values])
+
+    @torch.no_grad()
+    def explain(self, videos: Inputs, row: int = 0) -> Explanation:
+        """What the prediction of one of the videos rests on.
+
+        Raises:
+            ConfigError: If the model offers no explanation.
+        """
+        if not hasattr(self.model, "read"):
+            raise ConfigError(f"{self.config['model']} offers no explanation of a prediction; STAP does.")
+        batch = {name: value[row : row + 1] for name, value in self._checked(videos).items()}
+        reading = self.model.read(batch)
+        weights = None
+        if reading.frame_weights is not None:
+            weights = reading.frame_weights[0][batch["frame_mask"][0]].cpu().numpy()
+        kept = [] if reading.routing is None else reading.routing.top[0].tolist()
+        shares = [] if reading.routing is None else reading.routing.weights[0, kept].cpu().tolist()
+        return Explanation(float(self.model.predict(batch)[0]), weights, [self._slot(i) for i in kept], shares)
+
+    def _slot(self, number: int) -> Slot:
+        assert self._bank is not None
+        partition, cluster = place = divmod(number, self._bank.n_clusters)
+        known = self._slots.get(place)
+        popularity = float(self._bank.centroids[place]) * self.inputs.label_std + self.inputs.label_mean
+        count = int(self._bank.counts[place])
+        usage, nearest = (known.usage, known.nearest) if known else (0.0, ())
+        return Slot(partition, cluster, popularity, count, usage, nearest)
+
+    @torch.no_grad()
+    def update_memory(
+        self, items: Sequence[str], videos: Inputs, labels: Sequence[float] | np.ndarray | None = None
+    ) -> None:
+        """Let the memory bank take in new videos; it does not grow.
+
+        Args:
+            items: Their item tokens; those of the validation and the test split are refused.
+            videos: The videos.
+            labels: Their popularity on the labels' scale, once it is known; NaN where it is not.
+
+        Raises:
+            ConfigError: If the model has no memory bank.
+            DataError: If a video is of the split under evaluation.
+            MemoryFrozenError: After ``freeze_memory()``.
+        """
+        if self._bank is None:
+            raise ConfigError(f"{self.config['model']} has no memory bank to update.")
+        queries = [self.model.read(batch).query for batch in self._batches(videos)]
+        known = None
+        if labels is not None:
+            known = (torch.as_tensor(np.asarray(labels), dtype=torch.float32) - self.inputs.label_mean) / (
+                self.inputs.label_std
+            )
+        self._bank.update(list(items), torch.cat(queries), known)
+
+    def freeze_memory(self, is_frozen: bool = True) -> None:
+        """Refuse updates of the memory bank, for an evaluation."""
+        if self._bank is None:
+            raise ConfigError(f"{self.config['model']} has no memory bank to freeze.")
+        self._bank.freeze_memory(is_frozen)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model with its present memory; ``load_model`` reads it."""
+        state = {"config": self.config.to_options(), "state_dict": self.model.state_dict(), "data": self._state}
+        write_checkpoint(path, state)
+
+    # -- inputs --------------------------------------------------------------------------------
+
+    def from_stores(
+        self,
+        items: Sequence[str],
+        frames: str | Path | None = None,
+        text: str | Path | None = None,
+        metadata: pd.DataFrame | None = None,
+    ) -> Inputs:
+        """The inputs of items from frame stores; ``metadata`` has a row per item, in their order.
+
+        Raises:
+            DataError: If a store lacks an item.
+        """
+        stored = {}
+        for name, path in (("frames", frames), ("text", text)):
+            if path is not None:
+                stored[name] = _read_store(Path(path), items)
+        counts = stored["frames"][1] if "frames" in stored else None
+        return Inputs(
+            frames=stored.get("frames", (None,))[0],
+            frame_counts=counts,
+            text=stored.get("text", (None,))[0],
+            metadata=metadata,
+        )
+
+    def _batches(self, videos: Inputs) -> Iterator[dict[str, Tensor]]:
+        whole = self._checked(videos)
+        n = len(next(iter(whole.values())))
+        for start in range(0, n, _BATCH):
+            yield {name: value[start : start + _BATCH] for name, value in whole.items()}
+
+    def _checked(self, videos: Inputs) -> dict[str, Tensor]:
+        """The videos as one batch on the device."""
+        batch: dict[str, Tensor] = {}
+        if self.inputs.frame_dim:
+            frames = self._array("frames", videos.frames, self.inputs.frame_dim)
+            counts = np.full(len(frames), frames.shape[1]) if videos.frame_counts is None else videos.frame_counts
+            places = torch.arange(frames.shape[1], device=self.device)
+            batch["frame_mask"] = places < torch.as_tensor(np.asarray(counts), device=self.device)[:, None]
+            batch["frames"] = frames * batch["frame_mask"][..., None]
+        if self.inputs.text_dim:
+            text = videos.text[:, None] if videos.text is not None and videos.text.ndim == 2 else videos.text
+            batch["text"] = self._array("text", text, self.inputs.text_dim)
+            batch["text_mask"] = batch["text"].abs().sum(dim=-1) > 0
+        if self._metadata is not None:
+            if videos.metadata is None:
+                raise DataError("The model reads metadata; give `metadata`, a table with a row per video.")
+            encoded = self._metadata.transform(pd.DataFrame(videos.metadata))
+            batch["numeric"] = torch.from_numpy(encoded.numeric).to(self.device)
+            batch["categories"] = torch.from_numpy(encoded.codes).to(self.device)
+        sizes = {name: len(value) for name, value in batch.items()}
+        if len(set(sizes.values())) > 1:
+            raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
+        return batch
+
+    def _array(self, name: str, values: np.ndarray | Tensor | None, width: int) -> Tensor:
+        if values is None:
+            raise DataError(f"The model reads {name}; give `{name}`.")
+        array = torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)
+        if array.ndim != 3 or array.shape[-1] != width:
+            raise DataError(f"The {name} must be [N, n, {width}], not {list(array.shape)}: use the training's encoder.")
+        if not torch.isfinite(array).all():
+            bad = int((~torch.isfinite(array)).any(-1).any(-1).int().argmax())
+            raise DataError(f"The {name} of video {bad} (counted from 0) hold NaN or infinity.")
+        return array
+
+
+def make_predictor(config: Any, state: dict[str, Any], path: Path) -> PopularityPredictor:
+    """Build the model of a checkpoint.
+
+    Raises:
+        CheckpointError: If its sizes are not those of the options.
+    """
+    inputs = dict(state["data"]["inputs"])
+    inputs["n_categories"] = tuple(inputs["n_categories"])
+    model = config.model_class(config, InputShape(**inputs))
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        bank, stored = getattr(model, "bank", None), state["state_dict"].get("bank.slots")
+        if bank is not None and stored is not None and stored.shape != bank.slots.shape:
+            raise CheckpointError(
+                f"`{path}` holds a memory bank of {stored.shape[0]} x {stored.shape[1]} slots, not of "
+                f"{bank.n_partitions} x {bank.n_clusters}; set n_partitions and n_clusters as in its training."
+            ) from error
+        raise CheckpointError(f"`{path}` does not hold a model that this version can build: {error}") from error
+    return PopularityPredictor(model, config, state["data"], read_slots(path.with_name("slots.tsv")))
+
+
+def _read_store(path: Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    store = FrameStore(path)
+    rows = store.rows_of(list(items))
+    if (rows < 0).any():
+        missing = [item for item, row in zip(items, rows, strict=True) if row < 0]
+        raise DataError(f"`{path}` lacks {len(missing)} of the items (first: `{missing[0]}`).")
+    return np.asarray(store.frames[rows], dtype=np.float32), store.frame_counts[rows]

@@ -1,0 +1,116 @@
+"""A trained memory bank as a table: what each slot stands for, how much it is used, which training videos are near."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_video.data.files import write_text
+from recbole_video.errors import DataError
+from recbole_video.popularity.model import Batch
+from recbole_video.popularity.stap.model import STAP
+
+_N_NEAREST = 5
+_COLUMNS = ("partition", "cluster", "popularity", "videos", "usage", "nearest_videos")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One slot of a memory bank.
+
+    Attributes:
+        partition: Popularity partition, from 0, the least popular.
+        cluster: Topic within it, from 0.
+        popularity: Its popularity centroid on the labels' scale.
+        videos: Training videos behind it when the bank was laid out, and videos taken in since.
+        usage: Share of the training videos' kept routing that goes to it.
+        nearest: Item tokens of the training videos whose queries it scores highest.
+    """
+
+    partition: int
+    cluster: int
+    popularity: float
+    videos: int
+    usage: float
+    nearest: tuple[str, ...]
+
+
+@torch.no_grad()
+def describe_slots(model: STAP, batches: Iterable[Batch], items: np.ndarray) -> list[Slot]:
+    """Describe each slot by the training videos.
+
+    Args:
+        model: With a bank that is laid out.
+        batches: The training videos, in order.
+        items: Item token of each row that batches name, all rows of the data set, object [N].
+    """
+    bank = model.bank
+    if bank is None or not bank.is_initialised:
+        return []
+    model.eval()
+    usage = torch.zeros(bank.n_slots, dtype=torch.float64)
+    best = torch.full((bank.n_slots, _N_NEAREST), -torch.inf)
+    rows = torch.full((bank.n_slots, _N_NEAREST), -1)
+    for batch in batches:
+        routing = model.read(batch).routing
+        assert routing is not None
+        usage += routing.weights.double().sum(dim=0).cpu()
+        scores = torch.cat([best, routing.scores.T.float().cpu()], dim=1)
+        best, order = scores.topk(_N_NEAREST, dim=1)
+        rows = torch.cat([rows, batch["row"].cpu().expand(bank.n_slots, -1)], dim=1).gather(1, order)
+    share = (usage / usage.sum()).tolist()
+    popularity = bank.centroids.flatten().cpu() * model.inputs.label_std + model.inputs.label_mean
+    return [
+        Slot(
+            *divmod(i, bank.n_clusters),
+            float(popularity[i]),
+            int(bank.counts.flatten()[i]),
+            share[i],
+            tuple(str(items[row]) for row in rows[i].tolist() if row >= 0),
+        )
+        for i in range(bank.n_slots)
+    ]
+
+
+def write_slots(path: Path, slots: Sequence[Slot]) -> None:
+    """Write ``slots.tsv``, one line per slot."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for s in slots:
+        writer.writerow(
+            [s.partition, s.cluster, f"{s.popularity:.6g}", s.videos, f"{s.usage:.6g}", " ".join(s.nearest)]
+        )
+    write_text(path, file.getvalue())
+
+
+def read_slots(path: Path) -> list[Slot]:
+    """Read what :func:`write_slots` wrote; nothing if there is no such file.
+
+    Raises:
+        DataError: If the file is malformed.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        try:
+            return [
+                Slot(
+                    int(row["partition"]),
+                    int(row["cluster"]),
+                    float(row["popularity"]),
+                    int(row["videos"]),
+                    float(row["usage"]),
+                    tuple(row["nearest_videos"].split()),
+                )
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"`{path}`, line {rows.line_num}: not a line of a table of slots.") from error

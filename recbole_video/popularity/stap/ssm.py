@@ -1,0 +1,120 @@
+"""State space block over frames, whose step depends on how much a frame matters (STAP, Eq. 5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from recbole_video.popularity.stap.scan import linear_scan
+
+STEP_MODES = ("equation", "prose", "algorithm_s1")
+DELTA_BOUNDS = ("sigmoid", "clamp")
+
+
+class SSMBlock(nn.Module):
+    r"""A diagonal state space model, scanned in both directions with shared weights.
+
+    ``h_t = exp(-delta_t L) h_{t-1} + b(delta_t) B x_t``, ``y_t = C h_t + D x_t``, both directions summed. One step
+    ``delta_t`` per frame. The paper says in three places which way it goes, and no two agree:
+
+    - ``equation`` (Eq. 5): ``delta = base + alpha sim(anchor, x) + rho w`` with alpha, rho = +1 at first, so
+      that a step is large where a frame matters: the past is forgotten and the frame is written. Zero-order
+      hold, ``b = (1 - exp(-delta L)) / L``.
+    - ``prose`` (the sentence after it: small steps are a dense scan of salient frames): alpha, rho = -1 at
+      first, and ``b = 1``; with zero-order hold it would suppress the frames that matter.
+    - ``algorithm_s1`` (Algorithm S1): ``delta = base (1 + alpha (1 - w))``, ``b = 1``, no ``D``, no anchor.
+
+    Args:
+        width: d of the frames.
+        state_width: d_h, width of the state.
+        step_mode: One of the above.
+        delta_min: Smallest step (Table S1).
+        delta_max: Largest step.
+        delta_bound: ``sigmoid`` maps the formula's value into the range; ``clamp`` cuts it, and its gradient.
+        direction_mix: Weights of the forward and the backward scan; 0 leaves one out. Eq. 5 has (1, 1), the
+            released code (0.75, 0.25).
+        n_frames: T that the initial memory spans: time constants run from a third of a step to T steps.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        state_width: int,
+        step_mode: str = "equation",
+        delta_min: float = 0.01,
+        delta_max: float = 1.0,
+        delta_bound: str = "sigmoid",
+        direction_mix: Sequence[float] = (1.0, 1.0),
+        n_frames: int = 100,
+    ) -> None:
+        super().__init__()
+        self.step_mode, self.delta_bound = step_mode, delta_bound
+        self.delta_min, self.delta_max = delta_min, delta_max
+        self.direction_mix = tuple(direction_mix)
+        self.input = nn.Linear(width, state_width, bias=False)
+        self.output = nn.Linear(state_width, width, bias=False)
+        sign = -1.0 if step_mode == "prose" else 1.0
+        middle = (delta_min + delta_max) / 2
+        self.base = nn.Parameter(torch.tensor(middle if step_mode == "algorithm_s1" else 0.0))
+        self.alpha = nn.Parameter(torch.tensor(sign))
+        if step_mode != "algorithm_s1":
+            self.rho = nn.Parameter(torch.tensor(sign))
+            self.skip = nn.Parameter(torch.ones(width))
+        rates = torch.empty(state_width).uniform_(math.log(1 / max(2, n_frames)), math.log(3.0)).exp() / middle
+        self.rate_raw = nn.Parameter(rates + torch.log(-torch.expm1(-rates)))  # the inverse of softplus
+
+    def forward(self, frames: Tensor, weights: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
+        """Scan the frames.
+
+        Args:
+            frames: [B, T, d] float.
+            weights: [B, T] float, how much each frame matters.
+            anchor: [B, d] float.
+            mask: [B, T] bool, true where a frame exists.
+
+        Returns:
+            [B, T, d]; what stands where there is no frame means nothing.
+        """
+        seen = _precise(frames * mask[..., None]).transpose(0, 1)
+        with torch.autocast(frames.device.type, enabled=False):  # products of a hundred decays need their digits
+            steps = self.steps(*(_precise(x) for x in (frames, weights, anchor)))
+            rate = nn.functional.softplus(self.rate_raw)
+            change = torch.expm1(-steps.T[..., None] * rate)  # [T, B, d_h]
+            if self.step_mode == "equation":  # (1 - decay) / rate, the latter where it is small: in the weights
+                inputs = nn.functional.linear(seen, self.input.weight / -rate[:, None]) * change
+            else:
+                inputs = self.input(seen)
+            states = self._scan(change + 1, inputs)
+        outputs = self.output(states.to(frames.dtype)).transpose(0, 1)
+        if self.step_mode != "algorithm_s1":
+            outputs = outputs + sum(self.direction_mix) * self.skip * frames
+        return outputs
+
+    def steps(self, frames: Tensor, weights: Tensor, anchor: Tensor) -> Tensor:
+        """Step of each frame, [B, T] within [delta_min, delta_max]."""
+        if self.step_mode == "algorithm_s1":
+            return (self.base * (1 + self.alpha * (1 - weights))).clamp(self.delta_min, self.delta_max)
+        similarity = cosine_similarity(anchor[:, None], frames, dim=-1)
+        raw = self.base + self.alpha * similarity + self.rho * weights
+        if self.delta_bound == "clamp":
+            return raw.clamp(self.delta_min, self.delta_max)
+        return self.delta_min + (self.delta_max - self.delta_min) * torch.sigmoid(raw)
+
+    def _scan(self, decay: Tensor, inputs: Tensor) -> Tensor:
+        """Weighted sum of the states of both directions, [T, B, d_h]; they share the output map."""
+        forward, backward = self.direction_mix
+        parts = [
+            share * linear_scan(decay, inputs, reverse) if share != 1 else linear_scan(decay, inputs, reverse)
+            for share, reverse in ((forward, False), (backward, True))
+            if share
+        ]
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def _precise(x: Tensor) -> Tensor:
+    """At least single precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,49 @@
+"""Training for recommendation: an epoch is judged by ranking the catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from recbole_video.data.loaders import HistoryLoader
+from recbole_video.evaluation.metrics import Metrics, RankingMetrics
+from recbole_video.evaluation.ranking import Ranking, rank_targets
+from recbole_video.training.trainer import Trainer
+
+
+class VideoTrainer(Trainer):
+    """Trains and evaluates a user encoder over item vectors.
+
+    Args:
+        config: The run's configuration.
+        model: The model, on its device.
+        metrics: Computes the metrics.
+        rest: As in :class:`Trainer`.
+    """
+
+    memory_advice = "lower train_batch_size, or use loss_type=in_batch"
+
+    def __init__(self, config: Any, model: Any, metrics: RankingMetrics, *rest: Any) -> None:
+        super().__init__(config, model, *rest)
+        self.metrics = metrics
+
+    def evaluate(self, data: HistoryLoader) -> tuple[Ranking, Metrics]:
+        """Rank the catalogue for all histories of ``data`` with the current weights."""
+        ranking = rank_targets(self.model, data, self.device, self.metrics.n_top, self.config["show_progress"])
+        return ranking, self.metrics.average(ranking)
+
+    def compile(self) -> None:
+        """Compile, in place, the item encoder and the user encoder's blocks."""
+        tower = self.model.item_embedding
+        tower.encoder.compile(dynamic=True)
+        for child in self.model.children():
+            if child is not tower and any(True for _ in child.children()):
+                child.compile(dynamic=True)
+
+    def state_for_use(self) -> dict[str, Any]:
+        """The item vectors, so that the catalogue need not be encoded to recommend from it."""
+        if not self.model.item_embedding.reads_frames:
+            return {}
+        with torch.no_grad():
+            return {"item_vectors": self.model.item_embedding.weight.detach()}

@@ -1,0 +1,382 @@
+"""STAP's blocks against formulas worked out by hand, brute force, and the paper's own sizes."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from recbole_video.popularity.model import InputShape
+from recbole_video.popularity.stap.cross_attention import CrossAttention
+from recbole_video.popularity.stap.frame_scoring import FrameScorer
+from recbole_video.popularity.stap.model import STAP
+from recbole_video.popularity.stap.scan import linear_scan, loop_scan
+from recbole_video.popularity.stap.sparse_attention import SparseAttention
+from recbole_video.popularity.stap.ssm import SSMBlock
+
+DEFAULTS = {"seed": 1}
+for _layer in ("popularity", "model/STAP"):
+    DEFAULTS |= yaml.safe_load(files("recbole_video.properties").joinpath(f"{_layer}.yaml").read_text("utf-8"))
+OFFICIAL = yaml.safe_load(files("recbole_video.properties").joinpath("variant/STAP-official.yaml").read_text("utf-8"))
+SMALL = {"hidden_size": 16, "state_size": 24, "n_partitions": 3, "n_clusters": 4, "memory_warmup_epochs": 0}
+SMALL_OFFICIAL = {**OFFICIAL, "hidden_size": 16, "attn_heads": 2, "n_partitions": 3, "n_clusters": 4}
+
+
+def options(**changes):
+    unknown = set(changes) - set(DEFAULTS)
+    assert not unknown, unknown
+    return {**DEFAULTS, **changes}
+
+
+def batch_of(lengths, n_frames=None, frame_dim=6, text_dim=5, n_text=1, n_numeric=3, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    n, n_frames = len(lengths), n_frames or max(lengths)
+    mask = torch.arange(n_frames) < torch.tensor(lengths)[:, None]
+    batch = {"label": torch.randn(n, generator=rng)}
+    if frame_dim:
+        frames = torch.randn(n, n_frames, frame_dim, generator=rng)
+        batch |= {"frames": frames * mask[..., None], "frame_mask": mask}
+    if text_dim:
+        batch["text"] = torch.randn(n, n_text, text_dim, generator=rng)
+        batch["text_mask"] = torch.ones(n, n_text, dtype=torch.bool)
+    if n_numeric:
+        batch["numeric"] = torch.randn(n, n_numeric, generator=rng)
+    return batch
+
+
+def shape_of(batch, **more):
+    frames, text, numeric = (batch.get(name) for name in ("frames", "text", "numeric"))
+    return InputShape(
+        frame_dim=0 if frames is None else frames.shape[-1],
+        n_frames=0 if frames is None else frames.shape[1],
+        text_dim=0 if text is None else text.shape[-1],
+        n_numeric=0 if numeric is None else numeric.shape[-1],
+        **more,
+    )
+
+
+def model_of(batch, **changes):
+    torch.manual_seed(3)
+    model = STAP(options(**{**SMALL, **changes}), shape_of(batch))
+    model.before_epoch(model.memory_warmup_epochs if model.bank is not None else 0, [batch])
+    return model
+
+
+class TestScan:
+    @pytest.mark.parametrize("n_frames", [1, 2, 3, 4, 7, 31, 100])
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_equals_the_loop(self, n_frames, reverse, chunked):
+        torch.manual_seed(n_frames)
+        decay = torch.rand(n_frames, 2, 5, dtype=torch.float64, requires_grad=True)
+        inputs = torch.randn(n_frames, 2, 5, dtype=torch.float64, requires_grad=True)
+        weights = torch.randn(n_frames, 2, 5, dtype=torch.float64)
+        ours, plain = linear_scan(decay, inputs, reverse, chunked), loop_scan(decay, inputs, reverse)
+        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+        expected = torch.autograd.grad((plain * weights).sum(), (decay, inputs))
+        found = torch.autograd.grad((ours * weights).sum(), (decay, inputs))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+    def test_gradients_numerically(self):
+        decay = torch.rand(5, 1, 2, dtype=torch.float64, requires_grad=True)
+        inputs = torch.randn(5, 1, 2, dtype=torch.float64, requires_grad=True)
+        for chunked in (False, True):
+            assert torch.autograd.gradcheck(lambda a, u, c=chunked: linear_scan(a, u, True, c), (decay, inputs))
+
+    def test_by_hand(self):
+        decay, inputs = torch.tensor([[9.0], [0.5], [0.1]]), torch.tensor([[1.0], [2.0], [3.0]])
+        assert linear_scan(decay, inputs).flatten().tolist() == pytest.approx([1, 2.5, 3.25])
+        assert linear_scan(decay, inputs, reverse=True).flatten().tolist() == pytest.approx([1 + 9 * 3.5, 3.5, 3])
+
+
+class TestFrameScoring:
+    def test_formula(self):
+        torch.manual_seed(0)
+        scorer, x = FrameScorer(4), torch.randn(1, 3, 4)
+        first, _, second = scorer.score
+        change = torch.stack([torch.zeros(4), x[0, 1] - x[0, 0], x[0, 2] - x[0, 1]])
+        hidden = change @ first.weight.T + first.bias
+        gelu = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
+        expected = torch.sigmoid(gelu @ second.weight.T + second.bias).flatten()
+        mean = (expected[:, None] * x[0]).sum(0) / expected.sum()
+        normed = (mean - mean.mean()) / (mean.var(unbiased=False) + 1e-5).sqrt()
+        weights, anchor = scorer(x, torch.ones(1, 3, dtype=torch.bool))
+        torch.testing.assert_close(weights[0], expected)
+        torch.testing.assert_close(anchor[0], torch.tanh(normed), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("scorer", ["mlp_delta", "linear_abs"])
+    def test_static_video(self, scorer):
+        """No change: all frames weigh the same, and the anchor is the frame's, normalised."""
+        module, x = FrameScorer(8, scorer), torch.randn(2, 1, 8).expand(2, 5, 8)
+        weights, anchor = module(x, torch.ones(2, 5, dtype=torch.bool))
+        torch.testing.assert_close(weights, weights[:, :1].expand(2, 5))
+        expected = torch.tanh(torch.nn.functional.layer_norm(x[:, 0], (8,)))
+        torch.testing.assert_close(anchor, expected, rtol=1e-4, atol=1e-4)
+
+    def test_switched_off(self):
+        x = torch.randn(1, 4, 8)
+        weights, _ = FrameScorer(8, enabled=False)(x, torch.tensor([[True, True, True, False]]))
+        assert weights.tolist() == [[1, 1, 1, 0]]
+
+
+class TestSSM:
+    @pytest.mark.parametrize("mode", ["equation", "prose", "algorithm_s1"])
+    def test_formula(self, mode):
+        """The whole block, frame by frame and number by number."""
+        torch.manual_seed(1)
+        block = SSMBlock(3, 4, mode, delta_min=0.05, delta_max=0.9, n_frames=6).double()
+        x, w = torch.randn(1, 6, 3).double(), torch.rand(1, 6).double()
+        anchor = torch.tanh(torch.randn(1, 3)).double()
+        with torch.no_grad():
+            for name, value in (("alpha", 0.7), ("base", 0.2)):
+                getattr(block, name).fill_(value)
+            if mode != "algorithm_s1":
+                block.rho.fill_(-0.4)
+        rate = np.log1p(np.exp(block.rate_raw.detach().numpy()))
+        b, c = block.input.weight.detach().numpy(), block.output.weight.detach().numpy()
+        frames, weights, g = x[0].numpy(), w[0].numpy(), anchor[0].numpy()
+        total = np.zeros((6, 3))
+        for order in (range(6), reversed(range(6))):
+            state = np.zeros(4)
+            for t in order:
+                if mode == "algorithm_s1":
+                    delta = np.clip(0.2 * (1 + 0.7 * (1 - weights[t])), 0.05, 0.9)
+                else:
+                    cosine = g @ frames[t] / np.linalg.norm(g) / np.linalg.norm(frames[t])
+                    delta = 0.05 + 0.85 / (1 + np.exp(-(0.2 + 0.7 * cosine - 0.4 * weights[t])))
+                decay = np.exp(-delta * rate)
+                gain = (1 - decay) / rate if mode == "equation" else 1.0
+                state = decay * state + gain * (b @ frames[t])
+                total[t] += c @ state + (0 if mode == "algorithm_s1" else frames[t])
+        found = block(x, w, anchor, torch.ones(1, 6, dtype=torch.bool))
+        np.testing.assert_allclose(found[0].detach().numpy(), total, rtol=1e-5, atol=1e-6)
+
+    def test_sign_of_the_step(self):
+        x, anchor = torch.zeros(1, 2, 3), torch.ones(1, 3)
+        weights = torch.tensor([[0.1, 0.9]])
+        steps = {
+            mode: SSMBlock(3, 4, mode).steps(x, weights, anchor)[0] for mode in ("equation", "prose", "algorithm_s1")
+        }
+        assert steps["equation"][0] < steps["equation"][1]
+        assert steps["prose"][0] > steps["prose"][1] and steps["algorithm_s1"][0] > steps["algorithm_s1"][1]
+        assert all((s >= 0.01).all() and (s <= 1).all() for s in steps.values())
+
+    def test_one_direction(self):
+        """Without the backward scan a frame does not see the later ones."""
+        block = SSMBlock(3, 4, direction_mix=(1.0, 0.0))
+        x, mask = torch.randn(1, 5, 3), torch.ones(1, 5, dtype=torch.bool)
+        other = x.clone()
+        other[:, 3:] += 1
+        one, two = (block(v, torch.ones(1, 5), torch.ones(1, 3), mask) for v in (x, other))
+        torch.testing.assert_close(one[:, :3], two[:, :3])
+        assert (one[:, 3:] - two[:, 3:]).abs().max() > 0.1
+
+
+class TestSparseAttention:
+    def dense(self, module, x):
+        q, k, v = (layer(x) for layer in (module.query, module.key, module.value))
+        return torch.softmax(q @ k.transpose(1, 2) / x.shape[-1] ** 0.5, dim=-1) @ v
+
+    def test_formula_with_hard_windows(self):
+        torch.manual_seed(0)
+        module = SparseAttention(4, base_window=2, window_mask="hard", window_signal="importance", beta=2.0)
+        x, w = torch.randn(1, 9, 4), torch.rand(1, 9)
+        q, k, v = (layer(x)[0] for layer in (module.query, module.key, module.value))
+        window = (2 + 2.0 * (w[0] - w[0].mean())).clamp(1, 9)
+        for t in range(9):
+            near = [j for j in range(9) if abs(j - t) <= window[t]]
+            share = torch.softmax(q[t] @ k[near].T / 2, dim=-1)
+            found = module(x, w, torch.ones(1, 9, dtype=torch.bool))[0, t]
+            torch.testing.assert_close(found, share @ v[near], rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("window", [30, 1.0])
+    def test_wide_hard_window_is_dense_attention(self, window):
+        x = torch.randn(2, 7, 4)
+        module = SparseAttention(4, window, window_mask="hard", window_signal="importance")
+        found = module(x, torch.ones(2, 7), torch.ones(2, 7, dtype=torch.bool))
+        torch.testing.assert_close(found, self.dense(module, x), rtol=1e-4, atol=1e-5)
+
+    def test_soft_becomes_hard(self):
+        x, w, mask = torch.randn(1, 12, 4), torch.rand(1, 12), torch.ones(1, 12, dtype=torch.bool)
+        settings = {
+            "base_window": 3,
+            "window_signal": "importance",
+        }
+        hard = SparseAttention(4, **settings, window_mask="hard")
+        gaps = []
+        for edge in (1.0, 0.1, 0.001):
+            soft = SparseAttention(4, **settings, edge=edge)
+            soft.load_state_dict(hard.state_dict())
+            gaps.append(float((soft(x, w, mask) - hard(x, w, mask)).abs().max()))
+        assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 1e-4
+
+    @pytest.mark.parametrize(("kind", "learns"), [("soft", True), ("ste", True), ("hard", False)])
+    def test_gradient_of_beta(self, kind, learns):
+        module = SparseAttention(4, 2, window_mask=kind)
+        module(torch.randn(2, 9, 4), torch.rand(2, 9), torch.ones(2, 9, dtype=torch.bool)).square().sum().backward()
+        grad = module.beta_raw.grad
+        assert (grad is not None and grad.abs() > 1e-6) == learns
+
+    def test_straight_through_is_hard_forward(self):
+        x, w, mask = torch.randn(1, 9, 4), torch.rand(1, 9), torch.ones(1, 9, dtype=torch.bool)
+        ste, hard = SparseAttention(4, 2, window_mask="ste"), SparseAttention(4, 2, window_mask="hard")
+        ste.load_state_dict(hard.state_dict())
+        torch.testing.assert_close(ste(x, w, mask), hard(x, w, mask), rtol=1e-4, atol=1e-4)
+
+    def test_norms_that_do_not_differ_are_told(self, caplog):
+        x = torch.nn.functional.normalize(torch.randn(2, 5, 4), dim=-1)
+        SparseAttention(4, 2)(x, torch.rand(2, 5), torch.ones(2, 5, dtype=torch.bool))
+        assert "windows are constant" in caplog.text
+
+
+class TestCrossAttention:
+    def test_one_layer_against_the_formula(self):
+        torch.manual_seed(0)
+        module = CrossAttention(8, n_layers=1, heads=1, dropout=0.0)
+        v, t = torch.randn(1, 5, 8), torch.randn(1, 3, 8)
+
+        def layer(part, queries, keys):
+            q, k, value = (
+                x @ w.T + b
+                for x, w, b in zip(
+                    (queries, keys, keys),
+                    part.attention.in_proj_weight.chunk(3),
+                    part.attention.in_proj_bias.chunk(3),
+                    strict=True,
+                )
+            )
+            attended = part.attention.out_proj(torch.softmax(q @ k.T / 8**0.5, dim=-1) @ value)
+            return torch.nn.functional.layer_norm(queries + attended, (8,)).mean(dim=0)
+
+        v_star, t_star = module(v, torch.ones(1, 5, dtype=torch.bool), t, torch.ones(1, 3, dtype=torch.bool))
+        torch.testing.assert_close(v_star[0], layer(module.to_frames[0], t[0], v[0]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(t_star[0], layer(module.to_text[0], v[0], t[0]), rtol=1e-4, atol=1e-5)
+
+
+class TestModel:
+    @pytest.mark.parametrize("n_frames", [1, 2, 31, 100])
+    @pytest.mark.parametrize(("n_text", "n_numeric"), [(1, 0), (16, 6), (1, 9)])
+    def test_shapes(self, n_frames, n_text, n_numeric):
+        batch = batch_of([n_frames] * 4, n_text=n_text, n_numeric=n_numeric)
+        model = model_of(batch)
+        assert model.predict(batch).shape == (4,)
+        model.calculate_loss(batch).backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+    @pytest.mark.parametrize("changes", [{}, SMALL_OFFICIAL], ids=["paper", "official"])
+    def test_a_prediction_depends_on_nothing_but_the_video(self, changes):
+        """Neither on its batch mates nor on padding."""
+        batch = batch_of([7, 3, 1, 12])
+        model = model_of(batch, **{**changes, "mask_padding": True}).eval()
+        together = model.predict(batch)
+        for i, length in enumerate([7, 3, 1, 12]):
+            alone = {name: value[i : i + 1] for name, value in batch.items()}
+            alone |= {name: alone[name][:, :length] for name in ("frames", "frame_mask")}
+            torch.testing.assert_close(model.predict(alone)[0], together[i], rtol=1e-4, atol=1e-5)
+        other = {name: value.clone() for name, value in batch.items()}
+        other["frames"][~other["frame_mask"]] = 1000.0
+        torch.testing.assert_close(model.predict(other), together, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("missing", [("frame_dim",), ("text_dim",), ("n_numeric",), ("frame_dim", "n_numeric")])
+    def test_inputs_that_are_not_there(self, missing):
+        batch = batch_of([4, 6], **dict.fromkeys(missing, 0))
+        model = model_of(batch)
+        assert torch.isfinite(model.calculate_loss(batch)) and model.predict(batch).shape == (2,)
+
+    def test_a_video_without_frames_or_text(self):
+        batch = batch_of([4, 6])
+        for name in ("frame_mask", "text_mask"):
+            batch[name][0] = False
+        model = model_of(batch).eval()
+        assert torch.isfinite(model.predict(batch)).all()
+        model.calculate_loss(batch).backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+    def test_sizes(self):
+        """The paper reports 1.28 million parameters; the released code's layers add up to 26.0 + 1.9 + the rest."""
+        inputs = InputShape(frame_dim=768, n_frames=100, text_dim=1024, n_numeric=9)
+        paper = STAP(options(), inputs).parameter_counts()
+        assert 1_100_000 < paper["model"] < 1_350_000
+        official = STAP(options(**OFFICIAL), inputs).parameter_counts()
+        assert official["temporal_encoder"] == pytest.approx(26.0e6, rel=0.01)
+        assert official["memory"] == pytest.approx(1.9e6, rel=0.02)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"use_frame_scoring": False},
+            {"use_ssm": False},
+            {"use_attention": False},
+            {"use_ssm": False, "use_attention": False},
+            {"temporal": "pooled"},
+            {"temporal": "none"},
+            {"memory_top_k": 1},
+            {"dppo_weight": 0.0},
+            {"balance_weight": 0.0},
+            {"memory": "off"},
+            {"n_partitions": 2, "n_clusters": 1, "memory_top_k": 1},
+            {"n_blocks": 2, "pos_encoding": "sinusoidal"},
+            {"memory_update": "ema"},
+            {"memory_update": "both", "routing_grad": "masked", "renormalize_topk": True},
+            {"memory_init_space": "pca", "topic_clustering": "global", "query_norm": False},
+            {"dppo_pairs": "pool", "dppo_support": "full"},
+            {"ssm_step_mode": "algorithm_s1", "window_mask": "hard", "scorer": "linear_abs"},
+            SMALL_OFFICIAL,
+        ],
+        ids=lambda changes: "-".join(map(str, changes))[:40],
+    )
+    def test_every_switch_learns(self, changes):
+        """Some steps on twelve videos: the loss falls."""
+        batch = batch_of([5] * 12)
+        model = model_of(batch, **{"dropout": 0.0, **changes, **({"dropout": 0.0} if changes else {})})
+        optimizer = torch.optim.Adam(model.parameter_groups(1e-2), lr=1e-2)
+        losses = []
+        for _ in range(25):
+            optimizer.zero_grad()
+            loss = model.calculate_loss(batch)
+            loss.backward()
+            optimizer.step()
+            model.after_step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.7 * losses[0]
+
+    def test_rates_of_the_encoder(self):
+        batch = batch_of([4, 4])
+        groups = model_of(batch, encoder_lr_ratio=0.04).parameter_groups(0.5)
+        assert [group.get("lr") for group in groups] == [None, pytest.approx(0.02)]
+        n_grouped = sum(p.numel() for group in groups for p in group["params"])
+        assert n_grouped == model_of(batch).parameter_counts()["model"]
+
+    def test_warm_up_leaves_the_memory_out(self):
+        batch = batch_of([4] * 8)
+        model = model_of(batch, memory_warmup_epochs=2)
+        fresh = STAP(options(**{**SMALL, "memory_warmup_epochs": 2}), shape_of(batch))
+        fresh.before_epoch(1, [batch])
+        assert fresh.read(batch).routing is None and not fresh.bank.is_initialised
+        assert model.read(batch).routing is not None
+
+    def test_labels_are_predicted_on_their_own_scale(self):
+        batch = batch_of([4, 4])
+        torch.manual_seed(3)
+        scaled = STAP(options(**SMALL), shape_of(batch, label_mean=50.0, label_std=4.0)).eval()
+        raw = STAP(options(**SMALL, label_norm="none"), shape_of(batch, label_mean=50.0, label_std=4.0)).eval()
+        raw.load_state_dict(scaled.state_dict() | {"label_mean": raw.label_mean, "label_std": raw.label_std})
+        torch.testing.assert_close(scaled.predict(batch), 50 + 4 * raw.predict(batch))
+
+    def test_huber_and_squared_error(self):
+        batch = batch_of([4, 4])
+        values, labels = torch.tensor([0.0, 0.0]), torch.tensor([0.5, 3.0])
+        huber, mse = (model_of(batch, regression_loss=name) for name in ("huber", "mse"))
+        assert float(huber.regression_loss(values, labels)) == pytest.approx((0.125 + 2.5) / 2)
+        assert float(mse.regression_loss(values, labels)) == pytest.approx((0.25 + 9) / 2)
+
+    def test_statistics_of_an_epoch(self):
+        batch = batch_of([4] * 6)
+        model = model_of(batch)
+        model.calculate_loss(batch)
+        statistics = model.epoch_statistics()
+        assert 0 < statistics["slot_entropy"] <= 1 and statistics["tau"] == pytest.approx(1.0)
+        assert {"regression_loss", "preference_loss", "balance_loss"} <= set(statistics)
+        assert model.epoch_statistics() == {}
