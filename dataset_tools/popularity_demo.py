@@ -5,9 +5,9 @@ The logarithm of the views is the sum of
 - **author**: how much reach the author has, which the follower count tells with some error;
 - **text**: a smooth function of the topics that the text mixes;
 - **highlight**: how good a video's best moment is. Two or three frames in a row stand out of a drifting
-  background, which by itself is noisier than all of them; how good the moment is lies in one direction, and it
-  counts the more, the nearer it is to the middle of the video. The mean frame hardly shows it: frames must be
-  scored, and their places known;
+  background, which by itself is noisier than all of them; how good the moment is lies in one direction. In the
+  middle of a video it counts fully, at the ends it counts against it. The mean frame hardly shows it: frames must
+  be scored, and their places known;
 - **match**: a cue and its payoff, a frame each, in some pairs of kinds. They please if they are of one kind and close
   to each other, and do nothing if they are far apart: what is near in time must be compared;
 - **trend**: each video belongs to one of many small trends, which frames and text show and which have a
@@ -60,8 +60,8 @@ class Rule:
     """
 
     seed: int = 11
-    n_videos: int = 4_000
-    n_authors: int = 500
+    n_videos: int = 6_000
+    n_authors: int = 700
     n_frames: int = 24
     frame_dim: int = 32
     text_dim: int = 24
@@ -123,8 +123,8 @@ def make(folder: Path, rule: Rule | None = None) -> None:
     """Write the atomic files, both stores, counts, labels and a card of the data set into ``folder``."""
     rule = rule or Rule()
     platform = generate(rule)
-    items = np.array([f"p{i:04d}" for i in range(rule.n_videos)], dtype=object)
-    users = np.array([f"a{i:03d}" for i in range(rule.n_authors)], dtype=object)
+    items = np.array([f"p{i:05d}" for i in range(rule.n_videos)], dtype=object)
+    users = np.array([f"a{i:04d}" for i in range(rule.n_authors)], dtype=object)
     views = np.round(np.exp(7.0 + platform.terms.total())).astype(np.int64)
     write_atomic_file(
         folder / f"{NAME}.inter",
@@ -238,7 +238,7 @@ def _add_highlight(
     value = float(rng.normal())
     video[start : start + length] += mark + value * quality
     centre = (start + (length - 1) / 2 + 0.5) / n_frames
-    return value * 1.5 * float(np.sin(np.pi * centre)) ** 2
+    return value * (0.7 - 0.7 * float(np.cos(2 * np.pi * centre)))
 
 
 def _add_match(video: np.ndarray, n_frames: int, kinds: np.ndarray, rng: np.random.Generator) -> float:

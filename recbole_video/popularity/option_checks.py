@@ -55,7 +55,7 @@ _NO_EFFECT = frozenset([
     "require_pow", "transform", "encoding", "neg_sampling", "training_neg_sample_num", "valid_metric_bigger",
     "seq_len", "LABEL_FIELD", "POSITION_FIELD", "NEG_PREFIX", "unused_col", "benchmark_filename",
     "additional_feat_suffix", "preload_weight", "threshold", "numerical_features", "discretization",
-    "normalize_field", "normalize_all", "filter_inter_by_user_or_item", "repeatable", "load_col", "eval_args",
+    "normalize_field", "normalize_all", "filter_inter_by_user_or_item", "repeatable", "load_col",
     "topk", "train_neg_sample_args", "loss_type", "user_inter_num_interval", "item_inter_num_interval",
     "val_interval", "MAX_ITEM_LIST_LENGTH",
 ])  # fmt: skip

@@ -63,9 +63,14 @@ class SSMBlock(nn.Module):
         self.alpha = nn.Parameter(torch.tensor(sign))
         if step_mode != "algorithm_s1":
             self.rho = nn.Parameter(torch.tensor(sign))
-            self.skip = nn.Parameter(torch.ones(width))
+            self.skip = nn.Parameter(torch.zeros(width))
         rates = torch.empty(state_width).uniform_(math.log(1 / max(2, n_frames)), math.log(3.0)).exp() / middle
         self.rate_raw = nn.Parameter(rates + torch.log(-torch.expm1(-rates)))  # the inverse of softplus
+        # A slow channel adds up many frames: it starts with small inputs, so that a video that stands still is passed
+        # on by all channels alike.
+        gain = rates if step_mode == "equation" else -torch.expm1(-rates * middle)
+        with torch.no_grad():
+            self.input.weight *= gain.clamp(max=1.0)[:, None]
 
     def forward(self, frames: Tensor, weights: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
         """Scan the frames.

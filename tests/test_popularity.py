@@ -1,0 +1,571 @@
+"""Popularity data, metrics, controls and whole runs, against SciPy, scikit-learn, and formulas by hand."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from recbole_video.dataset_tools.__main__ import main as dataset_tools
+from recbole_video.dataset_tools.popularity_demo import Rule, generate
+from scipy.stats import spearmanr
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error, mean_squared_error
+
+from recbole_video import load_model, run_recbole_video, write_frame_store
+from recbole_video.config import Config
+from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError
+from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
+from recbole_video.popularity.dataset import PopularityDataset
+from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
+from recbole_video.popularity.loader import PopularityLoader, evenly_chosen
+from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
+from recbole_video.popularity.metrics import register
+from recbole_video.popularity.predictor import Inputs
+
+from .test_smpd import FILES, write_jsonl
+
+N, T, D, TEXT = 60, 4, 6, 5
+SMALL = {
+    "hidden_size": 16, "state_size": 16, "n_partitions": 2, "n_clusters": 3, "memory_top_k": 2, "epochs": 3,
+    "train_batch_size": 16, "memory_warmup_epochs": 0, "base_window": 1, "show_progress": False, "figures": False,
+}  # fmt: skip
+
+
+def write_popularity(root, name="pop", n=N, labels=None, **changed):
+    """A data set of labelled videos; returns its table."""
+    rng = np.random.default_rng(0)
+    folder = root / name
+    folder.mkdir(parents=True)
+    table = pd.DataFrame(
+        {
+            "item_id": [f"v{i}" for i in range(n)],
+            "user_id": [f"a{i % 7 if i % 5 else i}" for i in range(n)],
+            "label": rng.normal(5, 2, n) if labels is None else labels,
+            "split": ["train"] * (n - 20) + ["valid"] * 10 + ["test"] * 10,
+            "time": np.arange(n) * 3600.0,
+            "seconds": rng.gamma(2, 10, n),
+            "kind": [("x", "y", "z")[i % 3] for i in range(n)],
+        }
+    ).assign(**changed)
+    users = table["user_id"].drop_duplicates()
+
+    def write(suffix, columns, frame):
+        rows = frame.astype(object).where(frame.notna(), "")
+        lines = ["\t".join(columns), *("\t".join(map(str, row)) for row in rows.to_numpy())]
+        (folder / f"{name}{suffix}").write_text("\n".join(lines) + "\n")
+
+    write(".inter", ["user_id:token", "item_id:token", "timestamp:float"], table[["user_id", "item_id", "time"]])
+    write(".item", ["item_id:token", "seconds:float", "kind:token"], table[["item_id", "seconds", "kind"]])
+    write(".user", ["user_id:token", "fans:float"], pd.DataFrame({"u": users, "f": rng.integers(0, 999, len(users))}))
+    columns = ["item_id:token", "label:float", "time:float", "split:token"]
+    write(".mine.popularity", columns, table[["item_id", "label", "time", "split"]])
+    frames = rng.normal(size=(n, T, D))
+    counts = rng.integers(1, T + 1, n)
+    write_frame_store(folder / f"{name}.frames.npy", table["item_id"], frames, counts, vfm="random", sampling="none")
+    text = rng.normal(size=(n, 1, TEXT))
+    write_frame_store(folder / f"{name}.text.frames.npy", table["item_id"], text, vfm="random", sampling="none")
+    return table
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("popularity")
+    write_popularity(root)
+    return root
+
+
+def config_of(root, model="STAP", name="pop", **options):
+    return Config(model, name, config_dict={"data_path": str(root), **(SMALL if model == "STAP" else {}), **options})
+
+
+METADATA = {"metadata_numeric": ["seconds", "fans", "hour"], "metadata_categorical": ["kind"]}
+
+
+class TestMetrics:
+    def metrics(self, labels, values, **options):
+        names = {"metrics": ["nMSE", "MAE", "SRC", "MAPE"], "metric_decimal_place": 9}
+        register()
+        found = PopularityMetrics({**names, "metric_batching": "global", "metric_batch_size": 3, **options})
+        return found.compute(Predictions(np.arange(len(labels)), np.asarray(labels, float), np.asarray(values, float)))
+
+    def test_against_scipy_and_scikit_learn(self):
+        rng = np.random.default_rng(0)
+        labels, values = rng.integers(1, 9, 50) * 1.0, np.round(rng.normal(4, 2, 50))  # with many ties
+        assert self.metrics(labels, values) == pytest.approx(
+            {
+                "nmse": mean_squared_error(labels, values) / np.var(labels),
+                "mae": mean_absolute_error(labels, values),
+                "src": spearmanr(labels, values).statistic,
+                "mape": mean_absolute_percentage_error(labels, values),
+            }
+        )
+
+    def test_by_hand(self):
+        found = self.metrics([1, 2, 3, 4], [1, 2, 3, 8])
+        assert found == pytest.approx({"nmse": 4 / 1.25, "mae": 1, "src": 1, "mape": 0.25})
+
+    def test_batch_means_are_another_number(self):
+        rng = np.random.default_rng(0)
+        labels, values = rng.normal(size=7), rng.normal(size=7)
+        parts = [slice(0, 3), slice(3, 6), slice(6, 7)]
+        batched = self.metrics(labels[:6], values[:6], metric_batching="batch_mean")
+        expected = [mean_squared_error(labels[p], values[p]) / np.var(labels[p]) for p in parts[:2]]
+        assert batched["nmse"] == pytest.approx(np.mean(expected)) != self.metrics(labels[:6], values[:6])["nmse"]
+
+    def test_what_is_undefined(self, caplog):
+        found = self.metrics([2, 2, 2], [1, 2, 3])
+        assert np.isnan(found["nmse"]) and np.isnan(found["src"]) and "All labels are the same" in caplog.text
+        assert self.metrics([1, 2, 3], [5, 5, 5])["src"] == 0 and "reported as 0" in caplog.text
+        assert np.isnan(self.metrics([1], [1])["src"])
+        assert self.metrics([0, 2], [1, 1])["mape"] == 0.5
+
+    def test_smaller_is_better_except_for_correlation(self, root):
+        bigger = {m: config_of(root, valid_metric=m)["valid_metric_bigger"] for m in ("nMSE", "MAE", "MAPE", "SRC")}
+        assert bigger == {"nMSE": False, "MAE": False, "MAPE": False, "SRC": True}
+
+
+class TestMetadata:
+    def table(self, n=8):
+        rng = np.random.default_rng(1)
+        return pd.DataFrame({"a": rng.gamma(1, 100, n), "b": rng.normal(size=n), "c": list("xyxyxyzz")[:n]})
+
+    def test_formula(self):
+        table = self.table()
+        encoder = MetadataEncoder(["a", "b"], ["c"]).fit(table[:6])
+        found = encoder.transform(table)
+        logs = np.log1p(np.maximum(table[["a", "b"]].to_numpy(), 0))
+        expected = (logs - logs[:6].mean(0)) / logs[:6].std(0)
+        np.testing.assert_allclose(found.numeric, expected, rtol=1e-5)
+        assert found.codes[:, 0].tolist() == [1, 2, 1, 2, 1, 2, 0, 0] and found.n_categories == (3,)
+
+    def test_empty_cells_are_the_mean_and_constants_are_zero(self):
+        table = self.table().assign(a=[1.0, np.nan, 3, 1, 3, np.nan, 1, 3], b=7.0)
+        found = MetadataEncoder(["a", "b"], [], log1p=False).fit(table).transform(table).numeric
+        assert found[:, 0].tolist() == [-1, 0, 1, -1, 1, 0, -1, 1] and not found[:, 1].any()
+
+    def test_state_is_the_encoder(self):
+        table = self.table()
+        encoder = MetadataEncoder(["a"], ["c"]).fit(table)
+        again = MetadataEncoder.from_state(json.loads(json.dumps(encoder.state())))
+        for name in ("numeric", "codes", "n_categories"):
+            np.testing.assert_array_equal(
+                getattr(again.transform(table), name), getattr(encoder.transform(table), name)
+            )
+
+    def test_what_cannot_be_read(self):
+        table = self.table()
+        encoder = MetadataEncoder(["a"], ["c"]).fit(table)
+        with pytest.raises(DataError, match="The metadata lack `c`"):
+            encoder.transform(table[["a"]])
+        with pytest.raises(DataError, match="`a` holds an infinite number in row 2"):
+            encoder.transform(table.assign(a=[1, 2, np.inf, 4, 5, 6, 7, 8]))
+
+    def test_formulas_of_the_released_code(self):
+        one = {k: np.array([v], float) for k, v in dict(f=100, l=50, v=10, h=20, g=4, d=3).items()}
+        make = {name: DERIVED[name].make for name in DERIVED}
+        engagement = np.log1p(100) + 0.5 * np.log1p(50 / 10) + 0.3 * np.log1p(20 / 10)
+        assert make["engagement_smpd"](one["f"], one["l"], one["v"], one["h"]) == pytest.approx(engagement)
+        influence = np.log1p(100 / 4) + 0.3 * np.log1p(50 + 20 + 3)
+        assert make["influence_smpd"](one["f"], one["g"], one["l"], one["h"], one["d"]) == pytest.approx(influence)
+        assert make["engagement_informs"](one["f"], one["h"], one["v"] * 0) == pytest.approx(np.log1p(100))
+        titles = np.array(["Two words 2!", ""], dtype=object)
+        assert make["title_mean_word_length"](titles).tolist() == pytest.approx([10 / 3, 0])
+        assert [make[f"title_{k}"](titles).tolist() for k in ("has_special", "has_digit", "words")] == [
+            [1, 0],
+            [1, 0],
+            [3, 0],
+        ]
+        monday = np.array([pd.Timestamp("2024-01-01 13:30").timestamp()])
+        assert make["weekday"](monday) == 0 and make["hour"](monday) == 13
+
+
+class TestDataset:
+    def test_rows_authors_and_features(self, root):
+        table = pd.DataFrame(write_popularity(root, "again"))
+        dataset = PopularityDataset(config_of(root, name="again", **METADATA))
+        assert dataset.items.tolist() == table["item_id"].tolist()
+        assert dataset.authors.tolist() == table["user_id"].tolist()
+        np.testing.assert_allclose(dataset.labels, table["label"])
+        assert {k: len(v) for k, v in dataset.rows.items()} == {"train": 40, "valid": 10, "test": 10}
+        hours = (table["time"] // 3600 % 24).to_numpy()
+        train = hours[:40]
+        np.testing.assert_allclose(dataset.metadata.numeric[:, 2], (hours - train.mean()) / train.std(), rtol=1e-5)
+        assert dataset.column("seconds") == pytest.approx(table["seconds"])
+
+    def test_nothing_is_fitted_on_valid_or_test(self, root):
+        before = PopularityDataset(config_of(root, **METADATA)).metadata_encoder.state()
+        table = write_popularity(root, "shifted")
+        path = root / "shifted" / "shifted.item"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines[:41], *(f"{line.split(chr(9))[0]}\t1e9\tnew" for line in lines[41:])]) + "\n")
+        after = PopularityDataset(config_of(root, name="shifted", **METADATA)).metadata_encoder.state()
+        assert before == after and len(table) == N
+
+    def test_share_of_train(self, root):
+        whole = PopularityDataset(config_of(root)).rows
+        part, again, other = (
+            PopularityDataset(config_of(root, train_share=0.25, seed=seed)).rows for seed in (1, 1, 2)
+        )
+        assert len(part["train"]) == 10 and set(part["train"]) < set(whole["train"])
+        assert part["train"].tolist() == again["train"].tolist() != other["train"].tolist()
+        assert part["test"].tolist() == whole["test"].tolist()
+
+    def test_rows_without_label_or_split_are_left_out(self, tmp_path):
+        labels = np.arange(N, dtype=float)
+        labels[[3, 50]] = np.nan
+        split = ["train"] * 39 + [""] + ["valid"] * 10 + ["test"] * 10
+        write_popularity(tmp_path, labels=labels, split=split)
+        dataset = PopularityDataset(config_of(tmp_path))
+        assert len(dataset) == N - 3 and dataset.dropped["without a label"] == 2
+        assert dataset.dropped["without a split"] == 1 and "v3" not in dataset.items
+
+    @pytest.mark.parametrize(
+        ("changed", "options", "message"),
+        [
+            ({"label": 3.0}, {}, "All training labels of .* are the same"),
+            ({"label": [np.inf] + [1.0] * (N - 1)}, {}, "the label of item `v0` is infinite"),
+            ({"split": "train"}, {}, "no video with a label in the split `valid`"),
+            ({"item_id": ["v1", *(f"v{i}" for i in range(1, N))]}, {}, "lists item `v1` twice"),
+            ({}, {"metadata_numeric": ["secnds"]}, r"`secnds` .did you mean `seconds`.. is neither in `pop.item`"),
+            ({}, {"metadata_numeric": ["kind"]}, "`kind` of .* is not a number; name it in metadata_categorical"),
+            ({}, {"metadata": "stap_smpd"}, "did you mean `stap-smpd`"),
+            ({}, {"text_store": "absent"}, "There is no `.*pop.absent.frames.npy`; make it by .*embed-text`"),
+            ({}, {"label": "other"}, "holds no label `other`; it holds mine"),
+            ({}, {"use_frames": False, "use_text": False}, "No input is left"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_used(self, tmp_path, changed, options, message):
+        changed = dict(changed)
+        if "item_id" in changed:
+            write_popularity(tmp_path)
+            path = tmp_path / "pop" / "pop.mine.popularity"
+            path.write_text(path.read_text().replace("v0\t", "v1\t"))
+        else:
+            write_popularity(tmp_path, **changed)
+        with pytest.raises((DataError, ConfigError), match=message):
+            PopularityDataset(config_of(tmp_path, **options))
+
+    def test_stores_that_lack_videos(self, tmp_path):
+        write_popularity(tmp_path)
+        folder = tmp_path / "pop"
+        for suffix in (".frames.npy", ".text.frames.npy"):
+            items = [f"v{i}" for i in range(2, N)]
+            write_frame_store(folder / f"pop{suffix}", items, np.ones((N - 2, 2, 3)), vfm="x", sampling="x")
+        with pytest.raises(DataError, match="2 items have no frames in .*first: `v0`, `v1`"):
+            PopularityDataset(config_of(tmp_path))
+        dropped = PopularityDataset(config_of(tmp_path, missing_items="drop"))
+        assert len(dropped) == N - 2 and dropped.dropped["without frames"] == 2
+        zero = config_of(tmp_path, missing_items="zero")
+        batch = PopularityLoader(zero, PopularityDataset(zero), np.array([0, 5]), shuffle=False).batch(np.array([0, 5]))
+        for name in ("frame_mask", "text_mask"):
+            assert batch[name].tolist() == [[False, False], [True, True]]
+        with pytest.raises(DataError, match="2 videos have no text in .*first: `v0`"):
+            PopularityDataset(config_of(tmp_path, missing_items="zero", missing_text="error"))
+
+    def test_labels_of_earlier_files_are_refused(self, tmp_path):
+        write_popularity(tmp_path)
+        record = tmp_path / "pop" / "pop.mine.popularity.json"
+        record.write_text(json.dumps({"inter_sha256": "of another file"}))
+        with pytest.raises(DataError, match="was made of another `pop.inter`"):
+            PopularityDataset(config_of(tmp_path))
+
+    def test_several_labels_and_none(self, tmp_path):
+        write_popularity(tmp_path)
+        path = tmp_path / "pop" / "pop.mine.popularity"
+        path.with_name("pop.yours.popularity").write_bytes(path.read_bytes())
+        with pytest.raises(ConfigError, match="several labels; choose one by --label: mine, yours"):
+            PopularityDataset(config_of(tmp_path))
+        for file in path.parent.glob("*.popularity"):
+            file.unlink()
+        with pytest.raises(DataError, match="dataset_tools label pop --preset"):
+            PopularityDataset(config_of(tmp_path))
+
+    def test_batches(self, root):
+        config = config_of(root, frames_on_device=False, **METADATA)
+        dataset = PopularityDataset(config)
+        loader = PopularityLoader(config, dataset, dataset.rows["train"], shuffle=True)
+        loader.set_epoch(3)
+        batches, again = list(loader), list(loader)
+        assert len(batches) == len(loader) == 3
+        rows = torch.cat([batch["row"] for batch in batches])
+        assert sorted(rows.tolist()) == dataset.rows["train"].tolist() != rows.tolist()
+        assert torch.equal(rows, torch.cat([batch["row"] for batch in again]))
+        store = dataset.frames.store
+        for batch in batches:
+            for i, row in enumerate(batch["row"].tolist()):
+                count = int(store.frame_counts[row])
+                found = batch["frames"][i][batch["frame_mask"][i]]
+                np.testing.assert_array_equal(found.numpy(), store.frames[row, :count].astype(np.float32))
+                assert batch["label"][i] == pytest.approx(dataset.labels[row])
+        loader.set_epoch(4)
+        assert not torch.equal(rows, torch.cat([batch["row"] for batch in loader]))
+
+    def test_evenly_chosen_frames(self):
+        frames = torch.arange(12.0).expand(3, 12)[..., None]
+        mask = torch.arange(12) < torch.tensor([[12], [5], [2]])
+        found, kept = evenly_chosen(frames, mask, 4)
+        assert found[0, :, 0].tolist() == [0, 4, 7, 11] and found[1, :, 0].tolist() == [0, 1, 3, 4]
+        assert found[2, :, 0].tolist() == [0, 1, 0, 0] and kept[2].tolist() == [True, True, False, False]
+
+
+class TestControls:
+    def test_ridge_is_scikit_learns(self, root):
+        config = config_of(root, "MetadataRidge", **METADATA)
+        dataset, control = PopularityDataset(config), MetadataRidge()
+        control.fit(dataset, config)
+        m, rows, y = dataset.metadata, dataset.rows, dataset.labels
+        x = np.concatenate([m.numeric, pd.get_dummies(pd.Categorical(m.codes[:, 0], categories=range(4)))], axis=1)
+        errors = {}
+        for alpha in 10.0 ** np.arange(-3, 5):
+            model = Ridge(alpha=alpha).fit(x[rows["train"]], y[rows["train"]])
+            errors[alpha] = mean_squared_error(y[rows["valid"]], model.predict(x[rows["valid"]]))
+        best = Ridge(alpha=min(errors, key=errors.get)).fit(x[rows["train"]], y[rows["train"]])
+        np.testing.assert_allclose(
+            control.predict_rows(dataset, rows["test"]), best.predict(x[rows["test"]]), rtol=1e-6
+        )
+
+    def test_trees_stop_where_validation_is_best(self, root):
+        config = config_of(root, "MetadataGBDT", **METADATA)
+        dataset, control = PopularityDataset(config), MetadataGBDT()
+        control.fit(dataset, config)
+        m, rows, y = dataset.metadata, dataset.rows, dataset.labels
+        x = np.concatenate([m.numeric, m.codes], axis=1)
+
+        def error(n):
+            model = HistGradientBoostingRegressor(
+                max_iter=n, learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, random_state=42,
+                categorical_features=[False] * 3 + [True],
+            ).fit(x[rows["train"]], y[rows["train"]])  # fmt: skip
+            return mean_squared_error(y[rows["valid"]], model.predict(x[rows["valid"]]))
+
+        best = error(control.n_trees)
+        assert all(best <= error(n) + 1e-12 for n in (1, 2, 5, 10, 50, control.n_trees + 1))
+
+    def test_constant_run(self, root, in_tmp):
+        result = run_recbole_video("Constant", "pop", config_dict={"data_path": str(root), "figures": False})
+        dataset = PopularityDataset(config_of(root))
+        test, mean = dataset.labels[dataset.rows["test"]], dataset.labels[dataset.rows["train"]].mean()
+        assert result["test_result"]["nmse"] == pytest.approx(((test - mean) ** 2).mean() / test.var(), abs=1e-5)
+        assert result["control"]["value"] == pytest.approx(mean)
+
+    def test_without_metadata(self, root, in_tmp):
+        with pytest.raises(ConfigError, match="MetadataGBDT reads the metadata alone, and there is none"):
+            run_recbole_video("MetadataGBDT", "pop", config_dict={"data_path": str(root)})
+
+
+class TestGroups:
+    def test_cold_start_and_popularity(self, root):
+        config = config_of(root, n_popularity_groups=2, cold_author_threshold=5)
+        dataset = PopularityDataset(config)
+        rows = dataset.rows["test"]
+        predictions = Predictions(rows, dataset.labels[rows], dataset.labels[rows] + 1)
+        found = results_by_group(predictions, dataset, config)
+        authors = pd.Series(dataset.authors)
+        cold = (authors.map(authors.value_counts())[rows] <= 5).sum()
+        assert found["cold_start"]["videos"] == cold > 0 and found["cold_start"]["mae"] == pytest.approx(1)
+        groups = found["popularity"]
+        assert [g["videos"] for g in groups.values()] == [5, 5] and groups["group 1"]["mean_error"] == pytest.approx(1)
+
+    def test_profiles_and_empty_subsets(self, root, caplog):
+        caplog.set_level("INFO")
+        config = config_of(root, cold_author_count="profile", cold_author_column="fans", cold_author_threshold=0)
+        dataset = PopularityDataset(config)
+        rows = dataset.rows["test"]
+        found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+        if (dataset.column("fans")[rows] > 0).all():
+            assert found["cold_start"] == {"videos": 0} and "no cold-start result" in caplog.text
+
+
+class TestRuns:
+    def run(self, root, **options):
+        return run_recbole_video("STAP", "pop", config_dict={"data_path": str(root), **SMALL, **METADATA, **options})
+
+    def test_results_and_files(self, root, in_tmp):
+        result = self.run(root, figures=True)
+        folder = in_tmp / result["run_folder"]
+        made = {path.name for path in folder.iterdir()}
+        assert made >= {
+            "model.pth",
+            "metrics.json",
+            "predictions.tsv",
+            "predictions.png",
+            "slot_usage.png",
+            "curve.png",
+            "slots.tsv",
+        }
+        predictions = pd.read_csv(folder / "predictions.tsv", sep="\t")
+        error = predictions["prediction"] - predictions["label"]
+        assert result["test_result"]["mae"] == pytest.approx(error.abs().mean(), abs=1e-4)
+        stored = json.loads((folder / "metrics.json").read_text())
+        assert stored["made_by"]["torch"] == torch.__version__ and len(stored["history"]) == 3
+        assert {"slot_entropy", "slot_gini", "tau"} <= set(stored["history"][2]) and stored["data"]["rows"][
+            "test"
+        ] == 10
+        assert result["parameters"]["model"] == sum(
+            p.numel() for p in load_model(folder).model.parameters() if p.requires_grad
+        )
+
+    def test_the_same_seed_gives_the_same_numbers(self, root, in_tmp):
+        one, two, other = (self.run(root, seed=seed)["test_result"] for seed in (1, 1, 2))
+        assert one == two != other
+
+    def test_official_and_presets(self, root, in_tmp):
+        small = {"attn_heads": 2, "n_blocks": 1, "epochs": 1}
+        result = self.run(root, variant="official", preset="informs", **small)
+        config = json.loads((in_tmp / result["run_folder"] / "metrics.json").read_text())["config"]
+        assert (config["temporal_blocks"], config["dppo_support"], config["learning_rate"]) == (
+            "official",
+            "full",
+            1e-5,
+        )
+        with pytest.raises(ConfigError, match="no preset `informz` of STAP .did you mean `informs`"):
+            self.run(root, preset="informz")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"memory_top_k": 7}, "`memory_top_k` is 7, but there are 2 x 3 slots"),
+            ({"delta_min": 2.0}, "`delta_min` is 2.0"),
+            ({"ssm_step_mode": "forward"}, "must be one of equation, prose, algorithm_s1"),
+            ({"attn_heads": 3}, "must be a multiple of attn_heads"),
+            ({"base_window": "all"}, "`base_window` is `all`"),
+            ({"item_encoder": "CVA"}, "`item_encoder` is not an option"),
+            ({"topk": [5]}, "`topk` has no effect on popularity models"),
+            ({"train_share": 0.0}, "`train_share` is 0.0"),
+            ({"metrics": ["nMSE", "Hit"]}, "can not be used at the same time"),
+        ],
+    )
+    def test_options_that_cannot_be(self, root, in_tmp, options, message):
+        with pytest.raises(ConfigError, match=message):
+            self.run(root, **options)
+
+    @pytest.mark.parametrize("update", ["gradient", "both"])
+    def test_killed_and_resumed(self, root, in_tmp, update):
+        options = {**SMALL, **METADATA, "data_path": str(root), "epochs": 6, "memory_update": update}
+        whole = run_recbole_video("STAP", "pop", config_dict={**options, "checkpoint_dir": "whole"})
+        program = (
+            "import json, os, signal, sys\nfrom recbole_video import run_recbole_video\n"
+            "from recbole_video.training.trainer import Trainer\nsave = Trainer._save_last\n"
+            "def save_last(self):\n    save(self)\n    if self.progress.next_epoch == 3:\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\nTrainer._save_last = save_last\n"
+            "import torch\ntorch.set_num_threads(1)\n"
+            "run_recbole_video('STAP', 'pop', config_dict=json.loads(sys.argv[1]))\n"
+        )
+        killed = {**options, "checkpoint_dir": "parts"}
+        done = subprocess.run([sys.executable, "-c", program, json.dumps(killed)], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+        resumed = run_recbole_video("STAP", "pop", config_dict={**killed, "resume": True})
+        assert resumed["test_result"] == whole["test_result"]
+        assert resumed["best_valid_result"] == whole["best_valid_result"]
+
+    def test_demo_is_deterministic(self):
+        rule = Rule(n_videos=50, n_authors=9)
+        one, two = generate(rule), generate(rule)
+        for name in ("frames", "text", "times"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+        assert one.terms.total() == pytest.approx(two.terms.total()) and len(one.frames) == 50
+
+    def test_smpd_from_raw_files_to_a_report(self, in_tmp):
+        """JSON lines of the challenge -> data set -> label -> model and control, metadata of the released code."""
+        rng = np.random.default_rng(0)
+        post, score = FILES["posts_train"][0], FILES["popularity_train"][0]
+        start = pd.Timestamp("2023-01-01")
+        posts = [
+            {**post, "pid": f"POST{i:08d}", "post_time": (start + pd.Timedelta(hours=i)).strftime("%Y-%m-%d %H:%M")}
+            for i in range(60)
+        ]
+        scores = [{**score, "pid": p["pid"], "popularity": float(rng.uniform(2, 12))} for p in posts]
+        write_jsonl(in_tmp / "raw", posts_train=posts, popularity_train=scores, videos_train=())
+        assert dataset_tools(["smpd", "raw"]) == 0
+        assert dataset_tools(["label", "smpd-video", "--preset=stap-smpd"]) == 0
+        items = [p["pid"] for p in posts]
+        folder = in_tmp / "dataset" / "smpd-video"
+        write_frame_store(folder / "smpd-video.frames.npy", items, rng.normal(size=(60, 4, 6)), vfm="x", sampling="x")
+        write_frame_store(
+            folder / "smpd-video.text.frames.npy", items, rng.normal(size=(60, 1, 5)), vfm="x", sampling="x"
+        )
+        for model in ("STAP", "MetadataRidge"):
+            small = {**SMALL, "preset": "smpd"} if model == "STAP" else {"figures": False}
+            result = run_recbole_video(model, "smpd-video", config_dict={**small, "metadata": "stap-smpd"})
+            assert result["data"]["rows"] == {"train": 48, "valid": 6, "test": 6}
+            assert len(result["data"]["inputs"]["metadata"]["numeric"]) == 9 and np.isfinite(
+                result["test_result"]["mae"]
+            )
+
+
+class TestPredictor:
+    @pytest.fixture(scope="class")
+    def trained(self, root, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("run")
+        options = {"data_path": str(root), "checkpoint_dir": str(folder), "log_dir": str(folder / "log")}
+        options["tensorboard_dir"] = str(folder / "tensorboard")
+        result = run_recbole_video("STAP", "pop", config_dict={**SMALL, **METADATA, **options})
+        return folder / result["run_folder"] if not result["run_folder"].startswith("/") else result["run_folder"]
+
+    def inputs(self, root, predictor, items):
+        table = write_popularity(root / str(time.time_ns()))
+        rows = table.set_index("item_id").loc[items]
+        fans = pd.read_csv(root / "pop" / "pop.user", sep="\t").set_index("user_id:token")["fans:float"]
+        metadata = rows[["seconds", "kind", "time"]].assign(fans=fans.loc[rows["user_id"]].to_numpy())
+        return predictor.from_stores(
+            items, root / "pop" / "pop.frames.npy", root / "pop" / "pop.text.frames.npy", metadata
+        )
+
+    def test_predictions_are_those_of_the_run(self, root, trained):
+        predictor = load_model(trained)
+        written = pd.read_csv(f"{trained}/predictions.tsv", sep="\t")
+        found = predictor.predict(self.inputs(root, predictor, written["item_id"].tolist()))
+        np.testing.assert_allclose(found, written["prediction"], rtol=1e-4)
+
+    def test_explanation(self, root, trained):
+        predictor = load_model(trained)
+        found = predictor.explain(self.inputs(root, predictor, ["v3", "v4"]), row=1)
+        assert len(found.slots) == len(found.weights) == 2 and sum(found.weights) <= 1 + 1e-6
+        assert found.weights == sorted(found.weights, reverse=True) and 1 <= len(found.frame_weights) <= T
+        assert all(len(slot.nearest) == 5 and slot.nearest[0].startswith("v") for slot in found.slots)
+        assert found.popularity == pytest.approx(predictor.predict(self.inputs(root, predictor, ["v4"]))[0], rel=1e-5)
+
+    def test_memory_takes_new_videos_in(self, root, trained, tmp_path):
+        predictor = load_model(trained)
+        new = self.inputs(root, predictor, ["v3", "v4"])
+        before = predictor.model.bank.slots.detach().clone()
+        predictor.update_memory(["new1", "new2"], new, [3.0, np.nan])
+        assert (predictor.model.bank.slots != before).any() and predictor.model.bank.slots.shape == before.shape
+        with pytest.raises(DataError, match="of the split under evaluation .first: `v55`"):
+            predictor.update_memory(["new3", "v55"], new)
+        predictor.freeze_memory()
+        with pytest.raises(MemoryFrozenError):
+            predictor.update_memory(["new3", "new4"], new)
+        predictor.save(tmp_path / "model.pth")
+        np.testing.assert_allclose(load_model(tmp_path / "model.pth").predict(new), predictor.predict(new))
+
+    def test_inputs_that_do_not_fit(self, root, trained):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v4"])
+        with pytest.raises(DataError, match="reads frames; give `frames`"):
+            predictor.predict(Inputs(text=good.text, metadata=good.metadata))
+        with pytest.raises(DataError, match=r"must be \[N, n, 6\], not \[2, 4, 5\]"):
+            predictor.predict(Inputs(good.frames[..., :5], good.frame_counts, good.text, good.metadata))
+        with pytest.raises(DataError, match="text of video 1 .* hold NaN"):
+            bad = np.array(good.text)
+            bad[1, 0, 0] = np.nan
+            predictor.predict(Inputs(good.frames, good.frame_counts, bad, good.metadata))
+        with pytest.raises(DataError, match="The metadata lack `fans`"):
+            predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata.drop(columns="fans")))
+        with pytest.raises(DataError, match="different numbers of videos"):
+            predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata[:1]))
+
+    def test_another_grid(self, trained, tmp_path):
+        state = torch.load(f"{trained}/model.pth", weights_only=True)
+        state["config"]["n_clusters"] = 4
+        torch.save(state, tmp_path / "model.pth")
+        with pytest.raises(
+            CheckpointError, match="memory bank of 2 x 3 slots, not of 2 x 4; set n_partitions and n_clus"
+        ):
+            load_model(tmp_path / "model.pth")
