@@ -35,6 +35,9 @@ MEASUREMENTS = (
     "decode",
     "frame-store-io",
     "encode",
+    "ssm",
+    "retrieval",
+    "stap",
 )
 
 

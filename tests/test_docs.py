@@ -1,4 +1,4 @@
-"""docs/datasets.md and docs/video.md: the programs accept every command in them, every link leads somewhere."""
+"""docs/datasets.md, docs/video.md and docs/popularity.md: the programs accept every command in them, every link leads somewhere."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from recbole_video.dataset_tools.popularity.presets import PRESETS
 from recbole_video.config import Config
 
 FOLDER = Path(__file__).parent.parent / "docs"
-TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in ("datasets.md", "video.md")}
+TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in ("datasets.md", "video.md", "popularity.md")}
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 LINES += re.findall(r"`(python (?:-m recbole_video\.dataset_tools|run_recbole_video\.py) [^`A-Z]+)`", TEXT)

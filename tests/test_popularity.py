@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error,
 from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
 from recbole_video.popularity.dataset import PopularityDataset
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
@@ -530,6 +532,14 @@ class TestPredictor:
         assert found.weights == sorted(found.weights, reverse=True) and 1 <= len(found.frame_weights) <= T
         assert all(len(slot.nearest) == 5 and slot.nearest[0].startswith("v") for slot in found.slots)
         assert found.popularity == pytest.approx(predictor.predict(self.inputs(root, predictor, ["v4"]))[0], rel=1e-5)
+
+    def test_explaining_from_the_command_line(self, root, trained, capsys):
+        assert explain([str(trained), "v3", "v55"]) == 0
+        out = capsys.readouterr().out
+        assert "v3: predicted " in out and out.count("  slot: partition ") == 4 and "nearest: v" in out
+        assert (Path(trained) / "explain-v55.png").stat().st_size > 1000
+        assert explain([str(trained), "v300"]) == 1
+        assert "has no labelled video `v300` (did you mean `v30`?)" in capsys.readouterr().err
 
     def test_memory_takes_new_videos_in(self, root, trained, tmp_path):
         predictor = load_model(trained)

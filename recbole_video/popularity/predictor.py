@@ -14,6 +14,8 @@ from torch import Tensor
 
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.popularity.dataset import PopularityDataset
+from recbole_video.popularity.loader import PopularityLoader
 from recbole_video.popularity.metadata import MetadataEncoder
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.slots import Slot, read_slots
@@ -94,9 +96,21 @@ class PopularityPredictor:
         Raises:
             ConfigError: If the model offers no explanation.
         """
+        return self._explain({name: value[row : row + 1] for name, value in self._checked(videos).items()})
+
+    @torch.no_grad()
+    def explain_row(self, dataset: PopularityDataset, row: int) -> Explanation:
+        """What the prediction of a video of a data set rests on.
+
+        Raises:
+            ConfigError: If the model offers no explanation.
+        """
+        loader = PopularityLoader(self.config, dataset, np.array([row]), shuffle=False)
+        return self._explain(loader.batch(np.array([row])).to(self.device))
+
+    def _explain(self, batch: Any) -> Explanation:
         if not hasattr(self.model, "read"):
             raise ConfigError(f"{self.config['model']} offers no explanation of a prediction; STAP does.")
-        batch = {name: value[row : row + 1] for name, value in self._checked(videos).items()}
         reading = self.model.read(batch)
         weights = None
         if reading.frame_weights is not None:

@@ -1,0 +1,134 @@
+"""STAP at the size of the paper: latency by batch beside its Table S3, and memory of training by number of videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.common import Measurement, MemoryPeak, Options, Row, medians, run_child, time_each
+
+_FRAMES, _FRAME_DIM, _TEXT_DIM, _METADATA = 100, 768, 1024, 9
+# Table S3: batch -> mean milliseconds on a V100.
+_PUBLISHED = {1: 1.892, 4: 2.135, 8: 3.242, 16: 7.281, 32: 14.563}
+_VIDEOS = (500, 1_000, 2_000)
+_STEPS = 8
+
+
+def measure(options: Options) -> Measurement:
+    """Latency at five batches; peak memory of some steps on three sizes of data set."""
+    result = Measurement("stap", f"STAP, {_FRAMES} frames of {_FRAME_DIM} numbers, text of {_TEXT_DIM}")
+    run = run_child(options, "stap.time_batches", gpu=True, repeats=3 if options.small else 15)
+    result.raw["latency"] = run
+    for batch, seconds in medians(run["seconds"]).items():
+        n = int(batch)
+        result.rows.append(
+            Row(
+                f"prediction, batch {n}, beside Table S3",
+                f"{1000 * seconds:.2f} ms, {n / seconds:,.0f} videos/s",
+                f"{_PUBLISHED[n]:.2f} ms, {1000 * n / _PUBLISHED[n]:,.0f} videos/s (published)",
+            )
+        )
+    sizes = [n // 10 for n in _VIDEOS] if options.small else _VIDEOS
+    peaks = {n: run_child(options, "stap.train_steps", folder=str(options.folder), n_videos=n) for n in sizes}
+    result.raw["memory"] = {str(n): peak for n, peak in peaks.items()}
+    first, last = sizes[0], sizes[-1]
+    for n in sizes:
+        grown, added = peaks[n]["peak_mb"] - peaks[first]["peak_mb"], peaks[n]["store_mb"] - peaks[first]["store_mb"]
+        result.rows.append(
+            Row(
+                f"memory of training, {n:,} videos, features on disk",
+                f"{peaks[n]['peak_mb']:,.0f} MB",
+                f"{peaks[n]['store_mb']:,.0f} MB of frames",
+                goal="flat in the number of videos" if n == last else None,
+                met=grown < 0.25 * added if n == last else None,
+            )
+        )
+    result.notes.append(
+        f"{run['parameters']:,} parameters, on {run['device']}; the published figures are of a V100 and of a model said to "
+        "have 1.28 million. Memory is what a process takes beyond its libraries, pages of the mapped file left out."
+    )
+    return result
+
+
+def time_batches(repeats: int) -> dict[str, Any]:
+    """Seconds of a prediction by batch size."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = _model(device).eval()
+    steps = {}
+    for n in _PUBLISHED:
+        batch = {
+            "frames": torch.randn(n, _FRAMES, _FRAME_DIM, device=device),
+            "frame_mask": torch.ones(n, _FRAMES, dtype=torch.bool, device=device),
+            "text": torch.randn(n, 1, _TEXT_DIM, device=device),
+            "text_mask": torch.ones(n, 1, dtype=torch.bool, device=device),
+            "numeric": torch.randn(n, _METADATA, device=device),
+        }
+        steps[str(n)] = lambda batch=batch: _predict(model, batch)
+    return {
+        "device": "a CPU" if device.type == "cpu" else torch.cuda.get_device_name(),
+        "parameters": model.parameter_counts()["model"],
+        "seconds": time_each(steps, repeats, dict.fromkeys(steps, 3)),
+    }
+
+
+@torch.no_grad()
+def _predict(model: Any, batch: dict[str, torch.Tensor]) -> list[float]:
+    return model.predict(batch).tolist()  # the values are here: a GPU is through
+
+
+def _model(device: torch.device) -> Any:
+    from recbole_video.config import Config
+    from recbole_video.popularity.model import InputShape
+    from recbole_video.popularity.stap.model import STAP
+
+    config = Config("STAP", "none")
+    model = STAP(config, InputShape(_FRAME_DIM, _FRAMES, _TEXT_DIM, _METADATA)).to(device)
+    model.bank.is_initialised.fill_(True)
+    return model
+
+
+def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
+    """Peak memory of some training steps whose frames stay on disk, in MB."""
+    from recbole_video.config import Config
+    from recbole_video.popularity.dataset import PopularityDataset
+    from recbole_video.popularity.experiment import build_model, input_shape
+    from recbole_video.popularity.loader import PopularityLoader
+
+    root, name = Path(folder), f"videos-{n_videos}"
+    store_mb = _write_videos(root / name, name, n_videos)
+    options = {"data_path": str(root), "frames_on_device": False, "text_store": "text", "label": "x"}
+    config = Config("STAP", name, config_dict=options)
+    with MemoryPeak() as memory:
+        before = memory.anonymous_mb
+        dataset = PopularityDataset(config)
+        model = build_model(config, input_shape(dataset, config))
+        loader = PopularityLoader(config, dataset, dataset.rows["train"], shuffle=True)
+        for step, batch in zip(range(_STEPS), loader, strict=False):
+            model.calculate_loss(batch).backward()
+            model.zero_grad(set_to_none=step < _STEPS)
+    return {"peak_mb": memory.anonymous_mb - before, "store_mb": store_mb}
+
+
+def _write_videos(folder: Path, name: str, n: int) -> float:
+    from recbole_video import write_frame_store
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    items = [f"v{i}" for i in range(n)]
+    frames = rng.standard_normal((n, _FRAMES, _FRAME_DIM), dtype=np.float32).astype(np.float16)
+    write_frame_store(folder / f"{name}.frames.npy", items, frames, vfm="random", sampling="none")
+    text = rng.standard_normal((n, 1, _TEXT_DIM), dtype=np.float32)
+    write_frame_store(folder / f"{name}.text.frames.npy", items, text, vfm="random", sampling="none")
+    lines = [
+        "user_id:token\titem_id:token\ttimestamp:float",
+        *(f"u{i % 50}\t{item}\t{i}" for i, item in enumerate(items)),
+    ]
+    (folder / f"{name}.inter").write_text("\n".join(lines) + "\n")
+    split = ["train"] * (n - 20) + ["valid"] * 10 + ["test"] * 10
+    rows = [f"{item}\t{rng.normal():.4f}\t{i}\t{part}" for i, (item, part) in enumerate(zip(items, split, strict=True))]
+    header = "item_id:token\tlabel:float\ttime:float\tsplit:token"
+    (folder / f"{name}.x.popularity").write_text("\n".join([header, *rows]) + "\n")
+    return frames.nbytes / 1e6
