@@ -1,4 +1,4 @@
-"""STAP's state space block: the scan beside the block's own products and beside a plain loop; cost by number of frames."""
+"""STAP's state space block: its scans beside its own products and beside a plain loop; cost by number of frames."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def measure(options: Options) -> Measurement:
     if not options.small:
         _draw(by_length, _PICTURE)
     result.notes.append(
-        f"On {run['device']}. Scans run over [T, B, d_h] decays and inputs, forwards and backwards in time, products are "
-        "the maps from d to d_h and back. The loop is the same recurrence under autograd; both give the same numbers "
+        f"On {run['device']}. Scans run over [T, B, d_h] decays and inputs, forwards and backwards in time, products "
+        "are the maps from d to d_h and back. The loop is the same recurrence under autograd; both give the same numbers "
         "(float64, tests). The curve is in [ssm.png](ssm.png)."
     )
     return result

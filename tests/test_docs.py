@@ -1,4 +1,4 @@
-"""docs/datasets.md, docs/video.md and docs/popularity.md: the programs accept every command in them, every link leads somewhere."""
+"""The texts in docs/: the programs accept every command in them, every link leads somewhere."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in ("dataset
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 LINES += re.findall(r"`(python (?:-m recbole_video\.dataset_tools|run_recbole_video\.py) [^`A-Z]+)`", TEXT)
-OTHERS = [line for line in LINES if line.startswith("pip install")]
+OTHERS = [line for line in LINES if line.startswith(("pip install", "python -m recbole_video.popularity "))]
 
 
 def words_behind(program):
