@@ -45,8 +45,8 @@ def measure(options: Options) -> Measurement:
     if not options.small:
         _draw(seconds, _PICTURE)
     result.notes.append(
-        f"Top {_TOP_K}, vectors of {_WIDTH} numbers, {options.threads} threads, no gradients; brute force is one product "
-        "and topk, FAISS a flat index of inner products. Curves and crossover are in [retrieval.png](retrieval.png)."
+        f"Top {_TOP_K}, vectors of {_WIDTH} numbers, {options.threads} threads, no gradients; brute force is one "
+        "product and topk, FAISS a flat index of inner products. Curves and crossover: [retrieval.png](retrieval.png)."
     )
     return result
 

@@ -45,8 +45,8 @@ def measure(options: Options) -> Measurement:
         _draw(by_length, _PICTURE)
     result.notes.append(
         f"On {run['device']}. Scans run over [T, B, d_h] decays and inputs, forwards and backwards in time, products "
-        "are the maps from d to d_h and back. The loop is the same recurrence under autograd; both give the same numbers "
-        "(float64, tests). The curve is in [ssm.png](ssm.png)."
+        "are the maps from d to d_h and back. The loop is the same recurrence under autograd; both give the same "
+        "numbers (float64, tests). The curve is in [ssm.png](ssm.png)."
     )
     return result
 

@@ -47,8 +47,8 @@ def measure(options: Options) -> Measurement:
             )
         )
     result.notes.append(
-        f"{run['parameters']:,} parameters, on {run['device']}; the published figures are of a V100 and of a model said "
-        "to have 1.28 million. Memory is what a process takes beyond its libraries, pages of the mapped file left out."
+        f"{run['parameters']:,} parameters, on {run['device']}; the published figures are of a V100 and of a model "
+        "said to have 1.28 million. Memory is what a process takes beyond its libraries, without mapped files."
     )
     return result
 
