@@ -98,7 +98,8 @@ class TestLayers:
         options = Config.__new__(Config)
         content = yaml.load(path.read_text(), Loader=Config._build_yaml_loader(options)) or {}
         model = path.stem if path.parent.name == "model" else "SASRec"
-        if path.stem in ("popularity", "popularity-demo", "STAP") or path.parent.name in ("variant", "preset"):
+        of_popularity = ("popularity", "popularity-demo", "smpd-video", "informs", "STAP")
+        if path.stem in of_popularity or path.parent.name in ("variant", "preset"):
             Config("STAP", config_dict=content)
             return
         encoder = path.stem if path.parent.name == "item_encoder" else "CVA"

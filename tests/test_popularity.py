@@ -11,14 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
 from recbole_video.dataset_tools.popularity_demo import Rule, generate
+from recbole_video.dataset_tools.video.samplers import Sampling
+from recbole_video.dataset_tools.video.samples import Sample
 from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error, mean_squared_error
 
-from recbole_video import load_model, run_recbole_video, write_frame_store
+from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError
 from recbole_video.popularity.__main__ import main as explain
@@ -31,6 +34,7 @@ from recbole_video.popularity.metrics import register
 from recbole_video.popularity.predictor import Inputs
 
 from .test_smpd import FILES, write_jsonl
+from .videos import write_video
 
 N, T, D, TEXT = 60, 4, 6, 5
 SMALL = {
@@ -405,6 +409,7 @@ class TestRuns:
         error = predictions["prediction"] - predictions["label"]
         assert result["test_result"]["mae"] == pytest.approx(error.abs().mean(), abs=1e-4)
         stored = json.loads((folder / "metrics.json").read_text())
+        assert set(stored["retrieved_popularity_correlation"]) == {"train", "valid"}
         assert stored["made_by"]["torch"] == torch.__version__ and len(stored["history"]) == 3
         assert {"slot_entropy", "slot_gini", "tau"} <= set(stored["history"][2]) and stored["data"]["rows"][
             "test"
@@ -540,6 +545,23 @@ class TestPredictor:
         assert (Path(trained) / "explain-v55.png").stat().st_size > 1000
         assert explain([str(trained), "v300"]) == 1
         assert "has no labelled video `v300` (did you mean `v30`?)" in capsys.readouterr().err
+
+    def test_frames_with_their_scores(self, root, trained, tmp_path, capsys):
+        """The contact sheet shows the frames that the store holds, as `frames` noted them."""
+        folder = root / "pop"
+        count = int(FrameStore(folder / "pop.frames.npy").frame_counts[3])
+        sample = Sample("v3", "uniform", list(range(count)), [0.1 * i for i in range(count)], None)
+        (folder / "pop.samples.jsonl").write_text(json.dumps(vars(sample)) + "\n")
+        (folder / "pop.samples.json").write_text(json.dumps({**vars(Sampling("uniform", T)), "short_side": 48}))
+        (tmp_path / "videos").mkdir()
+        write_video(tmp_path / "videos" / "v3.mp4", 6)
+        assert explain([str(trained), "v3", f"--videos={tmp_path / 'videos'}"]) == 0
+        with Image.open(Path(trained) / "explain-v3.frames.png") as sheet:
+            assert sheet.width > count * 150
+        assert explain([str(trained), "v4", f"--videos={tmp_path / 'videos'}"]) == 1
+        assert "There is no video of `v4`" in capsys.readouterr().err
+        for path in folder.glob("pop.samples.*"):
+            path.unlink()
 
     def test_memory_takes_new_videos_in(self, root, trained, tmp_path):
         predictor = load_model(trained)

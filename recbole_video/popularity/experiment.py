@@ -23,7 +23,7 @@ from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, 
 from recbole_video.popularity.loader import PopularityLoader
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.model import STAP
-from recbole_video.popularity.stap.slots import describe_slots, write_slots
+from recbole_video.popularity.stap.slots import context_correlation, describe_slots, write_slots
 from recbole_video.report import draw_curve, peak_memory_mb, result_table
 from recbole_video.run_folder import RunFolder, provenance
 from recbole_video.training.popularity import PopularityTrainer, on_device
@@ -119,8 +119,9 @@ def _train(
     trainer.fit(train, valid)
     trainer.load_best()
     predictions, _ = trainer.evaluate(test)
-    if folder is not None and isinstance(model, STAP) and model.bank is not None:
-        write_slots(folder.slots, describe_slots(model, on_device(in_order, trainer.device), dataset.items))
+    inside: dict[str, Any] = {}
+    if isinstance(model, STAP) and model.bank is not None:
+        inside = _look_inside(model, {"train": in_order, "valid": valid}, dataset, folder, trainer.device)
     progress = trainer.progress
     return {
         "best_valid_score": progress.best_valid_score,
@@ -129,7 +130,25 @@ def _train(
         "parameters": counts,
         "seconds": progress.seconds_before,
         "history": progress.history,
+        **inside,
     }, predictions
+
+
+def _look_inside(
+    model: STAP,
+    loaders: dict[str, PopularityLoader],
+    dataset: PopularityDataset,
+    folder: RunFolder | None,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Describe the trained memory bank: its slots as a table, and how much of the training labels it gives away."""
+    if folder is not None:
+        write_slots(folder.slots, describe_slots(model, on_device(loaders["train"], device), dataset.items))
+    found = {split: context_correlation(model, on_device(loader, device)) for split, loader in loaders.items()}
+    shown = ", ".join(f"{split} {value:.3f}" for split, value in found.items() if value is not None)
+    if shown:
+        logging.getLogger().info(f"Correlation of the retrieved popularity with the labels: {shown}")
+    return {"retrieved_popularity_correlation": found}
 
 
 def _fit_control(

@@ -78,6 +78,25 @@ def describe_slots(model: STAP, batches: Iterable[Batch], items: np.ndarray) -> 
     ]
 
 
+@torch.no_grad()
+def context_correlation(model: STAP, batches: Iterable[Batch]) -> float | None:
+    """Correlation of the popularity that the bank retrieves with the videos' labels; None without a bank.
+
+    On the training videos, whose own labels are in the bank, it is higher than on others: the gap is what leaks.
+    """
+    if model.bank is None or not model.bank.is_initialised:
+        return None
+    model.eval()
+    found, labels = [], []
+    for batch in batches:
+        routing = model.read(batch).routing
+        assert routing is not None
+        found.append(routing.popularity.double().cpu())
+        labels.append(batch["label"].double().cpu())
+    pair = torch.stack([torch.cat(found), torch.cat(labels)])
+    return float(torch.corrcoef(pair)[0, 1])
+
+
 def write_slots(path: Path, slots: Sequence[Slot]) -> None:
     """Write ``slots.tsv``, one line per slot."""
     file = io.StringIO(newline="")
