@@ -60,21 +60,21 @@ class Rule:
     """
 
     seed: int = 11
-    n_videos: int = 6_000
-    n_authors: int = 700
+    n_videos: int = 4_000
+    n_authors: int = 500
     n_frames: int = 24
     frame_dim: int = 32
     text_dim: int = 24
     n_topics: int = 6
-    n_trends: int = 100
+    n_trends: int = 120
     n_kinds: int = 3
     days: int = 120
     author: float = 0.7
     text: float = 0.6
     highlight: float = 1.0
     match: float = 1.0
-    trend: float = 0.8
-    noise: float = 0.6
+    trend: float = 1.0
+    noise: float = 0.5
     profile_error: float = 0.4
     background: float = 0.5
 
