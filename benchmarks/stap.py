@@ -32,7 +32,10 @@ def measure(options: Options) -> Measurement:
             )
         )
     sizes = [n // 10 for n in _VIDEOS] if options.small else _VIDEOS
-    peaks = {n: run_child(options, "stap.train_steps", folder=str(options.folder), n_videos=n) for n in sizes}
+    peaks = {}
+    for n in sizes:
+        size = run_child(options, "stap.write_videos", folder=str(options.folder), n_videos=n)
+        peaks[n] = {"store_mb": size, **run_child(options, "stap.train_steps", folder=str(options.folder), n_videos=n)}
     result.raw["memory"] = {str(n): peak for n, peak in peaks.items()}
     first, last = sizes[0], sizes[-1]
     for n in sizes:
@@ -98,7 +101,6 @@ def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
     from recbole_video.popularity.loader import PopularityLoader
 
     root, name = Path(folder), f"videos-{n_videos}"
-    store_mb = _write_videos(root / name, name, n_videos)
     options = {"data_path": str(root), "frames_on_device": False, "text_store": "text", "label": "x"}
     config = Config("STAP", name, config_dict=options)
     with MemoryPeak() as memory:
@@ -109,26 +111,29 @@ def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
         for step, batch in zip(range(_STEPS), loader, strict=False):
             model.calculate_loss(batch).backward()
             model.zero_grad(set_to_none=step < _STEPS)
-    return {"peak_mb": memory.anonymous_mb - before, "store_mb": store_mb}
+    return {"peak_mb": memory.anonymous_mb - before}
 
 
-def _write_videos(folder: Path, name: str, n: int) -> float:
+def write_videos(folder: str, n_videos: int) -> float:
+    """Write a data set of random videos; returns the size of its frames in MB."""
     from recbole_video import write_frame_store
 
-    folder.mkdir(parents=True, exist_ok=True)
+    name, n = f"videos-{n_videos}", n_videos
+    place = Path(folder) / name
+    place.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     items = [f"v{i}" for i in range(n)]
     frames = rng.standard_normal((n, _FRAMES, _FRAME_DIM), dtype=np.float32).astype(np.float16)
-    write_frame_store(folder / f"{name}.frames.npy", items, frames, vfm="random", sampling="none")
+    write_frame_store(place / f"{name}.frames.npy", items, frames, vfm="random", sampling="none")
     text = rng.standard_normal((n, 1, _TEXT_DIM), dtype=np.float32)
-    write_frame_store(folder / f"{name}.text.frames.npy", items, text, vfm="random", sampling="none")
+    write_frame_store(place / f"{name}.text.frames.npy", items, text, vfm="random", sampling="none")
     lines = [
         "user_id:token\titem_id:token\ttimestamp:float",
         *(f"u{i % 50}\t{item}\t{i}" for i, item in enumerate(items)),
     ]
-    (folder / f"{name}.inter").write_text("\n".join(lines) + "\n")
+    (place / f"{name}.inter").write_text("\n".join(lines) + "\n")
     split = ["train"] * (n - 20) + ["valid"] * 10 + ["test"] * 10
     rows = [f"{item}\t{rng.normal():.4f}\t{i}\t{part}" for i, (item, part) in enumerate(zip(items, split, strict=True))]
     header = "item_id:token\tlabel:float\ttime:float\tsplit:token"
-    (folder / f"{name}.x.popularity").write_text("\n".join([header, *rows]) + "\n")
+    (place / f"{name}.x.popularity").write_text("\n".join([header, *rows]) + "\n")
     return frames.nbytes / 1e6
