@@ -252,6 +252,10 @@ class TestUpdates:
         bank.update(["a"], torch.ones(1, 4))
         assert torch.equal(bank.centroids, before[0]) and (bank.slots != before[1]).any(-1).sum() == 1
 
+    def test_a_bank_that_is_not_laid_out(self):
+        with pytest.raises(DataError, match="not laid out yet"):
+            MemoryBank(4, 3, 4).update(["a"], torch.ones(1, 4))
+
     def test_frozen_and_protected(self):
         bank = bank_of()
         before = {name: tensor.clone() for name, tensor in bank.state_dict().items()}

@@ -23,7 +23,7 @@ from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error,
 
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
-from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError
+from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
 from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
 from recbole_video.popularity.dataset import PopularityDataset
@@ -71,6 +71,8 @@ def write_popularity(root, name="pop", n=N, labels=None, **changed):
     write(".user", ["user_id:token", "fans:float"], pd.DataFrame({"u": users, "f": rng.integers(0, 999, len(users))}))
     columns = ["item_id:token", "label:float", "time:float", "split:token"]
     write(".mine.popularity", columns, table[["item_id", "label", "time", "split"]])
+    np.save(folder / f"{name}.times.npy", table["time"].to_numpy(dtype=np.int64))
+    (folder / f"{name}.card.json").write_text(json.dumps({"interactions": {"time_unit": "s"}}))
     frames = rng.normal(size=(n, T, D))
     counts = rng.integers(1, T + 1, n)
     write_frame_store(folder / f"{name}.frames.npy", table["item_id"], frames, counts, vfm="random", sampling="none")
@@ -378,6 +380,16 @@ class TestGroups:
         groups = found["popularity"]
         assert [g["videos"] for g in groups.values()] == [5, 5] and groups["group 1"]["mean_error"] == pytest.approx(1)
 
+    def test_videos_without_a_label_count_as_their_authors(self, tmp_path):
+        labels = np.random.default_rng(0).normal(size=N)
+        labels[:30] = np.nan
+        write_popularity(tmp_path, labels=labels, user_id=[f"a{i % 30}" for i in range(N)])
+        config = config_of(tmp_path, cold_author_threshold=1)
+        dataset = PopularityDataset(config)
+        rows = dataset.rows["test"]
+        found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+        assert found["cold_start"] == {"videos": 0}
+
     def test_profiles_and_empty_subsets(self, root, caplog):
         caplog.set_level("INFO")
         config = config_of(root, cold_author_count="profile", cold_author_column="fans", cold_author_threshold=0)
@@ -417,6 +429,21 @@ class TestRuns:
         assert result["parameters"]["model"] == sum(
             p.numel() for p in load_model(folder).model.parameters() if p.requires_grad
         )
+
+    def test_a_validation_metric_that_is_undefined(self, tmp_path, in_tmp):
+        labels = np.random.default_rng(0).normal(size=N)
+        labels[40:50] = 3.0
+        write_popularity(tmp_path / "data", labels=labels)
+        with pytest.raises(TrainingError, match="nMSE is undefined .a constant or single label.; choose another"):
+            self.run(tmp_path / "data")
+        assert np.isfinite(self.run(tmp_path / "data", valid_metric="MAE")["test_result"]["mae"])
+
+    def test_predictions_do_not_depend_on_the_batch(self, root, in_tmp):
+        """Not even where missing frames are read as black ones."""
+        options = {"mask_padding": False, "epochs": 1, "frames_on_device": False}
+        one, ten = (self.run(root, **options, eval_batch_size=size) for size in (1, 10))
+        first, second = (pd.read_csv(in_tmp / r["run_folder"] / "predictions.tsv", sep="\t") for r in (one, ten))
+        np.testing.assert_allclose(first["prediction"], second["prediction"], rtol=1e-4)
 
     def test_the_same_seed_gives_the_same_numbers(self, root, in_tmp):
         one, two, other = (self.run(root, seed=seed)["test_result"] for seed in (1, 1, 2))
@@ -524,7 +551,12 @@ class TestPredictor:
             items, root / "pop" / "pop.frames.npy", root / "pop" / "pop.text.frames.npy", metadata
         )
 
-    def test_predictions_are_those_of_the_run(self, root, trained):
+    @pytest.mark.parametrize("options", [{}, {"n_frames": 2}, {"mask_padding": False}], ids=str)
+    def test_predictions_are_those_of_the_run(self, root, trained, in_tmp, options):
+        if options:
+            trained = run_recbole_video(
+                "STAP", "pop", config_dict={"data_path": str(root), **SMALL, **METADATA, "epochs": 1, **options}
+            )["run_folder"]
         predictor = load_model(trained)
         written = pd.read_csv(f"{trained}/predictions.tsv", sep="\t")
         found = predictor.predict(self.inputs(root, predictor, written["item_id"].tolist()))
@@ -569,6 +601,12 @@ class TestPredictor:
         before = predictor.model.bank.slots.detach().clone()
         predictor.update_memory(["new1", "new2"], new, [3.0, np.nan])
         assert (predictor.model.bank.slots != before).any() and predictor.model.bank.slots.shape == before.shape
+        with pytest.raises(DataError, match="There are 0 tokens, 2 queries and 2 labels; give one each"):
+            predictor.update_memory([], new)
+        with pytest.raises(DataError, match="A label is infinite"):
+            predictor.update_memory(["new3", "new4"], new, [np.inf, 1])
+        with pytest.raises(DataError, match="There is no row 2: 2 videos"):
+            predictor.explain(new, row=2)
         with pytest.raises(DataError, match="of the split under evaluation .first: `v55`"):
             predictor.update_memory(["new3", "v55"], new)
         predictor.freeze_memory()

@@ -107,6 +107,10 @@ def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: 
     paths = {video.item_id: video.path for video in list_videos(videos)}
     if item not in chosen or item not in paths:
         raise DataError(f"There is no video of `{item}` in `{videos}`, or its frames were not chosen by `frames`.")
+    if len(chosen[item].frames) != len(weights):
+        raise DataError(
+            f"`{item}` has {len(chosen[item].frames)} frames in the store and {len(weights)} scores: n_frames."
+        )
     frames = decode_frames(paths[item], read_timeline(paths[item]), np.array(chosen[item].frames), 160)
     caption = f"{item}: predicted {explanation.popularity:.3f}; frame scores"
     write_contact_sheet(run / f"explain-{item}.frames.png", caption, frames, np.array([weights.argmax()]), weights)

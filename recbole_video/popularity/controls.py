@@ -136,8 +136,8 @@ def required_metadata(dataset: PopularityDataset, model: str) -> Metadata:
 
 def one_hot(metadata: Metadata) -> np.ndarray:
     """Numbers and one column per category, float64 [N, n + sum of categories]."""
-    columns = [np.eye(n)[metadata.codes[:, i]] for i, n in enumerate(metadata.n_categories)]
-    return np.concatenate([metadata.numeric.astype(np.float64), *columns], axis=1)
+    codes = [metadata.codes[:, i, None] == np.arange(n) for i, n in enumerate(metadata.n_categories)]
+    return np.concatenate([metadata.numeric.astype(np.float64), *codes], axis=1)
 
 
 def _side_by_side(metadata: Metadata) -> np.ndarray:

@@ -70,6 +70,11 @@ class PopularityDataset:
         if self.frames is None and self.text is None and self.metadata is None:
             raise ConfigError("No input is left: there is no metadata column, and use_frames and use_text are False.")
 
+    @property
+    def all_authors(self) -> np.ndarray:
+        """The author of every video of ``.inter``, labelled or not, object [videos]."""
+        return self._inter["user_id"].to_numpy(dtype=object)
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -265,7 +270,9 @@ class PopularityDataset:
         """Unix time of each video's first interaction in seconds where the converter kept it, else the label file's."""
         path = self.folder / f"{self.name}.times.npy"
         if not path.is_file():
-            return self.times
+            raise ConfigError(
+                f"`hour` and `weekday` need the exact times of `{path}`, which converters write; leave them out."
+            )
         first = pd.Series(np.load(path)).groupby(self._inter["item_id"].to_numpy()).min()
         card = json.loads((self.folder / f"{self.name}.card.json").read_text(encoding="utf-8"))
         per_second = UNITS_PER_SECOND[card["interactions"]["time_unit"]]

@@ -101,7 +101,7 @@ def author_counts(dataset: PopularityDataset, config: Any) -> np.ndarray | None:
         return dataset.column(config["cold_author_column"])
     if dataset.authors is None:
         return None
-    counts = Counter(dataset.authors.tolist())
+    counts = Counter(dataset.all_authors.tolist())
     return np.array([counts[author] for author in dataset.authors], dtype=np.float64)
 
 

@@ -34,6 +34,7 @@ class PopularityLoader:
         self.batch_size: int = config["train_batch_size"] if shuffle else config["eval_batch_size"]
         self.seed: int = config["seed"]
         self.n_frames: int | None = config["n_frames"]
+        self.trims: bool = "mask_padding" not in config or config["mask_padding"]
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -61,7 +62,8 @@ class PopularityLoader:
             frames, mask = _gather(dataset.frames, rows)
             if self.n_frames is not None and self.n_frames < frames.shape[1]:
                 frames, mask = evenly_chosen(frames, mask, self.n_frames)
-            fields["frames"], fields["frame_mask"] = _trimmed(frames, mask)
+            # A model that reads missing frames must not see fewer of them because of a video's neighbours.
+            fields["frames"], fields["frame_mask"] = _trimmed(frames, mask) if self.trims else (frames, mask)
         if dataset.text is not None:
             fields["text"], fields["text_mask"] = _trimmed(*_gather(dataset.text, rows))
         if dataset.metadata is not None:

@@ -249,4 +249,7 @@ def _floats(table: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _texts(table: pd.DataFrame, name: str) -> np.ndarray:
-    return table[name].fillna("").astype(str).to_numpy(dtype=object)
+    values = table[name]
+    if values.dtype.kind == "f":  # 1.0 and 1 are one category
+        return np.array(["" if np.isnan(v) else f"{v:.15g}" for v in values.to_numpy()], dtype=object)
+    return values.fillna("").astype(str).to_numpy(dtype=object)

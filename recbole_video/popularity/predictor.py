@@ -15,7 +15,7 @@ from torch import Tensor
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.popularity.dataset import PopularityDataset
-from recbole_video.popularity.loader import PopularityLoader
+from recbole_video.popularity.loader import PopularityLoader, evenly_chosen
 from recbole_video.popularity.metadata import MetadataEncoder
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.slots import Slot, read_slots
@@ -96,7 +96,11 @@ class PopularityPredictor:
         Raises:
             ConfigError: If the model offers no explanation.
         """
-        return self._explain({name: value[row : row + 1] for name, value in self._checked(videos).items()})
+        batch = self._checked(videos)
+        n = len(next(iter(batch.values())))
+        if not 0 <= row < n:
+            raise DataError(f"There is no row {row}: {n} videos are given, counted from 0.")
+        return self._explain({name: value[row : row + 1].to(self.device) for name, value in batch.items()})
 
     @torch.no_grad()
     def explain_row(self, dataset: PopularityDataset, row: int) -> Explanation:
@@ -147,6 +151,8 @@ class PopularityPredictor:
         if self._bank is None:
             raise ConfigError(f"{self.config['model']} has no memory bank to update.")
         queries = [self.model.read(batch).query for batch in self._batches(videos)]
+        if not queries:
+            return
         known = None
         if labels is not None:
             known = (torch.as_tensor(np.asarray(labels), dtype=torch.float32) - self.inputs.label_mean) / (
@@ -195,7 +201,7 @@ class PopularityPredictor:
         whole = self._checked(videos)
         n = len(next(iter(whole.values())))
         for start in range(0, n, _BATCH):
-            yield {name: value[start : start + _BATCH] for name, value in whole.items()}
+            yield {name: value[start : start + _BATCH].to(self.device) for name, value in whole.items()}
 
     def _checked(self, videos: Inputs) -> dict[str, Tensor]:
         """The videos as one batch on the device."""
@@ -203,9 +209,7 @@ class PopularityPredictor:
         if self.inputs.frame_dim:
             frames = self._array("frames", videos.frames, self.inputs.frame_dim)
             counts = np.full(len(frames), frames.shape[1]) if videos.frame_counts is None else videos.frame_counts
-            places = torch.arange(frames.shape[1], device=self.device)
-            batch["frame_mask"] = places < torch.as_tensor(np.asarray(counts), device=self.device)[:, None]
-            batch["frames"] = frames * batch["frame_mask"][..., None]
+            batch["frames"], batch["frame_mask"] = self._as_trained(frames, np.asarray(counts))
         if self.inputs.text_dim:
             text = videos.text[:, None] if videos.text is not None and videos.text.ndim == 2 else videos.text
             batch["text"] = self._array("text", text, self.inputs.text_dim)
@@ -214,18 +218,34 @@ class PopularityPredictor:
             if videos.metadata is None:
                 raise DataError("The model reads metadata; give `metadata`, a table with a row per video.")
             encoded = self._metadata.transform(pd.DataFrame(videos.metadata))
-            batch["numeric"] = torch.from_numpy(encoded.numeric).to(self.device)
-            batch["categories"] = torch.from_numpy(encoded.codes).to(self.device)
+            batch["numeric"] = torch.from_numpy(encoded.numeric)
+            batch["categories"] = torch.from_numpy(encoded.codes)
         sizes = {name: len(value) for name, value in batch.items()}
         if len(set(sizes.values())) > 1:
             raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
         return batch
 
+    def _as_trained(self, frames: Tensor, counts: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Frames and mask as the training's loader gives them."""
+        n, longest = frames.shape[:2]
+        if counts.shape != (n,) or counts.min(initial=0) < 0 or counts.max(initial=0) > longest:
+            raise DataError(f"`frame_counts` must be {n} numbers between 0 and {longest}.")
+        mask = torch.arange(longest) < torch.as_tensor(counts)[:, None]
+        frames = frames * mask[..., None]
+        wanted = self.inputs.n_frames
+        if self.config["n_frames"] is not None and wanted < longest:
+            frames, mask = evenly_chosen(frames, mask, wanted)
+        missing = wanted - frames.shape[1]
+        if missing > 0 and not self.config["mask_padding"]:
+            frames = torch.nn.functional.pad(frames, (0, 0, 0, missing))
+            mask = torch.nn.functional.pad(mask, (0, missing))
+        return frames, mask
+
     def _array(self, name: str, values: np.ndarray | Tensor | None, width: int) -> Tensor:
         if values is None:
             raise DataError(f"The model reads {name}; give `{name}`.")
-        array = torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)
-        if array.ndim != 3 or array.shape[-1] != width:
+        array = torch.as_tensor(np.asarray(values), dtype=torch.float32)
+        if array.ndim != 3 or array.shape[-1] != width or not array.shape[1]:
             raise DataError(f"The {name} must be [N, n, {width}], not {list(array.shape)}: use the training's encoder.")
         if not torch.isfinite(array).all():
             bad = int((~torch.isfinite(array)).any(-1).any(-1).int().argmax())

@@ -231,6 +231,11 @@ class Trainer:
         started = perf_counter()
         _, result = self.evaluate(valid_data)
         score = result[self.config["valid_metric"].lower()]
+        if np.isnan(score):
+            raise TrainingError(
+                f"The validation metric {self.config['valid_metric']} is undefined (a constant or single label); "
+                "choose another valid_metric, such as MAE, or another split."
+            )
         p = self.progress
         p.best_valid_score, p.cur_step, p.is_stopped, improved = early_stopping(
             score, p.best_valid_score, p.cur_step, max_step=self.config["stopping_step"], bigger=self.bigger

@@ -213,10 +213,19 @@ class MemoryBank(nn.Module):
 
         Raises:
             MemoryFrozenError: If the memory is frozen.
-            DataError: If a video is protected, or a query is not finite.
+            DataError: If the bank is not laid out, a video is protected, or numbers are of other lengths or not finite.
         """
         if self._is_frozen:
             raise MemoryFrozenError("The memory is frozen; call freeze_memory(False) to let new videos in.")
+        if not self.is_initialised:
+            raise DataError("The memory bank is not laid out yet, so that no video has a place in it; train it longer.")
+        n_labels = len(queries) if labels is None else len(labels)
+        if not len(tokens) == len(queries) == n_labels:
+            raise DataError(
+                f"There are {len(tokens)} tokens, {len(queries)} queries and {n_labels} labels; give one each."
+            )
+        if labels is not None and torch.isinf(labels).any():
+            raise DataError("A label is infinite; give NaN where it is not known.")
         if taken := sorted(self._protected.intersection(tokens)):
             raise DataError(
                 f"{len(taken)} of these videos are of the split under evaluation (first: `{taken[0]}`); leave them out."

@@ -29,14 +29,12 @@ class Reading:
         query: What the bank was asked, [B, d]; None without a bank.
         routing: Its answer; None without a bank, or before it is laid out.
         frame_weights: How much each frame matters, [B, T]; None where frames are not scored.
-        topic: Mean frame, text and metadata, by which topics are clustered, [B, e].
     """
 
     value: Tensor
     query: Tensor | None
     routing: Routing | None
     frame_weights: Tensor | None
-    topic: Tensor
 
 
 class STAP(PopularityModel):
@@ -139,7 +137,7 @@ class STAP(PopularityModel):
         if self.bank is not None:
             blocks.extend(self._retrieve(streams, routing, blocks[0]))
         value = self.head(torch.cat(blocks, dim=-1)).squeeze(-1)
-        return Reading(value, query, routing, None if video is None else video.weights, self._topic(batch))
+        return Reading(value, query, routing, None if video is None else video.weights)
 
     def _encode_frames(self, batch: Batch) -> Video | None:
         if self.encoder is None:
@@ -174,7 +172,7 @@ class STAP(PopularityModel):
         return [context, *(stream * context for stream in streams)]
 
     def _topic(self, batch: Batch) -> Tensor:
-        """Mean frame embedding, mean text embedding and metadata as they came, [B, e]."""
+        """What topics are clustered by: mean frame, mean text and metadata as they came, [B, e]."""
         parts = []
         if self.encoder is not None:
             parts.append(masked_mean(batch["frames"], batch["frame_mask"]))
@@ -243,7 +241,7 @@ class STAP(PopularityModel):
                 reading = self.read(batch)
                 if reading.query is not None:
                     queries.append(reading.query.float().cpu())
-                topics.append(reading.topic.float().cpu())
+                topics.append(self._topic(batch).float().cpu())
                 labels.append(self._standard_labels(batch).cpu())
         self.train(was_training)
         features = _standardised(torch.cat(topics), self._topic_widths())

@@ -81,8 +81,6 @@ class SparseAttention(nn.Module):
         return windows.clamp(min=1).minimum(lengths.clamp(min=1).to(windows.dtype))
 
     def _signal(self, frames: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
-        if self.window_signal == "norm_raw":
-            return frames.norm(dim=-1)
         values = weights if self.window_signal == "importance" else frames.norm(dim=-1)
         n = mask.sum(dim=1, keepdim=True).clamp(min=1)
         centred = (values - (values * mask).sum(dim=1, keepdim=True) / n) * mask
@@ -90,6 +88,8 @@ class SparseAttention(nn.Module):
             return centred
         variance = centred.square().sum(dim=1, keepdim=True) / n
         self._warn_if_constant(variance)
+        if self.window_signal == "norm_raw":
+            return values
         return centred / (variance + _FLOOR**2).sqrt()
 
     def _warn_if_constant(self, variance: Tensor) -> None:
