@@ -69,6 +69,10 @@ def test_links_lead_somewhere(path):
 def test_options_in_the_table_exist():
     from recbole_video.config import Config
 
-    for line in re.findall(r"^\| .* \| `(--[^|]*)` ?.*\|$", README, re.MULTILINE):
-        for word in re.findall(r"--\w+=\"[^\"]*\"|--[\w=.:-]+", line):
-            Config(command_line=[word.replace('"', "")])
+    recommendation, popularity = README.split("## Popularity prediction")
+    for text, model in ((recommendation, []), (popularity, ["--model=STAP"])):
+        lines = re.findall(r"^\| .* \| `(--[^|]*)` ?.*\|$", text, re.MULTILINE)
+        words = [word for line in lines for word in re.findall(r"--\w+=\"[^\"]*\"|--[\w=.:-]+", line)]
+        assert len(words) >= 8
+        for word in words:
+            Config(command_line=[*([] if "--model" in word else model), word.replace('"', "")])
