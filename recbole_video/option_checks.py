@@ -12,18 +12,22 @@ from recbole_video.errors import ConfigError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.options import constructor_defaults
 
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "protocol": ("microlens", "recbole"),
-    "loss_type": ("in_batch", "CE", "BPR"),
-    "id_fusion": ("none", "sum", "gate"),
+# Options of both tasks.
+SHARED_CHOICES: dict[str, tuple[Any, ...]] = {
     "missing_items": ("error", "drop", "zero"),
     "frames_on_device": ("auto", True, False),
     "enable_amp": ("auto", True, False),
     "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
     "lr_scheduler": ("constant", "linear", "cosine"),
 }
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    **SHARED_CHOICES,
+    "protocol": ("microlens", "recbole"),
+    "loss_type": ("in_batch", "CE", "BPR"),
+    "id_fusion": ("none", "sum", "gate"),
+}
 # RecBole's options that would do nothing here: to accept them would be to mislead.
-_NO_EFFECT = frozenset([
+NO_EFFECT = frozenset([
     "worker", "save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "enable_scaler",
     "require_pow", "transform", "encoding", "neg_sampling", "training_neg_sample_num", "valid_metric_bigger",
     "seq_len", "LABEL_FIELD", "POSITION_FIELD", "NEG_PREFIX", "unused_col", "benchmark_filename",
@@ -68,7 +72,7 @@ def check_video_options(config: Any) -> None:
     Raises:
         ConfigError: On the first such option.
     """
-    refuse_without_effect(config, _NO_EFFECT, "video models")
+    refuse_without_effect(config, NO_EFFECT, "video models")
     encoder_defaults = constructor_defaults(ITEM_ENCODERS.get(config["item_encoder"]))
     check_types(config, {**config.internal_config_dict, **encoder_defaults}, _ANY_TYPE | set(_CHOICES))
     check_choices(config, _CHOICES)

@@ -6,6 +6,8 @@ from typing import Any
 
 from recbole_video.errors import ConfigError
 from recbole_video.option_checks import (
+    NO_EFFECT,
+    SHARED_CHOICES,
     check_choices,
     check_not_negative,
     check_positive,
@@ -14,12 +16,8 @@ from recbole_video.option_checks import (
 )
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
-    "missing_items": ("error", "drop", "zero"),
+    **SHARED_CHOICES,
     "missing_text": ("error", "drop", "zero"),
-    "frames_on_device": ("auto", True, False),
-    "enable_amp": ("auto", True, False),
-    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
-    "lr_scheduler": ("constant", "linear", "cosine"),
     "label_norm": ("standardise", "none"),
     "regression_loss": ("huber", "mse"),
     "metric_batching": ("global", "batch_mean"),
@@ -49,14 +47,9 @@ _STAP_POSITIVE = (
     "hidden_size", "state_size", "n_blocks", "attn_heads", "n_partitions", "n_clusters", "memory_top_k",
     "n_cross_layers", "cross_heads",
 )  # fmt: skip
-# RecBole's options, and those of recommendation, that would do nothing here: to accept them would be to mislead.
-_NO_EFFECT = frozenset([
-    "worker", "save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "enable_scaler",
-    "require_pow", "transform", "encoding", "neg_sampling", "training_neg_sample_num", "valid_metric_bigger",
-    "seq_len", "LABEL_FIELD", "POSITION_FIELD", "NEG_PREFIX", "unused_col", "benchmark_filename",
-    "additional_feat_suffix", "preload_weight", "threshold", "numerical_features", "discretization",
-    "normalize_field", "normalize_all", "filter_inter_by_user_or_item", "repeatable", "load_col",
-    "topk", "train_neg_sample_args", "loss_type", "user_inter_num_interval", "item_inter_num_interval",
+# Beyond what does nothing for recommendation either: its own options, and RecBole's that belong to it.
+_NO_EFFECT = NO_EFFECT | frozenset([
+    "load_col", "topk", "train_neg_sample_args", "loss_type", "user_inter_num_interval", "item_inter_num_interval",
     "val_interval", "MAX_ITEM_LIST_LENGTH",
 ])  # fmt: skip
 _ANY_TYPE = frozenset(["gpu_id", "metrics", "resume", "base_window", "metadata", "clip_grad_norm"])
