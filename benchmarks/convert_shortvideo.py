@@ -21,8 +21,14 @@ def measure(options: Options) -> Measurement:
     result = Measurement("convert-shortvideo", "Short-Video-sized csv to atomic files")
     shape = _SMALL if options.small else Shape()
     found = _prepare(options, "shortvideo_shaped", shape)
-    ours = run_child(options, "convert_shortvideo.convert", path=found["path"], out=str(options.folder), name="sv")
-    plain = run_child(options, "convert_shortvideo.read_with_csv_module", path=found["path"])
+    ours = run_child(
+        options,
+        "convert_shortvideo.convert",
+        folder=str(options.folder),
+        file=found["name"],
+        name="sv",
+    )
+    plain = run_child(options, "convert_shortvideo.read_with_csv_module", path=str(options.folder / found["name"]))
     grown = [_peak_with_titles(options, shape, factor) for factor in (1, 10)]
     result.raw = {"file": found, "ours": ours, "csv module": plain, "peak with titles of length 1, 10": grown}
     _check(ours, found)
@@ -70,7 +76,7 @@ def _note(found: dict, plain: dict) -> str:
 
 def _prepare(options: Options, name: str, shape: Shape) -> dict:
     path = options.folder / f"{name}.csv"
-    return {**make(path, shape), "path": str(path), "bytes": path.stat().st_size}
+    return {**make(path, shape), "name": path.name, "bytes": path.stat().st_size}
 
 
 def _peak_with_titles(options: Options, shape: Shape, factor: int) -> dict:
@@ -78,10 +84,16 @@ def _peak_with_titles(options: Options, shape: Shape, factor: int) -> dict:
     smaller = Shape(**{**asdict(shape), "n_exposures": shape.n_exposures // 5, "title_factor": factor})
     found = _prepare(options, f"shortvideo_titles_{factor}", smaller)
     name = f"sv-titles-{factor}"
-    ours = run_child(options, "convert_shortvideo.convert", path=found["path"], out=str(options.folder), name=name)
+    ours = run_child(
+        options,
+        "convert_shortvideo.convert",
+        folder=str(options.folder),
+        file=found["name"],
+        name=name,
+    )
     _check(ours, found)
-    Path(found["path"]).unlink()
-    Path(found["path"]).with_suffix(".json").unlink()
+    for path in (options.folder / found["name"], (options.folder / found["name"]).with_suffix(".json")):
+        path.unlink()
     return {"bytes": found["bytes"], "peak_mb": ours["peak_mb"], "seconds": ours["seconds"]}
 
 
@@ -92,15 +104,15 @@ def _check(ours: dict, found: dict) -> None:
         raise AssertionError(f"the converter found other numbers than were written: {wrong}")
 
 
-def convert(path: str, out: str, name: str) -> dict[str, float]:
+def convert(folder: str, file: str, name: str) -> dict[str, float]:
     """Run the command; returns its time, its peak memory and what it found."""
     from recbole_video.dataset_tools.__main__ import main
 
     started = perf_counter()
-    if main(["shortvideo", path, f"--out={out}", f"--name={name}", "--overwrite"]):
+    if main(["shortvideo", f"{folder}/{file}", f"--out={folder}", f"--name={name}", "--overwrite"]):
         raise RuntimeError("the conversion failed")
     seconds = perf_counter() - started
-    card = json.loads(Path(out, name, f"{name}.card.json").read_text())
+    card = json.loads(Path(folder, name, f"{name}.card.json").read_text())
     [fold] = [step for step in card["steps"] if step["name"] == "rows to exposures"]
     reading = {flaw: card["notes"]["reading"][flaw] for flaw in _FLAWS}
     return {"seconds": seconds, "peak_mb": peak_rss_mb(), "rows": fold["before"], "exposures": fold["after"], **reading}

@@ -2,12 +2,10 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 import tracemalloc
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +20,6 @@ from recbole_video.experiment import load_data
 
 from .conftest import small_options
 from .loading import our_sequences, recbole_dataset, recbole_sequences
-
-DATA = Path(os.environ.get("RECBOLE_VIDEO_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
-REAL_TITLES = DATA / "microlens" / "MicroLens-50k_titles.csv"
 
 # User 1: two items at one time. User 2: meets item 1 twice. User 3: too short for most protocols.
 PAIRS = """\
@@ -309,10 +304,10 @@ class TestTitles:
         tracemalloc.stop()
         assert peak < len(text) / 3
 
-    @pytest.mark.skipif(not REAL_TITLES.is_file(), reason=f"the real titles are not in {REAL_TITLES.parent}")
-    def test_real_titles(self, raw, convert):
-        folder = convert("--titles", REAL_TITLES)
-        with REAL_TITLES.open(encoding="utf-8", newline="") as file:
+    def test_real_titles(self, raw, convert, real_data):
+        path = real_data / "microlens" / "MicroLens-50k_titles.csv"
+        folder = convert("--titles", path)
+        with path.open(encoding="utf-8", newline="") as file:
             expected = {row["item"]: row["title"] for row in csv.DictReader(file)}
         assert titles(folder) == expected and len(expected) == 19_220
         assert set(card(folder)["notes"]) & {"MicroLens-50k_titles.csv: lines without an id (left out)"} == set()

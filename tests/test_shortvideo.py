@@ -4,9 +4,7 @@ import csv
 import gc
 import json
 import math
-import os
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -75,15 +73,6 @@ def texts_of(dataset):
 def inter(dataset):
     frame = pd.read_csv(dataset / "sv.inter", sep="\t", dtype=str, keep_default_na=False)
     return frame.rename(columns=lambda c: c.partition(":")[0])
-
-
-@pytest.fixture
-def real_data():
-    default = Path(__file__).parent.parent.parent / "shared" / "data"
-    folder = Path(os.environ.get("RECBOLE_VIDEO_TEST_DATA", default))
-    if not (folder / "microlens").is_dir():
-        pytest.skip("needs real videos: set RECBOLE_VIDEO_TEST_DATA to their folder")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from recbole_video.evaluation.metrics import Metrics
 from recbole_video.experiment import prepare_bundled
 from recbole_video.logs import FILE_ONLY
 from recbole_video.popularity import figures
-from recbole_video.popularity.dataset import PopularityDataset
+from recbole_video.popularity.dataset import SPLITS, PopularityDataset
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
 from recbole_video.popularity.loader import PopularityLoader
 from recbole_video.popularity.model import InputShape, PopularityModel
@@ -27,8 +27,6 @@ from recbole_video.popularity.stap.slots import context_correlation, describe_sl
 from recbole_video.report import draw_curve, peak_memory_mb, result_table
 from recbole_video.run_folder import RunFolder, provenance
 from recbole_video.training.popularity import PopularityTrainer, on_device
-
-SPLITS = ("train", "valid", "test")
 
 
 def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, Any]:
@@ -74,10 +72,10 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
 def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
     """Sizes of the data set's inputs; mean and spread of its training labels."""
     labels = dataset.labels[dataset.rows["train"]]
-    n_frames = 0 if dataset.frames is None else min(dataset.frames.store.n_frames, config["n_frames"] or 10**9)
+    stored = 0 if dataset.frames is None else dataset.frames.store.n_frames
     return InputShape(
         frame_dim=0 if dataset.frames is None else dataset.frames.frame_dim,
-        n_frames=n_frames,
+        n_frames=stored if config["n_frames"] is None else min(stored, config["n_frames"]),
         text_dim=0 if dataset.text is None else dataset.text.frame_dim,
         n_numeric=0 if dataset.metadata is None else dataset.metadata.numeric.shape[1],
         n_categories=() if dataset.metadata is None else tuple(dataset.metadata.n_categories),
@@ -221,7 +219,9 @@ def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None
     ]
     cold = result["groups"].get("cold_start", {})
     if cold.get("videos"):
-        rows.append((f"test, authors with at most {config['cold_author_threshold']} videos", cold))
+        rows.append(
+            (f"test, {cold['videos']:,} by authors with at most {config['cold_author_threshold']} videos", cold)
+        )
     rows += [(f"test, popularity {name}", values) for name, values in result["groups"].get("popularity", {}).items()]
     data, counts = result["data"], result["data"]["rows"]
     title = (

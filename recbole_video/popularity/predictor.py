@@ -95,6 +95,7 @@ class PopularityPredictor:
 
         Raises:
             ConfigError: If the model offers no explanation.
+            DataError: As :meth:`predict`, or if there is no such row.
         """
         batch = self._checked(videos)
         n = len(next(iter(batch.values())))
@@ -150,9 +151,8 @@ class PopularityPredictor:
         """
         if self._bank is None:
             raise ConfigError(f"{self.config['model']} has no memory bank to update.")
-        queries = [self.model.read(batch).query for batch in self._batches(videos)]
-        if not queries:
-            return
+        queries = [self._bank.slots.new_zeros(0, self._bank.width)]
+        queries += [self.model.read(batch).query for batch in self._batches(videos)]
         known = None
         if labels is not None:
             known = (torch.as_tensor(np.asarray(labels), dtype=torch.float32) - self.inputs.label_mean) / (
@@ -204,7 +204,7 @@ class PopularityPredictor:
             yield {name: value[start : start + _BATCH].to(self.device) for name, value in whole.items()}
 
     def _checked(self, videos: Inputs) -> dict[str, Tensor]:
-        """The videos as one batch on the device."""
+        """The videos as one batch, in the CPU's memory: parts of it go to the device."""
         batch: dict[str, Tensor] = {}
         if self.inputs.frame_dim:
             frames = self._array("frames", videos.frames, self.inputs.frame_dim)
