@@ -5,11 +5,10 @@ The logarithm of the views is the sum of
 - **author**: how much reach the author has, which the follower count tells with some error;
 - **text**: a smooth function of the topics that the text mixes;
 - **highlight**: how good a video's best moment is. Two or three frames in a row stand out of a drifting
-  background, which by itself is noisier than all of them; how good the moment is lies in one direction. In the
-  middle of a video it counts fully, at the ends it counts against it. The mean frame hardly shows it: frames must
-  be scored, and their places known;
-- **match**: a cue and its payoff, a frame each, in some pairs of kinds. They please if they are of one kind and close
-  to each other, and do nothing if they are far apart: what is near in time must be compared;
+  background, which by itself is noisier than all of them; how good the moment is lies in one direction. At the
+  beginning it counts twice, at the end not at all: few see it. Its content must be found, and its place be known;
+- **surprise**: how good the first frame after the video's one cut is. Nothing but the change from the frame before
+  tells which frame that is;
 - **trend**: each video belongs to one of many small trends, which frames and text show and which have a
   popularity of their own without further rule: it can only be remembered from similar past videos;
 - chance.
@@ -41,8 +40,10 @@ FILES = (
     f".{LABEL}.popularity", f".{LABEL}.popularity.json",
 )  # fmt: skip
 HELP = "make the synthetic data set of popularity (made on first use anyway)"
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 _DAY = 86_400  # seconds
+_QUIET_FRAME = 0.4  # size of the impression that any other frame makes, against that after the cut
+_CUT = 2.0  # how far a cut moves the background, in each direction
 
 
 @dataclass(frozen=True)
@@ -53,28 +54,27 @@ class Rule:
         author: Standard deviation of an author's reach.
         text: Of the topics' effect.
         highlight: Of a highlight in the middle of a video.
-        match: Effect of cue and payoff of one kind close to each other.
+        surprise: Of the frame after the cut.
         trend: Standard deviation of a trend's popularity.
         noise: Of chance.
         profile_error: Of the follower count's logarithm as a sign of reach.
     """
 
     seed: int = 11
-    n_videos: int = 4_000
+    n_videos: int = 6_000
     n_authors: int = 500
-    n_frames: int = 24
+    n_frames: int = 16
     frame_dim: int = 32
     text_dim: int = 24
     n_topics: int = 6
     n_trends: int = 120
-    n_kinds: int = 3
     days: int = 120
-    author: float = 0.7
-    text: float = 0.6
-    highlight: float = 1.0
-    match: float = 1.0
+    author: float = 0.5
+    text: float = 0.5
+    highlight: float = 0.8
+    surprise: float = 1.2
     trend: float = 1.0
-    noise: float = 0.5
+    noise: float = 0.4
     profile_error: float = 0.4
     background: float = 0.5
 
@@ -96,7 +96,7 @@ class Terms:
     author: np.ndarray
     text: np.ndarray
     highlight: np.ndarray
-    match: np.ndarray
+    surprise: np.ndarray
     trend: np.ndarray
     noise: np.ndarray
 
@@ -170,12 +170,12 @@ def generate(rule: Rule) -> Platform:
     topics = rng.dirichlet(np.full(rule.n_topics, 0.4), n)
     trend = rng.choice(rule.n_trends, n, p=_zipf(rule.n_trends))
     text, of_text = _make_text(rule, topics, trend, rng)
-    frames, counts, highlight, match = _make_frames(rule, trend, rng)
+    frames, counts, events = _make_frames(rule, trend, rng)
     terms = Terms(
         author=reach[authors],
         text=rule.text * of_text,
-        highlight=rule.highlight * highlight,
-        match=rule.match * match,
+        highlight=rule.highlight * events["highlight"],
+        surprise=rule.surprise * events["surprise"],
         trend=rule.trend * rng.normal(size=rule.n_trends)[trend],
         noise=rule.noise * rng.normal(size=n),
     )
@@ -210,45 +210,41 @@ def _make_text(
 
 def _make_frames(
     rule: Rule, trend: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Frames [N, F, D], how many each video has, effect of its highlight, and of its match [N]."""
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Frames [N, F, D], how many each video has, and the effects of what happens in them [N]."""
     n, f, d = len(trend), rule.n_frames, rule.frame_dim
     basis = np.linalg.qr(rng.normal(size=(d, d)))[0] * np.sqrt(d)
-    quality, mark, kinds = basis[0], basis[1], basis[2 : 2 + 2 * rule.n_kinds]
+    quality, mark, impression = basis[:3]
     trends = rng.normal(size=(rule.n_trends, d)) * 0.5
     counts = rng.integers(f * 2 // 3, f + 1, size=n)
     frames = np.zeros((n, f, d))
-    highlight, match = np.zeros(n), np.zeros(n)
+    events = {name: np.zeros(n) for name in ("highlight", "surprise")}
     for i in range(n):
         drift = np.cumsum(rng.normal(size=(f, d)), axis=0) * rule.background / np.sqrt(f)
         drift += rng.normal(size=d) * rule.background
         video = trends[trend[i]] + drift + 0.1 * rng.normal(size=(f, d))
-        highlight[i] = _add_highlight(video, int(counts[i]), quality, mark, rng)
-        match[i] = _add_match(video, int(counts[i]), kinds, rng)
+        events["highlight"][i] = _add_highlight(video, int(counts[i]), quality, mark, rng)
+        events["surprise"][i] = _add_cut(video, int(counts[i]), impression, rng)
         frames[i, : counts[i]] = video[: counts[i]]
-    return frames, counts, highlight, match - match.mean()
+    return frames, counts, events
 
 
 def _add_highlight(
     video: np.ndarray, n_frames: int, quality: np.ndarray, mark: np.ndarray, rng: np.random.Generator
 ) -> float:
-    """Put a highlight into the video; returns how much it adds: its quality by how central it is."""
+    """Put a highlight into the video; returns how much it adds: its quality by how early it comes."""
     length = int(rng.integers(2, 4))
     start = int(rng.integers(n_frames - length + 1))
     value = float(rng.normal())
     video[start : start + length] += mark + value * quality
-    centre = (start + (length - 1) / 2 + 0.5) / n_frames
-    return value * (0.7 - 0.7 * float(np.cos(2 * np.pi * centre)))
+    return value * 2 * (1 - (start + length / 2) / n_frames)
 
 
-def _add_match(video: np.ndarray, n_frames: int, kinds: np.ndarray, rng: np.random.Generator) -> float:
-    """Put a cue and a payoff into the video; 1 if they are of one kind and close to each other."""
-    n_kinds = len(kinds) // 2
-    cue, is_same, is_near = int(rng.integers(n_kinds)), bool(rng.random() < 0.6), bool(rng.random() < 0.5)
-    payoff = cue if is_same else (cue + 1 + int(rng.integers(n_kinds - 1))) % n_kinds
-    gap = 1 if is_near else int(rng.integers(n_frames // 2, n_frames - 2))
-    first = int(rng.integers(n_frames - gap))
-    places = (first, first + gap) if rng.random() < 0.5 else (first + gap, first)
-    video[places[0]] += kinds[cue]
-    video[places[1]] += kinds[n_kinds + payoff]
-    return float(is_same and is_near)
+def _add_cut(video: np.ndarray, n_frames: int, impression: np.ndarray, rng: np.random.Generator) -> float:
+    """Change the background from some frame on; returns the impression that this frame makes, one among all frames'."""
+    impressions = _QUIET_FRAME * rng.normal(size=n_frames)
+    cut = int(rng.integers(2, n_frames - 1))
+    impressions[cut] = rng.normal()
+    video[:n_frames] += impressions[:, None] * impression
+    video[cut:n_frames] += _CUT * rng.normal(size=video.shape[1])
+    return float(impressions[cut])

@@ -11,7 +11,11 @@ from recbole_video.errors import RecBoleVideoError
 USAGE = """\
 usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=microvideo-demo]
                             [--config_files="a.yaml b.yaml"] [--resume[=RUN_FOLDER]] [--OPTION=VALUE ...]
-       run_recbole_video.py --list      models, item encoders, data sets and where their options are
+       run_recbole_video.py --sweep=NAME_OR_YAML [--demo] [--dry_run] [--resume[=SWEEP_FOLDER]]
+                            [--cpus_per_trial=1] [--gpus_per_trial=0.5] [--max_concurrent=N]
+                            [--ray_address=HOST:PORT] [--latex] [--OPTION=VALUE ...]
+       run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex]
+       run_recbole_video.py --list      models, item encoders, data sets, sweeps and where their options are
 
 Every option of RecBole and of properties/*.yaml can be set; command line > config files > defaults.
 """
@@ -31,20 +35,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--list" in words:
             print(_listing())
             return 0
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))  # for encoders of one's own, module:Class
+        if _has(words, "--report"):
+            from recbole_video.sweep.command import report_command
+
+            return report_command(words)
+        if _has(words, "--sweep"):
+            from recbole_video.sweep.command import sweep_command
+
+            return sweep_command(words)
         from recbole_video.options import parse_command_line
         from recbole_video.quick_start import run_recbole_video
 
-        if "" not in sys.path and str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))  # for encoders of one's own, module:Class
         files = parse_command_line(words).get("config_files")
         run_recbole_video(config_file_list=str(files).split() if files else None, command_line=words)
     except RecBoleVideoError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; a video model's run goes on with --resume.", file=sys.stderr)
+        if not _has(words, "--sweep"):
+            print("Interrupted; a video model's run goes on with --resume.", file=sys.stderr)
         return 130
     return 0
+
+
+def _has(words: list[str], flag: str) -> bool:
+    return any(word.partition("=")[0] == flag for word in words)
 
 
 def _listing() -> str:
@@ -53,6 +70,7 @@ def _listing() -> str:
     from recbole_video.dataset_tools import BUNDLED
     from recbole_video.item_encoders import ITEM_ENCODERS
     from recbole_video.popularity import POPULARITY_MODELS
+    from recbole_video.sweep.spec import preset_names
     from recbole_video.user_encoders import USER_ENCODERS
 
     return "\n".join(
@@ -61,6 +79,7 @@ def _listing() -> str:
             f"popularity:     {', '.join(POPULARITY_MODELS)}",
             f"item encoders:  {', '.join(ITEM_ENCODERS)}, or module:Class",
             f"data sets:      {', '.join(BUNDLED)} (made on first use), any folder of atomic files under dataset/",
+            f"sweeps:         {', '.join(preset_names())}, or a YAML file; each with --demo",
             f"their options:  {files('recbole_video.properties')}",
         ]
     )

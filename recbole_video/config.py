@@ -106,6 +106,11 @@ class Config(RecBoleConfig):
         """Whether the item encoder's vectors are as wide as the frames, whatever the model's default."""
         return getattr(ITEM_ENCODERS.get(self["item_encoder"]), "keeps_frame_dim", False)
 
+    @property
+    def reads_frames(self) -> bool:
+        """Whether the item encoder reads frames; that of ids does not."""
+        return getattr(ITEM_ENCODERS.get(self["item_encoder"]), "reads_frames", True)
+
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
         names = constructor_options(ITEM_ENCODERS.get(self["item_encoder"]))
@@ -130,7 +135,7 @@ class Config(RecBoleConfig):
     # -- reading ---------------------------------------------------------------------------
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {k: convert_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+        return {k: convert_value(v) if isinstance(v, str) and v.strip() else v for k, v in config_dict.items()}
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return parse_command_line(self._command_line)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.utils import init_seed
 
@@ -17,8 +18,43 @@ from recbole_video.data.frame_store import FrameStore, store_path
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.data.loaders import HistoryLoader, SequenceLoader
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
-from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.user_encoders import USER_ENCODERS
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a run has to know of its atomic files when their rows are in :class:`Actions`.
+
+    Attributes:
+        dataset_name: Name of the data set.
+        dataset_path: Its folder.
+        user_num: Users, padding included.
+        item_num: Items, padding included.
+        user_tokens: Token of each user id, str [user_num].
+        item_tokens: Token of each item id, str [item_num].
+        dropped: Reason -> number of interactions left out.
+        frame_store: The frames on disk, or None.
+        text: The description that is logged.
+    """
+
+    dataset_name: str
+    dataset_path: str
+    user_num: int
+    item_num: int
+    user_tokens: np.ndarray
+    item_tokens: np.ndarray
+    dropped: dict[str, int]
+    frame_store: FrameStore | None
+    text: str
+
+    @classmethod
+    def of(cls, dataset: VideoDataset) -> DatasetFacts:
+        """Of the data set as it was read."""
+        taken = {field.name: getattr(dataset, field.name) for field in fields(cls) if field.name != "text"}
+        return cls(**taken, text=str(dataset))
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -26,14 +62,26 @@ class Data:
     """A data set, ready for a model.
 
     Attributes:
-        dataset: The filtered atomic files.
+        dataset: The filtered atomic files, or only the facts about them.
         actions: The sorted actions and their split.
         catalogue: What a model has to know of them.
     """
 
-    dataset: VideoDataset
+    dataset: VideoDataset | DatasetFacts
     actions: Actions
     catalogue: Catalogue
+
+    def shareable(self) -> Data:
+        """The same without RecBole's tables: plain arrays, which processes can share."""
+        facts = self.dataset if isinstance(self.dataset, DatasetFacts) else DatasetFacts.of(self.dataset)
+        return replace(self, dataset=facts)
+
+    def on(self, device: torch.device, frames_on_device: str | bool) -> Data:
+        """The same with the frames where a run wants them."""
+        frames = self.catalogue.frames
+        if frames is None:
+            return self
+        return replace(self, catalogue=replace(self.catalogue, frames=frames.on(device, frames_on_device)))
 
 
 def prepare_bundled(config: Config) -> None:
@@ -48,7 +96,7 @@ def load_data(config: Config) -> Data:
     """Read, filter and split the data set, and align the frames with its items."""
     _refuse_unknown_dataset(config)
     store = None
-    if getattr(ITEM_ENCODERS.get(config["item_encoder"]), "reads_frames", True):
+    if config.reads_frames:
         store = FrameStore(store_path(config["data_path"], config["dataset"], config["frame_store"]))
     try:
         dataset = VideoDataset(config, store)

@@ -26,6 +26,7 @@ from recbole_video.experiment import (
     make_loaders,
     prepare_bundled,
 )
+from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY, run_logging
 from recbole_video.popularity.experiment import run_popularity_model
 from recbole_video.report import draw_curve, parameter_counts, peak_memory_mb, result_table, write_per_user
@@ -41,6 +42,8 @@ def run_recbole_video(
     config_dict: dict[str, Any] | None = None,
     saved: bool = True,
     command_line: Sequence[str] = (),
+    run_folder: str | Path | None = None,
+    hooks: Hooks | None = None,
 ) -> dict[str, Any]:
     """Train a model, choose the epoch that validates best, and test it.
 
@@ -53,6 +56,9 @@ def run_recbole_video(
         config_dict: Options; they win over the files.
         saved: Write a run folder with checkpoints and results.
         command_line: Words as in ``sys.argv[1:]``; they win over all else.
+        run_folder: Folder of this very run; an unfinished run of the same options in it goes on. By default a new
+            one under ``checkpoint_dir``.
+        hooks: Called on the way.
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
@@ -65,18 +71,23 @@ def run_recbole_video(
     config = make_config(model, dataset, config_file_list, config_dict, command_line)
     if not saved:
         with run_logging(config, None) as log_path:
-            return _run(config, None, log_path)
-    folder = (RunFolder.to_resume(config) if config.task != "stock" and config["resume"] else None) or RunFolder.create(
-        config
-    )
+            return _run(config, None, log_path, hooks or Hooks())
+    folder = _choose_folder(config, run_folder)
     if folder.is_finished:
         return _finished(folder)
     try:
         with folder.locked(), run_logging(config, folder.log) as log_path:
-            return _run(config, folder, log_path)
+            return _run(config, folder, log_path, hooks or Hooks())
     except BaseException:
         folder.discard_if_empty()
         raise
+
+
+def _choose_folder(config: Config, run_folder: str | Path | None) -> RunFolder:
+    if run_folder is not None:
+        return RunFolder.at(run_folder, config)
+    resumed = RunFolder.to_resume(config) if config.task != "stock" and config["resume"] else None
+    return resumed or RunFolder.create(config)
 
 
 def make_config(
@@ -102,11 +113,11 @@ def _finished(folder: RunFolder) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key not in ("history", "config", "made_by")}
 
 
-def _run(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, Any]:
+def _run(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:
     if config.task == "stock":
-        return run_stock_model(config, folder)
+        return run_stock_model(config, folder, hooks)
     if config.task == "popularity":
-        return run_popularity_model(config, folder, log_path)
+        return run_popularity_model(config, folder, log_path, hooks)
     started = perf_counter()
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)
@@ -117,7 +128,7 @@ def _run(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, 
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
     prepare_bundled(config)
-    data = load_data(config)
+    data = (hooks.load or load_data)(config)
     logger.info(data.dataset)
     model = build_model(config, data.catalogue)
     logger.info(model, extra=FILE_ONLY)
@@ -126,7 +137,7 @@ def _run(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, 
     trainer = VideoTrainer(config, model, metrics, folder, checkpoint_data(data), log_path.stem)
     if resumes:
         trainer.resume(train_data)
-    trainer.fit(train_data, valid_data)
+    trainer.fit(train_data, valid_data, hooks.on_epoch)
     trainer.load_best()
     ranking, test_result = trainer.evaluate(test_data)
     progress = trainer.progress

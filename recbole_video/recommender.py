@@ -44,6 +44,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommen
     """
     path = Path(path)
     if path.is_dir():
+        _refuse_run_without_checkpoint(path)
         path = path / "model.pth"
     recbole_compat.apply()
     state = read_checkpoint(path, "cpu")
@@ -304,6 +305,15 @@ class Recommender:
             raise DataError(f"{len(taken)} of the new videos are already known (first: `{taken[0]}`).")
         if len(set(items)) != len(items):
             raise DataError("Some of the new videos have the same id; give each its own.")
+
+
+def _refuse_run_without_checkpoint(folder: Path) -> None:
+    """A control is fitted anew in seconds and keeps its predictions only."""
+    if (folder / "metrics.json").is_file() and not (folder / "model.pth").exists():
+        raise CheckpointError(
+            f"The run in `{folder}` keeps no checkpoint, only results: it is of a control, or of one of RecBole's own "
+            "models; see metrics.json and predictions.tsv."
+        )
 
 
 def _counts(frame_counts: Sequence[int] | np.ndarray | None, frames: Tensor) -> Tensor:

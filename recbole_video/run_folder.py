@@ -98,10 +98,33 @@ class RunFolder:
                     "that can be written."
                 ) from error
             folder = cls(path)
-            write_text(folder.config, yaml.safe_dump(config.to_options(), sort_keys=True, allow_unicode=True))
-            write_json(folder.record, {"fingerprint": fingerprint(config), **provenance()})
+            folder._describe(config)
             return folder
         raise RunFolderError(f"A thousand runs named `{name}` exist in `{root}`; move some away.")
+
+    @classmethod
+    def at(cls, path: str | Path, config: Config) -> RunFolder:
+        """The run in this very folder: a new one, or one of the same options that goes on or is finished.
+
+        Raises:
+            ConfigError: If it holds a run of other options.
+            RunFolderError: If it cannot be made.
+        """
+        folder = cls(path)
+        known = folder._fingerprint()
+        if known is not None and known != fingerprint(config):
+            raise ConfigError(f"`{path}` holds a run of other options; choose another folder.")
+        if known is None:
+            try:
+                folder.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunFolderError(f"The run folder `{path}` cannot be made: {error.strerror}.") from error
+            folder._describe(config)
+        return folder
+
+    def _describe(self, config: Config) -> None:
+        write_text(self.config, yaml.safe_dump(config.to_options(), sort_keys=True, allow_unicode=True))
+        write_json(self.record, {"fingerprint": fingerprint(config), **provenance()})
 
     @classmethod
     def to_resume(cls, config: Config) -> RunFolder | None:

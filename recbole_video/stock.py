@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from time import perf_counter
 from typing import Any
 
 from recbole.data import create_dataset, data_preparation
@@ -13,25 +14,28 @@ from recbole_video.config import Config
 from recbole_video.data.files import plain, write_json
 from recbole_video.errors import ConfigError
 from recbole_video.experiment import prepare_bundled
+from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY
-from recbole_video.report import result_table
+from recbole_video.report import peak_memory_mb, result_table
 from recbole_video.run_folder import RunFolder, provenance
 
 
-def run_stock_model(config: Config, folder: RunFolder | None) -> dict[str, Any]:
+def run_stock_model(config: Config, folder: RunFolder | None, hooks: Hooks) -> dict[str, Any]:
     """Train and test one of RecBole's models with RecBole's data, trainer and evaluation.
 
     Args:
         config: The run's configuration.
         folder: Where checkpoint and results go; None to keep neither.
+        hooks: Told of each epoch; RecBole reads its data itself.
 
     Returns:
         ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``, ``test_result``,
-        ``protocol`` and ``run_folder``.
+        ``seconds``, ``peak_memory_mb``, ``parameters``, ``protocol`` and ``run_folder``.
 
     Raises:
         ConfigError: If RecBole refuses the options.
     """
+    started = perf_counter()
     warnings.simplefilter("ignore", FutureWarning)  # RecBole's pandas calls would fill the console
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)
@@ -50,10 +54,11 @@ def run_stock_model(config: Config, folder: RunFolder | None) -> dict[str, Any]:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"RecBole's {config['model']} cannot run on `{config['dataset']}` ({reason}).") from error
     logger.info(model, extra=FILE_ONLY)
+    _refuse_short_catalogue(config, dataset.item_num - 1)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     try:
         best_valid_score, best_valid_result = trainer.fit(
-            train_data, valid_data, saved=saved, show_progress=config["show_progress"]
+            train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=hooks.on_epoch
         )
     except KeyError as error:
         raise ConfigError(
@@ -67,6 +72,9 @@ def run_stock_model(config: Config, folder: RunFolder | None) -> dict[str, Any]:
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_valid_result,
         "test_result": test_result,
+        "seconds": round(perf_counter() - started, 2),
+        "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
+        "parameters": {"model": sum(p.numel() for p in model.parameters() if p.requires_grad)},
         "protocol": f"RecBole's own, eval_args {config['eval_args']}",
         "run_folder": str(folder.path) if folder else None,
     }
@@ -79,6 +87,13 @@ def run_stock_model(config: Config, folder: RunFolder | None) -> dict[str, Any]:
     logger.info(set_color("best valid ", "yellow") + f": {best_valid_result}")
     logger.info(set_color("test result", "yellow") + f": {test_result}")
     return result
+
+
+def _refuse_short_catalogue(config: Config, n_items: int) -> None:
+    """RecBole takes the k best of all items, and fails where there are fewer."""
+    longest = max(config["topk"] or [0]) if config["eval_args"]["mode"]["valid"] == "full" else 0
+    if longest > n_items:
+        raise ConfigError(f"`topk` asks for the best {longest} items, and there are {n_items}; lower topk.")
 
 
 def _floats(metrics: dict[str, Any] | None) -> dict[str, float]:

@@ -551,6 +551,12 @@ class TestPredictor:
             items, root / "pop" / "pop.frames.npy", root / "pop" / "pop.text.frames.npy", metadata
         )
 
+    def test_a_run_without_a_checkpoint(self, root, in_tmp):
+        options = {"data_path": str(root), "figures": False, **METADATA}
+        folder = run_recbole_video("MetadataRidge", "pop", config_dict=options)["run_folder"]
+        with pytest.raises(CheckpointError, match="keeps no checkpoint, only results"):
+            load_model(folder)
+
     @pytest.mark.parametrize("options", [{}, {"n_frames": 2}, {"mask_padding": False}], ids=str)
     def test_predictions_are_those_of_the_run(self, root, trained, in_tmp, options):
         if options:

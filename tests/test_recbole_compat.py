@@ -35,6 +35,11 @@ def test_unknown_option_of_a_stock_model(data_root):
         run_recbole_video("Pop", "tiny", config_dict={**STOCK, "item_encodr": "CVA"})
 
 
+def test_more_best_items_than_there_are(in_tmp, data_root):
+    with pytest.raises(ConfigError, match=r"`topk` asks for the best 1000 items, and there are \d+; lower topk"):
+        run_recbole_video("Pop", "tiny", config_dict={**STOCK, "data_path": str(data_root), "topk": [1000]})
+
+
 def test_existing_numpy_names_are_left_alone(monkeypatch):
     before = {name: np.__dict__[name] for name in recbole_compat._NUMPY_NAMES if name in np.__dict__}
     marker = object()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+from typing import Any
+
 import numpy as np
 import psutil
 import torch
@@ -51,12 +55,39 @@ class FrameTable:
         missing = np.flatnonzero(counts[1:] == 0) + 1
         if len(missing) and not zero_missing:
             raise missing_frames_error(store, [str(tokens[i]) for i in missing])
+        self._host_counts = counts
         self._counts = torch.from_numpy(counts).to(self.device)
-        needed = len(tokens) * store.n_frames * store.frame_dim * 2
-        held = on_device is True or (on_device == "auto" and needed <= _MEMORY_SHARE * _free_memory(self.device))
-        self._table = self._load() if held else None
+        self._table = self._load() if self._is_to_be_held(on_device) else None
         if self._table is None and store.nbytes <= _CHECKED_BYTES:
             store.verify()
+
+    def _is_to_be_held(self, on_device: str | bool) -> bool:
+        needed = len(self._rows) * self.store.n_frames * self.store.frame_dim * 2
+        return on_device is True or (on_device == "auto" and needed <= _MEMORY_SHARE * _free_memory(self.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays in the host's memory, which processes can share."""
+        table = None if self._table is None else self._table.cpu().numpy()
+        return {"store": self.store, "rows": self._rows, "counts": self._host_counts, "table": table}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.store, self.device = state["store"], torch.device("cpu")
+        self._rows, self._host_counts = state["rows"], state["counts"]
+        self._counts = torch.from_numpy(np.array(state["counts"]))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to it
+            self._table = None if state["table"] is None else torch.from_numpy(state["table"])
+
+    def on(self, device: torch.device, on_device: str | bool = "auto") -> FrameTable:
+        """The same frames for another device; what is held in the host's memory is shared where it is wanted there."""
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        moved._counts = self._counts.to(moved.device)
+        if not moved._is_to_be_held(on_device):
+            moved._table = None
+        else:
+            moved._table = moved._load() if self._table is None else self._to_device(self._table, moved.device)
+        return moved
 
     @property
     def frame_dim(self) -> int:
@@ -66,6 +97,10 @@ class FrameTable:
     def is_on_device(self) -> bool:
         """Whether the frames are held in the device's memory, rather than gathered from disk."""
         return self._table is not None
+
+    def longest(self, ids: np.ndarray) -> int:
+        """Frames of the longest of some items, at least 1; known without asking the device."""
+        return max(1, int(self._host_counts[ids].max(initial=0)))
 
     def gather(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Frames of some items.
@@ -101,12 +136,16 @@ class FrameTable:
     def _load(self) -> Tensor:
         frames = torch.from_numpy(self._read(self._rows))
         self.store.verify()
+        return self._to_device(frames, self.device)
+
+    @staticmethod
+    def _to_device(frames: Tensor, device: torch.device) -> Tensor:
         try:
-            return frames.to(self.device)
+            return frames.to(device)
         except torch.cuda.OutOfMemoryError as error:
             size = frames.numel() * frames.element_size() / 2**20
             raise DeviceMemoryError(
-                f"The frames take {size:.0f} MB, which {self.device} does not have free; set frames_on_device=False."
+                f"The frames take {size:.0f} MB, which {device} does not have free; set frames_on_device=False."
             ) from error
 
 

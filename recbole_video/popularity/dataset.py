@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections import Counter
@@ -131,6 +132,22 @@ class PopularityDataset:
         """What `label` wrote beside the labels; empty for labels of one's own."""
         record = self.label_path.with_name(f"{self.label_path.name}.json")
         return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+
+    def on(self, config: Any) -> PopularityDataset:
+        """The same for a run of other options, with the features where it wants them."""
+        moved = copy.copy(self)
+        moved.config = config
+        for kind in ("frames", "text"):
+            table = getattr(self, kind)
+            if table is not None:
+                setattr(moved, kind, table.on(config["device"], config["frames_on_device"]))
+        return moved
+
+    def shareable(self) -> PopularityDataset:
+        """The same without the configuration, which every run has of its own."""
+        shared = copy.copy(self)
+        shared.config = None
+        return shared
 
     # -- rows ------------------------------------------------------------------------------------
 

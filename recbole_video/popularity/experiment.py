@@ -16,6 +16,7 @@ from recbole_video.data.files import plain, write_json, write_text
 from recbole_video.errors import ConfigError
 from recbole_video.evaluation.metrics import Metrics
 from recbole_video.experiment import prepare_bundled
+from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY
 from recbole_video.popularity import figures
 from recbole_video.popularity.dataset import SPLITS, PopularityDataset
@@ -29,13 +30,14 @@ from recbole_video.run_folder import RunFolder, provenance
 from recbole_video.training.popularity import PopularityTrainer, on_device
 
 
-def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Path) -> dict[str, Any]:
+def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:
     """Train a popularity model or fit a control, choose the epoch that validates best, and test it.
 
     Args:
         config: The run's configuration.
         folder: Where checkpoints and results go; None to keep none.
         log_path: The run's log.
+        hooks: Called on the way.
 
     Returns:
         As :func:`recbole_video.quick_start.run_recbole_video`; ``groups`` has ``cold_start`` and ``popularity``.
@@ -47,11 +49,13 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
     prepare_bundled(config)
-    dataset = PopularityDataset(config)
+    dataset = (hooks.load or PopularityDataset)(config)
     logger.info(dataset)
     metrics = PopularityMetrics(config)
-    fit = _fit_control if config.model_class.is_control else _train
-    outcome, test = fit(config, dataset, metrics, folder, log_path)
+    if config.model_class.is_control:
+        outcome, test = _fit_control(config, dataset, metrics)
+    else:
+        outcome, test = _train(config, dataset, metrics, folder, log_path, hooks)
     history = outcome.pop("history")
     result = {
         **outcome,
@@ -99,7 +103,12 @@ def build_model(config: Config, inputs: InputShape) -> PopularityModel:
 
 
 def _train(
-    config: Config, dataset: PopularityDataset, metrics: PopularityMetrics, folder: RunFolder | None, log_path: Path
+    config: Config,
+    dataset: PopularityDataset,
+    metrics: PopularityMetrics,
+    folder: RunFolder | None,
+    log_path: Path,
+    hooks: Hooks,
 ) -> tuple[dict[str, Any], Predictions]:
     logger = logging.getLogger()
     model = build_model(config, input_shape(dataset, config))
@@ -114,7 +123,7 @@ def _train(
         trainer.resume(train)
     elif config["resume"]:
         logger.info("There is no checkpoint of these options to resume from; starting with the first epoch.")
-    trainer.fit(train, valid)
+    trainer.fit(train, valid, hooks.on_epoch)
     trainer.load_best()
     predictions, _ = trainer.evaluate(test)
     inside: dict[str, Any] = {}
@@ -150,7 +159,7 @@ def _look_inside(
 
 
 def _fit_control(
-    config: Config, dataset: PopularityDataset, metrics: PopularityMetrics, folder: RunFolder | None, log_path: Path
+    config: Config, dataset: PopularityDataset, metrics: PopularityMetrics
 ) -> tuple[dict[str, Any], Predictions]:
     control = config.model_class()
     control.fit(dataset, config)

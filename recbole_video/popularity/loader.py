@@ -63,9 +63,12 @@ class PopularityLoader:
             if self.n_frames is not None and self.n_frames < frames.shape[1]:
                 frames, mask = evenly_chosen(frames, mask, self.n_frames)
             # A model that reads missing frames must not see fewer of them because of a video's neighbours.
-            fields["frames"], fields["frame_mask"] = _trimmed(frames, mask) if self.trims else (frames, mask)
+            longest = dataset.frames.longest(rows + 1) if self.trims else frames.shape[1]
+            fields["frames"], fields["frame_mask"] = frames[:, :longest], mask[:, :longest]
         if dataset.text is not None:
-            fields["text"], fields["text_mask"] = _trimmed(*_gather(dataset.text, rows))
+            text, mask = _gather(dataset.text, rows)
+            longest = dataset.text.longest(rows + 1)
+            fields["text"], fields["text_mask"] = text[:, :longest], mask[:, :longest]
         if dataset.metadata is not None:
             fields["numeric"] = torch.from_numpy(dataset.metadata.numeric[rows])
             fields["categories"] = torch.from_numpy(dataset.metadata.codes[rows])
@@ -74,12 +77,6 @@ class PopularityLoader:
 
 def _gather(table: FrameTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     return table.gather(torch.from_numpy(rows + 1).to(table.device))  # id 0 is padding
-
-
-def _trimmed(frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut off places where no video of the batch has a frame; one stays in any case."""
-    longest = max(1, int(mask.sum(dim=1).max()))
-    return frames[:, :longest], mask[:, :longest]
 
 
 def evenly_chosen(frames: Tensor, mask: Tensor, n: int) -> tuple[Tensor, Tensor]:

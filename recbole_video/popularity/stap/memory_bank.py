@@ -78,7 +78,7 @@ class MemoryBank(nn.Module):
     centroids: Tensor
     counts: Tensor
     edges: Tensor
-    is_initialised: Tensor
+    laid_out: Tensor
 
     def __init__(
         self,
@@ -105,9 +105,19 @@ class MemoryBank(nn.Module):
         self.register_buffer("centroids", torch.zeros(n_partitions, n_clusters))
         self.register_buffer("counts", torch.zeros(n_partitions, n_clusters))
         self.register_buffer("edges", torch.zeros(n_partitions - 1))
-        self.register_buffer("is_initialised", torch.tensor(False))
+        self.register_buffer("laid_out", torch.tensor(False))
+        self._is_laid_out = False  # the same where asking does not make a GPU wait
+        self.register_load_state_dict_post_hook(MemoryBank._note_layout)
         self._is_frozen = False
         self._protected: frozenset[str] = frozenset()
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether the grid is laid out."""
+        return self._is_laid_out
+
+    def _note_layout(self, _: object) -> None:
+        self._is_laid_out = bool(self.laid_out)
 
     @property
     def n_slots(self) -> int:
@@ -176,7 +186,8 @@ class MemoryBank(nn.Module):
             self.centroids.copy_(grid.centroids)
             self.counts.copy_(grid.counts)
             self.edges.copy_(grid.edges)
-            self.is_initialised.fill_(True)
+            self.laid_out.fill_(True)
+        self._is_laid_out = True
 
     @torch.no_grad()
     def average_in(self, queries: Tensor, routing: Routing) -> None:

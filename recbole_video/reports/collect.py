@@ -1,0 +1,172 @@
+"""Finds runs on disk: those of sweeps, with the sweep they are of, and hand-made ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_video.errors import DataError
+from recbole_video.sweep.folder import FINISHED, UNFINISHED, TrialState, trial_state
+from recbole_video.sweep.metrics import Metric
+from recbole_video.sweep.plan import Trial
+from recbole_video.sweep.spec import Row, Sweep, read_sweep
+
+HAND_MADE = "runs"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run and its place in a table.
+
+    Attributes:
+        trial: Row, column, point and seed.
+        folder: Where it lies.
+        state: What became of it.
+        result: Its ``metrics.json``; empty where it has not finished.
+    """
+
+    trial: Trial
+    folder: Path
+    state: TrialState
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The runs of one sweep, which may come from several folders.
+
+    Attributes:
+        sweep: The sweep, its metrics resolved.
+        records: One per trial that was started.
+        planned: Trials that there should be.
+        folders: Where they come from.
+        made_by: Provenance of the folders' sweeps.
+        command: What makes it again.
+    """
+
+    sweep: Sweep
+    records: tuple[Record, ...]
+    planned: int
+    folders: tuple[Path, ...]
+    command: str = ""
+
+
+def collect(folders: Iterable[str | Path]) -> list[Collection]:
+    """Read all runs under some folders; sweeps of one name become one, later folders winning.
+
+    Raises:
+        DataError: If a folder is missing, or holds neither a sweep nor a finished run.
+    """
+    found: dict[str, Collection] = {}
+    for given in folders:
+        path = Path(given)
+        if not path.is_dir():
+            raise DataError(f"There is no folder `{path}` to report on.")
+        collections = [_read_sweep_folder(p.parent) for p in sorted(path.rglob("sweep.json"))] or [_read_runs(path)]
+        for collection in collections:
+            key = collection.sweep.name + (" (demo)" if collection.sweep.is_demo else "")
+            found[key] = _merge(found[key], collection) if key in found else collection
+    return list(found.values())
+
+
+def _read_sweep_folder(folder: Path) -> Collection:
+    about = _read_json(folder / "sweep.json")
+    try:
+        text = (folder / "sweep.yaml").read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"`{folder}` lacks its sweep.yaml; it is not the whole folder of a sweep.") from error
+    sweep = read_sweep(text, about["sweep"], str(folder / "sweep.yaml"), about["demo"])
+    sweep = replace(
+        sweep,
+        metrics=tuple(Metric.of(given) for given in about["metrics"]),
+        seeds=tuple(about["seeds"]),
+    )
+    records = [_read_record(path.parent) for path in sorted((folder / "trials").glob("*/trial.json"))]
+    planned = about["n_trials"]
+    return Collection(sweep, tuple(records), planned, (folder,), about["command"])
+
+
+def _read_record(folder: Path) -> Record:
+    trial = Trial(**_read_json(folder / "trial.json"))
+    state = trial_state(folder)
+    return Record(trial, folder, state, _read_json(folder / "metrics.json") if state.kind == FINISHED else {})
+
+
+def _read_runs(folder: Path) -> Collection:
+    """Hand-made runs: a row for each set of options that differ, its seeds together."""
+    runs = [(path.parent, _read_json(path)) for path in sorted(folder.rglob("metrics.json"))]
+    runs = [(path, result) for path, result in runs if "test_result" in result and "config" in result]
+    if not runs:
+        raise DataError(f"`{folder}` holds no sweep and no finished run (no metrics.json of one).")
+    differing = _differing_options([result["config"] for _, result in runs])
+    records = [
+        Record(
+            Trial(_run_label(result["config"], differing), "", {}, result["config"].get("seed", 0), result["config"]),
+            path,
+            TrialState(FINISHED),
+            result,
+        )
+        for path, result in runs
+    ]
+    labels = dict.fromkeys(record.trial.row for record in records)
+    names = dict.fromkeys(name for _, result in runs for name in result["test_result"])
+    sweep = Sweep(
+        name=HAND_MADE,
+        title=f"Runs in {folder.name or folder}",
+        base={},
+        metrics=tuple(Metric.of(name) for name in [*map(_shown, names), "seconds", "GB"]),
+        rows=tuple(Row(label, options={}) for label in labels),
+    )
+    return Collection(sweep, tuple(records), len(records), (folder,))
+
+
+def _differing_options(configs: list[dict[str, Any]]) -> list[str]:
+    ignored = {"seed", "model", "item_encoder", "dataset", "checkpoint_dir", "log_dir", "tensorboard_dir", "data_path"}
+    names = sorted(set().union(*configs) - ignored)
+    of_model: dict[str, list[dict[str, Any]]] = {}
+    for config in configs:
+        of_model.setdefault(_model_label(config), []).append(config)
+    return [
+        name for name in names if any(len({str(config.get(name)) for config in same}) > 1 for same in of_model.values())
+    ]
+
+
+def _model_label(config: dict[str, Any]) -> str:
+    encoder = f" + {config['item_encoder']}" if config.get("item_encoder") else ""
+    return f"{config.get('model')}{encoder} on {config.get('dataset')}"
+
+
+def _run_label(config: dict[str, Any], differing: list[str]) -> str:
+    options = ", ".join(f"{name}={config[name]}" for name in differing if config.get(name) is not None)
+    return _model_label(config) + (f", {options}" if options else "")
+
+
+def _shown(name: str) -> str:
+    head, at, k = name.partition("@")
+    known = {"hit": "HR", "ndcg": "NDCG", "mrr": "MRR", "nmse": "nMSE", "mae": "MAE", "src": "SRC", "mape": "MAPE"}
+    return known.get(head, head) + at + k
+
+
+def _merge(a: Collection, b: Collection) -> Collection:
+    def place(record: Record) -> tuple[str, str, str, int]:
+        return record.trial.row, record.trial.column, str(record.trial.point), record.trial.seed
+
+    records = {place(record): record for record in a.records}
+    for record in b.records:
+        if record.state.kind != UNFINISHED or place(record) not in records:
+            records[place(record)] = record
+    seeds = tuple(dict.fromkeys([*a.sweep.seeds, *b.sweep.seeds]))
+    rows = tuple({row.name: row for row in [*a.sweep.rows, *b.sweep.rows]}.values())
+    planned = max(a.planned, b.planned, len(records))
+    sweep = replace(b.sweep, seeds=seeds, rows=rows)
+    return Collection(sweep, tuple(records.values()), planned, (*a.folders, *b.folders), b.command)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"`{path}` cannot be read: {error}; remove that run, or run it again.") from error

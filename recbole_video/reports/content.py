@@ -1,0 +1,174 @@
+"""What a report says, before it is written as Markdown, HTML, CSV or LaTeX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recbole_video.reports.collect import HAND_MADE, Collection, Record
+from recbole_video.reports.figures import Picture, draw_all
+from recbole_video.reports.significance import Tested, test_all
+from recbole_video.reports.table import Table, make_table
+from recbole_video.sweep.folder import FAILED, FINISHED
+
+_SMALL_P = 1e-4
+
+
+@dataclass(frozen=True)
+class Section:
+    """One sweep of a report."""
+
+    name: str
+    title: str
+    source: str
+    warnings: tuple[str, ...]
+    table: Table
+    legend: str
+    pictures: tuple[Picture, ...]
+    prefix: str
+    tests: tuple[Tested, ...]
+    trial_heads: list[str]
+    trial_rows: list[list[str]]
+    data_lines: tuple[str, ...]
+    command: str
+
+    @property
+    def test_lines(self) -> list[str]:
+        """Each comparison as a sentence."""
+        return [_test_line(tested) for tested in self.tests]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A report.
+
+    Attributes:
+        title: Of the page.
+        sections: One per sweep.
+        made_by: Name and value: versions, machine, commit.
+    """
+
+    title: str
+    sections: tuple[Section, ...]
+    made_by: tuple[tuple[str, str], ...]
+
+
+def make_content(collections: list[Collection]) -> Content:
+    """Tables, figures, tests and provenance of some sweeps."""
+    several = len(collections) > 1
+    sections = tuple(_section(collection, several) for collection in collections)
+    title = "Report" if several else sections[0].title
+    return Content(title, sections, _made_by(collections))
+
+
+def _section(collection: Collection, several: bool) -> Section:
+    sweep = collection.sweep
+    table = make_table(collection)
+    name = f"{sweep.name}{'-demo' if sweep.is_demo else ''}"
+    return Section(
+        name=name,
+        title=sweep.title,
+        source=sweep.source,
+        warnings=tuple(_warnings(collection)),
+        table=table,
+        legend=_legend(collection, table),
+        pictures=tuple(draw_all(collection, table)),
+        prefix=f"{name}-" if several else "",
+        tests=tuple(test_all(collection)),
+        trial_heads=["trial", "seed", "state", "validation", "epochs", "seconds", "GB"],
+        trial_rows=[_trial_row(record) for record in collection.records],
+        data_lines=tuple(_data_lines(collection.records)),
+        command=collection.command,
+    )
+
+
+def _warnings(collection: Collection) -> list[str]:
+    sweep = collection.sweep
+    found = []
+    if sweep.is_demo:
+        found.append(
+            "Demo: small runs on bundled synthetic data. It shows that the sweep works; its numbers cannot be compared "
+            "with the published ones."
+        )
+    if sweep.note:
+        found.append(sweep.note)
+    finished = sum(record.state.kind == FINISHED for record in collection.records)
+    if finished < collection.planned:
+        found.append(f"{finished} of {collection.planned} trials have finished; a cell that is missing says why.")
+    failed = {record.trial.label: record.state.detail for record in collection.records if record.state.kind == FAILED}
+    found += [f"Failed: {label}: {detail}" for label, detail in failed.items()]
+    commits = {record.result["made_by"].get("commit") for record in collection.records if record.result.get("made_by")}
+    if len(commits) > 1:
+        found.append("The trials were made by different commits of recbole_video.")
+    return found
+
+
+def _legend(collection: Collection, table: Table) -> str:
+    parts = []
+    counts = {len(cell.values) for row in table.rows for cell in row.cells if cell.values}
+    if counts and max(counts) > 1:
+        parts.append(f"Mean ± standard deviation over {' or '.join(map(str, sorted(counts)))} seeds.")
+    elif counts:
+        parts.append("One seed.")
+    parts.append("Best bold, second underlined.")
+    if table.has_published:
+        parts.append("In brackets the published number and how far ours is from it.")
+    if any(metric.factor == 100.0 for _, metric in table.heads):
+        parts.append("Ranking metrics × 100.")
+    if any(metric.name in ("seconds", "GB") for _, metric in table.heads):
+        parts.append(
+            "Seconds are of a whole run on this machine, other trials beside it; GB is the most memory that it held."
+        )
+    return " ".join(parts)
+
+
+def _trial_row(record: Record) -> list[str]:
+    result = record.result
+    history = result.get("history") or []
+    detail = f": {record.state.detail}" if record.state.detail and record.state.kind != FAILED else ""
+    return [
+        record.trial.label,
+        str(record.trial.seed),
+        record.state.kind + detail,
+        f"{result['best_valid_score']:.5f}" if result else "–",
+        str(len(history)) if history else "–",
+        f"{result['seconds']:.1f}" if "seconds" in result else "–",
+        f"{result['peak_memory_mb'] / 1024:.2f}" if "peak_memory_mb" in result else "–",
+    ]
+
+
+def _data_lines(records: tuple[Record, ...]) -> list[str]:
+    """Each data set and feature store once, with its checksum."""
+    lines: dict[str, None] = {}
+    for record in records:
+        data = record.result.get("data") or {}
+        if "inter_sha256" in data:
+            lines[f"`{data['dataset']}`: .inter SHA-256 {data['inter_sha256']}, protocol {data['protocol']}"] = None
+        if "label" in data:
+            label = data["label"]
+            lines[f"`{data['dataset']}`: label {label['name']}, SHA-256 {label['sha256']}"] = None
+        stores = [data.get("frames"), *((data.get("inputs") or {}).get(kind) for kind in ("frames", "text"))]
+        for store in filter(None, stores):
+            lines[f"`{store['file']}`: {store['vfm']}, {store['sampling']}, SHA-256 {store['sha256']}"] = None
+    return list(lines) or ["No run has finished."]
+
+
+def _made_by(collections: list[Collection]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, dict[str, None]] = {}
+    for collection in collections:
+        for record in collection.records:
+            for name, value in (record.result.get("made_by") or {}).items():
+                found.setdefault(name, {})[str(value)] = None
+        seeds = ", ".join(str(seed) for seed in sorted({record.trial.seed for record in collection.records}))
+        name = "seeds" if len(collections) == 1 else f"seeds of {collection.sweep.name}"
+        if collection.sweep.name != HAND_MADE or seeds:
+            found.setdefault(name, {})[seeds] = None
+    return tuple((name.replace("_", " "), "; ".join(values)) for name, values in found.items())
+
+
+def _test_line(tested: Tested) -> str:
+    where = f" on {tested.column}" if tested.column else ""
+    head = f"{tested.a} against {tested.b}{where}, {tested.metric}"
+    if tested.p is None:
+        return f"{head}: not tested ({tested.why_not})."
+    p = f"p < {_SMALL_P:g}" if tested.p < _SMALL_P else f"p = {tested.p:.4f}"
+    return f"{head}: {tested.difference:+.4f}, {tested.test}, {p}."

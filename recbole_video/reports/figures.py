@@ -1,0 +1,220 @@
+"""The figures of a report: the paper's own shapes beside the paper's numbers, and learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_video.data.files import write_atomically
+from recbole_video.reports.collect import Collection
+from recbole_video.reports.table import Cell, Table, TableRow
+from recbole_video.sweep.plan import point_label
+
+_OURS, _THEIRS = "#1f5fa8", "#c9712b"
+_MOST_CURVES = 12
+_DPI = 130
+_CYCLE = ("#1f5fa8", "#c9712b", "#3a8f5c", "#8457a3", "#b3414d", "#6b6b6b", "#2aa0a8", "#a88f1f", "#d472a8", "#7f9a3a",
+          "#4d4dbf", "#8a5a3c")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure.
+
+    Attributes:
+        name: Of its files, without ending.
+        caption: One sentence.
+        png: Bytes.
+        svg: Bytes.
+    """
+
+    name: str
+    caption: str
+    png: bytes
+    svg: bytes
+
+    def write(self, folder: Path, prefix: str = "") -> None:
+        """Write both files."""
+        write_atomically(folder / f"{prefix}{self.name}.png", lambda file: file.write(self.png))
+        write_atomically(folder / f"{prefix}{self.name}.svg", lambda file: file.write(self.svg))
+
+
+def draw_all(collection: Collection, table: Table) -> list[Picture]:
+    """The figure that the sweep asks for, if it has anything to show, and the learning curves."""
+    pictures = []
+    figure = collection.sweep.figure
+    if figure is not None and any(cell.values for row in table.rows for cell in row.cells):
+        draw = {"bars": _bars, "groups": _groups, "lines": _lines}[figure.kind]
+        caption = f"{collection.sweep.title}: {figure.metric}" + (
+            "; error bars are standard deviations over seeds" if _has_spread(table) else ""
+        )
+        pictures.append(_picture("figure", caption + ".", lambda axis: draw(axis, collection, table)))
+    if any("valid_score" in epoch for record in collection.records for epoch in record.result.get("history", [])):
+        pictures.append(
+            _picture("learning_curves", "Validation score after each epoch.", lambda axis: _curves(axis, collection))
+        )
+    return pictures
+
+
+def _picture(name: str, caption: str, draw: Callable[[Any], None]) -> Picture:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10}):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axis = figure.add_subplot()
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.7)
+        axis.set_axisbelow(True)
+        draw(axis)
+        png, svg = BytesIO(), BytesIO()
+        figure.savefig(png, format="png", dpi=_DPI)
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return Picture(name, caption, png.getvalue(), svg.getvalue())
+
+
+def _bars(axis: Any, collection: Collection, table: Table) -> None:
+    """A bar per row; the paper's numbers as marks. Bars start where differences can be seen, and the axis says so."""
+    metric, cells = _figure_cells(collection, table)
+    cells = [(row, own) for row, own in cells if own[0].values or own[0].published is not None]
+    labels = [row.label for row, _ in cells]
+    ours = np.array([_or_nan(own[0].mean) for _, own in cells])
+    theirs = np.array([_or_nan(own[0].published) for _, own in cells])
+    places = np.arange(len(labels))
+    spread = [own[0].spread or 0.0 for _, own in cells]
+    axis.bar(places, ours, 0.6, color=_OURS, label="ours", yerr=spread if any(spread) else None, capsize=3)
+    if np.isfinite(theirs).any():
+        axis.plot(places, theirs, "D", color=_THEIRS, label="paper", markersize=6)
+    _label_places(axis, labels)
+    _zoom(axis, np.concatenate([ours, theirs]))
+    axis.set_xlabel(_x_label(collection))
+    axis.set_ylabel(metric)
+    axis.legend(frameon=False)
+
+
+def _groups(axis: Any, collection: Collection, table: Table) -> None:
+    """For each column a bar of ours and one of the paper's: rows are different models."""
+    figure = collection.sweep.figure
+    assert figure is not None
+    row = next(row for row in table.rows if any(cell.values for cell in row.cells))
+    labels = [column.label or metric.name for column, metric in table.heads]
+    places = np.arange(len(labels))
+    ours = [_or_nan(cell.mean) for cell in row.cells]
+    theirs = [_or_nan(cell.published) for cell in row.cells]
+    has_theirs = np.isfinite(theirs).any()
+    width = 0.4 if has_theirs else 0.7
+    spread = [cell.spread or 0.0 for cell in row.cells]
+    axis.bar(
+        places - (width / 2 if has_theirs else 0), ours, width, color=_OURS, label="ours",
+        yerr=spread if any(spread) else None, capsize=2,
+    )  # fmt: skip
+    if has_theirs:
+        axis.bar(places + width / 2, theirs, width, color=_THEIRS, label="paper")
+    _label_places(axis, labels)
+    axis.set_xlabel(_x_label(collection))
+    axis.set_ylabel(figure.x_label and figure.metric)
+    axis.legend(frameon=False)
+
+
+def _lines(axis: Any, collection: Collection, table: Table) -> None:
+    """A line per group and column along the rows' labels."""
+    metric, cells = _figure_cells(collection, table)
+    blocks = [column.label for column, m in table.heads if m.name == metric]
+    groups = list(dict.fromkeys(row.group for row, _ in cells))
+    labels = list(dict.fromkeys(row.label for row, _ in cells))
+    numbers = _numbers(labels)
+    color = 0
+    for group in groups:
+        for j, block in enumerate(blocks):
+            points = [(labels.index(row.label), own[j]) for row, own in cells if row.group == group]
+            known = [(i, cell) for i, cell in points if cell.values]
+            if not known:
+                continue
+            x = [numbers[i] if numbers else i for i, _ in known]
+            y = [cell.mean for _, cell in known]
+            name = " · ".join(part for part in (group, block) if part) or "ours"
+            errors = [cell.spread or 0.0 for _, cell in known]
+            axis.errorbar(x, y, yerr=errors, marker="o", capsize=3, color=_CYCLE[color % len(_CYCLE)], label=name)
+            theirs = [(x, cell.published) for x, (_, cell) in zip(x, known, strict=True) if cell.published is not None]
+            if theirs:
+                axis.plot(*zip(*theirs, strict=True), "D--", color=_CYCLE[color % len(_CYCLE)], alpha=0.5,
+                          label=f"{name}, paper")  # fmt: skip
+            color += 1
+    if numbers:
+        axis.set_xticks(numbers, labels)
+    else:
+        _label_places(axis, labels)
+    axis.set_xlabel(_x_label(collection))
+    axis.set_ylabel(metric)
+    axis.legend(frameon=False)
+
+
+def _curves(axis: Any, collection: Collection) -> None:
+    """Mean validation score over seeds, a line per cell of the table."""
+    runs: dict[str, list[list[dict[str, float]]]] = {}
+    for record in collection.records:
+        history = [epoch for epoch in record.result.get("history", []) if "valid_score" in epoch]
+        if history:
+            parts = (record.trial.row, record.trial.column, point_label(record.trial.point))
+            runs.setdefault(" · ".join(part for part in parts if part) or "run", []).append(history)
+    shown = list(runs.items())[:_MOST_CURVES]
+    for i, (label, histories) in enumerate(shown):
+        length = min(len(history) for history in histories)
+        scores = np.array([[epoch["valid_score"] for epoch in history[:length]] for history in histories])
+        epochs = [epoch["epoch"] + 1 for epoch in histories[0][:length]]
+        axis.plot(epochs, scores.mean(axis=0), color=_CYCLE[i % len(_CYCLE)], label=label, linewidth=1.6)
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left_out = len(runs) - len(shown)
+    axis.set_xlabel("epoch" + (f" (the first {_MOST_CURVES} of {len(runs)} rows)" if left_out else ""))
+    names = {record.result["config"]["valid_metric"] for record in collection.records if record.result.get("config")}
+    axis.set_ylabel(f"validation {', '.join(sorted(map(str, names)))}")
+    axis.figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+
+
+def _figure_cells(collection: Collection, table: Table) -> tuple[str, list[tuple[TableRow, list[Cell]]]]:
+    """The figure's metric, and the cells of each row that show it."""
+    figure = collection.sweep.figure
+    assert figure is not None
+    chosen = [i for i, (_, metric) in enumerate(table.heads) if metric.name == figure.metric]
+    return figure.metric, [(row, [row.cells[i] for i in chosen]) for row in table.rows]
+
+
+def _x_label(collection: Collection) -> str:
+    return "" if collection.sweep.figure is None else collection.sweep.figure.x_label
+
+
+def _label_places(axis: Any, labels: list[str]) -> None:
+    is_long = max(map(len, labels), default=0) * len(labels) > 90
+    axis.set_xticks(range(len(labels)), labels, rotation=30 if is_long else 0, ha="right" if is_long else "center")
+
+
+def _zoom(axis: Any, values: np.ndarray) -> None:
+    """Let the axis begin above zero where all values are close together."""
+    known = values[np.isfinite(values)]
+    low, high = known.min(), known.max()
+    if low > 0 and high - low < 0.3 * high:
+        axis.set_ylim(max(0.0, low - 1.0 * (high - low) - 0.01 * high), high + 0.25 * (high - low) + 0.01 * high)
+
+
+def _numbers(labels: list[str]) -> list[float] | None:
+    try:
+        return [float(label.rstrip(" %")) for label in labels]
+    except ValueError:
+        return None
+
+
+def _has_spread(table: Table) -> bool:
+    return any(cell.spread is not None for row in table.rows for cell in row.cells)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value

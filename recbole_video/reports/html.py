@@ -1,0 +1,31 @@
+"""The report as one self-contained page: nothing is fetched, and it can be read on a phone."""
+
+from __future__ import annotations
+
+import base64
+from importlib.resources import files
+from itertools import groupby
+
+from recbole_video.reports.content import Content
+from recbole_video.reports.markdown import cell_texts
+from recbole_video.reports.table import Table
+
+
+def to_html(content: Content) -> str:
+    """The whole page."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(
+        files("recbole_video.reports").joinpath("page.html.j2").read_text(encoding="utf-8")
+    )
+    return template.render(content=content, cell_texts=cell_texts, blocks=_blocks, base64=_base64, zip=zip)
+
+
+def _blocks(table: Table) -> list[tuple[str, int]]:
+    """Label of each block of columns, and how many columns it has."""
+    return [(label, len(list(own))) for label, own in groupby(table.heads, key=lambda head: head[0].label)]
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,150 @@
+"""The report as Markdown, and the table as CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from recbole_video.reports.content import Content, Section
+from recbole_video.reports.table import BEST, SECOND, Cell, Table
+from recbole_video.sweep.metrics import Metric
+
+
+def to_markdown(content: Content) -> str:
+    """The whole report."""
+    parts = [f"# {content.title}", ""]
+    for section in content.sections:
+        parts += _section(section)
+    parts += ["## How this was made", "", *[f"- {name}: {value}" for name, value in content.made_by], ""]
+    return "\n".join(parts)
+
+
+def _section(section: Section) -> list[str]:
+    parts = [f"## {section.title}", ""]
+    if section.source:
+        parts += [f"Published numbers: {section.source}.", ""]
+    parts += [f"> {warning}\n" for warning in section.warnings]
+    parts += [_table(section.table), "", section.legend, ""]
+    for picture in section.pictures:
+        parts += [f"![{picture.caption}]({section.prefix}{picture.name}.png)", "", f"*{picture.caption}*", ""]
+    if section.tests:
+        parts += ["### Significance", "", *[f"- {line}" for line in section.test_lines], ""]
+    parts += ["### Trials", "", _plain_table(section.trial_heads, section.trial_rows), ""]
+    parts += ["### Data", "", *[f"- {line}" for line in section.data_lines], ""]
+    if section.command:
+        parts += ["To run it again:", "", "```bash", section.command, "```", ""]
+    return parts
+
+
+def _table(table: Table) -> str:
+    has_groups = any(row.group for row in table.rows)
+    heads = [*([""] if has_groups else []), "", *(head_text(column.label, metric) for column, metric in table.heads)]
+    lines = []
+    last = None
+    for row in table.rows:
+        cells = [markdown_cell(cell, metric) for cell, (_, metric) in zip(row.cells, table.heads, strict=True)]
+        group = [row.group if row.group != last else ""] if has_groups else []
+        last = row.group
+        lines.append([*group, row.label, *cells])
+    return _plain_table(heads, lines)
+
+
+def _plain_table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def head_text(block: str, metric: Metric) -> str:
+    """Heading of a column."""
+    return f"{block} {metric.name}".strip()
+
+
+def cell_texts(cell: Cell, metric: Metric) -> tuple[str, str]:
+    """Ours with its spread, or why there is none; the paper's with the difference."""
+    if cell.mean is None:
+        ours = "–" if cell.missing in ("", "published only") else cell.missing
+    else:
+        ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread)}" if cell.spread is not None else "")
+    if cell.published is None:
+        return ours, ""
+    theirs = metric.write(cell.published)
+    if cell.difference is not None:
+        theirs += f", {'+' if cell.difference >= 0 else '−'}{metric.write(abs(cell.difference))}"
+    return ours, theirs
+
+
+def markdown_cell(cell: Cell, metric: Metric) -> str:
+    """Best bold, second underlined, the paper's in brackets."""
+    ours, theirs = cell_texts(cell, metric)
+    if cell.rank == BEST:
+        ours = f"**{ours}**"
+    elif cell.rank == SECOND:
+        ours = f"<u>{ours}</u>"
+    return f"{ours} ({theirs})" if theirs else ours
+
+
+def to_csv(content: Content) -> str:
+    """One line per cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["sweep", "group", "row", "column", "metric", "ours", "std", "seeds", "published", "difference", "missing"]
+    )
+    for section in content.sections:
+        for row in section.table.rows:
+            for cell, (column, metric) in zip(row.cells, section.table.heads, strict=True):
+                numbers = [_number(cell.mean), _number(cell.spread), len(cell.values) or ""]
+                numbers += [_number(cell.published), _number(cell.difference), cell.missing]
+                writer.writerow([section.name, row.group, row.label, column.label, metric.name, *numbers])
+    return out.getvalue()
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+          "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$",
+          "<": "$<$", ">": "$>$", "α": r"$\alpha$"}  # fmt: skip
+
+
+def to_latex(content: Content) -> str:
+    """Each table as a ``tabular`` that needs booktabs: ours, and the paper's numbers in a second line."""
+    return "\n".join(_latex_table(section) for section in content.sections)
+
+
+def _latex_table(section: Section) -> str:
+    table = section.table
+    heads = ["", *(_tex(head_text(column.label, metric)) for column, metric in table.heads)]
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        f"\\caption{{{_tex(section.title)}}}",
+        f"\\begin{{tabular}}{{l{'r' * len(table.heads)}}}",
+        "\\toprule",
+        " & ".join(heads) + r" \\",
+        "\\midrule",
+    ]
+    last: Any = ""
+    for row in table.rows:
+        if row.group != last:
+            lines.append(f"\\multicolumn{{{len(heads)}}}{{l}}{{\\textit{{{_tex(row.group)}}}}} \\\\")
+            last = row.group
+        texts = [cell_texts(cell, metric) for cell, (_, metric) in zip(row.cells, table.heads, strict=True)]
+        ours = [_emphasis(_tex(own), cell.rank) for (own, _), cell in zip(texts, row.cells, strict=True)]
+        lines.append(" & ".join([_tex(row.label), *ours]) + r" \\")
+        if any(theirs for _, theirs in texts):
+            published = [metric.write(cell.published) if cell.published is not None else "" for cell, (_, metric) in
+                         zip(row.cells, table.heads, strict=True)]  # fmt: skip
+            lines.append(" & ".join([r"\quad published", *map(_tex, published)]) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def _emphasis(text: str, rank: int) -> str:
+    return {BEST: f"\\textbf{{{text}}}", SECOND: f"\\underline{{{text}}}"}.get(rank, text)
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

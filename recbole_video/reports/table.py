@@ -1,0 +1,149 @@
+"""The table of a sweep: ours as mean and spread over seeds, beside what was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
+
+from recbole_video.reports.collect import Collection, Record
+from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED
+from recbole_video.sweep.metrics import Metric
+from recbole_video.sweep.plan import point_label
+from recbole_video.sweep.spec import Column, Row
+
+BEST, SECOND = 1, 2
+_COSTS = frozenset(["seconds", "GB", "parameters"])
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        values: Ours, one per seed.
+        published: The paper's, if it has one.
+        missing: Why there is none of ours; empty if there is.
+        rank: BEST, SECOND or 0 among ours.
+    """
+
+    values: tuple[float, ...]
+    published: float | None
+    missing: str = ""
+    rank: int = 0
+
+    @property
+    def mean(self) -> float | None:
+        """Over seeds."""
+        return fmean(self.values) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the sample of seeds; None below two."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less the paper's."""
+        return None if self.mean is None or self.published is None else self.mean - self.published
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row: heading, label, one cell per column and metric."""
+
+    group: str
+    label: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """Group and label."""
+        return f"{self.group} / {self.label}" if self.group else self.label
+
+
+@dataclass(frozen=True)
+class Table:
+    """The finished table.
+
+    Attributes:
+        heads: Block and metric of each column.
+        rows: From top to bottom.
+    """
+
+    heads: tuple[tuple[Column, Metric], ...]
+    rows: tuple[TableRow, ...] = field(default_factory=tuple)
+
+    @property
+    def has_published(self) -> bool:
+        """Whether a paper's numbers stand in it."""
+        return any(cell.published is not None for row in self.rows for cell in row.cells)
+
+
+def make_table(collection: Collection) -> Table:
+    """Lay out the runs of a sweep in the order of its rows; points of a search by their validation score."""
+    sweep = collection.sweep
+    heads = tuple((column, metric) for column in sweep.columns for metric in sweep.metrics)
+    rows = []
+    for row in sweep.rows:
+        records = [record for record in collection.records if record.trial.row == row.name]
+        for label, same in _by_point(collection, row, records):
+            cells = tuple(_cell(row, column, metric, same, len(sweep.seeds)) for column, metric in heads)
+            rows.append(TableRow(row.group, label, cells))
+    return Table(heads, _ranked(heads, rows))
+
+
+def _by_point(collection: Collection, row: Row, records: list[Record]) -> list[tuple[str, list[Record]]]:
+    points: dict[str, list[Record]] = {}
+    for record in records:
+        points.setdefault(point_label(record.trial.point), []).append(record)
+    if not collection.sweep.space:
+        return [(row.label, records)]
+    ordered = list(points.items())
+    if collection.sweep.search.kind != "grid":
+        ordered.sort(key=lambda item: _validation(item[1]), reverse=True)
+    return [(" · ".join(part for part in (row.label, point) if part), same) for point, same in ordered]
+
+
+def _validation(records: list[Record]) -> float:
+    """Mean validation score of some runs, turned so that more is better."""
+    scores = [
+        record.result["best_valid_score"] * (1 if record.result["valid_score_bigger"] else -1)
+        for record in records
+        if record.result
+    ]
+    return fmean(scores) if scores else -float("inf")
+
+
+def _cell(row: Row, column: Column, metric: Metric, records: list[Record], n_seeds: int) -> Cell:
+    published = row.published.get(column.label, {}).get(metric.name)
+    if row.options is None:
+        return Cell((), published, "published only" if published is not None else "")
+    here = [record for record in records if record.trial.column == column.label]
+    values = [metric.read(record.result) for record in here if record.state.kind == FINISHED]
+    known = tuple(value for value in values if value is not None)
+    return Cell(known, published, "" if known else _why_missing(here, bool(values)))
+
+
+def _why_missing(records: list[Record], has_finished: bool) -> str:
+    if has_finished:
+        return "not reported"
+    kinds = {record.state.kind for record in records}
+    return next((kind for kind in (FAILED, STOPPED) if kind in kinds), "unfinished" if kinds else "not run")
+
+
+def _ranked(heads: tuple[tuple[Column, Metric], ...], rows: list[TableRow]) -> tuple[TableRow, ...]:
+    """Mark the best and the second of ours, within each group and column; costs are not ranked."""
+    cells = [list(row.cells) for row in rows]
+    for group in dict.fromkeys(row.group for row in rows):
+        members = [i for i, row in enumerate(rows) if row.group == group]
+        for j, (_, metric) in enumerate(heads):
+            if metric.name in _COSTS:
+                continue
+            ours = {i: cells[i][j].mean for i in members}
+            means = sorted({m for m in ours.values() if m is not None}, reverse=metric.bigger)
+            if len(means) < 2:
+                continue
+            for i, mean in ours.items():
+                if mean in means[:2]:
+                    cells[i][j] = replace(cells[i][j], rank=means.index(mean) + 1)
+    return tuple(replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True))

@@ -1,0 +1,154 @@
+"""``--sweep`` and ``--report`` on the command line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_video.config import Config
+from recbole_video.errors import ConfigError, RecBoleVideoError
+from recbole_video.options import parse_command_line
+from recbole_video.reports.console import console_table
+from recbole_video.reports.write import write_report
+from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
+from recbole_video.sweep.plan import Plan, make_plan, require_data
+from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
+from recbole_video.sweep.spec import Sweep, load_sweep
+
+_SHOWN_TRIALS = 60
+_OWN = ("sweep", "demo", "dry_run", "resume", "ray_address", "cpus_per_trial", "gpus_per_trial", "max_concurrent",
+        "latex")  # fmt: skip
+
+
+def sweep_command(words: Sequence[str]) -> int:
+    """Run a sweep and report on it.
+
+    Args:
+        words: The command line.
+
+    Returns:
+        Exit status: 0, or 1 if a trial failed.
+
+    Raises:
+        RecBoleVideoError: With one sentence about what to change.
+        KeyboardInterrupt: On Ctrl-C, after the report on what has finished.
+    """
+    given = parse_command_line(words)
+    ours = {name: given.pop(name) for name in _OWN if name in given}
+    sweep = load_sweep(str(ours["sweep"]), bool(ours.get("demo", False)))
+    plan = make_plan(sweep, _own_options(given))
+    resources = _resources(ours, plan.sweep)
+    print(plan_text(plan, resources))
+    if ours.get("dry_run"):
+        return 0
+    require_data(plan)
+    folder = _folder(plan, ours.get("resume", False), words)
+    print(f"  Folder:     {folder.path}\n", flush=True)
+    try:
+        states = run_sweep(plan, folder, resources)
+    except KeyboardInterrupt:
+        _report_what_there_is(folder, bool(ours.get("latex")))
+        print("Interrupted; the sweep goes on with --resume.", file=sys.stderr)
+        raise
+    content = write_report([folder.path], latex=bool(ours.get("latex")))
+    print(console_table(content.sections[0]))
+    failed = [name for name, state in states.items() if state.kind == FAILED]
+    for name in failed:
+        print(f"Failed: {name}: {states[name].detail}", file=sys.stderr)
+    print(f"\nReport: {folder.path / 'report.html'} (also report.md, results.csv and figures)")
+    return 1 if failed else 0
+
+
+def report_command(words: Sequence[str]) -> int:
+    """Write the report of finished runs anew: ``--report=FOLDER``, several separated by spaces.
+
+    Raises:
+        RecBoleVideoError: With one sentence about what to change.
+    """
+    given = parse_command_line(words)
+    unknown = set(given) - {"report", "out", "latex"}
+    if unknown:
+        raise ConfigError(f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER and --latex.")
+    if given["report"] is True:
+        raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
+    folders = str(given["report"]).split()
+    content = write_report(folders, given.get("out"), bool(given.get("latex")))
+    for section in content.sections:
+        print(f"{section.title}\n\n{console_table(section)}\n")
+    print(f"Report: {Path(given.get('out') or folders[0]) / 'report.html'}")
+    return 0
+
+
+def plan_text(plan: Plan, resources: Resources) -> str:
+    """What a sweep is about to do."""
+    sweep = plan.sweep
+    parallel = n_parallel(resources, plan.n_trials)
+    gpus = "one GPU where the cluster has any" if resources.gpus is None else f"{resources.gpus:g} GPUs"
+    where = f"the Ray cluster at {resources.address}" if resources.address else "a local Ray"
+    data = ", ".join(name for name, _ in plan.datasets)
+    lines = [
+        f"{sweep.title}{' (demo)' if sweep.is_demo else ''}",
+        f"  Trials:     {plan.n_trials} ({_factors(sweep, plan)})",
+        f"  Data:       {data}",
+        f"  Resources:  {resources.cpus:g} cores and {gpus} per trial, on {where}"
+        + ("" if resources.address else f"; {parallel} at a time on {os.cpu_count()} cores"),
+        f"  Chosen by:  validation {plan.valid_metric}" + (", ASHA stops the worst" if sweep.asha else ""),
+        "  Time:       shown as soon as the first trials have finished",
+    ]
+    shown = [f"    {trial.label}, seed {trial.seed}" for trial in plan.trials[:_SHOWN_TRIALS]]
+    more = len(plan.trials) - len(shown)
+    return "\n".join([*lines, *shown, *([f"    … and {more} more"] if more > 0 else [])])
+
+
+def _factors(sweep: Sweep, plan: Plan) -> str:
+    if sweep.search.kind == "optuna":
+        return "chosen by Optuna"
+    n_rows = sum(row.options is not None for row in sweep.rows)
+    n_points = plan.n_trials // (n_rows * len(sweep.columns) * len(sweep.seeds))
+    parts = [(n_rows, "rows"), (len(sweep.columns), "columns"), (n_points, "points"), (len(sweep.seeds), "seeds")]
+    named = [f"{n} {what if n > 1 else what[:-1]}" for n, what in parts if n > 1]
+    return " × ".join(named) or "one run"
+
+
+def _own_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Config files under the options of the command line, as in a run."""
+    options: dict[str, Any] = {}
+    files = given.pop("config_files", None)
+    if files:
+        options = Config(config_file_list=str(files).split()).file_config_dict
+    return {**options, **given}
+
+
+def _resources(ours: dict[str, Any], sweep: Sweep) -> Resources:
+    cpus = ours.get("cpus_per_trial", sweep.cpus)
+    gpus = ours.get("gpus_per_trial", sweep.gpus)
+    most = ours.get("max_concurrent")
+    for name, value in (("cpus_per_trial", cpus), ("gpus_per_trial", gpus), ("max_concurrent", most)):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and (not is_number or value < 0 or (value == 0 and name != "gpus_per_trial")):
+            raise ConfigError(f"`{name}` is {value}; it must be a positive number.")
+    address = ours.get("ray_address")
+    return Resources(float(cpus), None if gpus is None else float(gpus), most, str(address) if address else None)
+
+
+def _folder(plan: Plan, resume: bool | str, words: Sequence[str]) -> SweepFolder:
+    config = Config(config_dict={k: v for k, v in plan.sweep.base.items() if k == "checkpoint_dir"})
+    root = Path(config["checkpoint_dir"])
+    if resume:
+        return SweepFolder.to_resume(plan, root, resume)
+    command = shlex.join(["python", "run_recbole_video.py", *words])
+    return SweepFolder.create(plan, root, command)
+
+
+def _report_what_there_is(folder: SweepFolder, latex: bool) -> None:
+    if any(state.kind == FINISHED for state in all_states(folder).values()):
+        try:
+            write_report([folder.path], latex=latex)
+        except RecBoleVideoError as error:
+            print(f"No report: {error}", file=sys.stderr)
+        else:
+            print(f"\nReport on what has finished: {folder.path / 'report.html'}")

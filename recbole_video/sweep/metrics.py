@@ -1,0 +1,77 @@
+"""The columns of a table: what is read from a run's ``metrics.json``, and how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_video.errors import ConfigError
+
+_LOWER_IS_BETTER = frozenset(["nmse", "mae", "mape", "rmse", "logloss", "seconds", "gb", "parameters"])
+_RANKING = frozenset(["hit", "ndcg", "mrr", "map", "recall", "precision"])
+_ALIASES = {"hr": "hit"}
+_COSTS = {"seconds": "seconds", "gb": "peak_memory_mb", "parameters": "parameters"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a run.
+
+    Attributes:
+        name: As a table shows it, such as ``HR@10``, ``nMSE``, ``seconds`` or ``GB``.
+        key: Where it lies in ``metrics.json``, names joined by ``/``.
+        bigger: Whether more is better.
+        factor: What the stored number is multiplied by; ranking metrics are shown x 100, as in the papers.
+        decimals: Digits behind the point.
+    """
+
+    name: str
+    key: str
+    bigger: bool
+    factor: float
+    decimals: int
+
+    @classmethod
+    def of(cls, given: str | dict[str, str]) -> Metric:
+        """From a name, or from ``{name: ..., key: ...}`` for a number that is not of the test split as a whole.
+
+        Raises:
+            ConfigError: If it is neither.
+        """
+        if isinstance(given, str):
+            given = {"name": given}
+        if not isinstance(given, dict) or set(given) - {"name", "key"} or "name" not in given:
+            raise ConfigError(f"`{given}` is no metric; write a name, or {{name: ..., key: ...}}.")
+        name = str(given["name"])
+        key = str(given.get("key") or _default_key(name))
+        plain = key.rpartition("/")[2].partition("@")[0].lower()
+        cost = name.lower() if name.lower() in _COSTS else plain
+        is_ranking = plain in _RANKING
+        return cls(
+            name=name,
+            key=key,
+            bigger=cost not in _LOWER_IS_BETTER and plain not in _LOWER_IS_BETTER,
+            factor=100.0 if is_ranking else 1 / 1024 if name.lower() == "gb" else 1.0,
+            decimals={"seconds": 0, "gb": 2, "parameters": 0}.get(name.lower(), 3 if is_ranking else 4),
+        )
+
+    def read(self, result: dict[str, Any]) -> float | None:
+        """The number in a run's results, as it is shown; None where the run has none."""
+        value: Any = result
+        for part in self.key.split("/"):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, dict):  # parameters: those of the item encoder, which the papers count
+            value = value.get("item_encoder", value.get("model"))
+        return None if not isinstance(value, (int, float)) or isinstance(value, bool) else float(value) * self.factor
+
+    def write(self, value: float) -> str:
+        """The number with its digits."""
+        return f"{value:,.{self.decimals}f}" if self.name.lower() == "parameters" else f"{value:.{self.decimals}f}"
+
+
+def _default_key(name: str) -> str:
+    lower = name.lower()
+    if lower in _COSTS:
+        return _COSTS[lower]
+    head, at, k = lower.partition("@")
+    return f"test_result/{_ALIASES.get(head, head)}{at}{k}"

@@ -1,0 +1,215 @@
+"""What a sweep will run: one trial per row, column, point of the space and seed, each with all its options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_video.config import Config
+from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.sweep.metrics import Metric
+from recbole_video.sweep.space import grid, sample
+from recbole_video.sweep.spec import Row, Sweep
+
+_SLUG_LENGTH = 48
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        row: Name of its row, group and label.
+        column: Label of its column.
+        point: The values of the space that it takes.
+        seed: Its seed.
+        options: All that differs from the package's defaults.
+    """
+
+    row: str
+    column: str
+    point: dict[str, Any]
+    seed: int
+    options: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """For people: what tells it from the others."""
+        return " · ".join([part for part in (self.row, self.column, point_label(self.point)) if part] or ["run"])
+
+    @property
+    def name(self) -> str:
+        """Of its folder: the label, the seed, and a digest of the options."""
+        slug = re.sub(r"[^A-Za-z0-9.=]+", "-", self.label).strip("-")[:_SLUG_LENGTH].strip("-")
+        return f"{slug}-seed{self.seed}-{_digest(self.options)}"
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values for ``trial.json``."""
+        return {"row": self.row, "column": self.column, "point": self.point, "seed": self.seed, "options": self.options}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep with the user's own options, and its trials.
+
+    Attributes:
+        sweep: Its metrics are resolved.
+        trials: All that is known before it starts; none of a search by Optuna.
+        n_trials: How many there will be.
+        valid_metric: What trials are chosen by.
+        bigger: Whether more of it is better.
+        epochs: The most that a trial trains.
+    """
+
+    sweep: Sweep
+    trials: tuple[Trial, ...]
+    n_trials: int
+    valid_metric: str
+    bigger: bool
+    epochs: int
+
+    @property
+    def datasets(self) -> list[tuple[str, Path]]:
+        """Data sets that the trials read, and their folders."""
+        found = {}
+        for trial in self.trials or (example_trial(self.sweep),):
+            config = _config(trial)
+            found[config["dataset"]] = Path(config["data_path"])
+        return sorted(found.items())
+
+
+def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
+    """Lay out the trials; every option is checked before anything runs.
+
+    Args:
+        sweep: The sweep.
+        own_options: The user's options, which win over the sweep's.
+
+    Raises:
+        ConfigError: If an option is unknown or unusable, a metric is not computed, or there is no trial.
+    """
+    own = dict(own_options or {})
+    if "seed" in own:
+        sweep = replace(sweep, seeds=(own.pop("seed"),))
+    sweep = replace(sweep, base={**sweep.base, **own})
+    if clash := sorted(set(own) & _options_of_cells(sweep)):
+        raise ConfigError(f"`{clash[0]}` is what the sweep `{sweep.name}` varies; leave it out.")
+    is_open = sweep.search.kind == "optuna"
+    if is_open and (len(_runnable(sweep)) * len(sweep.columns) * len(sweep.seeds) > 1):
+        raise ConfigError("A search by Optuna has one row, one column and one seed; use random for several.")
+    if is_open and not sweep.space:
+        raise ConfigError(f"The sweep `{sweep.name}` searches nothing: its space is empty.")
+    trials = () if is_open else tuple(_lay_out(sweep))
+    if not trials and not is_open:
+        raise ConfigError(f"The sweep `{sweep.name}` has zero trials.")
+    configs = [_config(trial) for trial in (trials or (example_trial(sweep),))]
+    metrics = sweep.metrics or _default_metrics(configs[0])
+    for config in configs:
+        _check_metrics(metrics, config)
+    return Plan(
+        sweep=replace(sweep, metrics=metrics),
+        trials=trials,
+        n_trials=sweep.search.n_trials if is_open else len(trials),
+        valid_metric=str(configs[0]["valid_metric"]),
+        bigger=bool(configs[0]["valid_metric_bigger"]),
+        epochs=max(int(config["epochs"] or 1) for config in configs),
+    )
+
+
+def make_trial(sweep: Sweep, row: Row, column: int, point: dict[str, Any], seed: int) -> Trial:
+    """The trial of one cell."""
+    block = sweep.columns[column]
+    options = {**sweep.base, **block.options, **(row.options or {}), **point, "seed": seed}
+    return Trial(row.name, block.label, point, seed, {k: v for k, v in sorted(options.items())})
+
+
+def example_trial(sweep: Sweep) -> Trial:
+    """A trial somewhere in the space."""
+    [point] = sample(sweep.space, 1, sweep.search.seed)
+    return make_trial(sweep, _runnable(sweep)[0], 0, point, sweep.seeds[0])
+
+
+def point_label(point: dict[str, Any]) -> str:
+    """Values of a point as people write them."""
+    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in point.items())
+
+
+def require_data(plan: Plan) -> None:
+    """Refuse to start without the data.
+
+    Raises:
+        DataError: With what to download and which commands convert it.
+    """
+    from recbole_video.dataset_tools import BUNDLED
+
+    needs = {need.dataset: need for need in plan.sweep.needs}
+    for name, folder in plan.datasets:
+        if name in BUNDLED or (folder / f"{name}.inter").is_file():
+            continue
+        message = f"The sweep `{plan.sweep.name}` reads `{name}`, and there is no `{folder / name}.inter`"
+        if name not in needs:
+            raise DataError(f"{message}; check data_path, or convert it with dataset_tools.")
+        commands = "\n".join(f"  {command}" for command in needs[name].commands)
+        raise DataError(
+            f"{message}. Download {needs[name].download}, then run\n{commands}\nor add --demo for the same sweep on "
+            "the bundled data."
+        )
+
+
+def _lay_out(sweep: Sweep) -> Iterable[Trial]:
+    if sweep.search.kind == "random":
+        points = list(sample(sweep.space, sweep.search.n_trials, sweep.search.seed))
+    else:
+        points = list(grid(sweep.space))
+    for row in _runnable(sweep):
+        for column in range(len(sweep.columns)):
+            for point in points:
+                for seed in sweep.seeds:
+                    yield make_trial(sweep, row, column, point, seed)
+
+
+def _runnable(sweep: Sweep) -> list[Row]:
+    return [row for row in sweep.rows if row.options is not None]
+
+
+def _options_of_cells(sweep: Sweep) -> set[str]:
+    cells = [*(row.options or {} for row in sweep.rows), *(column.options for column in sweep.columns), sweep.space]
+    return {option for cell in cells for option in cell}
+
+
+def _config(trial: Trial) -> Config:
+    try:
+        return Config(config_dict=trial.options)
+    except ConfigError as error:
+        raise ConfigError(f"The trial `{trial.label}` cannot run: {error}") from error
+
+
+def _default_metrics(config: Config) -> tuple[Metric, ...]:
+    """What the runs report, and what they cost."""
+    shown = {"hit": "HR"}
+    names = [shown.get(str(m).lower(), str(m)) for m in config["metrics"]]
+    if config.task != "popularity":
+        names = [f"{name}@{k}" for k in config["topk"] for name in names]
+    return tuple(Metric.of(name) for name in [*names, "seconds", "GB"])
+
+
+def _check_metrics(metrics: tuple[Metric, ...], config: Config) -> None:
+    computed = {str(m).lower() for m in config["metrics"]}
+    if config.task != "popularity" and config["topk"]:
+        computed |= {f"{m}@{k}" for m in computed for k in config["topk"]}
+    for metric in metrics:
+        head, _, key = metric.key.rpartition("/")
+        if head == "test_result" and key not in computed:
+            raise ConfigError(
+                f"The runs do not report `{metric.name}`{nearest(key, computed)}; they report "
+                f"{', '.join(sorted(computed))}: extend metrics or topk."
+            )
+
+
+def _digest(options: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:8]

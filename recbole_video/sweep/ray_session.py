@@ -1,0 +1,104 @@
+"""Ray, started quietly on this machine or joined where it runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recbole_video.errors import ConfigError, MissingDependencyError
+
+MIN_RAY = (2, 40)
+_INSTALL = "pip install 'recbole_video[sweep]'"
+_QUIET = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths are the user's
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run folders have it all
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no score
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C comes to the sweep
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+_OBJECT_STORE_SHARE = 0.2  # of the machine's memory
+
+
+def import_ray() -> Any:
+    """Ray with Tune.
+
+    Raises:
+        MissingDependencyError: If it is missing or too old.
+    """
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError(f"Sweeps need Ray; {_INSTALL}.") from error
+    version = tuple(int(n) for n in re.findall(r"\d+", ray.__version__)[:2])
+    if version < MIN_RAY:
+        wanted = ".".join(map(str, MIN_RAY))
+        raise MissingDependencyError(f"Sweeps need Ray {wanted} or newer, and this is {ray.__version__}; {_INSTALL}.")
+    try:
+        from ray import tune  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(f"Ray's Tune cannot be imported ({error}); {_INSTALL}.") from error
+    return ray
+
+
+@contextmanager
+def ray_session(address: str | None, n_cpus: int | None = None) -> Iterator[Any]:
+    """Ray for the time of a sweep.
+
+    Args:
+        address: Of a cluster, ``auto`` for one that runs here; None starts one on this machine that listens on the
+            loopback alone, has no dashboard, and ends with this process.
+        n_cpus: Cores that a Ray of our own offers; all by default.
+
+    Raises:
+        ConfigError: If there is no cluster at the address.
+    """
+    if address is None:
+        # Elsewhere than on Linux Ray's own default; it must be set before Ray is imported, here and in its processes.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    ray = import_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            _stay_on_the_loopback()
+            ray.init(
+                address="local",
+                num_cpus=n_cpus,
+                include_dashboard=False,
+                object_store_memory=_object_store_bytes(),
+                **quiet,
+            )
+        else:
+            ray.init(address=address, runtime_env={"env_vars": _QUIET}, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"at `{address}`" if address else "on this machine"
+        raise ConfigError(f"Ray cannot be reached {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _stay_on_the_loopback() -> None:
+    """Ray binds to the loopback where clusters are off; a Ray imported earlier has read that already."""
+    from ray._private import ray_constants
+
+    if hasattr(ray_constants, "ENABLE_RAY_CLUSTER"):
+        ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def _object_store_bytes() -> int:
+    import psutil
+
+    return max(80 << 20, int(_OBJECT_STORE_SHARE * psutil.virtual_memory().available))

@@ -1,0 +1,267 @@
+"""Runs a sweep: trials in parallel on Ray Tune, resumed after a kill, and the report at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_video.errors import MissingDependencyError
+from recbole_video.sweep.folder import (
+    FAILED,
+    FINISHED,
+    STOPPED,
+    UNFINISHED,
+    SweepFolder,
+    TrialState,
+    note_state,
+    trial_state,
+)
+from recbole_video.sweep.plan import Plan, Trial
+from recbole_video.sweep.progress import Progress
+from recbole_video.sweep.ray_session import import_ray, ray_session
+from recbole_video.sweep.space import for_ray
+from recbole_video.sweep.trial_task import TrialTask
+
+_DEATHS = 3  # of a trial's worker before the trial is given up
+_KEEPER_CPUS = 0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What trials may take.
+
+    Attributes:
+        cpus: Cores per trial.
+        gpus: GPUs per trial, or a share of one; None: one where the cluster has any.
+        max_concurrent: Trials at a time, at most; None: as many as fit.
+        address: Of a Ray cluster; None for one on this machine.
+    """
+
+    cpus: float = 1.0
+    gpus: float | None = None
+    max_concurrent: int | None = None
+    address: str | None = None
+
+
+def run_sweep(plan: Plan, folder: SweepFolder, resources: Resources) -> dict[str, TrialState]:
+    """Run what is left of a sweep.
+
+    Args:
+        plan: The sweep.
+        folder: Where its trials are; finished ones are not repeated, unfinished ones go on from their checkpoint.
+        resources: What trials may take.
+
+    Returns:
+        What became of each trial, by the name of its folder.
+
+    Raises:
+        MissingDependencyError: Without Ray, or without the library that the search needs.
+        ConfigError: If there is no Ray at the address.
+        KeyboardInterrupt: On Ctrl-C; what has finished stays.
+    """
+    if plan.sweep.search.kind == "optuna":
+        _require_optuna()
+    with folder.locked():
+        remaining = [trial for trial in plan.trials if _is_to_run(folder.state(trial))]
+        n_searched = _n_left_to_search(plan, folder)
+        if remaining or n_searched:
+            with ray_session(resources.address) as ray:
+                _run_on(ray, plan, folder, resources, remaining)
+            shutil.rmtree(folder.ray, ignore_errors=True)
+        return all_states(folder)
+
+
+def all_states(folder: SweepFolder) -> dict[str, TrialState]:
+    """What became of each trial that was started, by the name of its folder."""
+    return {path.parent.name: trial_state(path.parent) for path in sorted(folder.trials.glob("*/trial.json"))}
+
+
+def _is_to_run(state: TrialState) -> bool:
+    return state.kind in (UNFINISHED, FAILED)
+
+
+def _run_on(ray: Any, plan: Plan, folder: SweepFolder, resources: Resources, remaining: list[Trial]) -> None:
+    from recbole_video.sweep.shared_data import DataKeeper
+
+    keeper = ray.remote(num_cpus=_KEEPER_CPUS)(DataKeeper).remote(ray.put)
+    gpus = resources.gpus
+    if gpus is None:
+        gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
+    is_open = plan.sweep.search.kind == "optuna"
+    if is_open:
+        remaining = [trial for trial in _searched(folder) if _is_to_run(folder.state(trial))]
+    task = TrialTask(
+        plan.sweep, tuple(remaining), str(folder.trials.resolve()), str(Path.cwd()), keeper, resources.cpus
+    )
+    tuning = _Tuning(plan, folder, resources, gpus, task)
+    with Progress(plan, folder) as progress:
+        if remaining:
+            tuning.fit(remaining, progress)
+        n_searched = _n_left_to_search(plan, folder)
+        if n_searched:
+            tuning.search(n_searched, progress)
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    plan: Plan
+    folder: SweepFolder
+    resources: Resources
+    gpus: float
+    task: TrialTask
+
+    def fit(self, trials: list[Trial], progress: Progress) -> None:
+        """Run trials that are known beforehand."""
+        from ray import tune
+
+        space = {"trial": tune.grid_search(list(range(len(trials))))}
+        self._tune(space, 1, None, progress)
+
+    def search(self, n_trials: int, progress: Progress) -> None:
+        """Let Optuna choose the points; it learns from those that have been tried."""
+        from ray.tune.search.optuna import OptunaSearch
+
+        sweep = self.plan.sweep
+        known = [
+            (trial.point, score)
+            for trial in _searched(self.folder)
+            if (score := best_score(self.folder.trial_folder(trial))) is not None
+        ]
+        past: dict[str, Any] = {}
+        if known:
+            past = {"points_to_evaluate": [p for p, _ in known], "evaluated_rewards": [s for _, s in known]}
+        algorithm = OptunaSearch(
+            for_ray(sweep.space), metric="score", mode=self._mode, seed=sweep.search.seed + len(known), **past
+        )
+        self._tune({}, n_trials, algorithm, progress)
+
+    @property
+    def _mode(self) -> str:
+        return "max" if self.plan.bigger else "min"
+
+    def _tune(self, space: dict[str, Any], n_samples: int, algorithm: Any, progress: Progress) -> None:
+        from ray import tune
+
+        task = self.task
+
+        def trial(values: dict[str, Any]) -> None:  # Tune marks a function, and cannot mark a task
+            task(values)
+
+        trainable = tune.with_resources(trial, {"cpu": self.resources.cpus, "gpu": self.gpus})
+        tune.Tuner(
+            trainable,
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                metric="score",
+                mode=self._mode,
+                num_samples=n_samples,
+                search_alg=algorithm,
+                scheduler=self._scheduler(),
+                max_concurrent_trials=self.resources.max_concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(self.folder.ray.resolve()),
+                failure_config=tune.FailureConfig(max_failures=_DEATHS),
+                callbacks=[_watcher(self.task, progress)],
+                verbose=0,
+            ),
+        ).fit()
+
+    def _scheduler(self) -> Any:
+        asha = self.plan.sweep.asha
+        if asha is None:
+            return None
+        from ray.tune.schedulers import ASHAScheduler
+
+        return ASHAScheduler(
+            time_attr="epoch",
+            max_t=max(self.plan.epochs, asha.grace_epochs),
+            grace_period=asha.grace_epochs,
+            reduction_factor=asha.reduction_factor,
+        )
+
+
+def _watcher(task: TrialTask, progress: Progress) -> Any:
+    """Writes down what became of each trial, and tells the progress."""
+    from ray import tune
+
+    class Watcher(tune.Callback):
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            progress.started(task.trial(trial.config))
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        ) -> None:
+            if "epoch" in result:
+                progress.reached(task.trial(trial.config), int(result["epoch"]), result.get("score"))
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            ours = task.trial(trial.config)
+            folder = Path(task.folder) / ours.name
+            if trial_state(folder).kind == UNFINISHED:
+                epoch = (trial.last_result or {}).get("epoch", 0)
+                note_state(folder, TrialState(STOPPED, f"after epoch {epoch}, by ASHA"))
+            progress.ended(ours)
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            ours = task.trial(trial.config)
+            folder = Path(task.folder) / ours.name
+            if trial.num_failures <= _DEATHS:
+                progress.died(ours, trial.num_failures)
+                return
+            note_state(folder, TrialState(FAILED, f"its process died {trial.num_failures} times"))
+            progress.ended(ours)
+
+    return Watcher()
+
+
+def best_score(folder: Path) -> float | None:
+    """Best validation score of a finished or stopped trial."""
+    metrics = folder / "metrics.json"
+    if metrics.is_file():
+        return json.loads(metrics.read_text(encoding="utf-8"))["best_valid_score"]
+    if trial_state(folder).kind != STOPPED:
+        return None
+    from recbole_video.training.checkpoint import read_checkpoint
+
+    return float(read_checkpoint(folder / "last.pth", "cpu")["progress"]["best_valid_score"])
+
+
+def read_trial(folder: Path) -> Trial:
+    """The trial whose run is in a folder."""
+    plain = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+    return Trial(**plain)
+
+
+def _searched(folder: SweepFolder) -> Iterable[Trial]:
+    """Trials that a search has started."""
+    return [read_trial(path.parent) for path in sorted(folder.trials.glob("*/trial.json"))]
+
+
+def _n_left_to_search(plan: Plan, folder: SweepFolder) -> int:
+    if plan.sweep.search.kind != "optuna":
+        return 0
+    done = [state for state in all_states(folder).values() if state.kind in (FINISHED, STOPPED, FAILED)]
+    return max(0, plan.n_trials - len(done))
+
+
+def _require_optuna() -> None:
+    import_ray()
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingDependencyError("A search by Optuna needs it; pip install 'recbole_video[sweep]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def n_parallel(resources: Resources, n_trials: int) -> int:
+    """Trials that this machine runs at a time."""
+    fit = max(1, int((os.cpu_count() or 1) / max(resources.cpus, 1e-9)))
+    return max(1, min(fit, resources.max_concurrent or fit, n_trials))

@@ -1,0 +1,99 @@
+"""Data that is read once and shared between trials: the same arrays in the machine's shared memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from recbole_video.config import Config
+from recbole_video.experiment import load_data, prepare_bundled
+from recbole_video.popularity.dataset import PopularityDataset
+
+_KEPT = 4  # data sets; a trial that uses one keeps it alive in any case
+_OF_THE_DEVICE = frozenset(["device", "frames_on_device", "gpu_id", "use_gpu"])
+
+
+class ReadOptions:
+    """A configuration that notes which options are read: those decide what the data is, and no list can go stale."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._config[name]
+        if name not in _OF_THE_DEVICE:
+            self.read[name] = value
+        return torch.device("cpu") if name == "device" else value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._config[name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._config
+
+    @property
+    def reads_frames(self) -> bool:
+        """Of the item encoder, whose other properties do not change the data."""
+        self.read["reads_frames"] = self._config.reads_frames
+        return self._config.reads_frames
+
+    @property
+    def task(self) -> str:
+        """``recommendation`` or ``popularity``."""
+        return self._config.task
+
+
+class DataKeeper:
+    """Reads each data set once, for whoever asks; runs as a Ray actor of its own.
+
+    Args:
+        put: Puts a value into shared memory and gives a reference to it.
+    """
+
+    def __init__(self, put: Callable[[Any], Any]) -> None:
+        self._put = put
+        self._kept: OrderedDict[int, tuple[dict[str, Any], Any]] = OrderedDict()
+        self.n_loaded = 0
+
+    def get(self, options: dict[str, Any]) -> Any:
+        """Reference to the data of these options, in a list, so that it is handed on and not fetched."""
+        config = Config(config_dict=options)
+        for key, (read, reference) in self._kept.items():
+            if all(_same(_value(config, name), value) for name, value in read.items()):
+                self._kept.move_to_end(key)
+                return [reference]
+        recorded = ReadOptions(config)
+        data = load_shareable(recorded)
+        self.n_loaded += 1
+        reference = self._put(data)
+        self._kept[self.n_loaded] = (recorded.read, reference)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return [reference]
+
+
+def load_shareable(config: Any) -> Any:
+    """The data of a configuration as plain arrays in the host's memory."""
+    prepare_bundled(config)
+    if config.task == "popularity":
+        return PopularityDataset(config).shareable()
+    return load_data(config).shareable()
+
+
+def place(data: Any, config: Config) -> Any:
+    """Shared data as a run of its own options has it."""
+    if config.task == "popularity":
+        return data.on(config)
+    return data.on(config["device"], config["frames_on_device"])
+
+
+def _value(config: Config, name: str) -> Any:
+    return config.reads_frames if name == "reads_frames" else config[name]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)

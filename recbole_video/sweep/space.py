@@ -1,0 +1,116 @@
+"""Search spaces: what values an option takes, as a grid, at random, or as Optuna suggests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_video.errors import ConfigError
+from recbole_video.options import convert_value
+
+DISTRIBUTIONS = ("choice", "uniform", "loguniform", "quniform", "randint")
+_N_ARGUMENTS = {"uniform": 2, "loguniform": 2, "quniform": 3, "randint": 2}
+
+Space = dict[str, tuple[str, list[Any]]]  # option -> (distribution, its arguments)
+
+
+def read_space(given: Mapping[str, Any]) -> Space:
+    """Check and normalise ``{option: [values]}`` or ``{option: {distribution: arguments}}``.
+
+    Raises:
+        ConfigError: If a distribution is unknown or its arguments cannot be used.
+    """
+    space: Space = {}
+    for option, values in given.items():
+        if isinstance(values, list):
+            values = {"choice": values}
+        if not isinstance(values, dict) or len(values) != 1:
+            raise ConfigError(
+                f"The space of `{option}` must be a list of values or one of {', '.join(DISTRIBUTIONS)} with its "
+                f"arguments, as in {{loguniform: [0.0001, 0.01]}}; it is `{values}`."
+            )
+        [(kind, arguments)] = values.items()
+        _check(option, str(kind), arguments)
+        space[str(option)] = (str(kind), list(arguments))
+    return space
+
+
+def _check(option: str, kind: str, arguments: Any) -> None:
+    if kind not in DISTRIBUTIONS:
+        raise ConfigError(f"`{kind}` of `{option}` is no distribution; choose from {', '.join(DISTRIBUTIONS)}.")
+    if not isinstance(arguments, (list, tuple)) or not arguments:
+        raise ConfigError(f"The space of `{option}` has no values; name at least one.")
+    wanted = _N_ARGUMENTS.get(kind)
+    if wanted is None:
+        return
+    is_number = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in arguments)
+    if len(arguments) != wanted or not is_number or arguments[0] >= arguments[1]:
+        raise ConfigError(f"{kind} of `{option}` takes {wanted} numbers, the first below the second; not {arguments}.")
+    if kind == "loguniform" and arguments[0] <= 0:
+        raise ConfigError(f"loguniform of `{option}` begins at {arguments[0]}; it must begin above 0.")
+
+
+def grid(space: Space) -> Iterator[dict[str, Any]]:
+    """Every combination of the values.
+
+    Raises:
+        ConfigError: If an option has a range instead of values.
+    """
+    for option, (kind, _) in space.items():
+        if kind != "choice":
+            raise ConfigError(f"A grid needs values of `{option}`, not {kind}; list them, or set search to random.")
+    for values in itertools.product(*(arguments for _, arguments in space.values())):
+        yield dict(zip(space, values, strict=True))
+
+
+def sample(space: Space, n: int, seed: int) -> Iterator[dict[str, Any]]:
+    """``n`` draws that follow from the seed."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        yield {option: _draw(kind, arguments, rng) for option, (kind, arguments) in space.items()}
+
+
+def _draw(kind: str, arguments: list[Any], rng: np.random.Generator) -> Any:
+    if kind == "choice":
+        return arguments[int(rng.integers(len(arguments)))]
+    if kind == "randint":
+        return int(rng.integers(arguments[0], arguments[1]))
+    if kind == "loguniform":
+        return float(np.exp(rng.uniform(np.log(arguments[0]), np.log(arguments[1]))))
+    value = float(rng.uniform(arguments[0], arguments[1]))
+    return round(value / arguments[2]) * arguments[2] if kind == "quniform" else value
+
+
+def for_ray(space: Space) -> dict[str, Any]:
+    """The space in Ray Tune's terms, for its search algorithms."""
+    from ray import tune
+
+    return {option: getattr(tune, kind)(*([a] if kind == "choice" else a)) for option, (kind, a) in space.items()}
+
+
+def read_hyper_file(path: Path) -> Space:
+    """RecBole's file of parameters: lines of name, kind and range, as ``learning_rate loguniform -8,0``.
+
+    Raises:
+        ConfigError: If a line cannot be read.
+    """
+    given: dict[str, Any] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        parts = line.split(maxsplit=2)
+        if not parts or parts[0].startswith("#"):
+            continue
+        if len(parts) != 3 or parts[1] not in DISTRIBUTIONS:
+            raise ConfigError(
+                f"`{path}`, line {number}: write name, kind and range, as in `dropout choice [0.1,0.2]`; kinds "
+                f"are {', '.join(DISTRIBUTIONS)}."
+            )
+        name, kind, text = parts
+        values = convert_value(text if text.startswith("[") else f"[{text}]")
+        if kind == "loguniform" and isinstance(values, list):
+            values = [float(np.exp(v)) for v in values]  # hyperopt's are exponents of e
+        given[name] = {kind: values}
+    return read_space(given)

@@ -1,0 +1,365 @@
+"""A sweep as it is written down: rows, columns, space, seeds, published numbers (``properties/sweep/*.yaml``)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_video.errors import ConfigError, nearest
+from recbole_video.sweep.metrics import Metric
+from recbole_video.sweep.space import Space, read_hyper_file, read_space
+
+SEARCHES = ("grid", "random", "optuna")
+FIGURES = ("bars", "groups", "lines")
+_KEYS = frozenset([
+    "name", "title", "source", "note", "base", "space", "search", "rows", "columns", "metrics", "seeds", "asha",
+    "resources", "figure", "compare", "needs", "demo",
+])  # fmt: skip
+_ROW_KEYS = frozenset(["group", "label", "options", "published", "demo"])
+_COLUMN_KEYS = frozenset(["label", "options", "demo"])
+_DEMO_KEYS = frozenset(["base", "seeds", "note", "search", "space"])
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3 for a word; RecBole's configurations, and people, do not."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        label: Its name; with ``group``, unique.
+        group: Heading that it stands under; may be empty.
+        options: Its options; None for a row that is only published.
+        published: The paper's numbers by column label and metric name.
+    """
+
+    label: str
+    group: str = ""
+    options: dict[str, Any] | None = None
+    published: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Group and label."""
+        return f"{self.group} / {self.label}" if self.group else self.label
+
+
+@dataclass(frozen=True)
+class Column:
+    """A block of columns: what its runs have in common. A table without blocks has one without a label."""
+
+    label: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the space is searched.
+
+    Attributes:
+        kind: grid, random or optuna.
+        n_trials: Draws; a grid has as many as it has points.
+        seed: Of the draws.
+    """
+
+    kind: str = "grid"
+    n_trials: int = 0
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class Asha:
+    """Early stopping of trials (asynchronous successive halving, Li et al. 2020).
+
+    Attributes:
+        grace_epochs: Epochs that every trial gets.
+        reduction_factor: One in so many goes on at each rung.
+    """
+
+    grace_epochs: int = 3
+    reduction_factor: int = 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The paper's figure shape: bars and groups stand on the rows' labels, lines run along them."""
+
+    kind: str
+    metric: str
+    x_label: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows whose difference is tested, over ``seeds`` or over test ``cases`` (users, videos)."""
+
+    a: str
+    b: str
+    over: str = "seeds"
+
+
+@dataclass(frozen=True)
+class Need:
+    """A data set that a sweep reads: where it comes from and which commands make it ready."""
+
+    dataset: str
+    download: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep, checked; its attributes are the keys of its YAML file, whose text it keeps."""
+
+    name: str
+    title: str
+    base: dict[str, Any]
+    metrics: tuple[Metric, ...]
+    rows: tuple[Row, ...] = (Row("", options={}),)
+    columns: tuple[Column, ...] = (Column(),)
+    seeds: tuple[int, ...] = (42,)
+    space: Space = field(default_factory=dict)
+    search: Search = field(default_factory=Search)
+    asha: Asha | None = None
+    cpus: float = 1.0
+    gpus: float | None = None
+    source: str = ""
+    note: str = ""
+    figure: Figure | None = None
+    compare: tuple[Comparison, ...] = ()
+    needs: tuple[Need, ...] = ()
+    is_demo: bool = False
+    text: str = ""
+
+
+def preset_names() -> list[str]:
+    """The sweeps that come with the package."""
+    return sorted(path.name[:-5] for path in files("recbole_video.properties").joinpath("sweep").iterdir()
+                  if path.name.endswith(".yaml"))  # fmt: skip
+
+
+def load_sweep(name_or_path: str, demo: bool = False) -> Sweep:
+    """Read a sweep by its name or from a file.
+
+    Args:
+        name_or_path: Name of a preset, a YAML file, or RecBole's file of parameters (``.hyper``, ``.test``, ``.txt``).
+        demo: In the size that runs on the bundled data in minutes.
+
+    Raises:
+        ConfigError: If there is none of that name, or it is malformed.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".hyper", ".test", ".txt") and path.is_file():
+        space = read_hyper_file(path)
+        given = {
+            option: arguments if kind == "choice" else {kind: arguments} for option, (kind, arguments) in space.items()
+        }
+        return read_sweep(yaml.safe_dump({"space": given}), path.stem, str(path), demo)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError(f"There is no sweep file `{path}`; presets are {', '.join(preset_names())}.")
+        return read_sweep(path.read_text(encoding="utf-8"), path.stem, str(path), demo)
+    known = preset_names()
+    if name_or_path not in known:
+        raise ConfigError(
+            f"There is no sweep `{name_or_path}`{nearest(name_or_path, known)}; presets are {', '.join(known)}, and a "
+            "path that ends in .yaml names a file."
+        )
+    resource = files("recbole_video.properties").joinpath("sweep").joinpath(f"{name_or_path}.yaml")
+    return read_sweep(resource.read_text(encoding="utf-8"), name_or_path, f"{name_or_path}.yaml", demo)
+
+
+def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
+    """Read and check the YAML text of a sweep; ``where`` names it in errors.
+
+    Raises:
+        ConfigError: If it is malformed.
+    """
+    try:
+        raw = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"The sweep `{where}` is not valid YAML{at}; mend it.") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"The sweep `{where}` must hold `key: value` lines.")
+    _refuse_unknown(raw, _KEYS, f"the sweep `{where}`")
+    of_demo = raw.get("demo") or {}
+    _refuse_unknown(of_demo, _DEMO_KEYS, f"`demo` of `{where}`")
+    if demo and not of_demo:
+        raise ConfigError(f"The sweep `{where}` has no demo size; leave out --demo.")
+    if demo:
+        raw = {**raw, **{k: of_demo[k] for k in ("seeds", "search", "space", "note") if k in of_demo}}
+    base = {**(raw.get("base") or {}), **((of_demo.get("base") or {}) if demo else {})}
+    metrics = tuple(Metric.of(given) for given in raw.get("metrics") or ())
+    columns = _read_columns(raw.get("columns"), demo, where)
+    rows = _read_rows(raw.get("rows"), columns, metrics, demo, where)
+    resources = raw.get("resources") or {}
+    _refuse_unknown(resources, {"cpus", "gpus"}, f"`resources` of `{where}`")
+    return Sweep(
+        name=str(raw.get("name", name)),
+        title=str(raw.get("title", name)),
+        base=base,
+        metrics=metrics,
+        rows=rows,
+        columns=columns,
+        seeds=_read_seeds(raw.get("seeds", [42]), where),
+        space=read_space(raw.get("space") or {}),
+        search=_read_search(raw.get("search"), where),
+        asha=_build(Asha, raw.get("asha"), where, "asha"),
+        cpus=resources.get("cpus", 1.0),
+        gpus=resources.get("gpus"),
+        source=str(raw.get("source", "")),
+        note=str(raw.get("note", "")).strip(),
+        figure=_read_figure(raw.get("figure"), metrics, where),
+        compare=_read_compare(raw.get("compare") or (), rows, where),
+        needs=() if demo else tuple(_read_need(need, where) for need in raw.get("needs") or ()),
+        is_demo=demo,
+        text=text,
+    )
+
+
+def _read_columns(given: Any, demo: bool, where: str) -> tuple[Column, ...]:
+    if not given:
+        return (Column(),)
+    columns = []
+    for raw in given:
+        _refuse_unknown(raw, _COLUMN_KEYS, f"a column of `{where}`")
+        if demo and raw.get("demo") == "skip":
+            continue
+        options = {**(raw.get("options") or {}), **((raw.get("demo") or {}) if demo else {})}
+        columns.append(Column(str(raw["label"]), options))
+    return tuple(columns)
+
+
+def _read_rows(
+    given: Any, columns: tuple[Column, ...], metrics: tuple[Metric, ...], demo: bool, where: str
+) -> tuple[Row, ...]:
+    if given is None:
+        return (Row("", options={}),)
+    if not isinstance(given, list) or not given:
+        raise ConfigError(f"`rows` of `{where}` must list at least one row.")
+    rows = []
+    for raw in given:
+        _refuse_unknown(raw, _ROW_KEYS, f"a row of `{where}`")
+        label = str(raw.get("label", ""))
+        options = raw.get("options") if "options" in raw else None
+        if "options" in raw and options is None:
+            options = {}
+        of_demo = raw.get("demo") if demo else None
+        if of_demo == "skip":
+            options = None
+        elif of_demo and options is not None:
+            options = {**options, **of_demo}
+        published = _read_published(raw.get("published"), columns, metrics, f"row `{label}` of `{where}`")
+        rows.append(Row(label, str(raw.get("group", "")), options, published))
+    names = [row.name for row in rows]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"`{where}` has two rows `{min(twice)}`; give each a label of its own.")
+    if not any(row.options is not None for row in rows):
+        raise ConfigError(f"The sweep `{where}` has zero trials: no row has options.")
+    return tuple(rows)
+
+
+def _read_published(
+    given: Any, columns: tuple[Column, ...], metrics: tuple[Metric, ...], what: str
+) -> dict[str, dict[str, float]]:
+    """``[...]`` in the order of the metrics, or ``{column: [...]}``; ``~`` where the paper has no number."""
+    if given is None:
+        return {}
+    if isinstance(given, list):
+        if len(columns) > 1 or columns[0].label:
+            raise ConfigError(f"The published numbers of {what} must be given by column: {{label: [...], ...}}.")
+        given = {"": given}
+    published: dict[str, dict[str, float]] = {}
+    for column, values in given.items():
+        if len(values) > len(metrics):
+            raise ConfigError(f"{what} has {len(values)} published numbers for {len(metrics)} metrics.")
+        pairs = zip(metrics, values, strict=False)
+        published[str(column)] = {metric.name: float(value) for metric, value in pairs if value is not None}
+    return published
+
+
+def _read_seeds(given: Any, where: str) -> tuple[int, ...]:
+    seeds = given if isinstance(given, list) else [given]
+    if not seeds or not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
+        raise ConfigError(f"`seeds` of `{where}` must list whole numbers; it is `{given}`.")
+    return tuple(seeds)
+
+
+def _read_search(given: Any, where: str) -> Search:
+    if isinstance(given, str):
+        given = {"kind": given}
+    search = _build(Search, given, where, "search") or Search()
+    if search.kind not in SEARCHES:
+        raise ConfigError(f"`search` of `{where}` is `{search.kind}`; choose from {', '.join(SEARCHES)}.")
+    if search.kind != "grid" and search.n_trials < 1:
+        raise ConfigError(f"`search` of `{where}` has zero trials; set n_trials.")
+    return search
+
+
+def _read_figure(given: Any, metrics: tuple[Metric, ...], where: str) -> Figure | None:
+    figure = _build(Figure, given, where, "figure")
+    if figure is not None and figure.kind not in FIGURES:
+        raise ConfigError(f"`figure` of `{where}` is `{figure.kind}`; choose from {', '.join(FIGURES)}.")
+    if figure is not None and figure.metric not in [metric.name for metric in metrics]:
+        raise ConfigError(f"`figure` of `{where}` shows {figure.metric}, which is not among its metrics.")
+    return figure
+
+
+def _read_compare(given: Any, rows: tuple[Row, ...], where: str) -> tuple[Comparison, ...]:
+    known = {row.name for row in rows}
+    found = []
+    for raw in given:
+        comparison: Comparison = _build(Comparison, raw, where, "compare")
+        for name in (comparison.a, comparison.b):
+            if name not in known:
+                raise ConfigError(
+                    f"`compare` of `{where}` names the row `{name}`{nearest(name, known)}, which it lacks."
+                )
+        if comparison.over not in ("seeds", "cases"):
+            raise ConfigError(f"`compare` of `{where}` is over `{comparison.over}`; choose seeds or cases.")
+        found.append(comparison)
+    return tuple(found)
+
+
+def _read_need(given: Any, where: str) -> Need:
+    _refuse_unknown(given, {"dataset", "download", "commands"}, f"`needs` of `{where}`")
+    return Need(str(given["dataset"]), str(given["download"]), tuple(given["commands"]))
+
+
+def _build(kind: type, given: Any, where: str, key: str) -> Any:
+    """A dataclass from its keys; None for nothing."""
+    if given is None or given is False:
+        return None
+    if given is True:
+        return kind()
+    if not isinstance(given, dict):
+        raise ConfigError(f"`{key}` of `{where}` must hold `key: value` lines; it is `{given}`.")
+    _refuse_unknown(given, set(kind.__dataclass_fields__), f"`{key}` of `{where}`")  # type: ignore[attr-defined]
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise ConfigError(f"`{key}` of `{where}` is incomplete: {error}.") from error
+
+
+def _refuse_unknown(given: Any, known: Any, where: str) -> None:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{where[0].upper()}{where[1:]} must hold `key: value` lines; it is `{given}`.")
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise ConfigError(
+            f"`{unknown[0]}` is no key of {where}{nearest(unknown[0], known)}; known are {', '.join(sorted(known))}."
+        )

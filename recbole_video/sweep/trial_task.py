@@ -1,0 +1,122 @@
+"""One trial in a Ray worker: an ordinary run that reports each epoch and reads shared data."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_video.data.files import write_text
+from recbole_video.errors import RecBoleVideoError
+from recbole_video.sweep.folder import FAILED, TrialState, forget_state, note_state, note_trial
+from recbole_video.sweep.plan import Trial, make_trial
+from recbole_video.sweep.spec import Sweep
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """What every trial of a sweep needs; called by Ray Tune with the trial's own values.
+
+    Attributes:
+        sweep: The sweep.
+        trials: The trials that ``{"trial": index}`` means; otherwise values are a point of the space.
+        folder: Folder of trials.
+        working_folder: That of the user, which relative paths start from.
+        keeper: The actor that reads data.
+        cpus: Threads that the trial may use.
+    """
+
+    sweep: Sweep
+    trials: tuple[Trial, ...]
+    folder: str
+    working_folder: str
+    keeper: Any
+    cpus: float
+
+    def __call__(self, values: dict[str, Any]) -> None:
+        """Run a trial; its results are in its folder."""
+        from ray import tune
+
+        os.chdir(self.working_folder)
+        trial = self.trial(values)
+        folder = Path(self.folder) / trial.name
+        forget_state(folder)
+        note_trial(folder, trial)
+        try:
+            result = self._run(trial, folder)
+        except RecBoleVideoError as error:
+            _fail(folder, trial, f"{type(error).__name__}: {error}")
+        except Exception as error:  # whatever it is, the other trials go on
+            _fail(folder, trial, f"{type(error).__name__}: {error} (traceback.txt has more)")
+            write_text(folder / "traceback.txt", traceback.format_exc())
+        else:
+            tune.report({"score": result["best_valid_score"], "is_finished": True})
+            return
+        tune.report({"has_failed": True})
+
+    def trial(self, values: dict[str, Any]) -> Trial:
+        """The trial that Ray Tune's values mean."""
+        if "trial" in values:
+            return self.trials[values["trial"]]
+        row = next(row for row in self.sweep.rows if row.options is not None)
+        return make_trial(self.sweep, row, 0, {k: _plain(v) for k, v in values.items()}, self.sweep.seeds[0])
+
+    def _run(self, trial: Trial, folder: Path) -> dict[str, Any]:
+        import torch
+
+        from recbole_video.hooks import Hooks
+        from recbole_video.quick_start import run_recbole_video
+
+        torch.set_num_threads(max(1, int(self.cpus)))
+        options = self._options(trial)
+        hooks = Hooks(on_epoch=_report_epoch, load=lambda config: self._load(options, config))
+        return run_recbole_video(config_dict=options, run_folder=folder, hooks=hooks)
+
+    def _options(self, trial: Trial) -> dict[str, Any]:
+        """The trial's options, with its logs beside the sweep and the GPU that Ray gave it."""
+        logs = Path(self.folder).parent
+        options = {
+            "show_progress": False,
+            "log_dir": str(logs / "log"),
+            "tensorboard_dir": str(logs / "log_tensorboard"),
+            **trial.options,
+        }
+        if "use_gpu" not in options and "gpu_id" not in options:
+            given = _gpus_of_this_worker()
+            options |= {"gpu_id": given} if given else {"use_gpu": False}
+        return options
+
+    def _load(self, options: dict[str, Any], config: Any) -> Any:
+        import ray
+
+        from recbole_video.sweep.shared_data import place
+
+        try:
+            [reference] = ray.get(self.keeper.get.remote({**options, "use_gpu": False}))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        return place(ray.get(reference), config)
+
+
+def _report_epoch(epoch: int, score: float) -> None:
+    from ray import tune
+
+    tune.report({"score": float(score), "epoch": epoch + 1})
+
+
+def _gpus_of_this_worker() -> str:
+    """Ids of the GPUs that Ray gave this worker, as RecBole's ``gpu_id`` has them; empty without."""
+    import ray
+
+    return ",".join(str(gpu) for gpu in ray.get_gpu_ids())
+
+
+def _fail(folder: Path, trial: Trial, reason: str) -> None:
+    note_trial(folder, trial)  # a run that had nothing to keep has taken its folder away
+    note_state(folder, TrialState(FAILED, reason))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
