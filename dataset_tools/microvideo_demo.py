@@ -142,6 +142,11 @@ def make(folder: Path, recipe: Recipe | None = None) -> None:
     )
 
 
+def demo_topics(recipe: Recipe) -> np.ndarray:
+    """Topics of the videos, shares [N, K] that sum to 1."""
+    return _make_videos(recipe, np.random.default_rng(recipe.seed)).topics
+
+
 def _make_videos(recipe: Recipe, rng: np.random.Generator) -> _Videos:
     n_topics = len(_TOPIC_WORDS)
     topics = np.zeros((recipe.n_videos, n_topics))

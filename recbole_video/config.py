@@ -180,7 +180,7 @@ class Config(RecBoleConfig):
             encoder = self._item_encoder_name(dataset_layer)
             for layer in ("recommendation", f"model/{model}", f"item_encoder/{encoder}"):
                 options.update(self._read_layer(f"{layer}.yaml"))
-            options.update(dataset_layer)
+            options.update({k: v for k, v in dataset_layer.items() if k in options})  # a data set may serve both tasks
         elif self.task == "popularity":
             self._load_popularity_layers(model, dataset_layer)
         else:

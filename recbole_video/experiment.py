@@ -89,7 +89,8 @@ def prepare_bundled(config: Config) -> None:
     from recbole_video.dataset_tools import BUNDLED, prepare
 
     if config["dataset"] in BUNDLED:
-        prepare(config["dataset"], Path(config["data_path"]))
+        store = None if config.task == "stock" else config["frame_store"]
+        prepare(config["dataset"], Path(config["data_path"]), store)
 
 
 def load_data(config: Config) -> Data:

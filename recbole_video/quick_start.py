@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
 from recbole.utils import init_seed, set_color
 
 from recbole_video.config import Config
@@ -29,7 +28,14 @@ from recbole_video.experiment import (
 from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY, run_logging
 from recbole_video.popularity.experiment import run_popularity_model
-from recbole_video.report import draw_curve, parameter_counts, peak_memory_mb, result_table, write_per_user
+from recbole_video.report import (
+    draw_curve,
+    forget_peak_memory,
+    parameter_counts,
+    peak_memory_mb,
+    result_table,
+    write_per_user,
+)
 from recbole_video.run_folder import RunFolder, provenance
 from recbole_video.stock import run_stock_model
 from recbole_video.training.recommendation import VideoTrainer
@@ -125,8 +131,7 @@ def _run(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks)
     if config["resume"] and not resumes:
         logger.info("There is no checkpoint of these options to resume from; starting with the first epoch.")
     init_seed(config["seed"], config["reproducibility"])
-    if config["device"].type == "cuda":
-        torch.cuda.reset_peak_memory_stats(config["device"])
+    forget_peak_memory(config["device"])
     prepare_bundled(config)
     data = (hooks.load or load_data)(config)
     logger.info(data.dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,23 @@ def write_per_user(
     write_text(path, "\n".join(lines) + "\n")
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Before a run, so that its peak is not that of an earlier one in the same process; on Linux and on GPUs."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):  # elsewhere than on Linux there is no such file
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory_mb(device: torch.device) -> float:
     """Most memory that the run has held: on the GPU where it ran on one, else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peaks = [line.split()[1] for line in status.read_text(encoding="ascii").splitlines() if "VmHWM" in line]
+        if peaks:
+            return int(peaks[0]) / 2**10
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 2**20
     import resource  # POSIX only

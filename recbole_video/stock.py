@@ -16,7 +16,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.experiment import prepare_bundled
 from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY
-from recbole_video.report import peak_memory_mb, result_table
+from recbole_video.report import forget_peak_memory, peak_memory_mb, result_table
 from recbole_video.run_folder import RunFolder, provenance
 
 
@@ -36,6 +36,7 @@ def run_stock_model(config: Config, folder: RunFolder | None, hooks: Hooks) -> d
         ConfigError: If RecBole refuses the options.
     """
     started = perf_counter()
+    forget_peak_memory(config["device"])
     warnings.simplefilter("ignore", FutureWarning)  # RecBole's pandas calls would fill the console
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)

@@ -25,7 +25,7 @@ from recbole_video.popularity.loader import PopularityLoader
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import context_correlation, describe_slots, write_slots
-from recbole_video.report import draw_curve, peak_memory_mb, result_table
+from recbole_video.report import draw_curve, forget_peak_memory, peak_memory_mb, result_table
 from recbole_video.run_folder import RunFolder, provenance
 from recbole_video.training.popularity import PopularityTrainer, on_device
 
@@ -46,8 +46,7 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)
     init_seed(config["seed"], config["reproducibility"])
-    if config["device"].type == "cuda":
-        torch.cuda.reset_peak_memory_stats(config["device"])
+    forget_peak_memory(config["device"])
     prepare_bundled(config)
     dataset = (hooks.load or PopularityDataset)(config)
     logger.info(dataset)

@@ -85,6 +85,8 @@ def _read_sweep_folder(folder: Path) -> Collection:
         seeds=tuple(about["seeds"]),
     )
     records = [_read_record(path.parent) for path in sorted((folder / "trials").glob("*/trial.json"))]
+    place = {name: i for i, name in enumerate(about["trials"])}
+    records.sort(key=lambda record: place.get(record.folder.name, len(place)))
     planned = about["n_trials"]
     return Collection(sweep, tuple(records), planned, (folder,), about["command"])
 

@@ -119,7 +119,7 @@ def _groups(axis: Any, collection: Collection, table: Table) -> None:
         axis.bar(places + width / 2, theirs, width, color=_THEIRS, label="paper")
     _label_places(axis, labels)
     axis.set_xlabel(_x_label(collection))
-    axis.set_ylabel(figure.x_label and figure.metric)
+    axis.set_ylabel(figure.y_label or figure.metric)
     axis.legend(frameon=False)
 
 
@@ -207,7 +207,7 @@ def _zoom(axis: Any, values: np.ndarray) -> None:
 
 def _numbers(labels: list[str]) -> list[float] | None:
     try:
-        return [float(label.rstrip(" %")) for label in labels]
+        return [float(label.rpartition("=")[2].rstrip(" %")) for label in labels]
     except ValueError:
         return None
 

@@ -89,7 +89,7 @@ def make_table(collection: Collection) -> Table:
         for label, same in _by_point(collection, row, records):
             cells = tuple(_cell(row, column, metric, same, len(sweep.seeds)) for column, metric in heads)
             rows.append(TableRow(row.group, label, cells))
-    return Table(heads, _ranked(heads, rows))
+    return Table(heads, _ranked(heads, rows, sweep.rank))
 
 
 def _by_point(collection: Collection, row: Row, records: list[Record]) -> list[tuple[str, list[Record]]]:
@@ -131,11 +131,12 @@ def _why_missing(records: list[Record], has_finished: bool) -> str:
     return next((kind for kind in (FAILED, STOPPED) if kind in kinds), "unfinished" if kinds else "not run")
 
 
-def _ranked(heads: tuple[tuple[Column, Metric], ...], rows: list[TableRow]) -> tuple[TableRow, ...]:
-    """Mark the best and the second of ours, within each group and column; costs are not ranked."""
+def _ranked(heads: tuple[tuple[Column, Metric], ...], rows: list[TableRow], within: str) -> tuple[TableRow, ...]:
+    """Mark the best and the second of ours in each column, within each group or the table; costs are not ranked."""
     cells = [list(row.cells) for row in rows]
-    for group in dict.fromkeys(row.group for row in rows):
-        members = [i for i, row in enumerate(rows) if row.group == group]
+    groups = [row.group if within == "group" else "" for row in rows]
+    for group in dict.fromkeys(groups):
+        members = [i for i, own in enumerate(groups) if own == group]
         for j, (_, metric) in enumerate(heads):
             if metric.name in _COSTS:
                 continue

@@ -87,14 +87,14 @@ def plan_text(plan: Plan, resources: Resources) -> str:
     """What a sweep is about to do."""
     sweep = plan.sweep
     parallel = n_parallel(resources, plan.n_trials)
-    gpus = "one GPU where the cluster has any" if resources.gpus is None else f"{resources.gpus:g} GPUs"
+    gpus = "one GPU where there is any" if resources.gpus is None else _counted(resources.gpus, "GPU")
     where = f"the Ray cluster at {resources.address}" if resources.address else "a local Ray"
-    data = ", ".join(name for name, _ in plan.datasets)
+    data = ", ".join(dataset.name for dataset in plan.datasets)
     lines = [
         f"{sweep.title}{' (demo)' if sweep.is_demo else ''}",
         f"  Trials:     {plan.n_trials} ({_factors(sweep, plan)})",
         f"  Data:       {data}",
-        f"  Resources:  {resources.cpus:g} cores and {gpus} per trial, on {where}"
+        f"  Resources:  {_counted(resources.cpus, 'core')} per trial, {gpus}, on {where}"
         + ("" if resources.address else f"; {parallel} at a time on {os.cpu_count()} cores"),
         f"  Chosen by:  validation {plan.valid_metric}" + (", ASHA stops the worst" if sweep.asha else ""),
         "  Time:       shown as soon as the first trials have finished",
@@ -102,6 +102,10 @@ def plan_text(plan: Plan, resources: Resources) -> str:
     shown = [f"    {trial.label}, seed {trial.seed}" for trial in plan.trials[:_SHOWN_TRIALS]]
     more = len(plan.trials) - len(shown)
     return "\n".join([*lines, *shown, *([f"    … and {more} more"] if more > 0 else [])])
+
+
+def _counted(n: float, what: str) -> str:
+    return f"{n:g} {what}{'' if n == 1 else 's'}"
 
 
 def _factors(sweep: Sweep, plan: Plan) -> str:

@@ -89,7 +89,7 @@ class SweepFolder:
                 )
             if folder._fingerprint() != fingerprint(plan):
                 raise ConfigError(
-                    f"The sweep in `{folder.path}` was planned otherwise; resume it with the options that it began with."
+                    f"The sweep in `{folder.path}` was planned otherwise; resume it with its own options."
                 )
             return folder
         wanted = fingerprint(plan)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.config import Config
+from recbole_video.data.frame_store import store_path
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import grid, sample
@@ -54,6 +55,15 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """A data set that trials read: its name, its folder, and the frame stores beside its default one."""
+
+    name: str
+    folder: Path
+    stores: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """A sweep with the user's own options, and its trials.
 
@@ -64,6 +74,7 @@ class Plan:
         valid_metric: What trials are chosen by.
         bigger: Whether more of it is better.
         epochs: The most that a trial trains.
+        datasets: What the trials read.
     """
 
     sweep: Sweep
@@ -73,14 +84,7 @@ class Plan:
     bigger: bool
     epochs: int
 
-    @property
-    def datasets(self) -> list[tuple[str, Path]]:
-        """Data sets that the trials read, and their folders."""
-        found = {}
-        for trial in self.trials or (example_trial(self.sweep),):
-            config = _config(trial)
-            found[config["dataset"]] = Path(config["data_path"])
-        return sorted(found.items())
+    datasets: tuple[Dataset, ...]
 
 
 def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
@@ -107,7 +111,8 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
     trials = () if is_open else tuple(_lay_out(sweep))
     if not trials and not is_open:
         raise ConfigError(f"The sweep `{sweep.name}` has zero trials.")
-    configs = [_config(trial) for trial in (trials or (example_trial(sweep),))]
+    distinct = {_digest({**trial.options, "seed": 0}): trial for trial in (trials or (example_trial(sweep),))}
+    configs = [_config(trial) for trial in distinct.values()]
     metrics = sweep.metrics or _default_metrics(configs[0])
     for config in configs:
         _check_metrics(metrics, config)
@@ -118,6 +123,7 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
         valid_metric=str(configs[0]["valid_metric"]),
         bigger=bool(configs[0]["valid_metric_bigger"]),
         epochs=max(int(config["epochs"] or 1) for config in configs),
+        datasets=_datasets(configs),
     )
 
 
@@ -148,17 +154,38 @@ def require_data(plan: Plan) -> None:
     from recbole_video.dataset_tools import BUNDLED
 
     needs = {need.dataset: need for need in plan.sweep.needs}
-    for name, folder in plan.datasets:
-        if name in BUNDLED or (folder / f"{name}.inter").is_file():
+    for dataset in plan.datasets:
+        if dataset.name in BUNDLED:
             continue
-        message = f"The sweep `{plan.sweep.name}` reads `{name}`, and there is no `{folder / name}.inter`"
-        if name not in needs:
-            raise DataError(f"{message}; check data_path, or convert it with dataset_tools.")
-        commands = "\n".join(f"  {command}" for command in needs[name].commands)
+        inter = dataset.folder / f"{dataset.name}.inter"
+        stores = {name: store_path(dataset.folder, dataset.name, name) for name in dataset.stores}
+        missing = [path for path in [inter, *stores.values()] if not path.is_file()]
+        if not missing:
+            continue
+        message = f"The sweep `{plan.sweep.name}` reads `{dataset.name}`, and there is no `{missing[0]}`"
+        if dataset.name not in needs:
+            raise DataError(f"{message}; check data_path, or make it with dataset_tools.")
+        need = needs[dataset.name]
+        commands = [] if inter.is_file() else list(need.commands)
+        commands += [
+            f"python -m recbole_video.dataset_tools frames --videos=RAW/videos --name={dataset.name} "
+            f"{need.stores[name]} --store={name}"
+            for name, path in stores.items()
+            if not path.is_file() and name in need.stores
+        ]
+        lines = "\n".join(f"  {command}" for command in commands or need.commands)
         raise DataError(
-            f"{message}. Download {needs[name].download}, then run\n{commands}\nor add --demo for the same sweep on "
-            "the bundled data."
+            f"{message}. Download {need.download}, then run\n{lines}\nor add --demo for the same sweep on bundled data."
         )
+
+
+def _datasets(configs: list[Config]) -> tuple[Dataset, ...]:
+    found: dict[str, tuple[Path, dict[str, None]]] = {}
+    for config in configs:
+        _, stores = found.setdefault(config["dataset"], (Path(config["data_path"]), {}))
+        if config.task != "stock" and config["frame_store"]:
+            stores[str(config["frame_store"])] = None
+    return tuple(Dataset(name, folder, tuple(stores)) for name, (folder, stores) in sorted(found.items()))
 
 
 def _lay_out(sweep: Sweep) -> Iterable[Trial]:

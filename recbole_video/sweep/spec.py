@@ -16,9 +16,10 @@ from recbole_video.sweep.space import Space, read_hyper_file, read_space
 
 SEARCHES = ("grid", "random", "optuna")
 FIGURES = ("bars", "groups", "lines")
+RANKS = ("group", "table")  # where the best is sought
 _KEYS = frozenset([
     "name", "title", "source", "note", "base", "space", "search", "rows", "columns", "metrics", "seeds", "asha",
-    "resources", "figure", "compare", "needs", "demo",
+    "resources", "figure", "compare", "needs", "rank", "demo",
 ])  # fmt: skip
 _ROW_KEYS = frozenset(["group", "label", "options", "published", "demo"])
 _COLUMN_KEYS = frozenset(["label", "options", "demo"])
@@ -99,6 +100,7 @@ class Figure:
     kind: str
     metric: str
     x_label: str = ""
+    y_label: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Need:
-    """A data set that a sweep reads: where it comes from and which commands make it ready."""
+    """A data set that a sweep reads: where it comes from and which commands make it ready.
+
+    Attributes:
+        stores: Arguments of ``dataset_tools frames`` by the name of the frame store that they make.
+    """
 
     dataset: str
     download: str
     commands: tuple[str, ...]
+    stores: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,7 @@ class Sweep:
     figure: Figure | None = None
     compare: tuple[Comparison, ...] = ()
     needs: tuple[Need, ...] = ()
+    rank: str = "group"
     is_demo: bool = False
     text: str = ""
 
@@ -226,6 +234,7 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
         figure=_read_figure(raw.get("figure"), metrics, where),
         compare=_read_compare(raw.get("compare") or (), rows, where),
         needs=() if demo else tuple(_read_need(need, where) for need in raw.get("needs") or ()),
+        rank=_read_rank(raw.get("rank", "group"), where),
         is_demo=demo,
         text=text,
     )
@@ -335,9 +344,15 @@ def _read_compare(given: Any, rows: tuple[Row, ...], where: str) -> tuple[Compar
     return tuple(found)
 
 
+def _read_rank(given: Any, where: str) -> str:
+    if given not in RANKS:
+        raise ConfigError(f"`rank` of `{where}` is `{given}`; choose from {', '.join(RANKS)}.")
+    return str(given)
+
+
 def _read_need(given: Any, where: str) -> Need:
-    _refuse_unknown(given, {"dataset", "download", "commands"}, f"`needs` of `{where}`")
-    return Need(str(given["dataset"]), str(given["download"]), tuple(given["commands"]))
+    _refuse_unknown(given, set(Need.__dataclass_fields__), f"`needs` of `{where}`")
+    return Need(str(given["dataset"]), str(given["download"]), tuple(given["commands"]), given.get("stores") or {})
 
 
 def _build(kind: type, given: Any, where: str, key: str) -> Any:
