@@ -24,17 +24,17 @@ class Progress:
     def __init__(self, plan: Plan, folder: SweepFolder) -> None:
         self.plan, self.folder = plan, folder
         self._epochs: dict[str, int] = {}
-        self._started: dict[str, float] = {}
 
     def __enter__(self) -> Progress:
-        before = len(list(self.folder.trials.glob("*/metrics.json")))
+        self._before = self._done = len(list(self.folder.trials.glob("*/metrics.json")))
+        self._began = perf_counter()
         self._bar = tqdm(
             total=self.plan.n_trials,
-            initial=before,
+            initial=self._before,
             desc=self.plan.sweep.name,
             unit="trial",
             ncols=100,
-            file=sys.stderr,
+            disable=None,  # lines alone where the output is no terminal
         )
         return self
 
@@ -42,10 +42,6 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-
-    def started(self, trial: Trial) -> None:
-        """A trial has a worker."""
-        self._started.setdefault(trial.name, perf_counter())
 
     def reached(self, trial: Trial, epoch: int, score: float | None) -> None:
         """A trial has finished an epoch."""
@@ -62,14 +58,23 @@ class Progress:
     def ended(self, trial: Trial) -> None:
         """A trial is over, one way or the other."""
         self._epochs.pop(trial.name, None)
+        self._done += 1
         state = self.folder.state(trial)
-        text = f"  {trial.label}, seed {trial.seed}: {state.kind}"
+        text = f"  {self._done}/{self.plan.n_trials}  {trial.label}, seed {trial.seed}: {state.kind}"
         if state.kind == FINISHED:
             text += f", {self._numbers(trial)}"
         elif state.detail:
             text += f": {state.detail}" if state.kind == FAILED else f" {state.detail}"
-        self._bar.write(text, file=sys.stderr)
+        self._bar.write(text + self._left(), file=sys.stderr)
         self._bar.update()
+
+    def _left(self) -> str:
+        """Time that the rest will take, judged by the trials so far."""
+        n_left = self.plan.n_trials - self._done
+        if n_left < 1:
+            return ""
+        seconds = (perf_counter() - self._began) / (self._done - self._before) * n_left
+        return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else f" · about {seconds:.0f} s left"
 
     def _numbers(self, trial: Trial) -> str:
         path = self.folder.trial_folder(trial) / "metrics.json"

@@ -193,9 +193,6 @@ def _watcher(task: TrialTask, progress: Progress) -> Any:
     from ray import tune
 
     class Watcher(tune.Callback):
-        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            progress.started(task.trial(trial.config))
-
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
         ) -> None:

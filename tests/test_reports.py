@@ -1,0 +1,247 @@
+"""Reports: the numbers in them, checked by hand and against SciPy; how they look, in a browser."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from recbole_video.cli import main
+from recbole_video.errors import DataError
+from recbole_video.reports.collect import collect
+from recbole_video.reports.significance import test_all as significance
+from recbole_video.reports.table import BEST, SECOND, make_table
+from recbole_video.reports.write import write_report
+from recbole_video.sweep.folder import FAILED, STOPPED, SweepFolder, TrialState, note_state, note_trial
+from recbole_video.sweep.plan import make_plan
+from recbole_video.sweep.spec import read_sweep
+
+SWEEP = """
+title: "Item encoders & <depth> 100%"
+source: The paper, Table 9
+metrics: [HR@10, nDCG@10, seconds, GB]
+seeds: [1, 2, 3]
+base: {model: SASRec, epochs: 2}
+rank: table
+rows:
+  - {label: End to end, published: [9.179, 4.988, 46513, 127.68]}
+  - {label: CVA, options: {item_encoder: CVA}, published: [9.737, 5.213, 1131, 1.09]}
+  - {label: MLP, options: {item_encoder: MLP}, published: [8.047, ~, 791, 0.80]}
+  - {label: Pooling, options: {item_encoder: Pooling}}
+compare: [{a: CVA, b: MLP}, {a: CVA, b: MLP, over: cases}, {a: CVA, b: Pooling}]
+figure: {kind: bars, metric: HR@10, x_label: encoder}
+"""
+HIT = {"CVA": [0.10, 0.11, 0.12], "MLP": [0.08, 0.095, 0.09]}
+
+
+def result_of(hit, seed, epochs=2):
+    metrics = {"hit@10": hit, "ndcg@10": hit / 2}
+    return {
+        "best_valid_score": hit, "valid_score_bigger": True, "best_valid_result": metrics, "test_result": metrics,
+        "seconds": 60.0 + seed, "peak_memory_mb": 512.0, "parameters": {"model": 10, "item_encoder": 7},
+        "history": [{"epoch": e, "train_loss": 1.0 / (e + 1), "valid_score": hit * (e + 1) / epochs} for e in range(epochs)],
+        "data": {"dataset": "tiny", "inter_sha256": "ab" * 32, "protocol": "microlens",
+                 "frames": {"file": "tiny.frames.npy", "vfm": "v", "sampling": "s", "sha256": "cd" * 32}},
+        "config": {"model": "SASRec", "item_encoder": "CVA", "dataset": "tiny", "seed": seed, "valid_metric": "NDCG@10"},
+        "made_by": {"commit": "abc", "torch": "2"},
+    }  # fmt: skip
+
+
+def per_user(folder, values):
+    lines = ["user_id\titem_id\trank\thit@10", *(f"u{i}\ti\t1\t{value}" for i, value in enumerate(values))]
+    (folder / "per_user.tsv").write_text("\n".join(lines) + "\n")
+
+
+def make_sweep(root, sweep=SWEEP, seeds=(1, 2, 3)):
+    """A sweep folder as a run leaves it: CVA and MLP finished, Pooling failed, stopped and not begun."""
+    plan = make_plan(read_sweep(sweep, "encoders", "encoders.yaml"))
+    folder = SweepFolder.create(plan, root, "python run_recbole_video.py --sweep=encoders.yaml")
+    rng = np.random.default_rng(0)
+    for trial in plan.trials:
+        place = folder.trial_folder(trial)
+        if trial.row in HIT and trial.seed in seeds:
+            note_trial(place, trial)
+            result = result_of(HIT[trial.row][trial.seed - 1], trial.seed)
+            (place / "metrics.json").write_text(json.dumps(result))
+            per_user(place, (rng.random(50) < 0.5).astype(float))
+        elif trial.row == "Pooling" and trial.seed < 3:
+            note_trial(place, trial)
+            state = (
+                TrialState(FAILED, "ConfigError: no | way") if trial.seed == 1 else TrialState(STOPPED, "after epoch 1")
+            )
+            note_state(place, state)
+    return folder.path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_sweep(tmp_path_factory.mktemp("sweep"))
+
+
+class TestTable:
+    def test_mean_spread_difference_and_rank(self, folder):
+        [collection] = collect([folder])
+        table = make_table(collection)
+        cells = {row.label: row.cells for row in table.rows}
+        hit = cells["CVA"][0]
+        assert hit.mean == pytest.approx(11.0) and hit.spread == pytest.approx(1.0)  # 10, 11, 12
+        assert hit.difference == pytest.approx(11.0 - 9.737)
+        assert (hit.rank, cells["MLP"][0].rank) == (BEST, SECOND) and cells["CVA"][2].rank == 0
+        assert cells["CVA"][2].mean == pytest.approx(62.0) and cells["CVA"][3].mean == pytest.approx(0.5)
+        assert cells["End to end"][0].missing == "published only" and cells["End to end"][0].published == 9.179
+        assert cells["MLP"][1].published is None and cells["Pooling"][0].missing == "failed"
+
+    def test_rows_without_results(self, tmp_path):
+        path = make_sweep(tmp_path, seeds=())
+        [collection] = collect([path])
+        table = make_table(collection)
+        assert [row.cells[0].missing for row in table.rows] == ["published only", "not run", "not run", "failed"]
+        write_report([path])
+        assert "0 of 9 trials have finished" in (path / "report.md").read_text()
+
+    def test_significance_is_scipys(self, folder):
+        [collection] = collect([folder])
+        seeds, cases, untested = ([t for t in significance(collection) if t.metric == "HR@10"][i] for i in (0, 1, 2))
+        expected = stats.ttest_rel(HIT["CVA"], HIT["MLP"])
+        assert seeds.p == pytest.approx(expected.pvalue) and seeds.difference == pytest.approx(100 * np.mean(
+            np.subtract(HIT["CVA"], HIT["MLP"])))  # fmt: skip
+        assert seeds.test == "paired t-test over 3 seeds" and cases.test == "paired t-test over 50 test cases"
+        tables = {
+            row: np.mean([np.loadtxt(r.folder / "per_user.tsv", skiprows=1, usecols=3) for r in collection.records
+                          if r.trial.row == row], axis=0)
+            for row in HIT
+        }  # fmt: skip
+        assert cases.p == pytest.approx(stats.ttest_rel(tables["CVA"], tables["MLP"]).pvalue)
+        assert untested.p is None and untested.why_not == "needs 2 seeds of both rows"
+
+    def test_equal_runs_are_no_proof(self, tmp_path):
+        path = make_sweep(tmp_path)
+        for file in path.glob("trials/*/metrics.json"):
+            result = json.loads(file.read_text())
+            result["test_result"] = {"hit@10": 0.1, "ndcg@10": 0.1}
+            file.write_text(json.dumps(result))
+        [collection] = collect([path])
+        tested = significance(collection)[0]
+        assert tested.p is None and tested.why_not == "all pairs differ by the same amount"
+
+
+class TestFiles:
+    def test_csv(self, folder, tmp_path):
+        write_report([folder], tmp_path)
+        rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+        [hit] = [row for row in rows if (row["row"], row["metric"]) == ("CVA", "HR@10")]
+        assert float(hit["ours"]) == pytest.approx(11) and float(hit["std"]) == pytest.approx(1) and hit["seeds"] == "3"
+        assert float(hit["published"]) == 9.737 and float(hit["difference"]) == pytest.approx(1.263)
+        [failed] = [row for row in rows if (row["row"], row["metric"]) == ("Pooling", "HR@10")]
+        assert failed["ours"] == "" and failed["missing"] == "failed"
+
+    def test_markdown(self, folder, tmp_path):
+        write_report([folder], tmp_path)
+        text = (tmp_path / "report.md").read_text()
+        assert "| CVA | **11.000 ± 1.000** (9.737, +1.263) |" in text
+        assert "| MLP | <u>8.833 ± 0.764</u> (8.047, +0.786) |" in text
+        assert "| End to end | – (9.179) |" in text and "> Failed: Pooling: ConfigError: no | way" in text
+        assert "6 of 9 trials have finished" in text and "SHA-256 " + "ab" * 32 in text and "- seeds: 1, 2, 3" in text
+        assert "python run_recbole_video.py --sweep=encoders.yaml" in text and "stopped early: after epoch 1" in text
+        for name in ("figure", "learning_curves"):
+            assert f"({name}.png)" in text
+            assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / f"{name}.svg").is_file()
+
+    def test_latex(self, folder, tmp_path):
+        write_report([folder], tmp_path, latex=True)
+        text = (tmp_path / "results.tex").read_text()
+        assert r"\caption{Item encoders \& $<$depth$>$ 100\%}" in text
+        assert (
+            r"CVA & \textbf{11.000 $\pm$ 1.000} & \textbf{5.500 $\pm$ 0.500} & 62 $\pm$ 1 & 0.50 $\pm$ 0.00 \\" in text
+        )
+        assert r"\quad published & 9.737 & 5.213 & 1131 & 1.09 \\" in text
+        assert text.count("\\begin{tabular}{lrrrr}") == text.count("\\end{tabular}") == 1
+
+    def test_html_escapes_and_fetches_nothing(self, folder, tmp_path):
+        write_report([folder], tmp_path)
+        text = (tmp_path / "report.html").read_text()
+        assert "Item encoders &amp; &lt;depth&gt; 100%" in text and "<depth>" not in text
+        assert "http" not in text.replace("http-equiv", "") and text.count("data:image/svg+xml;base64,") == 2
+
+    def test_the_same_runs_give_the_same_files(self, folder, tmp_path):
+        for name in ("a", "b"):
+            write_report([folder], tmp_path / name)
+        for file in (tmp_path / "a").iterdir():
+            assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+
+
+class TestCollect:
+    def test_sweeps_of_one_name_become_one_table(self, tmp_path):
+        parts = [make_sweep(tmp_path / "a", seeds=(1,)), make_sweep(tmp_path / "b", seeds=(2, 3))]
+        assert main([f"--report={parts[0]} {parts[1]}", f"--out={tmp_path / 'out'}"]) == 0
+        [collection] = collect(parts)
+        cva = make_table(collection).rows[1].cells[0]
+        assert sorted(cva.values) == pytest.approx([10, 11, 12]) and (tmp_path / "out" / "report.html").is_file()
+
+    def test_several_sweeps_are_sections(self, tmp_path):
+        other = SWEEP.replace("Item encoders", "Other encoders")
+        parts = [make_sweep(tmp_path / "a"), make_sweep(tmp_path / "b", other)]
+        record = json.loads((parts[1] / "sweep.json").read_text())
+        (parts[1] / "sweep.json").write_text(json.dumps({**record, "sweep": "others"}))
+        text = (parts[1] / "sweep.yaml").read_text()
+        (parts[1] / "sweep.yaml").write_text("name: others\n" + text)
+        content = write_report(parts, tmp_path / "out")
+        assert [section.name for section in content.sections] == ["encoders", "others"]
+        assert {"encoders-figure.png", "others-figure.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+    def test_hand_made_runs(self, tmp_path):
+        for i, (rate, seed) in enumerate([(0.1, 1), (0.1, 2), (0.2, 1)]):
+            result = result_of(0.1 * (i + 1), seed)
+            result["config"]["learning_rate"] = rate
+            (tmp_path / f"run{i}").mkdir()
+            (tmp_path / f"run{i}" / "metrics.json").write_text(json.dumps(result))
+        [collection] = collect([tmp_path])
+        table = make_table(collection)
+        labels = ["SASRec + CVA on tiny, learning_rate=0.1", "SASRec + CVA on tiny, learning_rate=0.2"]
+        assert [row.label for row in table.rows] == labels
+        assert table.rows[0].cells[0].mean == pytest.approx(15) and len(table.rows[0].cells[0].values) == 2
+
+    def test_folders_without_runs(self, tmp_path):
+        with pytest.raises(DataError, match="holds no sweep and no finished run"):
+            collect([tmp_path])
+        with pytest.raises(DataError, match="There is no folder"):
+            collect([tmp_path / "nowhere"])
+
+    def test_a_damaged_result(self, tmp_path):
+        path = make_sweep(tmp_path)
+        broken = next(iter(path.glob("trials/*/metrics.json")))
+        broken.write_text("{")
+        with pytest.raises(DataError, match=f"`{broken}` cannot be read"):
+            collect([path])
+
+
+def browser_path():
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    return next(filter(None, found), None)
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_in_a_browser(folder, tmp_path, width):
+    """Nothing sticks out, every figure is there, the console is silent; what is wide scrolls in its own box."""
+    if browser_path() is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    write_report([folder], tmp_path)
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=flags)
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        heard, asked = [], []
+        page.on("console", lambda message: heard.append(message.text))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url.split(":")[0]))
+        page.goto((tmp_path / "report.html").as_uri())
+        page.click("summary")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)") == [True, True]
+        inside = "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre'))"
+        assert page.evaluate(f"{inside}.every(e => e.getBoundingClientRect().right <= {width} + 1)")
+        assert heard == [] and set(asked) <= {"file", "data"}
+        browser.close()

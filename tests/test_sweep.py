@@ -1,0 +1,251 @@
+"""Sweeps before they run: what is written down, the space, the plan, and what is refused."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from recbole_video.cli import main
+from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
+from recbole_video.sweep.folder import SweepFolder
+from recbole_video.sweep.plan import make_plan, require_data
+from recbole_video.sweep.ray_session import import_ray
+from recbole_video.sweep.runner import Resources, run_sweep
+from recbole_video.sweep.shared_data import DataKeeper
+from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
+from recbole_video.sweep.spec import load_sweep, read_sweep
+
+from .conftest import small_options
+
+
+def sweep_of(text, **kwargs):
+    return read_sweep(text, "mine", "mine.yaml", **kwargs)
+
+
+BASE = "base: {model: SASRec, epochs: 1}\n"
+
+
+class TestSpace:
+    def test_grid_is_the_product(self):
+        space = read_space({"a": [1, 2], "b": ["x", "y", "z"]})
+        assert list(grid(space)) == [{"a": a, "b": b} for a in (1, 2) for b in "xyz"]
+
+    def test_draws_follow_from_the_seed_and_stay_in_the_space(self):
+        given = {
+            "u": {"uniform": [2, 3]}, "l": {"loguniform": [1e-4, 1e-1]}, "i": {"randint": [3, 6]},
+            "q": {"quniform": [0, 1, 0.25]}, "c": ["a", "b"],
+        }  # fmt: skip
+        points = list(sample(read_space(given), 400, 7))
+        assert points == list(sample(read_space(given), 400, 7)) != list(sample(read_space(given), 400, 8))
+        assert all(2 <= p["u"] <= 3 and 1e-4 <= p["l"] <= 1e-1 for p in points)
+        assert {p["i"] for p in points} == {3, 4, 5} and {p["c"] for p in points} == {"a", "b"}
+        assert {p["q"] for p in points} == {0, 0.25, 0.5, 0.75, 1}
+        assert np.median([math.log10(p["l"]) for p in points]) == pytest.approx(-2.5, abs=0.25)  # even in the exponent
+
+    def test_recboles_file_of_parameters(self, tmp_path):
+        """Kinds and ranges as RecBole's run_hyper reads them; hyperopt's loguniform is in exponents of e."""
+        path = tmp_path / "model.hyper"
+        path.write_text(
+            "learning_rate loguniform -8,0\n# a comment\ndropout choice [0.1,0.5]\nmlp choice ['[64]','[32]']\n"
+        )
+        space = read_hyper_file(path)
+        assert space["learning_rate"][0] == "loguniform"
+        assert space["learning_rate"][1] == pytest.approx([math.exp(-8), 1.0])
+        assert space["dropout"] == ("choice", [0.1, 0.5]) and space["mlp"] == ("choice", ["[64]", "[32]"])
+        assert load_sweep(str(path)).space == space
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"a": {"gaussian": [0, 1]}}, "`gaussian` of `a` is no distribution"),
+            ({"a": []}, "`a` has no values"),
+            ({"a": 3}, "must be a list of values or one of"),
+            ({"a": {"uniform": [3, 1]}}, "takes 2 numbers, the first below the second"),
+            ({"a": {"loguniform": [0, 1]}}, "must begin above 0"),
+        ],
+    )
+    def test_what_is_no_space(self, given, message):
+        with pytest.raises(ConfigError, match=message):
+            read_space(given)
+
+
+class TestSpec:
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a: [", "is not valid YAML at line"),
+            ("- 1", "must hold `key: value` lines"),
+            ("sedes: [1]", r"`sedes` is no key of the sweep `mine.yaml` \(did you mean `seeds`\?\)"),
+            ("rows: []", "must list at least one row"),
+            ("rows: [{label: a, published: [1]}]\nmetrics: [HR@10]", "has zero trials: no row has options"),
+            ("rows: [{label: a, options: {}}, {label: a, options: {}}]", "two rows `a`"),
+            (
+                "rows: [{label: a, options: {}, published: [1, 2]}]\nmetrics: [HR@10]",
+                "2 published numbers for 1 metrics",
+            ),
+            ("seeds: [a]", "must list whole numbers"),
+            ("search: {kind: bayes}", "choose from grid, random, optuna"),
+            ("search: {kind: random}", "has zero trials; set n_trials"),
+            ("figure: {kind: pie, metric: HR@10}", "choose from bars, groups, lines"),
+            ("figure: {kind: bars, metric: HR@10}\nmetrics: [HR@20]", "shows HR@10, which is not among its metrics"),
+            ("compare: [{a: x, b: y}]", "names the row `x`"),
+            ("rank: best", "choose from group, table"),
+            ("metrics: [3]", "is no metric"),
+        ],
+    )
+    def test_errors(self, text, message):
+        with pytest.raises(ConfigError, match=message):
+            sweep_of(text)
+
+    def test_small_numbers_are_numbers(self):
+        assert sweep_of("base: {learning_rate: 1e-3}").base == {"learning_rate": 1e-3}
+
+    def test_unknown_preset(self):
+        with pytest.raises(ConfigError, match=r"no sweep `cva-tabel6` \(did you mean `cva-table6`\?\)"):
+            load_sweep("cva-tabel6")
+        with pytest.raises(ConfigError, match=r"There is no sweep file `mine.yaml`; presets are cva-table12"):
+            load_sweep("mine.yaml")
+
+    def test_demo_changes_base_rows_and_columns(self):
+        text = (
+            "base: {model: SASRec, epochs: 30}\nseeds: [1, 2]\nmetrics: [HR@10]\n"
+            "columns: [{label: x, options: {dataset: a}, demo: {dataset: b}}, {label: y, demo: skip}]\n"
+            "rows: [{label: r, options: {n_layers: 9}, demo: {n_layers: 3}}, {label: s, options: {}, demo: skip}]\n"
+            "demo: {base: {epochs: 1}, seeds: [5]}\n"
+        )
+        full, demo = sweep_of(text), sweep_of(text, demo=True)
+        assert full.base["epochs"] == 30 and demo.base == {"model": "SASRec", "epochs": 1}
+        assert [c.options for c in demo.columns] == [{"dataset": "b"}] and demo.seeds == (5,)
+        assert [row.options for row in demo.rows] == [{"n_layers": 3}, None]
+        with pytest.raises(ConfigError, match="has no demo size"):
+            sweep_of("base: {}", demo=True)
+
+
+class TestPlan:
+    def test_trials(self):
+        text = BASE + "space: {learning_rate: [0.1, 0.2]}\nseeds: [1, 2]\nrows: [{label: a, options: {epochs: 3}}]"
+        plan = make_plan(sweep_of(text), {"hidden_size": 32})
+        assert [(t.point["learning_rate"], t.seed) for t in plan.trials] == [(0.1, 1), (0.1, 2), (0.2, 1), (0.2, 2)]
+        expected = {"model": "SASRec", "epochs": 3, "hidden_size": 32, "learning_rate": 0.2, "seed": 2}
+        assert plan.trials[-1].options == expected
+        assert plan.valid_metric == "NDCG@10" and plan.bigger and plan.epochs == 3
+        assert [m.name for m in plan.sweep.metrics] == ["HR@10", "NDCG@10", "HR@20", "NDCG@20", "seconds", "GB"]
+
+    def test_a_seed_of_ones_own(self):
+        assert [t.seed for t in make_plan(sweep_of(BASE + "seeds: [1, 2]"), {"seed": 9}).trials] == [9]
+
+    @pytest.mark.parametrize(
+        ("text", "own", "message"),
+        [
+            ("space: {learning_rat: [1]}", {}, r"`learning_rat` is not an option \(did you mean `learning_rate`"),
+            ("space: {lr: {uniform: [0, 1]}}", {}, "A grid needs values of `lr`"),
+            ("metrics: [Recall@10]", {}, "The runs do not report `Recall@10`"),
+            ("metrics: [HR@50]", {}, "extend metrics or topk"),
+            ("space: {learning_rate: [1]}", {"learning_rate": 3}, "`learning_rate` is what the sweep `mine` varies"),
+            ("search: {kind: optuna, n_trials: 3}", {}, "its space is empty"),
+            (
+                "search: {kind: optuna, n_trials: 3}\nseeds: [1, 2]\nspace: {epochs: [1]}",
+                {},
+                "one row, one column and one",
+            ),
+        ],
+    )
+    def test_errors(self, text, own, message):
+        with pytest.raises(ConfigError, match=message):
+            make_plan(sweep_of(BASE + text), own)
+
+    def test_missing_data_says_what_to_download_and_run(self, in_tmp):
+        with pytest.raises(DataError, match="Download MicroLens-100K .* then run") as caught:
+            require_data(make_plan(load_sweep("cva-table12")))
+        assert "dataset_tools microlens RAW" in str(caught.value) and "or add --demo" in str(caught.value)
+        assert "--frame_encoder=clip --store=clip-resample5" in str(caught.value)
+
+    def test_missing_stores_alone(self, in_tmp):
+        folder = in_tmp / "dataset" / "microlens-100k"
+        folder.mkdir(parents=True)
+        (folder / "microlens-100k.inter").write_text("user_id:token\titem_id:token\n")
+        with pytest.raises(DataError) as caught:
+            require_data(make_plan(load_sweep("cva-table18")))
+        assert "dataset_tools microlens RAW" not in str(caught.value)
+        assert "--frame_encoder=dinov3 --store=dinov3-resample5" in str(caught.value)
+
+
+class TestFolder:
+    def test_one_sweep_at_a_time(self, in_tmp):
+        plan = make_plan(sweep_of(BASE))
+        folder = SweepFolder.create(plan, in_tmp)
+        with folder.locked(), pytest.raises(RunFolderError, match="is being written by another process"):
+            run_sweep(plan, SweepFolder(folder.path), Resources())
+
+    def test_what_is_resumed(self, in_tmp):
+        plan, other = make_plan(sweep_of(BASE)), make_plan(sweep_of(BASE), {"epochs": 2})
+        with pytest.raises(CheckpointError, match="no sweep `mine` of these options"):
+            SweepFolder.to_resume(plan, in_tmp, True)
+        folder = SweepFolder.create(plan, in_tmp)
+        assert SweepFolder.to_resume(plan, in_tmp, True).path == folder.path
+        with pytest.raises(ConfigError, match="was planned otherwise"):
+            SweepFolder.to_resume(other, in_tmp, str(folder.path))
+        with pytest.raises(CheckpointError, match="it is not the folder of a sweep"):
+            SweepFolder.to_resume(plan, in_tmp, "elsewhere")
+
+    def test_a_place_that_cannot_be_written(self, in_tmp):
+        (in_tmp / "sweeps").write_text("a file")
+        with pytest.raises(RunFolderError, match="cannot be made"):
+            SweepFolder.create(make_plan(sweep_of(BASE)), in_tmp)
+
+
+class TestDependencies:
+    def test_ray_is_missing(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ray", None)
+        with pytest.raises(MissingDependencyError, match=r"Sweeps need Ray; pip install 'recbole_video\[sweep\]'"):
+            import_ray()
+
+    def test_ray_is_too_old(self, monkeypatch):
+        ray = import_ray()
+        monkeypatch.setattr(ray, "__version__", "2.6.3")
+        with pytest.raises(MissingDependencyError, match="Ray 2.40 or newer, and this is 2.6.3"):
+            import_ray()
+
+    def test_optuna_is_missing(self, monkeypatch, in_tmp):
+        monkeypatch.setitem(sys.modules, "optuna", None)
+        plan = make_plan(sweep_of(BASE + "search: {kind: optuna, n_trials: 2}\nspace: {epochs: [1, 2]}"))
+        with pytest.raises(MissingDependencyError, match="A search by Optuna needs it"):
+            run_sweep(plan, SweepFolder.create(plan, in_tmp), Resources())
+
+
+class TestSharedData:
+    def test_data_is_read_once_for_trials_that_agree_on_it(self, data_root):
+        keeper = DataKeeper(lambda data: data)
+        options = small_options(data_path=str(data_root), model="SASRec", dataset="tiny")
+        [first] = keeper.get(options)
+        [second] = keeper.get({**options, "learning_rate": 0.5, "seed": 7, "hidden_size": 8})
+        assert second is first and keeper.n_loaded == 1
+        [third] = keeper.get({**options, "MAX_ITEM_LIST_LENGTH": 4})
+        assert third is not first and keeper.n_loaded == 2
+        [ids] = keeper.get({**small_options(encoder="ID", data_path=str(data_root)), "dataset": "tiny"})
+        assert ids.catalogue.frames is None and keeper.n_loaded == 3
+
+
+class TestCommandLine:
+    def test_dry_run(self, in_tmp, capsys):
+        assert main(["--sweep=stap-table3", "--demo", "--dry_run"]) == 0
+        shown = capsys.readouterr().out
+        assert "Trials:     33 (11 rows × 3 seeds)" in shown and "temporal / w/o SSM block · MicroLens, seed 2" in shown
+        assert not (in_tmp / "saved").exists()
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--sweep=cva-table66"], "ConfigError: There is no sweep `cva-table66` (did you mean `cva-table6`?)"),
+            (["--sweep=cva-table6"], "DataError: The sweep `cva-table6` reads `microlens-100k`"),
+            (["--sweep=cva-table6", "--demo", "--cpus_per_trial=0"], "ConfigError: `cpus_per_trial` is 0"),
+            (["--sweep=cva-table6", "--demo", "--epochz=3"], "`epochz` is not an option"),
+            (["--report"], "ConfigError: --report needs the folder"),
+            (["--report=nowhere"], "DataError: There is no folder `nowhere`"),
+            (["--report=.", "--epochs=3"], "`--epochs` is no option of --report"),
+        ],
+    )
+    def test_errors(self, in_tmp, capsys, words, message):
+        assert main(words) == 1
+        assert message in capsys.readouterr().err
