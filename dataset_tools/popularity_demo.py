@@ -42,8 +42,8 @@ FILES = (
 HELP = "make the synthetic data set of popularity (made on first use anyway)"
 GENERATOR_VERSION = 2
 _DAY = 86_400  # seconds
-_QUIET_FRAME = 0.3  # size of the impression that any other frame makes, against that after the cut
-_CUT = 1.5  # how far a cut moves the background, in each direction
+_QUIET_FRAME = 0.4  # size of the impression that any other frame makes, against that after the cut
+_CUT = 2.0  # how far a cut moves the background, in each direction
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Rule:
     days: int = 120
     author: float = 0.5
     text: float = 0.5
-    highlight: float = 1.2
+    highlight: float = 1.0
     surprise: float = 1.2
     trend: float = 1.0
     noise: float = 0.4

@@ -182,7 +182,7 @@ class _Tuning:
 
         return ASHAScheduler(
             time_attr="epoch",
-            max_t=max(self.plan.epochs, asha.grace_epochs),
+            max_t=max(self.plan.epochs, asha.grace_epochs) + 1,  # who gets to the last epoch is tested
             grace_period=asha.grace_epochs,
             reduction_factor=asha.reduction_factor,
         )

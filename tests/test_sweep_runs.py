@@ -1,0 +1,181 @@
+"""Sweeps that run: in parallel on Ray, resumed after kills, stopped early, with trials that fail."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from recbole_video import run_recbole_video
+from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED, SweepFolder, trial_state
+from recbole_video.sweep.plan import make_plan
+from recbole_video.sweep.runner import Resources, all_states, best_score, read_trial, run_sweep
+from recbole_video.sweep.spec import read_sweep
+
+from .conftest import small_options
+
+ray = pytest.importorskip("ray")
+
+SCRIPT = Path(__file__).parents[1] / "run_recbole_video.py"
+
+
+def write_sweep(path, data_root, base=(), **keys):
+    options = {k: v for k, v in small_options(data_path=str(data_root)).items() if k != "show_progress"}
+    path.write_text(yaml.safe_dump({"base": {"model": "SASRec", "dataset": "tiny", **options, **dict(base)}, **keys}))
+    return path
+
+
+def start(folder, *words):
+    """The command in a process of its own, whose whole session can be killed."""
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), "--sweep=mine.yaml", *words], cwd=folder, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+
+
+def wait_for(found, what, seconds=90):
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end, f"no {what}"
+        time.sleep(0.02)
+
+
+def ray_processes(of):
+    return [p for p in psutil.Process(of).children(recursive=True) if p.is_running()]
+
+
+@pytest.fixture(scope="module")
+def shared_ray():
+    """One Ray for the tests that need no Ray of their own; a sweep joins what runs already."""
+    from recbole_video.sweep.ray_session import ray_session
+
+    with ray_session(None, n_cpus=2) as session:
+        yield session
+
+
+@pytest.mark.usefixtures("shared_ray")
+class TestInProcess:
+    def run(self, path, **own):
+        plan = make_plan(read_sweep(path.read_text(), "mine", "mine.yaml"), own)
+        folder = SweepFolder.create(plan, Path("saved"))
+        return plan, folder, run_sweep(plan, folder, Resources())
+
+    def test_trials_are_ordinary_runs_and_a_failing_one_is_reported(self, in_tmp, data_root):
+        rows = [
+            {"label": "good", "options": {"epochs": 2}},
+            {"label": "bad", "options": {"frame_store": "missing"}},
+        ]
+        path = write_sweep(in_tmp / "mine.yaml", data_root, rows=rows, seeds=[1])
+        plan, folder, states = self.run(path)
+        assert sorted(state.kind for state in states.values()) == [FAILED, FINISHED]
+        good, bad = (folder.trial_folder(trial) for trial in plan.trials)
+        assert "DataError" in trial_state(bad).detail and "missing" in trial_state(bad).detail
+        alone = run_recbole_video(config_file_list=[good / "config.yaml"], saved=False)
+        stored = json.loads((good / "metrics.json").read_text())
+        assert stored["test_result"] == alone["test_result"] and (good / "model.pth").is_file()
+        assert read_trial(good) == plan.trials[0] and not folder.ray.exists()
+        before = (good / "metrics.json").stat().st_mtime_ns
+        run_sweep(plan, folder, Resources())
+        assert (good / "metrics.json").stat().st_mtime_ns == before  # finished trials are not repeated
+
+    def test_asha_stops_the_worst(self, in_tmp, data_root):
+        path = write_sweep(
+            in_tmp / "mine.yaml", data_root, {"epochs": 6, "stopping_step": 9}, seeds=[1],
+            space={"learning_rate": [0.01, 1e-9, 2e-9, 3e-9]}, asha={"grace_epochs": 1, "reduction_factor": 2},
+        )  # fmt: skip
+        plan, folder, states = self.run(path)
+        kinds = [states[trial.name].kind for trial in plan.trials]
+        assert kinds.count(STOPPED) >= 1 and kinds.count(FINISHED) >= 1
+        stopped = folder.trial_folder(plan.trials[kinds.index(STOPPED)])
+        assert "by ASHA" in trial_state(stopped).detail and best_score(stopped) is not None
+
+    def test_optuna_goes_on_from_what_was_tried(self, in_tmp, data_root):
+        path = write_sweep(
+            in_tmp / "mine.yaml", data_root, seeds=[3],
+            space={"learning_rate": {"loguniform": [1e-4, 1e-1]}, "n_layers": [1, 2]},
+            search={"kind": "optuna", "n_trials": 3},
+        )  # fmt: skip
+        plan, folder, states = self.run(path)
+        assert [state.kind for state in states.values()] == [FINISHED] * 3
+        points = [read_trial(path.parent).point for path in folder.trials.glob("*/trial.json")]
+        assert all(1e-4 <= p["learning_rate"] <= 1e-1 and p["n_layers"] in (1, 2) for p in points)
+        run_sweep(plan, folder, Resources())
+        assert len(all_states(folder)) == 3  # nothing is left to try
+
+    def test_popularity_and_stock_models(self, in_tmp, data_root):
+        from .test_popularity import METADATA, SMALL, write_popularity
+
+        write_popularity(in_tmp / "pop")
+        options = {**SMALL, **METADATA, "data_path": str(in_tmp / "pop"), "dataset": "pop", "epochs": 1}
+        stock = {"model": "Pop", "dataset": "tiny", "epochs": 1, "use_gpu": False, "data_path": str(data_root),
+                 "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}  # fmt: skip
+        for sweep in ({**options, "model": "STAP"}, stock):
+            plan = make_plan(read_sweep(yaml.safe_dump({"base": sweep}), "mine", "mine.yaml"))
+            folder = SweepFolder.create(plan, Path("saved"))
+            [state] = run_sweep(plan, folder, Resources()).values()
+            assert state.kind == FINISHED, state.detail
+
+
+class TestKills:
+    def test_worker_then_driver(self, in_tmp, data_root):
+        """SIGKILL of a trial's process: it goes on in another. SIGKILL of the driver: --resume does the rest."""
+        write_sweep(in_tmp / "mine.yaml", data_root, {"epochs": 60, "stopping_step": 99}, seeds=[1, 2, 3])
+        driver = start(in_tmp, "--max_concurrent=1")
+        trials = in_tmp / "saved" / "sweeps"
+        try:
+            wait_for(lambda: list(trials.glob("*/trials/*/last.pth")), "checkpoint")
+            workers = [p for p in ray_processes(driver.pid) if "TrialTask" in p.name() or "ImplicitFunc" in p.name()]
+            assert workers, [p.name() for p in ray_processes(driver.pid)]
+            for worker in workers:
+                worker.kill()
+            wait_for(lambda: list(trials.glob("*/trials/*/metrics.json")), "finished trial")
+            wait_for(lambda: len(list(trials.glob("*/trials/*/last.pth"))) > 1, "second trial")
+            everybody = ray_processes(driver.pid)
+        finally:
+            driver.kill()
+        out = driver.communicate()[0]
+        assert "its process died" in out
+        wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in everybody), "end of Ray", 60)
+        [folder] = trials.iterdir()
+        finished = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/metrics.json")}
+        cut = [p.parent for p in folder.glob("trials/*/last.pth") if p.parent / "metrics.json" not in finished]
+        resumed = start(in_tmp, "--resume")
+        out = resumed.communicate(timeout=150)[0]
+        assert resumed.returncode == 0, out
+        results = list(folder.glob("trials/*/metrics.json"))
+        assert len(results) == 3 and len(list(trials.iterdir())) == 1
+        assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
+        for path in [*cut, *(path.parent for path in finished)][:2]:
+            alone = run_recbole_video(config_file_list=[path / "config.yaml"], saved=False)
+            assert json.loads((path / "metrics.json").read_text())["test_result"] == alone["test_result"]
+        assert cut and "Resume training from epoch" in (cut[0] / "run.log").read_text()
+        assert (folder / "report.html").is_file()
+
+    def test_ctrl_c_and_ports(self, in_tmp, data_root):
+        """Ray listens on the loopback alone; Ctrl-C leaves a report on what has finished."""
+        rows = [{"label": "short", "options": {"epochs": 1}}, {"label": "long", "options": {"epochs": 5000}}]
+        write_sweep(in_tmp / "mine.yaml", data_root, {"stopping_step": 9999}, rows=rows, seeds=[1])
+        driver = start(in_tmp)
+        try:
+            wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/short*/metrics.json")), "finished trial")
+            wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")), "checkpoint")
+            listening = [
+                connection.laddr.ip
+                for process in [psutil.Process(driver.pid), *ray_processes(driver.pid)]
+                for connection in process.net_connections(kind="inet")
+                if connection.status == psutil.CONN_LISTEN
+            ]
+            assert listening and all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in listening), listening
+            driver.send_signal(signal.SIGINT)
+            out = driver.communicate(timeout=60)[0]
+        finally:
+            driver.kill()
+        assert driver.returncode == 130 and "goes on with --resume" in out and "Traceback" not in out
+        [report] = in_tmp.glob("saved/sweeps/*/report.md")
+        assert "1 of 2 trials have finished" in report.read_text()
