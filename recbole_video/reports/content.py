@@ -124,12 +124,13 @@ def _legend(collection: Collection, table: Table) -> str:
 def _trial_row(record: Record) -> list[str]:
     result = record.result
     history = result.get("history") or []
+    score = result["best_valid_score"] if result else record.state.score
     detail = f": {record.state.detail}" if record.state.detail and record.state.kind != FAILED else ""
     return [
         record.trial.label,
         str(record.trial.seed),
         record.state.kind + detail,
-        f"{result['best_valid_score']:.5f}" if result else "–",
+        "–" if score is None else f"{score:.5f}",
         str(len(history)) if history else "–",
         f"{result['seconds']:.1f}" if "seconds" in result else "–",
         f"{result['peak_memory_mb'] / 1024:.2f}" if "peak_memory_mb" in result else "–",

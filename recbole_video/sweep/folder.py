@@ -28,10 +28,12 @@ class TrialState:
     Attributes:
         kind: finished, stopped early (by ASHA), failed or unfinished.
         detail: Why it failed, or where it was stopped.
+        score: Best validation score of one that was stopped.
     """
 
     kind: str
     detail: str = ""
+    score: float | None = None
 
 
 class SweepFolder:
@@ -139,7 +141,7 @@ def trial_state(folder: Path) -> TrialState:
         status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return TrialState(UNFINISHED)
-    return TrialState(status["kind"], status.get("detail", ""))
+    return TrialState(status["kind"], status.get("detail", ""), status.get("score"))
 
 
 def note_trial(folder: Path, trial: Trial) -> None:
@@ -149,7 +151,7 @@ def note_trial(folder: Path, trial: Trial) -> None:
 
 def note_state(folder: Path, state: TrialState) -> None:
     """Write down that a trial was stopped or failed; the results of a finished one say so themselves."""
-    write_json(folder / "status.json", {"kind": state.kind, "detail": state.detail})
+    write_json(folder / "status.json", vars(state))
 
 
 def forget_state(folder: Path) -> None:

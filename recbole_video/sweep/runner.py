@@ -19,6 +19,7 @@ from recbole_video.sweep.folder import (
     SweepFolder,
     TrialState,
     note_state,
+    note_trial,
     trial_state,
 )
 from recbole_video.sweep.plan import Plan, Trial
@@ -203,17 +204,20 @@ def _watcher(task: TrialTask, progress: Progress) -> Any:
             ours = task.trial(trial.config)
             folder = Path(task.folder) / ours.name
             if trial_state(folder).kind == UNFINISHED:
-                epoch = (trial.last_result or {}).get("epoch", 0)
-                note_state(folder, TrialState(STOPPED, f"after epoch {epoch}, by ASHA"))
+                last = trial.last_result or {}
+                state = TrialState(STOPPED, f"after epoch {last.get('epoch', 0)}, by ASHA", last.get("score"))
+                note_state(folder, state)
             progress.ended(ours)
+
+        def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            progress.died(task.trial(trial.config), trial.num_failures)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             ours = task.trial(trial.config)
-            folder = Path(task.folder) / ours.name
-            if trial.num_failures <= _DEATHS:
-                progress.died(ours, trial.num_failures)
-                return
-            note_state(folder, TrialState(FAILED, f"its process died {trial.num_failures} times"))
+            note_trial(Path(task.folder) / ours.name, ours)
+            note_state(
+                Path(task.folder) / ours.name, TrialState(FAILED, f"its process died {trial.num_failures} times")
+            )
             progress.ended(ours)
 
     return Watcher()
@@ -224,11 +228,7 @@ def best_score(folder: Path) -> float | None:
     metrics = folder / "metrics.json"
     if metrics.is_file():
         return json.loads(metrics.read_text(encoding="utf-8"))["best_valid_score"]
-    if trial_state(folder).kind != STOPPED:
-        return None
-    from recbole_video.training.checkpoint import read_checkpoint
-
-    return float(read_checkpoint(folder / "last.pth", "cpu")["progress"]["best_valid_score"])
+    return trial_state(folder).score
 
 
 def read_trial(folder: Path) -> Trial:

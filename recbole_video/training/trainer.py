@@ -138,7 +138,7 @@ class Trainer:
         Args:
             train_data: Training batches.
             valid_data: What to validate on.
-            callback_fn: Called after each evaluation with the epoch and its validation score.
+            callback_fn: Called with the epoch and its validation score after each evaluation, when it is stored.
 
         Returns:
             Best validation score and all metrics of that epoch.
@@ -176,11 +176,11 @@ class Trainer:
         self.progress.history.append(record)
         self.progress.next_epoch = epoch + 1
         last = epoch + 1 == self.config["epochs"]
-        if last or (epoch + 1) % self.config["eval_step"] == 0:
-            score = self._validate(epoch, valid_data, record)
-            if callback_fn is not None:
-                callback_fn(epoch, score)
+        is_judged = last or (epoch + 1) % self.config["eval_step"] == 0
+        score = self._validate(epoch, valid_data, record) if is_judged else float("nan")
         self._save_last()
+        if is_judged and callback_fn is not None:
+            callback_fn(epoch, score)
 
     def _train_epoch(self, train_data: Any, epoch: int) -> float:
         """One pass over the training data; returns the mean loss per step."""
