@@ -38,6 +38,7 @@ MEASUREMENTS = (
     "ssm",
     "retrieval",
     "stap",
+    "sweep",
 )
 
 

@@ -73,7 +73,7 @@ class Rule:
     text: float = 0.5
     highlight: float = 1.0
     surprise: float = 1.5
-    trend: float = 1.0
+    trend: float = 1.5
     noise: float = 0.4
     profile_error: float = 0.4
     background: float = 0.5

@@ -38,6 +38,10 @@ class MemoryFrozenError(RecBoleVideoError, RuntimeError):
     """A memory bank was asked to take in videos while it is frozen."""
 
 
+class SweepError(RecBoleVideoError, RuntimeError):
+    """A sweep was cut off from outside: Ray, or the disk it writes to, was lost."""
+
+
 class MissingDependencyError(RecBoleVideoError, ImportError):
     """An optional library is not installed, or one that is installed cannot be used."""
 

@@ -11,9 +11,15 @@ from recbole_video.dataset_tools.label import settings_of
 from recbole_video.dataset_tools.popularity.presets import PRESETS
 
 from recbole_video.config import Config
+from recbole_video.options import parse_command_line
+from recbole_video.sweep.plan import make_plan
+from recbole_video.sweep.spec import load_sweep, preset_names
 
 FOLDER = Path(__file__).parent.parent / "docs"
-TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in ("datasets.md", "video.md", "popularity.md")}
+TEXTS = {
+    name: (FOLDER / name).read_text(encoding="utf-8")
+    for name in ("datasets.md", "video.md", "popularity.md", "sweeps.md")
+}
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 LINES += re.findall(r"`(python (?:-m recbole_video\.dataset_tools|run_recbole_video\.py) [^`A-Z]+)`", TEXT)
@@ -42,7 +48,28 @@ def test_conversions_are_accepted(words):
 
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_runs_are_accepted(words, in_tmp):
-    Config(command_line=words)
+    options = parse_command_line(words)
+    if "report" in options:
+        assert set(options) <= {"report", "out", "latex"}
+    elif "sweep" in options:
+        (in_tmp / "mine.yaml").write_text(re.findall(r"```yaml\n(.*?)```", TEXTS["sweeps.md"], re.DOTALL)[0])
+        (in_tmp / "model.hyper").write_text("learning_rate loguniform -8,0\n")
+        sweep = load_sweep(options["sweep"], bool(options.get("demo")))
+        assert sweep.metrics or sweep.space
+    else:
+        Config(command_line=words)
+
+
+def test_table_of_sweeps():
+    """Every preset is in the table, with as many trials as it has."""
+    rows = re.findall(r"^\| (`[^|]*`) \| [^|]* \| ([\d, ]+) \| ([\d, ]+) \|$", TEXTS["sweeps.md"], re.MULTILINE)
+    told = {}
+    for names, *counts in rows:
+        for i, name in enumerate(re.findall(r"`([^`]+)`", names)):
+            told[name] = tuple(int(count.split(", ")[i]) for count in counts)
+    assert told == {
+        name: tuple(make_plan(load_sweep(name, demo)).n_trials for demo in (False, True)) for name in preset_names()
+    }
 
 
 def test_every_command_and_preset_is_explained():
@@ -58,4 +85,4 @@ def test_links_lead_somewhere(name):
         for heading in re.findall(r"^#+ (.*)$", TEXTS[name], re.MULTILINE)
     }
     for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", TEXTS[name]):
-        assert (FOLDER / file).exists() if file else anchor in anchors
+        assert (FOLDER / file).exists() if file else anchor in anchors, file

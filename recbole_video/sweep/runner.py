@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_video.errors import MissingDependencyError
+from recbole_video.errors import MissingDependencyError, SweepError
 from recbole_video.sweep.folder import (
     FAILED,
     FINISHED,
@@ -61,6 +62,7 @@ def run_sweep(plan: Plan, folder: SweepFolder, resources: Resources) -> dict[str
         What became of each trial, by the name of its folder.
 
     Raises:
+        SweepError: If Ray is lost on the way.
         MissingDependencyError: Without Ray, or without the library that the search needs.
         ConfigError: If there is no Ray at the address.
         KeyboardInterrupt: On Ctrl-C; what has finished stays.
@@ -71,10 +73,24 @@ def run_sweep(plan: Plan, folder: SweepFolder, resources: Resources) -> dict[str
         remaining = [trial for trial in plan.trials if _is_to_run(folder.state(trial))]
         n_searched = _n_left_to_search(plan, folder)
         if remaining or n_searched:
-            with ray_session(resources.address) as ray:
+            with ray_session(resources.address) as ray, _losses_named(ray):
                 _run_on(ray, plan, folder, resources, remaining)
             shutil.rmtree(folder.ray, ignore_errors=True)
         return all_states(folder)
+
+
+@contextmanager
+def _losses_named(ray: Any) -> Iterator[None]:
+    """Turn the end of Ray, or of the disk, into a sentence; trials that have finished are on the disk already."""
+    from ray.tune.error import TuneError
+
+    try:
+        yield
+    except (ray.exceptions.RayError, TuneError, ConnectionError, OSError) as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise SweepError(
+            f"The sweep was cut off ({type(error).__name__}: {reason}); what has finished is kept, go on with --resume."
+        ) from error
 
 
 def all_states(folder: SweepFolder) -> dict[str, TrialState]:
