@@ -20,11 +20,10 @@ from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.popularity.labels import SCALINGS, TRANSFORMS, Labels, LabelSettings, make_labels
 from recbole_video.dataset_tools.popularity.presets import PRESETS
 from recbole_video.dataset_tools.popularity.splits import KINDS, SplitSettings
-from recbole_video.dataset_tools.raw.files import sha256
 
 from recbole_video import __version__
 from recbole_video.data.atomic_file import read_columns, read_header
-from recbole_video.data.files import plain, write_json
+from recbole_video.data.files import file_digest, plain, write_json
 from recbole_video.errors import ConfigError, DataError, nearest
 
 HELP = "popularity labels from the counts of a converted data set"
@@ -205,8 +204,8 @@ def describe(
             "labels": labels.summary(),
             "unlabelled": labels.unlabelled,
             "warnings": labels.warnings,
-            "counts_sha256": sha256(counts) if counts.is_file() else None,
-            "inter_sha256": sha256(folder / f"{name}.inter"),
+            "counts_sha256": file_digest(counts) if counts.is_file() else None,
+            "inter_sha256": file_digest(folder / f"{name}.inter"),
         }
     )
 

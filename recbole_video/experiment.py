@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from recbole.utils import init_seed
 from recbole_video.config import Config
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.dataset import Actions, VideoDataset
+from recbole_video.data.files import file_digest
 from recbole_video.data.frame_store import FrameStore, store_path
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.data.loaders import HistoryLoader, SequenceLoader
@@ -237,9 +237,4 @@ def follow_frame_dim(config: Config, frame_dim: int) -> None:
 
 
 def _inter_digest(data: Data) -> str:
-    """SHA-256 of the ``.inter`` file."""
-    sha = hashlib.sha256()
-    with Path(data.dataset.dataset_path, f"{data.dataset.dataset_name}.inter").open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            sha.update(block)
-    return sha.hexdigest()
+    return file_digest(Path(data.dataset.dataset_path, f"{data.dataset.dataset_name}.inter"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +12,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_seed, set_color
 
 from recbole_video.config import Config
-from recbole_video.data.files import plain, write_json
+from recbole_video.data.files import file_digest, plain, write_json
 from recbole_video.errors import ConfigError
 from recbole_video.experiment import prepare_bundled
 from recbole_video.hooks import Hooks
@@ -76,6 +77,11 @@ def run_stock_model(config: Config, folder: RunFolder | None, hooks: Hooks) -> d
         "seconds": round(perf_counter() - started, 2),
         "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
         "parameters": {"model": sum(p.numel() for p in model.parameters() if p.requires_grad)},
+        "data": {
+            "dataset": config["dataset"],
+            "inter_sha256": file_digest(Path(config["data_path"], f"{config['dataset']}.inter")),
+            "protocol": "RecBole's own",
+        },
         "protocol": f"RecBole's own, eval_args {config['eval_args']}",
         "run_folder": str(folder.path) if folder else None,
     }

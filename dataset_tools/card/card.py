@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from recbole_video.dataset_tools.cleaning.interactions import count_repeats, quartiles
 from recbole_video.dataset_tools.output.background import background
-from recbole_video.dataset_tools.raw.files import sha256
 
 from recbole_video import __version__
-from recbole_video.data.files import plain
+from recbole_video.data.files import file_digest, plain
 from recbole_video.errors import DataError
 
 # Whole seconds beyond this are not exact in float32, which is what RecBole keeps: 194 days.
@@ -117,7 +116,7 @@ class Card:
 
 def _describe_file(path: Path) -> dict[str, Any]:
     path = Path(path)
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _dates(times: np.ndarray, unit: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -35,15 +34,6 @@ def find_file(folder: Path, candidates: Sequence[str]) -> Path:
 def find_optional(folder: Path, candidates: Sequence[str]) -> Path | None:
     """The first of ``candidates`` that ``folder`` holds, or None."""
     return next((path for name in candidates if (path := Path(folder) / name).is_file()), None)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def open_text(path: Path, newline: str | None = "\n") -> TextIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import json
 import math
 import os
@@ -59,6 +60,15 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file, read a part at a time."""
+    sha = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            sha.update(block)
+    return sha.hexdigest()
 
 
 def try_lock(handle: IO[bytes]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
+from recbole_video.data.files import file_digest
 from recbole_video.data.frame_store import FrameStore, store_path
 from recbole_video.data.frame_table import FrameTable, missing_frames_error
 from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND
@@ -109,7 +109,7 @@ class PopularityDataset:
             "dataset": self.name,
             "label": {
                 "name": self.label_path.name[len(self.name) + 1 : -len(_SUFFIX)],
-                "sha256": hashlib.sha256(self.label_path.read_bytes()).hexdigest(),
+                "sha256": file_digest(self.label_path),
                 "settings": self._label_settings().get("settings"),
             },
             "rows": {split: len(rows) for split, rows in self.rows.items()},
@@ -122,7 +122,7 @@ class PopularityDataset:
         """Labels remember of which interactions they were made."""
         made_of = self._label_settings().get("inter_sha256")
         path = self.folder / f"{self.name}.inter"
-        if made_of is not None and hashlib.sha256(path.read_bytes()).hexdigest() != made_of:
+        if made_of is not None and file_digest(path) != made_of:
             raise DataError(
                 f"`{self.label_path}` was made of another `{path.name}` than the one there is; make the labels anew by "
                 "`dataset_tools label ... --overwrite`."

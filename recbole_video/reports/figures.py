@@ -81,19 +81,27 @@ def _picture(name: str, caption: str, draw: Callable[[Any], None]) -> Picture:
 
 
 def _bars(axis: Any, collection: Collection, table: Table) -> None:
-    """A bar per row; the paper's numbers as marks. Bars start where differences can be seen, and the axis says so."""
+    """A bar per row and column; the paper's numbers as marks. Bars start where differences can be seen."""
     metric, cells = _figure_cells(collection, table)
-    cells = [(row, own) for row, own in cells if own[0].values or own[0].published is not None]
-    labels = [row.label for row, _ in cells]
-    ours = np.array([_or_nan(own[0].mean) for _, own in cells])
-    theirs = np.array([_or_nan(own[0].published) for _, own in cells])
-    places = np.arange(len(labels))
-    spread = [own[0].spread or 0.0 for _, own in cells]
-    axis.bar(places, ours, 0.6, color=_OURS, label="ours", yerr=spread if any(spread) else None, capsize=3)
-    if np.isfinite(theirs).any():
-        axis.plot(places, theirs, "D", color=_THEIRS, label="paper", markersize=6)
-    _label_places(axis, labels)
-    _zoom(axis, np.concatenate([ours, theirs]))
+    cells = [(row, own) for row, own in cells if any(cell.values or cell.published is not None for cell in own)]
+    blocks = [column.label for column, m in table.heads if m.name == metric]
+    width = 0.75 / len(blocks)
+    places = np.arange(len(cells))
+    drawn = []
+    for j, block in enumerate(blocks):
+        at = places + (j - (len(blocks) - 1) / 2) * width
+        ours = np.array([_or_nan(own[j].mean) for _, own in cells])
+        theirs = np.array([_or_nan(own[j].published) for _, own in cells])
+        spread = [own[j].spread or 0.0 for _, own in cells]
+        name = " ".join(part for part in ("ours", block if len(blocks) > 1 else "") if part)
+        errors = spread if any(spread) else None
+        axis.bar(at, ours, width * 0.9, color=_CYCLE[2 * j % len(_CYCLE)], label=name, yerr=errors, capsize=3)
+        if np.isfinite(theirs).any() and not collection.sweep.is_demo:
+            axis.plot(at, theirs, "D", color=_THEIRS, label="paper" if j == 0 else None, markersize=6)
+            drawn.append(theirs)
+        drawn.append(ours)
+    _label_places(axis, [row.label for row, _ in cells])
+    _zoom(axis, np.concatenate(drawn))
     axis.set_xlabel(_x_label(collection))
     axis.set_ylabel(metric)
     axis.legend(frameon=False)
@@ -108,7 +116,7 @@ def _groups(axis: Any, collection: Collection, table: Table) -> None:
     places = np.arange(len(labels))
     ours = [_or_nan(cell.mean) for cell in row.cells]
     theirs = [_or_nan(cell.published) for cell in row.cells]
-    has_theirs = np.isfinite(theirs).any()
+    has_theirs = np.isfinite(theirs).any() and not collection.sweep.is_demo
     width = 0.4 if has_theirs else 0.7
     spread = [cell.spread or 0.0 for cell in row.cells]
     axis.bar(
@@ -143,7 +151,7 @@ def _lines(axis: Any, collection: Collection, table: Table) -> None:
             errors = [cell.spread or 0.0 for _, cell in known]
             axis.errorbar(x, y, yerr=errors, marker="o", capsize=3, color=_CYCLE[color % len(_CYCLE)], label=name)
             theirs = [(x, cell.published) for x, (_, cell) in zip(x, known, strict=True) if cell.published is not None]
-            if theirs:
+            if theirs and not collection.sweep.is_demo:
                 axis.plot(*zip(*theirs, strict=True), "D--", color=_CYCLE[color % len(_CYCLE)], alpha=0.5,
                           label=f"{name}, paper")  # fmt: skip
             color += 1

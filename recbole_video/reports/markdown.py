@@ -15,13 +15,14 @@ def to_markdown(content: Content) -> str:
     """The whole report."""
     parts = [f"# {content.title}", ""]
     for section in content.sections:
+        parts += [f"## {section.title}", ""] if len(content.sections) > 1 else []
         parts += _section(section)
     parts += ["## How this was made", "", *[f"- {name}: {value}" for name, value in content.made_by], ""]
     return "\n".join(parts)
 
 
 def _section(section: Section) -> list[str]:
-    parts = [f"## {section.title}", ""]
+    parts: list[str] = []
     if section.source:
         parts += [f"Published numbers: {section.source}.", ""]
     parts += [f"> {warning}\n" for warning in section.warnings]
