@@ -358,6 +358,20 @@ class TestFiles:
             write_atomically(path, fail)
         assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
+    def test_a_checkpoint_that_does_not_fit_says_why(self, tmp_path):
+        """torch.save itself speaks of positions that do not agree."""
+        resource = pytest.importorskip("resource")
+        path = tmp_path / "a.pth"
+        write_checkpoint(path, {"state_dict": {}})
+        old, limit = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
+        try:
+            with pytest.raises(RunFolderError, match=r"a.pth` cannot be written: File too large"):
+                write_checkpoint(path, {"state_dict": {"a": torch.zeros(1_000_000)}})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
     def test_checkpoint_holds_plain_values_only(self, in_tmp, data_root):
         folder = Path(run(data_root)["run_folder"])
         for name in ("last.pth", "model.pth"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -19,7 +19,36 @@ def write_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     Raises:
         RunFolderError: If the folder cannot be written; an earlier checkpoint is untouched.
     """
-    write_atomically(path, lambda file: torch.save(state, file))
+    write_atomically(path, lambda file: _save(state, file))
+
+
+def _save(state: dict[str, Any], file: IO[bytes]) -> None:
+    """``torch.save``, which says of a full disk only that positions do not agree."""
+    watched = _Watched(file)
+    try:
+        torch.save(state, watched)
+    except RuntimeError as error:
+        raise watched.error or error from error
+
+
+class _Watched:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            written = self._file.write(data)
+            self._file.flush()  # here, where the reason is known
+        except OSError as error:
+            self.error = error
+            raise
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
