@@ -479,21 +479,39 @@ class TestRuns:
         with pytest.raises(ConfigError, match=message):
             self.run(root, **options)
 
-    @pytest.mark.parametrize("update", ["gradient", "both"])
-    def test_killed_and_resumed(self, root, in_tmp, update):
-        options = {**SMALL, **METADATA, "data_path": str(root), "epochs": 6, "memory_update": update}
+    @pytest.mark.parametrize(
+        ("options", "where"),
+        [
+            ({"memory_update": "gradient"}, "after last.pth"),
+            ({"memory_update": "both"}, "inside an epoch"),
+            ({"dppo_pairs": "pool", "dppo_weight": 0.5}, "between model.pth and last.pth"),
+        ],
+        ids=["after last.pth", "inside an epoch", "between model.pth and last.pth"],
+    )
+    def test_killed_and_resumed(self, root, in_tmp, options, where):
+        """A run that is killed at any of these moments in its third epoch ends with the numbers of an unbroken one."""
+        options = {**SMALL, **METADATA, "data_path": str(root), "epochs": 6, "learning_rate": 0.003, **options}
         whole = run_recbole_video("STAP", "pop", config_dict={**options, "checkpoint_dir": "whole"})
+        method, is_before = {
+            "after last.pth": ("_save_last", False),
+            "inside an epoch": ("after_step", False),
+            "between model.pth and last.pth": ("_save_last", True),
+        }[where]
         program = (
             "import json, os, signal, sys\nfrom recbole_video import run_recbole_video\n"
-            "from recbole_video.training.trainer import Trainer\nsave = Trainer._save_last\n"
-            "def save_last(self):\n    save(self)\n    if self.progress.next_epoch == 3:\n"
-            "        os.kill(os.getpid(), signal.SIGKILL)\nTrainer._save_last = save_last\n"
+            "from recbole_video.training.popularity import PopularityTrainer as Trainer\n"
+            f"method = Trainer.{method}\ndef kill(self):\n"
+            f"    if {is_before}: end(self)\n    method(self)\n    end(self)\n"
+            f"def end(self):\n    if self.progress.next_epoch == {2 if where == 'inside an epoch' else 3}:\n"
+            f"        os.kill(os.getpid(), signal.SIGKILL)\nTrainer.{method} = kill\n"
             "import torch\ntorch.set_num_threads(1)\n"
             "run_recbole_video('STAP', 'pop', config_dict=json.loads(sys.argv[1]))\n"
         )
         killed = {**options, "checkpoint_dir": "parts"}
         done = subprocess.run([sys.executable, "-c", program, json.dumps(killed)], capture_output=True)
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+        [last] = Path("parts").glob("*/last.pth")
+        assert torch.load(last)["progress"]["next_epoch"] == (3 if where == "after last.pth" else 2)
         resumed = run_recbole_video("STAP", "pop", config_dict={**killed, "resume": True})
         assert resumed["test_result"] == whole["test_result"]
         assert resumed["best_valid_result"] == whole["best_valid_result"]
