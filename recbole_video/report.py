@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -99,6 +100,7 @@ def write_per_user(
 
 def forget_peak_memory(device: torch.device) -> None:
     """Before a run, so that its peak is not that of an earlier one in the same process; on Linux and on GPUs."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):  # elsewhere than on Linux there is no such file

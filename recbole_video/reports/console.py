@@ -16,7 +16,7 @@ def console_table(section: Section) -> str:
 
 def _table(section: Section, with_published: bool) -> str:
     table = section.table
-    rows = [["", *(head_text(column.label, metric) for column, metric in table.heads)]]
+    rows = [["", *(head_text(column.title, metric) for column, metric in table.heads)]]
     for row in table.rows:
         cells = [row.name or "run"]
         for cell, (_, metric) in zip(row.cells, table.heads, strict=True):

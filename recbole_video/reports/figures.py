@@ -84,7 +84,7 @@ def _bars(axis: Any, collection: Collection, table: Table) -> None:
     """A bar per row and column; the paper's numbers as marks. Bars start where differences can be seen."""
     metric, cells = _figure_cells(collection, table)
     cells = [(row, own) for row, own in cells if any(cell.values or cell.published is not None for cell in own)]
-    blocks = [column.label for column, m in table.heads if m.name == metric]
+    blocks = [column.title for column, m in table.heads if m.name == metric]
     width = 0.75 / len(blocks)
     places = np.arange(len(cells))
     drawn = []
@@ -112,7 +112,7 @@ def _groups(axis: Any, collection: Collection, table: Table) -> None:
     figure = collection.sweep.figure
     assert figure is not None
     row = next(row for row in table.rows if any(cell.values for cell in row.cells))
-    labels = [column.label or metric.name for column, metric in table.heads]
+    labels = [column.title or metric.name for column, metric in table.heads]
     places = np.arange(len(labels))
     ours = [_or_nan(cell.mean) for cell in row.cells]
     theirs = [_or_nan(cell.published) for cell in row.cells]
@@ -134,7 +134,7 @@ def _groups(axis: Any, collection: Collection, table: Table) -> None:
 def _lines(axis: Any, collection: Collection, table: Table) -> None:
     """A line per group and column along the rows' labels."""
     metric, cells = _figure_cells(collection, table)
-    blocks = [column.label for column, m in table.heads if m.name == metric]
+    blocks = [column.title for column, m in table.heads if m.name == metric]
     groups = list(dict.fromkeys(row.group for row, _ in cells))
     labels = list(dict.fromkeys(row.label for row, _ in cells))
     numbers = _numbers(labels)

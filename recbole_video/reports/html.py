@@ -24,7 +24,7 @@ def to_html(content: Content) -> str:
 
 def _blocks(table: Table) -> list[tuple[str, int]]:
     """Label of each block of columns, and how many columns it has."""
-    return [(label, len(list(own))) for label, own in groupby(table.heads, key=lambda head: head[0].label)]
+    return [(label, len(list(own))) for label, own in groupby(table.heads, key=lambda head: head[0].title)]
 
 
 def _base64(data: bytes) -> str:

@@ -40,7 +40,7 @@ def _section(section: Section) -> list[str]:
 
 def _table(table: Table) -> str:
     has_groups = any(row.group for row in table.rows)
-    heads = [*([""] if has_groups else []), "", *(head_text(column.label, metric) for column, metric in table.heads)]
+    heads = [*([""] if has_groups else []), "", *(head_text(column.title, metric) for column, metric in table.heads)]
     lines = []
     last = None
     for row in table.rows:
@@ -118,7 +118,7 @@ def to_latex(content: Content) -> str:
 
 def _latex_table(section: Section) -> str:
     table = section.table
-    heads = ["", *(_tex(head_text(column.label, metric)) for column, metric in table.heads)]
+    heads = ["", *(_tex(head_text(column.title, metric)) for column, metric in table.heads)]
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",

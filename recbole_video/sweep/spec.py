@@ -59,10 +59,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A block of columns: what its runs have in common. A table without blocks has one without a label."""
+    """A block of columns: what its runs have in common. A table without blocks has one without a label.
+
+    Attributes:
+        label: Its name; the published numbers are found by it.
+        options: Its options.
+        stand_in: In a demo, the data set in place of the paper's.
+    """
 
     label: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    stand_in: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, and in a demo which data stands in for the paper's."""
+        return f"{self.stand_in} for {self.label}" if self.stand_in else self.label
 
 
 @dataclass(frozen=True)
@@ -248,8 +260,9 @@ def _read_columns(given: Any, demo: bool, where: str) -> tuple[Column, ...]:
         _refuse_unknown(raw, _COLUMN_KEYS, f"a column of `{where}`")
         if demo and raw.get("demo") == "skip":
             continue
-        options = {**(raw.get("options") or {}), **((raw.get("demo") or {}) if demo else {})}
-        columns.append(Column(str(raw["label"]), options))
+        of_demo = (raw.get("demo") or {}) if demo else {}
+        options = {**(raw.get("options") or {}), **of_demo}
+        columns.append(Column(str(raw["label"]), options, str(of_demo.get("dataset", ""))))
     return tuple(columns)
 
 
