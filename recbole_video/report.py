@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from collections.abc import Sequence
@@ -101,6 +102,9 @@ def write_per_user(
 def forget_peak_memory(device: torch.device) -> None:
     """Before a run, so that its peak is not that of an earlier one in the same process; on Linux and on GPUs."""
     gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # the C library may be another than glibc
+            ctypes.CDLL(None).malloc_trim(0)  # what earlier runs freed goes back to the system
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):  # elsewhere than on Linux there is no such file

@@ -238,7 +238,8 @@ def test_in_a_browser(folder, tmp_path, width):
         page.on("pageerror", lambda error: heard.append(str(error)))
         page.on("request", lambda request: asked.append(request.url.split(":")[0]))
         page.goto((tmp_path / "report.html").as_uri())
-        page.click("summary")
+        for summary in page.query_selector_all("summary"):
+            summary.click()
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)") == [True, True]
         inside = "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre'))"

@@ -116,8 +116,7 @@ def _legend(collection: Collection, table: Table) -> str:
         parts.append("Ranking metrics × 100.")
     if any(metric.name in ("seconds", "GB") for _, metric in table.heads):
         parts.append(
-            "Seconds are of a whole run on this machine, other trials beside it; GB is the most memory that its "
-            "process held, on a CPU with what earlier trials left in it."
+            "Seconds are of a whole run on this machine, other trials beside it; GB is the most memory that it held."
         )
     return " ".join(parts)
 
