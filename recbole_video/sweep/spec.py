@@ -190,7 +190,11 @@ def load_sweep(name_or_path: str, demo: bool = False) -> Sweep:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"There is no sweep file `{path}`; presets are {', '.join(preset_names())}.")
-        return read_sweep(path.read_text(encoding="utf-8"), path.stem, str(path), demo)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The sweep file `{path}` cannot be read: {error}.") from error
+        return read_sweep(text, path.stem, str(path), demo)
     known = preset_names()
     if name_or_path not in known:
         raise ConfigError(
@@ -222,13 +226,14 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
         raise ConfigError(f"The sweep `{where}` has no demo size; leave out --demo.")
     if demo:
         raw = {**raw, **{k: of_demo[k] for k in ("seeds", "search", "space", "note") if k in of_demo}}
-    base = {**(raw.get("base") or {}), **((of_demo.get("base") or {}) if demo else {})}
-    metrics = tuple(Metric.of(given) for given in raw.get("metrics") or ())
+    base = _options(raw.get("base"), f"`base` of `{where}`")
+    if demo:
+        base = {**base, **_options(of_demo.get("base"), f"`demo` of `{where}`")}
+    metrics = tuple(Metric.of(given) for given in _list(raw.get("metrics"), f"`metrics` of `{where}`"))
     columns = _read_columns(raw.get("columns"), demo, where)
     rows = _read_rows(raw.get("rows"), columns, metrics, demo, where)
-    resources = raw.get("resources") or {}
-    _refuse_unknown(resources, {"cpus", "gpus"}, f"`resources` of `{where}`")
-    return Sweep(
+    resources = _read_resources(raw.get("resources"), where)
+    sweep = Sweep(
         name=str(raw.get("name", name)),
         title=str(raw.get("title", name)),
         base=base,
@@ -236,34 +241,104 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
         rows=rows,
         columns=columns,
         seeds=_read_seeds(raw.get("seeds", [42]), where),
-        space=read_space(raw.get("space") or {}),
+        space=read_space(_options(raw.get("space"), f"`space` of `{where}`")),
         search=_read_search(raw.get("search"), where),
-        asha=_build(Asha, raw.get("asha"), where, "asha"),
+        asha=_read_asha(raw.get("asha"), where),
         cpus=resources.get("cpus", 1.0),
         gpus=resources.get("gpus"),
         source=str(raw.get("source", "")),
         note=str(raw.get("note", "")).strip(),
         figure=_read_figure(raw.get("figure"), metrics, where),
-        compare=_read_compare(raw.get("compare") or (), rows, where),
-        needs=() if demo else tuple(_read_need(need, where) for need in raw.get("needs") or ()),
+        compare=_read_compare(_list(raw.get("compare"), f"`compare` of `{where}`"), rows, where),
+        needs=()
+        if demo
+        else tuple(_read_need(need, where) for need in _list(raw.get("needs"), f"`needs` of `{where}`")),
         rank=_read_rank(raw.get("rank", "group"), where),
         is_demo=demo,
         text=text,
     )
+    _refuse_clashes(sweep, where)
+    return sweep
+
+
+def _refuse_clashes(sweep: Sweep, where: str) -> None:
+    """An option has one place: rows, columns or the space; its values would otherwise depend on the order of layers."""
+    of_rows = {option for row in sweep.rows for option in row.options or {}}
+    of_columns = {option for column in sweep.columns for option in column.options}
+    for one, other, what in (
+        (of_rows, of_columns, "rows and columns"),
+        (of_rows, set(sweep.space), "rows and the space"),
+        (of_columns, set(sweep.space), "columns and the space"),
+    ):
+        if both := sorted(one & other):
+            raise ConfigError(f"`{both[0]}` of `{where}` is set by {what}; keep it in one of them.")
+    if "seed" in of_rows | of_columns | set(sweep.space) | set(sweep.base):
+        raise ConfigError(f"`seed` of `{where}` is an option of its own; list the seeds under `seeds`.")
+
+
+def _options(given: Any, what: str) -> dict[str, Any]:
+    """``option: value`` lines; none for nothing."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise ConfigError(f"{what[0].upper()}{what[1:]} must hold `option: value` lines; it is `{given}`.")
+    return dict(given)
+
+
+def _list(given: Any, what: str) -> list[Any]:
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        raise ConfigError(f"{what[0].upper()}{what[1:]} must be a list; it is `{given}`.")
+    return given
+
+
+def _read_resources(given: Any, where: str) -> dict[str, float]:
+    resources = _options(given, f"`resources` of `{where}`")
+    _refuse_unknown(resources, {"cpus", "gpus"}, f"`resources` of `{where}`")
+    for name, value in resources.items():
+        _refuse_no_number(value, 0, f"`{name}` of `resources` of `{where}`")
+    return resources
+
+
+def _read_asha(given: Any, where: str) -> Asha | None:
+    asha: Asha | None = _build(Asha, given, where, "asha")
+    if asha is not None:
+        _refuse_no_number(asha.grace_epochs, 1, f"`grace_epochs` of `{where}`")
+        _refuse_no_number(asha.reduction_factor, 2, f"`reduction_factor` of `{where}`")
+    return asha
+
+
+def _refuse_no_number(value: Any, least: float, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
+        raise ConfigError(f"{what} is `{value}`; it must be a number of at least {least:g}.")
 
 
 def _read_columns(given: Any, demo: bool, where: str) -> tuple[Column, ...]:
     if not given:
         return (Column(),)
     columns = []
-    for raw in given:
+    for raw in _list(given, f"`columns` of `{where}`"):
         _refuse_unknown(raw, _COLUMN_KEYS, f"a column of `{where}`")
+        what = f"column `{_label(raw, f'column of `{where}`')}` of `{where}`"
         if demo and raw.get("demo") == "skip":
             continue
-        of_demo = (raw.get("demo") or {}) if demo else {}
-        options = {**(raw.get("options") or {}), **of_demo}
+        of_demo = _options(raw.get("demo"), f"`demo` of {what}") if demo else {}
+        options = {**_options(raw.get("options"), f"`options` of {what}"), **of_demo}
         columns.append(Column(str(raw["label"]), options, str(of_demo.get("dataset", ""))))
+    _refuse_twice([column.label for column in columns], "columns", where)
     return tuple(columns)
+
+
+def _label(raw: dict[str, Any], what: str) -> str:
+    if raw.get("label") in (None, ""):
+        raise ConfigError(f"A {what} has no label; give each one.")
+    return str(raw["label"])
+
+
+def _refuse_twice(names: list[str], what: str, where: str) -> None:
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"`{where}` has two {what} `{min(twice)}`; give each a label of its own.")
 
 
 def _read_rows(
@@ -276,20 +351,16 @@ def _read_rows(
     rows = []
     for raw in given:
         _refuse_unknown(raw, _ROW_KEYS, f"a row of `{where}`")
-        label = str(raw.get("label", ""))
-        options = raw.get("options") if "options" in raw else None
-        if "options" in raw and options is None:
-            options = {}
+        label = _label(raw, f"row of `{where}`")
+        options = _options(raw["options"], f"`options` of row `{label}` of `{where}`") if "options" in raw else None
         of_demo = raw.get("demo") if demo else None
         if of_demo == "skip":
             options = None
         elif of_demo and options is not None:
-            options = {**options, **of_demo}
+            options |= _options(of_demo, f"`demo` of row `{label}` of `{where}`")
         published = _read_published(raw.get("published"), columns, metrics, f"row `{label}` of `{where}`")
         rows.append(Row(label, str(raw.get("group", "")), options, published))
-    names = [row.name for row in rows]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"`{where}` has two rows `{min(twice)}`; give each a label of its own.")
+    _refuse_twice([row.name for row in rows], "rows", where)
     if not any(row.options is not None for row in rows):
         raise ConfigError(f"The sweep `{where}` has zero trials: no row has options.")
     return tuple(rows)
@@ -306,7 +377,12 @@ def _read_published(
             raise ConfigError(f"The published numbers of {what} must be given by column: {{label: [...], ...}}.")
         given = {"": given}
     published: dict[str, dict[str, float]] = {}
-    for column, values in given.items():
+    for column, values in _options(given, f"`published` of {what}").items():
+        are_numbers = all(
+            v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in _list(values, what)
+        )
+        if not are_numbers:
+            raise ConfigError(f"The published numbers of {what} must be numbers, or ~ for none; they are `{values}`.")
         if len(values) > len(metrics):
             raise ConfigError(f"{what} has {len(values)} published numbers for {len(metrics)} metrics.")
         pairs = zip(metrics, values, strict=False)
@@ -316,8 +392,9 @@ def _read_published(
 
 def _read_seeds(given: Any, where: str) -> tuple[int, ...]:
     seeds = given if isinstance(given, list) else [given]
-    if not seeds or not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
-        raise ConfigError(f"`seeds` of `{where}` must list whole numbers; it is `{given}`.")
+    are_seeds = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+    if not seeds or not are_seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"`seeds` of `{where}` must list whole numbers, each once; it is `{given}`.")
     return tuple(seeds)
 
 
@@ -327,7 +404,7 @@ def _read_search(given: Any, where: str) -> Search:
     search = _build(Search, given, where, "search") or Search()
     if search.kind not in SEARCHES:
         raise ConfigError(f"`search` of `{where}` is `{search.kind}`; choose from {', '.join(SEARCHES)}.")
-    if search.kind != "grid" and search.n_trials < 1:
+    if search.kind != "grid" and (not isinstance(search.n_trials, int) or search.n_trials < 1):
         raise ConfigError(f"`search` of `{where}` has zero trials; set n_trials.")
     return search
 
@@ -365,6 +442,8 @@ def _read_rank(given: Any, where: str) -> str:
 
 def _read_need(given: Any, where: str) -> Need:
     _refuse_unknown(given, set(Need.__dataclass_fields__), f"`needs` of `{where}`")
+    if missing := sorted({"dataset", "download", "commands"} - set(given)):
+        raise ConfigError(f"A need of `{where}` lacks `{missing[0]}`.")
     return Need(str(given["dataset"]), str(given["download"]), tuple(given["commands"]), given.get("stores") or {})
 
 
