@@ -19,8 +19,9 @@ from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.tokens import MISSING_WORDS
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 from recbole_video.dataset_tools.raw import files as raw_files
-from recbole_video.dataset_tools.raw.files import find_file, numbered_lines, open_text, read_integers, sha256
+from recbole_video.dataset_tools.raw.files import find_file, numbered_lines, open_text, read_integers
 
+from recbole_video.data.files import file_digest
 from recbole_video.errors import DataError, RunFolderError
 
 from .loading import recbole_dataset, recbole_sequences
@@ -223,7 +224,7 @@ class TestRawFiles:
 
     def test_checksum(self, tmp_path):
         (tmp_path / "x").write_bytes(b"abc")  # the test vector of FIPS 180-2
-        assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        assert file_digest(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 class TestWriter:
@@ -366,7 +367,7 @@ class TestCard:
             {"name": "rule", "before": 10, "after": 7, "dropped": 3, "reason": "three <b>bad</b> rows"}
         ]
         assert {entry["name"] for entry in card["outputs"]} == {"d.inter", "d.times.npy"}
-        assert all(entry["sha256"] == sha256(folder / entry["name"]) for entry in card["outputs"])
+        assert all(entry["sha256"] == file_digest(folder / entry["name"]) for entry in card["outputs"])
 
     def test_plots_count_everything(self, folder):
         plots = json.loads((folder / "d.card.json").read_text())["plots"]
