@@ -177,7 +177,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} thread(s)"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
     }
 

@@ -66,13 +66,22 @@ def test_links_lead_somewhere(path):
     assert (ROOT / path).exists()
 
 
+def test_sweeps_exist():
+    from recbole_video.sweep.spec import load_sweep, preset_names
+
+    named = re.findall(r"--sweep=([\w.-]+)( --demo)?", README)
+    assert len(named) >= 4
+    for name, demo in named:
+        assert name in preset_names() or name == "mine.yaml"
+        if name != "mine.yaml":
+            load_sweep(name, bool(demo))
+
+
 def test_options_in_the_table_exist():
     from recbole_video.config import Config
 
-    recommendation, popularity = README.split("## Popularity prediction")
-    for text, model in ((recommendation, []), (popularity, ["--model=STAP"])):
-        lines = re.findall(r"^\| .* \| `(--[^|]*)` ?.*\|$", text, re.MULTILINE)
-        words = [word for line in lines for word in re.findall(r"--\w+=\"[^\"]*\"|--[\w=.:-]+", line)]
-        assert len(words) >= 8
-        for word in words:
-            Config(command_line=[*([] if "--model" in word else model), word.replace('"', "")])
+    lines = re.findall(r"^\| .* \| `(--[^|]*)` ?.*\|$", README, re.MULTILINE)
+    words = [w for line in lines if "--sweep" not in line for w in re.findall(r"--\w+=\"[^\"]*\"|--[\w=.:-]+", line)]
+    assert len(words) >= 8
+    for word in words:
+        Config(command_line=[word.replace('"', "")])

@@ -156,7 +156,7 @@ class TestFiles:
         assert (
             r"CVA & \textbf{11.000 $\pm$ 1.000} & \textbf{5.500 $\pm$ 0.500} & 62 $\pm$ 1 & 0.50 $\pm$ 0.00 \\" in text
         )
-        assert r"\quad published & 9.737 & 5.213 & 1131 & 1.09 \\" in text
+        assert r"\quad published & 9.737 & 5.213 & 1,131 & 1.09 \\" in text
         assert text.count("\\begin{tabular}{lrrrr}") == text.count("\\end{tabular}") == 1
 
     def test_html_escapes_and_fetches_nothing(self, folder, tmp_path):

@@ -172,4 +172,5 @@ def _test_line(tested: Tested) -> str:
     if tested.p is None:
         return f"{head}: not tested ({tested.why_not})."
     p = f"p < {_SMALL_P:g}" if tested.p < _SMALL_P else f"p = {tested.p:.4f}"
-    return f"{head}: {tested.difference:+.4f}, {tested.test}, {p}."
+    signed = f"{tested.difference:+.4f}".replace("-", "−")  # as in the table
+    return f"{head}: {signed}, {tested.test}, {p}."

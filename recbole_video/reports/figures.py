@@ -101,9 +101,9 @@ def _bars(axis: Any, collection: Collection, table: Table) -> None:
             drawn.append(theirs)
         drawn.append(ours)
     _label_places(axis, [row.label for row, _ in cells])
-    _zoom(axis, np.concatenate(drawn))
+    is_cut = _zoom(axis, np.concatenate(drawn))
     axis.set_xlabel(_x_label(collection))
-    axis.set_ylabel(metric)
+    axis.set_ylabel(metric + (" (axis does not start at 0)" if is_cut else ""))
     axis.legend(frameon=False)
 
 
@@ -205,12 +205,14 @@ def _label_places(axis: Any, labels: list[str]) -> None:
     axis.set_xticks(range(len(labels)), labels, rotation=30 if is_long else 0, ha="right" if is_long else "center")
 
 
-def _zoom(axis: Any, values: np.ndarray) -> None:
-    """Let the axis begin above zero where all values are close together."""
+def _zoom(axis: Any, values: np.ndarray) -> bool:
+    """Let the axis begin above zero where all values are close together; whether it does."""
     known = values[np.isfinite(values)]
     low, high = known.min(), known.max()
-    if low > 0 and high - low < 0.3 * high:
+    is_cut = bool(low > 0 and high - low < 0.3 * high)
+    if is_cut:
         axis.set_ylim(max(0.0, low - 1.0 * (high - low) - 0.01 * high), high + 0.25 * (high - low) + 0.01 * high)
+    return is_cut
 
 
 def _numbers(labels: list[str]) -> list[float] | None:

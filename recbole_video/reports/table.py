@@ -12,7 +12,6 @@ from recbole_video.sweep.plan import point_label
 from recbole_video.sweep.spec import Column, Row
 
 BEST, SECOND = 1, 2
-_COSTS = frozenset(["seconds", "GB", "parameters"])
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _ranked(heads: tuple[tuple[Column, Metric], ...], rows: list[TableRow], with
     for group in dict.fromkeys(groups):
         members = [i for i, own in enumerate(groups) if own == group]
         for j, (_, metric) in enumerate(heads):
-            if metric.name in _COSTS:
+            if not metric.is_quality:
                 continue
             ours = {i: cells[i][j].mean for i in members}
             means = sorted({m for m in ours.values() if m is not None}, reverse=metric.bigger)

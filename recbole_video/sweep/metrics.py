@@ -10,6 +10,7 @@ from recbole_video.errors import ConfigError
 _LOWER_IS_BETTER = frozenset(["nmse", "mae", "mape", "rmse", "logloss", "seconds", "gb", "parameters"])
 _RANKING = frozenset(["hit", "ndcg", "mrr", "map", "recall", "precision"])
 _ALIASES = {"hr": "hit"}
+_COUNTS = frozenset(["users", "videos", "parameters", "seconds"])  # whole numbers
 _COSTS = {"seconds": "seconds", "gb": "peak_memory_mb", "parameters": "parameters"}
 
 
@@ -23,6 +24,7 @@ class Metric:
         bigger: Whether more is better.
         factor: What the stored number is multiplied by; ranking metrics are shown x 100, as in the papers.
         decimals: Digits behind the point.
+        is_quality: Whether a table marks the best; costs and counts are only told.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Metric:
     bigger: bool
     factor: float
     decimals: int
+    is_quality: bool = True
 
     @classmethod
     def of(cls, given: str | dict[str, str]) -> Metric:
@@ -52,7 +55,8 @@ class Metric:
             key=key,
             bigger=cost not in _LOWER_IS_BETTER and plain not in _LOWER_IS_BETTER,
             factor=100.0 if is_ranking else 1 / 1024 if name.lower() == "gb" else 1.0,
-            decimals={"seconds": 0, "gb": 2, "parameters": 0}.get(name.lower(), 3 if is_ranking else 4),
+            decimals=0 if cost in _COUNTS else 2 if cost == "gb" else 3 if is_ranking else 4,
+            is_quality=cost not in _COSTS and cost not in _COUNTS,
         )
 
     def read(self, result: dict[str, Any]) -> float | None:
@@ -66,7 +70,7 @@ class Metric:
 
     def write(self, value: float) -> str:
         """The number with its digits."""
-        return f"{value:,.{self.decimals}f}" if self.name.lower() == "parameters" else f"{value:.{self.decimals}f}"
+        return f"{value:,.{self.decimals}f}" if self.decimals == 0 else f"{value:.{self.decimals}f}"
 
 
 def _default_key(name: str) -> str:
