@@ -13,7 +13,8 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
                             [--config_files="a.yaml b.yaml"] [--resume[=RUN_FOLDER]] [--OPTION=VALUE ...]
        run_recbole_video.py --sweep=NAME_OR_YAML [--demo] [--dry_run] [--resume[=SWEEP_FOLDER]]
                             [--cpus_per_trial=1] [--gpus_per_trial=0.5] [--max_concurrent=N]
-                            [--ray_address=HOST:PORT] [--latex] [--OPTION=VALUE ...]
+                            [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
+                            [--OPTION=VALUE ...]
        run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex]
        run_recbole_video.py --list      models, item encoders, data sets, sweeps and where their options are
 

@@ -28,6 +28,7 @@ from recbole_video.experiment import (
 from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY, run_logging
 from recbole_video.popularity.experiment import run_popularity_model
+from recbole_video.provenance import provenance
 from recbole_video.report import (
     draw_curve,
     forget_peak_memory,
@@ -36,7 +37,7 @@ from recbole_video.report import (
     result_table,
     write_per_user,
 )
-from recbole_video.run_folder import RunFolder, provenance
+from recbole_video.run_folder import RunFolder
 from recbole_video.stock import run_stock_model
 from recbole_video.training.recommendation import VideoTrainer
 

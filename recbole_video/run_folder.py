@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 import yaml
 from recbole.utils import get_local_time
 
-import recbole_video
 from recbole_video.config import Config
 from recbole_video.data.files import try_lock, write_json, write_text
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
+from recbole_video.provenance import provenance
 
 # Options that do not change what a run computes: a resumed run may set them anew.
 _FREE_ON_RESUME = frozenset([
@@ -167,30 +162,3 @@ def fingerprint(config: Config) -> str:
     """A digest of all options that change what a run computes."""
     options = {k: v for k, v in config.to_options().items() if k not in _FREE_ON_RESUME}
     return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def provenance() -> dict[str, Any]:
-    """Versions, commit and machine: what is needed to redo a run."""
-    return {
-        "recbole_video": recbole_video.__version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} thread(s)"
-        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
-    }
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with ``+`` for uncommitted changes; None for an installed package."""
-    root = Path(recbole_video.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        git = ["git", "-C", str(root)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.strip() + ("+" if changed.stdout.strip() else "")

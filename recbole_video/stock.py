@@ -17,8 +17,9 @@ from recbole_video.errors import ConfigError
 from recbole_video.experiment import prepare_bundled
 from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY
+from recbole_video.provenance import provenance
 from recbole_video.report import forget_peak_memory, peak_memory_mb, result_table
-from recbole_video.run_folder import RunFolder, provenance
+from recbole_video.run_folder import RunFolder
 
 
 def run_stock_model(config: Config, folder: RunFolder | None, hooks: Hooks) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class TestFiles:
         text = (tmp_path / "report.md").read_text()
         assert "| CVA | **11.000 ± 1.000** (9.737, +1.263) |" in text
         assert "| MLP | <u>8.833 ± 0.764</u> (8.047, +0.786) |" in text
-        assert "| End to end | – (9.179) |" in text and "> Failed: Pooling: ConfigError: no | way" in text
+        assert "| End to end | – (9.179) |" in text and "> Failed: Pooling, seed 1: ConfigError: no | way" in text
         assert "6 of 9 trials have finished" in text and "SHA-256 " + "ab" * 32 in text and "- seeds: 1, 2, 3" in text
         assert "python run_recbole_video.py --sweep=encoders.yaml" in text and "stopped early: after epoch 1" in text
         for name in ("figure", "learning_curves"):
@@ -199,9 +199,54 @@ class TestCollect:
             (tmp_path / f"run{i}" / "metrics.json").write_text(json.dumps(result))
         [collection] = collect([tmp_path])
         table = make_table(collection)
-        labels = ["SASRec + CVA on tiny, learning_rate=0.1", "SASRec + CVA on tiny, learning_rate=0.2"]
-        assert [row.label for row in table.rows] == labels
+        assert [row.label for row in table.rows] == [f"SASRec + CVA, learning_rate={rate}" for rate in (0.1, 0.2)]
         assert table.rows[0].cells[0].mean == pytest.approx(15) and len(table.rows[0].cells[0].values) == 2
+        assert table.rows[1].cells[0].missing == "1 of 2 seeds"
+
+    def test_hand_made_runs_of_several_data_sets_are_not_ranked_together(self, tmp_path):
+        places = [("a", "microlens"), ("a", "recbole"), ("b", "recbole"), ("b", "recbole")]
+        for i, (dataset, protocol) in enumerate(places):
+            result = result_of(0.1 * (i + 1), 1)
+            result["config"] |= {"dataset": dataset, "protocol": protocol, "learning_rate": i}
+            (tmp_path / f"run{i}").mkdir()
+            (tmp_path / f"run{i}" / "metrics.json").write_text(json.dumps(result))
+        [collection] = collect([tmp_path])
+        table = make_table(collection)
+        assert [row.group for row in table.rows] == [f"{dataset}, protocol {protocol}" for dataset, protocol in places]
+        assert [row.cells[0].rank for row in table.rows] == [0, 0, SECOND, BEST]
+
+    def test_runs_beside_sweeps_are_a_section(self, tmp_path):
+        make_sweep(tmp_path)
+        (tmp_path / "by-hand").mkdir()
+        (tmp_path / "by-hand" / "metrics.json").write_text(json.dumps(result_of(0.3, 1)))
+        assert [c.sweep.name for c in collect([tmp_path])] == ["encoders", "runs"]
+        assert len(collect([tmp_path])[1].records) == 1  # the sweep's trials are not told twice
+
+    def test_what_has_finished_wins_over_what_has_not(self, tmp_path):
+        good, bad = make_sweep(tmp_path / "a"), make_sweep(tmp_path / "b", seeds=())
+        for trial in (good / "trials").iterdir():
+            (bad / "trials" / trial.name).mkdir(exist_ok=True)
+            (bad / "trials" / trial.name / "trial.json").write_text((trial / "trial.json").read_text())
+            note_state(bad / "trials" / trial.name, TrialState(FAILED, "disk full"))
+        for order in ([good, bad], [bad, good]):
+            [collection] = collect(order)
+            assert make_table(collection).rows[1].cells[0].mean == pytest.approx(11)
+
+    def test_sweeps_that_run_otherwise_stay_apart(self, tmp_path):
+        parts = [make_sweep(tmp_path / "a"), make_sweep(tmp_path / "b", SWEEP.replace("epochs: 2", "epochs: 50"))]
+        content = write_report(parts, tmp_path / "out")
+        assert len({section.name for section in content.sections}) == len({s.title for s in content.sections}) == 2
+        assert len(list((tmp_path / "out").glob("*figure.png"))) == 2
+
+    def test_trials_that_are_missing_are_counted_over_all_parts(self, tmp_path):
+        parts = [make_sweep(tmp_path / "a", SWEEP.replace("[1, 2, 3]", "[1, 2]"), seeds=(1,)),
+                 make_sweep(tmp_path / "b", SWEEP.replace("[1, 2, 3]", "[3]"), seeds=(3,))]  # fmt: skip
+        [collection] = collect(parts)
+        assert collection.planned == 9 and collection.sweep.seeds == (1, 2, 3)
+        assert make_table(collection).rows[1].cells[0].missing == "2 of 3 seeds"
+        write_report(parts, tmp_path / "out")
+        text = (tmp_path / "out" / "report.md").read_text()
+        assert "4 of 9 trials have finished" in text and "[2 of 3 seeds]" in text
 
     def test_folders_without_runs(self, tmp_path):
         with pytest.raises(DataError, match="holds no sweep and no finished run"):
@@ -213,8 +258,9 @@ class TestCollect:
         path = make_sweep(tmp_path)
         broken = next(iter(path.glob("trials/*/metrics.json")))
         broken.write_text("{")
-        with pytest.raises(DataError, match=f"`{broken}` cannot be read"):
-            collect([path])
+        [collection] = collect([path])
+        [record] = [record for record in collection.records if record.folder == broken.parent]
+        assert record.state.kind == FAILED and f"`{broken}` cannot be read" in record.state.detail
 
 
 def browser_path():
@@ -242,7 +288,7 @@ def test_in_a_browser(folder, tmp_path, width):
             summary.click()
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)") == [True, True]
-        inside = "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre'))"
+        inside = "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre, figure'))"
         assert page.evaluate(f"{inside}.every(e => e.getBoundingClientRect().right <= {width} + 1)")
         assert heard == [] and set(asked) <= {"file", "data"}
         browser.close()

@@ -9,12 +9,13 @@ import pytest
 from recbole_video.cli import main
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
 from recbole_video.sweep.folder import SweepFolder
+from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan, require_data
 from recbole_video.sweep.ray_session import import_ray
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.shared_data import DataKeeper
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
-from recbole_video.sweep.spec import load_sweep, read_sweep
+from recbole_video.sweep.spec import load_sweep, read_sweep, with_search
 
 from .conftest import small_options
 
@@ -103,12 +104,24 @@ class TestSpec:
             ("columns: [{label: a, options: {x: 1}}]\nrows: [{label: b, options: {x: 2}}]", "set by rows and columns"),
             ("space: {x: [1]}\nrows: [{label: b, options: {x: 2}}]", "set by rows and the space"),
             ("seeds: [1, 1]", "each once"),
-            ("asha: {grace_epochs: 0}", "must be a number of at least 1"),
+            ("asha: {grace_epochs: 0}", "must be a whole number of at least 1"),
             ("asha: {reduction_factor: 1}", "must be a number of at least 2"),
             ("asha: 3", "`asha` of `mine.yaml` must hold `key: value` lines"),
             ("resources: {cpus: many}", "must be a number of at least 0"),
             ("needs: [{dataset: x}]", "lacks `commands`"),
             ("search: {kind: random, n_trials: few}", "zero trials"),
+            ("search: {kind: random, n_trials: 2, seed: x}", "`seed` of `search` of `mine.yaml` is `x`"),
+            ("asha: {grace_epochs: 1.5}", "must be a whole number"),
+            ("space: {x: [1, 2, 1]}", "lists `1` twice"),
+            (
+                "rows: [{label: a, options: {}}, {label: b, options: {}}]\ncompare: [{a: a, b: b}]\nspace: {x: [1]}",
+                "compares rows, and its space makes several of each",
+            ),
+            (
+                "rows: [{label: a, options: {}}, {label: b, options: {}}]\nmetrics: [HR@10]\n"
+                "figure: {kind: groups, metric: HR@10}",
+                "one row as groups",
+            ),
         ],
     )
     def test_errors(self, text, message):
@@ -149,6 +162,31 @@ class TestPlan:
         assert plan.valid_metric == "NDCG@10" and plan.bigger and plan.epochs == 3
         assert [m.name for m in plan.sweep.metrics] == ["HR@10", "NDCG@10", "HR@20", "NDCG@20", "seconds", "GB"]
 
+    def test_a_point_is_drawn_once(self):
+        text = BASE + "space: {n_layers: [1, 2], n_heads: {randint: [1, 3]}}\nsearch: {kind: random, n_trials: 9}"
+        points = [tuple(trial.point.values()) for trial in make_plan(sweep_of(text)).trials]
+        assert sorted(points) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+        assert make_plan(sweep_of(text.replace("random,", "optuna,"))).n_trials == 4
+
+    def test_a_file_of_recbole_with_ranges_is_searched_at_random(self, tmp_path):
+        (tmp_path / "a.hyper").write_text("learning_rate loguniform -8,-2\nn_layers choice [1,2]\n")
+        sweep = load_sweep(str(tmp_path / "a.hyper"))
+        rates = [trial.point["learning_rate"] for trial in make_plan(sweep, {"model": "SASRec"}).trials]
+        assert len(set(rates)) == 10 and all(np.exp(-8) <= rate <= np.exp(-2) for rate in rates)
+        assert make_plan(with_search(sweep, n_trials=3), {"model": "SASRec"}).n_trials == 3
+        assert with_search(sweep, "optuna").search.kind == "optuna"
+
+    def test_metrics_of_recbole_keep_their_direction(self):
+        better = {
+            name: Metric.of(name).bigger for name in ("HR@10", "GiniIndex@10", "AveragePopularity@5", "nMSE", "SRC")
+        }
+        smaller = {"GiniIndex@10", "AveragePopularity@5", "nMSE"}
+        assert better == {name: name not in smaller for name in better}
+
+    def test_data_that_is_missing_is_told_in_a_dry_run(self, in_tmp, capsys):
+        assert main(["--sweep=cva-table6", "--dry_run"]) == 0
+        assert "Before it can run: The sweep `cva-table6` reads `microlens-100k`" in capsys.readouterr().out
+
     def test_a_seed_of_ones_own(self):
         assert [t.seed for t in make_plan(sweep_of(BASE + "seeds: [1, 2]"), {"seed": 9}).trials] == [9]
 
@@ -158,6 +196,16 @@ class TestPlan:
             ("space: {learning_rat: [1]}", {}, r"`learning_rat` is not an option \(did you mean `learning_rate`"),
             ("space: {lr: {uniform: [0, 1]}}", {}, "A grid needs values of `lr`"),
             ("metrics: [Recall@10]", {}, "The runs do not report `Recall@10`"),
+            ("metrics: [HR]", {}, "The runs do not report `HR`; they report HR@10"),
+            ("metrics: [HR@10, HR@10]", {}, "is listed twice under metrics"),
+            (
+                "metrics: [{name: x, key: groups/popularity/1/hit@10}]",
+                {},
+                "of the group `popularity`; add it to eval_groups",
+            ),
+            ("search: {kind: random, n_trials: 3}", {}, "searches nothing"),
+            ("asha: true\nseeds: [1, 2]", {}, "would stop the worse seeds"),
+            ("asha: true\ncolumns: [{label: a, options: {dataset: ml-100k}}, {label: b}]", {}, "differ in `dataset`"),
             ("metrics: [HR@50]", {}, "extend metrics or topk"),
             ("space: {learning_rate: [1]}", {"learning_rate": 3}, "`learning_rate` is what the sweep `mine` varies"),
             ("search: {kind: optuna, n_trials: 3}", {}, "its space is empty"),
@@ -258,6 +306,11 @@ class TestCommandLine:
             (["--sweep=cva-table6"], "DataError: The sweep `cva-table6` reads `microlens-100k`"),
             (["--sweep=cva-table6", "--demo", "--cpus_per_trial=0"], "ConfigError: `cpus_per_trial` is 0"),
             (["--sweep=cva-table6", "--demo", "--epochz=3"], "`epochz` is not an option"),
+            (["--sweep"], "ConfigError: --sweep needs a name or a file"),
+            (["--sweep=cva-table6", "--demo", "--max_concurrent=1.5"], "must be a whole number"),
+            (["--sweep=cva-table6", "--demo", "--cpus_per_trial=4096"], "and this machine has"),
+            (["--sweep=cva-table6", "--demo", "--n_trials=4"], "A grid has as many trials as points"),
+            (["--sweep=cva-table6", "--demo", "--resume=nowhere", "--dry_run"], "is not the folder of a sweep"),
             (["--report"], "ConfigError: --report needs the folder"),
             (["--report=nowhere"], "DataError: There is no folder `nowhere`"),
             (["--report=.", "--epochs=3"], "`--epochs` is no option of --report"),

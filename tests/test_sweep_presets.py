@@ -31,7 +31,7 @@ def in_preset(name):
         for column, values in row.published.items():
             for metric, value in values.items():
                 key = (row.group, row.label, column, metric)
-                found[("", row.label, metric, "HR@10") if name == "cva-table15" else key] = value
+                found[("", row.label, metric.removeprefix("group "), "HR@10") if name == "cva-table15" else key] = value
     return found
 
 

@@ -13,10 +13,14 @@ import pytest
 import yaml
 
 from recbole_video import run_recbole_video
+from recbole_video.config import Config
+from recbole_video.errors import ConfigError
 from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED, SweepFolder, trial_state
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.runner import Resources, all_states, best_score, read_trial, run_sweep
+from recbole_video.sweep.shared_data import start_keeper
 from recbole_video.sweep.spec import read_sweep
+from recbole_video.sweep.trial_task import TrialTask
 
 from .conftest import small_options
 
@@ -31,11 +35,12 @@ def write_sweep(path, data_root, base=(), **keys):
     return path
 
 
-def start(folder, *words):
+def start(folder, *words, environment=()):
     """The command in a process of its own, whose whole session can be killed."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **dict(environment)}
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), "--sweep=mine.yaml", *words], cwd=folder, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
     )  # fmt: skip
 
 
@@ -108,6 +113,44 @@ class TestInProcess:
         run_sweep(plan, folder, Resources())
         assert len(all_states(folder)) == 3  # nothing is left to try
 
+    def test_optuna_tries_each_point_once_and_failing_ones_again(self, in_tmp, data_root):
+        path = write_sweep(
+            in_tmp / "mine.yaml", data_root, {"hidden_size": 8, "epochs": 1}, seeds=[3],
+            space={"n_heads": [1, 2, 3]}, search={"kind": "optuna", "n_trials": 9},
+        )  # fmt: skip
+        plan, folder, states = self.run(path)
+        kinds = {read_trial(folder.trials / name).point["n_heads"]: state.kind for name, state in states.items()}
+        assert kinds == {1: FINISHED, 2: FINISHED, 3: FAILED} and plan.n_trials == 3  # 8 has no third
+        before = {name: (folder.trials / name / "trial.json").stat().st_mtime_ns for name in states}
+        assert sorted(state.kind for state in run_sweep(plan, folder, Resources()).values()) == [
+            FAILED,
+            *[FINISHED] * 2,
+        ]
+        again = [n for n, at in before.items() if (folder.trials / n / "trial.json").stat().st_mtime_ns != at]
+        assert [states[name].kind for name in again] == [FAILED]
+
+    def test_the_keeper_of_the_data_is_killed(self, in_tmp, data_root, shared_ray):
+        plan = make_plan(read_sweep(write_sweep(in_tmp / "mine.yaml", data_root).read_text(), "mine", "mine.yaml"))
+        keeper = start_keeper(shared_ray)
+        task = TrialTask(plan.sweep, plan.trials, str(in_tmp), str(in_tmp), keeper, 1)
+        options = {**plan.trials[0].options, "use_gpu": False}
+        first = task._load(options, Config(config_dict=options))
+        keepers = [p for p in psutil.Process().children(recursive=True) if "DataKeeper" in p.name()]
+        assert keepers
+        for process in keepers:
+            process.kill()
+        second = task._load(options, Config(config_dict=options))
+        assert second.catalogue.n_items == first.catalogue.n_items
+
+    def test_sigterm_is_a_ctrl_c(self):
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler  # and not Ray's
+
+    def test_resources_that_no_machine_has(self, in_tmp, data_root):
+        path = write_sweep(in_tmp / "mine.yaml", data_root)
+        plan = make_plan(read_sweep(path.read_text(), "mine", "mine.yaml"))
+        with pytest.raises(ConfigError, match="A trial takes 999 cores"):
+            run_sweep(plan, SweepFolder.create(plan, Path("saved")), Resources(cpus=999))
+
     def test_popularity_and_stock_models(self, in_tmp, data_root):
         from .test_popularity import METADATA, SMALL, write_popularity
 
@@ -156,6 +199,24 @@ class TestKills:
             assert json.loads((path / "metrics.json").read_text())["test_result"] == alone["test_result"]
         assert cut and "Resume training from epoch" in (cut[0] / "run.log").read_text()
         assert (folder / "report.html").is_file()
+
+    def test_head(self, in_tmp, data_root):
+        """SIGKILL of Ray's head: the command ends with a sentence, and --resume does the rest."""
+        rows = [{"label": "short", "options": {"epochs": 1}}, {"label": "long", "options": {"epochs": 40}}]
+        write_sweep(in_tmp / "mine.yaml", data_root, {"stopping_step": 99}, rows=rows, seeds=[1])
+        driver = start(in_tmp, "--max_concurrent=1", environment={"RAY_gcs_rpc_server_reconnect_timeout_s": "2"})
+        try:
+            wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/short*/metrics.json")), "finished trial")
+            wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")), "checkpoint")
+            [head] = [p for p in ray_processes(driver.pid) if p.name() == "gcs_server"]
+            head.kill()
+            driver.communicate(timeout=120)
+        finally:
+            driver.kill()
+        assert driver.returncode != 0
+        resumed = start(in_tmp, "--resume")
+        assert resumed.communicate(timeout=150)[0] and resumed.returncode == 0
+        assert len(list(in_tmp.glob("saved/sweeps/*/trials/*/metrics.json"))) == 2
 
     def test_ctrl_c_and_ports(self, in_tmp, data_root):
         """Ray listens on the loopback alone; Ctrl-C leaves a report on what has finished."""

@@ -25,8 +25,9 @@ from recbole_video.popularity.loader import PopularityLoader
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import context_correlation, describe_slots, write_slots
+from recbole_video.provenance import provenance
 from recbole_video.report import draw_curve, forget_peak_memory, peak_memory_mb, result_table
-from recbole_video.run_folder import RunFolder, provenance
+from recbole_video.run_folder import RunFolder
 from recbole_video.training.popularity import PopularityTrainer, on_device
 
 

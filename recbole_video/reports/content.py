@@ -55,18 +55,30 @@ class Content:
 def make_content(collections: list[Collection]) -> Content:
     """Tables, figures, tests and provenance of some sweeps."""
     several = len(collections) > 1
-    sections = tuple(_section(collection, several) for collection in collections)
+    sections = tuple(
+        _section(collection, name, several) for collection, name in zip(collections, _names(collections), strict=True)
+    )
     title = "Report" if several else sections[0].title
     return Content(title, sections, _made_by(collections))
 
 
-def _section(collection: Collection, several: bool) -> Section:
+def _names(collections: list[Collection]) -> list[str]:
+    """Of each sweep; numbered where several of one name ran differently."""
+    names: list[str] = []
+    for collection in collections:
+        name = collection.sweep.name + ("-demo" if collection.sweep.is_demo else "")
+        times = sum(other == name or other.rpartition("-")[0] == name for other in names)
+        names.append(f"{name}-{times + 1}" if times else name)
+    return names
+
+
+def _section(collection: Collection, name: str, several: bool) -> Section:
     sweep = collection.sweep
     table = make_table(collection)
-    name = f"{sweep.name}{'-demo' if sweep.is_demo else ''}"
+    is_second = name.removesuffix("-demo") != sweep.name
     return Section(
         name=name,
-        title=sweep.title,
+        title=sweep.title + (f" ({collection.folders[0]})" if is_second else ""),
         source=sweep.source,
         warnings=tuple(_warnings(collection)),
         table=table,
@@ -85,17 +97,21 @@ def _warnings(collection: Collection) -> list[str]:
     sweep = collection.sweep
     found = []
     if sweep.is_demo:
+        data = ", ".join(sorted({str(record.trial.options.get("dataset")) for record in collection.records})) or "none"
         found.append(
-            "Demo: small runs on bundled synthetic data. It shows that the sweep works; its numbers cannot be compared "
-            "with the published ones."
+            f"Demo: small runs on bundled synthetic data ({data}), whatever rows and columns are called. It shows that "
+            "the sweep works; its numbers cannot be compared with the published ones."
         )
     if sweep.note:
         found.append(sweep.note)
     finished = sum(record.state.kind == FINISHED for record in collection.records)
     if finished < collection.planned:
         found.append(f"{finished} of {collection.planned} trials have finished; a cell that is missing says why.")
-    failed = {record.trial.label: record.state.detail for record in collection.records if record.state.kind == FAILED}
-    found += [f"Failed: {label}: {detail}" for label, detail in failed.items()]
+    found += [
+        f"Failed: {record.trial.label}, seed {record.trial.seed}: {record.state.detail}"
+        for record in collection.records
+        if record.state.kind == FAILED
+    ]
     commits = {record.result["made_by"].get("commit") for record in collection.records if record.result.get("made_by")}
     if len(commits) > 1:
         found.append("The trials were made by different commits of recbole_video.")
@@ -106,7 +122,9 @@ def _legend(collection: Collection, table: Table) -> str:
     parts = []
     counts = {len(cell.values) for row in table.rows for cell in row.cells if cell.values}
     if counts and max(counts) > 1:
-        parts.append(f"Mean ± standard deviation over {' or '.join(map(str, sorted(counts)))} seeds.")
+        parts.append(
+            f"Mean ± standard deviation over {max(counts)} seeds{', or as many as a cell says' * (len(counts) > 1)}."
+        )
     elif counts:
         parts.append("One seed.")
     parts.append("Best bold, second underlined.")

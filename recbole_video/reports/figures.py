@@ -50,7 +50,7 @@ def draw_all(collection: Collection, table: Table) -> list[Picture]:
     figure = collection.sweep.figure
     if figure is not None and any(cell.values for row in table.rows for cell in row.cells):
         draw = {"bars": _bars, "groups": _groups, "lines": _lines}[figure.kind]
-        caption = f"{collection.sweep.title}: {figure.metric}" + (
+        caption = f"{collection.sweep.title}: {figure.y_label or figure.metric}" + (
             "; error bars are standard deviations over seeds" if _has_spread(table) else ""
         )
         pictures.append(_picture("figure", caption + ".", lambda axis: draw(axis, collection, table)))
@@ -108,7 +108,7 @@ def _bars(axis: Any, collection: Collection, table: Table) -> None:
 
 
 def _groups(axis: Any, collection: Collection, table: Table) -> None:
-    """For each column a bar of ours and one of the paper's: rows are different models."""
+    """The one row: for each column a bar of ours and one of the paper's."""
     figure = collection.sweep.figure
     assert figure is not None
     row = next(row for row in table.rows if any(cell.values for cell in row.cells))

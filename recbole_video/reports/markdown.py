@@ -68,6 +68,7 @@ def cell_texts(cell: Cell, metric: Metric) -> tuple[str, str]:
         ours = "–" if cell.missing in ("", "published only") else cell.missing
     else:
         ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread)}" if cell.spread is not None else "")
+        ours += f" [{cell.missing}]" if cell.missing else ""
     if cell.published is None:
         return ours, ""
     theirs = metric.write(cell.published)

@@ -21,7 +21,7 @@ class Cell:
     Attributes:
         values: Ours, one per seed.
         published: The paper's, if it has one.
-        missing: Why there is none of ours; empty if there is.
+        missing: Why there is none of ours, or how many seeds of how many there are; empty if all are there.
         rank: BEST, SECOND or 0 among ours.
     """
 
@@ -120,7 +120,9 @@ def _cell(row: Row, column: Column, metric: Metric, records: list[Record], n_see
     here = [record for record in records if record.trial.column == column.label]
     values = [metric.read(record.result) for record in here if record.state.kind == FINISHED]
     known = tuple(value for value in values if value is not None)
-    return Cell(known, published, "" if known else _why_missing(here, bool(values)))
+    if not known:
+        return Cell((), published, _why_missing(here, bool(values)))
+    return Cell(known, published, f"{len(known)} of {n_seeds} seeds" if len(known) < n_seeds else "")
 
 
 def _why_missing(records: list[Record], has_finished: bool) -> str:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_video.config import Config
-from recbole_video.errors import ConfigError, RecBoleVideoError
+from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
 from recbole_video.options import parse_command_line
 from recbole_video.reports.console import console_table
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, make_plan, require_data
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
-from recbole_video.sweep.spec import Sweep, load_sweep
+from recbole_video.sweep.spec import Sweep, load_sweep, preset_names, with_search
 
 _SHOWN_TRIALS = 60
 _OWN = ("sweep", "demo", "dry_run", "resume", "ray_address", "cpus_per_trial", "gpus_per_trial", "max_concurrent",
-        "latex")  # fmt: skip
+        "latex", "search", "n_trials")  # fmt: skip
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -39,11 +40,16 @@ def sweep_command(words: Sequence[str]) -> int:
     """
     given = parse_command_line(words)
     ours = {name: given.pop(name) for name in _OWN if name in given}
+    if ours["sweep"] is True:
+        raise ConfigError(f"--sweep needs a name or a file: --sweep=NAME, one of {', '.join(preset_names())}.")
     sweep = load_sweep(str(ours["sweep"]), bool(ours.get("demo", False)))
-    plan = make_plan(sweep, _own_options(given))
+    plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given))
     resources = _resources(ours, plan.sweep)
     print(plan_text(plan, resources))
     if ours.get("dry_run"):
+        _tell_what_is_missing(plan)
+        if ours.get("resume"):
+            print(f"  Goes on in: {_folder(plan, ours['resume'], words).path}")
         return 0
     require_data(plan)
     folder = _folder(plan, ours.get("resume", False), words)
@@ -54,6 +60,10 @@ def sweep_command(words: Sequence[str]) -> int:
         _report_what_there_is(folder, bool(ours.get("latex")))
         print("Interrupted; the sweep goes on with --resume.", file=sys.stderr)
         raise
+    except RecBoleVideoError:
+        if not any(folder.trials.iterdir()):
+            shutil.rmtree(folder.path)  # nothing has begun
+        raise
     content = write_report([folder.path], latex=bool(ours.get("latex")))
     print(console_table(content.sections[0]))
     failed = [name for name, state in states.items() if state.kind == FAILED]
@@ -61,6 +71,13 @@ def sweep_command(words: Sequence[str]) -> int:
         print(f"Failed: {name}: {states[name].detail}", file=sys.stderr)
     print(f"\nReport: {folder.path / 'report.html'} (also report.md, results.csv and figures)")
     return 1 if failed else 0
+
+
+def _tell_what_is_missing(plan: Plan) -> None:
+    try:
+        require_data(plan)
+    except DataError as error:
+        print(f"\nBefore it can run: {error}")
 
 
 def report_command(words: Sequence[str]) -> int:
@@ -75,7 +92,8 @@ def report_command(words: Sequence[str]) -> int:
         raise ConfigError(f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER and --latex.")
     if given["report"] is True:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
-    folders = str(given["report"]).split()
+    named = str(given["report"])
+    folders = [named] if Path(named).is_dir() else named.split()
     content = write_report(folders, given.get("out"), bool(given.get("latex")))
     for section in content.sections:
         print(f"{section.title}\n\n{console_table(section)}\n")
@@ -135,8 +153,23 @@ def _resources(ours: dict[str, Any], sweep: Sweep) -> Resources:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if value is not None and (not is_number or value < 0 or (value == 0 and name != "gpus_per_trial")):
             raise ConfigError(f"`{name}` is {value}; it must be a positive number.")
+    if most is not None and int(most) != most:
+        raise ConfigError(f"`max_concurrent` is {most}; it must be a whole number.")
     address = ours.get("ray_address")
+    if not address:
+        _refuse_more_than_here(cpus, gpus)
     return Resources(float(cpus), None if gpus is None else float(gpus), most, str(address) if address else None)
+
+
+def _refuse_more_than_here(cpus: float, gpus: float | None) -> None:
+    import torch
+
+    for name, wanted, here in (
+        ("cpus_per_trial", cpus, os.cpu_count() or 1),
+        ("gpus_per_trial", gpus or 0, torch.cuda.device_count()),
+    ):
+        if wanted > here:
+            raise ConfigError(f"`{name}` is {wanted:g}, and this machine has {here}; lower it, or give a ray_address.")
 
 
 def _folder(plan: Plan, resume: bool | str, words: Sequence[str]) -> SweepFolder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from recbole.utils import get_local_time
 
 from recbole_video.data.files import try_lock, write_json, write_text
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
-from recbole_video.run_folder import provenance
+from recbole_video.provenance import provenance
 from recbole_video.sweep.plan import Plan, Trial
 from recbole_video.sweep.spec import Sweep
 
@@ -152,6 +152,15 @@ def note_trial(folder: Path, trial: Trial) -> None:
 def note_state(folder: Path, state: TrialState) -> None:
     """Write down that a trial was stopped or failed; the results of a finished one say so themselves."""
     write_json(folder / "status.json", vars(state))
+
+
+def note_failure(folder: Path, trial: Trial, reason: str, traceback: str = "") -> None:
+    """Write down why a trial failed; on a full disk it stays unfinished, which ``--resume`` takes up."""
+    with suppress(OSError, RunFolderError):
+        note_trial(folder, trial)  # a run that had nothing to keep has taken its folder away
+        note_state(folder, TrialState(FAILED, reason))
+        if traceback:
+            write_text(folder / "traceback.txt", traceback)
 
 
 def forget_state(folder: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from recbole_video.errors import ConfigError
 
-_LOWER_IS_BETTER = frozenset(["nmse", "mae", "mape", "rmse", "logloss", "seconds", "gb", "parameters"])
 _RANKING = frozenset(["hit", "ndcg", "mrr", "map", "recall", "precision"])
 _ALIASES = {"hr": "hit"}
 _COUNTS = frozenset(["users", "videos", "parameters", "seconds"])  # whole numbers
@@ -53,7 +52,7 @@ class Metric:
         return cls(
             name=name,
             key=key,
-            bigger=cost not in _LOWER_IS_BETTER and plain not in _LOWER_IS_BETTER,
+            bigger=cost not in _COSTS and not _is_smaller_better(plain),
             factor=100.0 if is_ranking else 1 / 1024 if name.lower() == "gb" else 1.0,
             decimals=0 if cost in _COUNTS else 2 if cost == "gb" else 3 if is_ranking else 4,
             is_quality=cost not in _COSTS and cost not in _COUNTS,
@@ -71,6 +70,16 @@ class Metric:
     def write(self, value: float) -> str:
         """The number with its digits."""
         return f"{value:,.{self.decimals}f}" if self.decimals == 0 else f"{value:.{self.decimals}f}"
+
+
+def _is_smaller_better(name: str) -> bool:
+    """As RecBole's register of metrics has it, ours among them."""
+    from recbole.evaluator.register import smaller_metrics
+
+    from recbole_video.popularity.metrics import register
+
+    register()
+    return name in smaller_metrics
 
 
 def _default_key(name: str) -> str:

@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from recbole.evaluator.register import metric_types
+from recbole.utils import EvaluatorType
+
 from recbole_video.config import Config
 from recbole_video.data.frame_store import store_path
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.space import grid, sample
+from recbole_video.sweep.space import grid, n_points, sample
 from recbole_video.sweep.spec import Row, Sweep
 
 _SLUG_LENGTH = 48
@@ -106,8 +109,9 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
     is_open = sweep.search.kind == "optuna"
     if is_open and (len(_runnable(sweep)) * len(sweep.columns) * len(sweep.seeds) > 1):
         raise ConfigError("A search by Optuna has one row, one column and one seed; use random for several.")
-    if is_open and not sweep.space:
+    if sweep.search.kind != "grid" and not sweep.space:
         raise ConfigError(f"The sweep `{sweep.name}` searches nothing: its space is empty.")
+    _refuse_unfair_stopping(sweep)
     trials = () if is_open else tuple(_lay_out(sweep))
     if not trials and not is_open:
         raise ConfigError(f"The sweep `{sweep.name}` has zero trials.")
@@ -119,7 +123,7 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
     return Plan(
         sweep=replace(sweep, metrics=metrics),
         trials=trials,
-        n_trials=sweep.search.n_trials if is_open else len(trials),
+        n_trials=min(sweep.search.n_trials, n_points(sweep.space) or sweep.search.n_trials) if is_open else len(trials),
         valid_metric=str(configs[0]["valid_metric"]),
         bigger=bool(configs[0]["valid_metric_bigger"]),
         epochs=max(int(config["epochs"] or 1) for config in configs),
@@ -179,6 +183,23 @@ def require_data(plan: Plan) -> None:
         )
 
 
+def _refuse_unfair_stopping(sweep: Sweep) -> None:
+    """ASHA ranks all trials by one score: it must mean the same for all, and stop no seed of a mean."""
+    if sweep.asha is None:
+        return
+    if len(sweep.seeds) > 1:
+        raise ConfigError(
+            f"asha of `{sweep.name}` would stop the worse seeds and flatter the mean of the rest; give one seed, or "
+            "leave asha out."
+        )
+    uneven = _options_of_cells(sweep) & {"dataset", "protocol", "valid_metric", "label", "preset"}
+    if uneven:
+        raise ConfigError(
+            f"asha of `{sweep.name}` would compare scores of trials that differ in `{min(uneven)}`; leave asha out, or "
+            "make a sweep of each."
+        )
+
+
 def _datasets(configs: list[Config]) -> tuple[Dataset, ...]:
     found: dict[str, tuple[Path, dict[str, None]]] = {}
     for config in configs:
@@ -219,23 +240,29 @@ def _config(trial: Trial) -> Config:
 def _default_metrics(config: Config) -> tuple[Metric, ...]:
     """What the runs report, and what they cost."""
     shown = {"hit": "HR"}
-    names = [shown.get(str(m).lower(), str(m)) for m in config["metrics"]]
-    if config.task != "popularity":
-        names = [f"{name}@{k}" for k in config["topk"] for name in names]
+    of_lists = {name for name, kind in metric_types.items() if kind is EvaluatorType.RANKING} - {"gauc"}
+    given = [str(name) for name in config["metrics"]]
+    at_k = [shown.get(name.lower(), name) for name in given if name.lower() in of_lists]
+    names = [f"{name}@{k}" for k in config["topk"] or () for name in at_k]
+    names += [name for name in given if name.lower() not in of_lists]
     return tuple(Metric.of(name) for name in [*names, "seconds", "GB"])
 
 
 def _check_metrics(metrics: tuple[Metric, ...], config: Config) -> None:
-    computed = {str(m).lower() for m in config["metrics"]}
-    if config.task != "popularity" and config["topk"]:
-        computed |= {f"{m}@{k}" for m in computed for k in config["topk"]}
+    if twice := [metric.name for i, metric in enumerate(metrics) if metric.name in [m.name for m in metrics[:i]]]:
+        raise ConfigError(f"`{twice[0]}` is listed twice under metrics.")
+    computed = {metric.key.rpartition("/")[2]: metric.name for metric in _default_metrics(config)}
     for metric in metrics:
         head, _, key = metric.key.rpartition("/")
         if head == "test_result" and key not in computed:
+            names = list(computed.values())
             raise ConfigError(
-                f"The runs do not report `{metric.name}`{nearest(key, computed)}; they report "
-                f"{', '.join(sorted(computed))}: extend metrics or topk."
+                f"The runs do not report `{metric.name}`{nearest(metric.name, names)}; they report {', '.join(names)}: "
+                "extend metrics or topk."
             )
+        group = head.removeprefix("groups/").partition("/")[0]
+        if head.startswith("groups/") and config.task == "recommendation" and group not in config["eval_groups"]:
+            raise ConfigError(f"`{metric.name}` is of the group `{group}`; add it to eval_groups.")
 
 
 def _digest(options: dict[str, Any]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from statistics import fmean
 from time import perf_counter
 from types import TracebackType
 
 from tqdm import tqdm
 
-from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
+from recbole_video.sweep.folder import FINISHED, STOPPED, SweepFolder, trial_state
 from recbole_video.sweep.plan import Plan, Trial
 
 
@@ -24,13 +25,16 @@ class Progress:
     def __init__(self, plan: Plan, folder: SweepFolder) -> None:
         self.plan, self.folder = plan, folder
         self._epochs: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+        self._seconds: list[float] = []
+        self._parallel = 1
 
     def __enter__(self) -> Progress:
-        self._before = self._done = len(list(self.folder.trials.glob("*/metrics.json")))
-        self._began = perf_counter()
+        before = [trial_state(path.parent).kind for path in self.folder.trials.glob("*/trial.json")]
+        self._done = sum(kind in (FINISHED, STOPPED) for kind in before)
         self._bar = tqdm(
             total=self.plan.n_trials,
-            initial=self._before,
+            initial=self._done,
             desc=self.plan.sweep.name,
             unit="trial",
             ncols=100,
@@ -42,6 +46,11 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+
+    def started(self, trial: Trial) -> None:
+        """A trial has got its place."""
+        self._began[trial.name] = perf_counter()
+        self._parallel = max(self._parallel, len(self._began))
 
     def reached(self, trial: Trial, epoch: int, score: float | None) -> None:
         """A trial has finished an epoch."""
@@ -55,25 +64,28 @@ class Progress:
             f"  {trial.label}, seed {trial.seed}: its process died; it goes on in another.", file=sys.stderr
         )
 
-    def ended(self, trial: Trial) -> None:
-        """A trial is over, one way or the other."""
+    def ended(self, trial: Trial, reason: str = "") -> None:
+        """A trial is over, one way or the other; ``reason`` where it failed."""
         self._epochs.pop(trial.name, None)
+        self._seconds.append(perf_counter() - self._began.pop(trial.name, perf_counter()))
         self._done += 1
         state = self.folder.state(trial)
         text = f"  {self._done}/{self.plan.n_trials}  {trial.label}, seed {trial.seed}: {state.kind}"
         if state.kind == FINISHED:
             text += f", {self._numbers(trial)}"
+        elif reason:
+            text += f": {reason}"
         elif state.detail:
-            text += f": {state.detail}" if state.kind == FAILED else f" {state.detail}"
+            text += f" {state.detail}"
         self._bar.write(text + self._left(), file=sys.stderr)
         self._bar.update()
 
     def _left(self) -> str:
-        """Time that the rest will take, judged by the trials so far."""
+        """Time that the rest will take, judged by the trials so far and how many run at a time."""
         n_left = self.plan.n_trials - self._done
         if n_left < 1:
             return ""
-        seconds = (perf_counter() - self._began) / (self._done - self._before) * n_left
+        seconds = fmean(self._seconds) * n_left / self._parallel
         return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else f" · about {seconds:.0f} s left"
 
     def _numbers(self, trial: Trial) -> str:

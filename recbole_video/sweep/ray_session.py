@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +28,7 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
+_ANSWER_SECONDS = 10
 _OBJECT_STORE_SHARE = 0.2  # of the machine's memory
 
 
@@ -81,14 +85,30 @@ def ray_session(address: str | None, n_cpus: int | None = None) -> Iterator[Any]
                 **quiet,
             )
         else:
+            _require_answer(address)
             ray.init(address=address, runtime_env={"env_vars": _QUIET}, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGTERM, signal.default_int_handler
+            )  # a scheduler's kill is a Ctrl-C; Ray sets its own
+    except (OSError, ValueError, RuntimeError) as error:
         where = f"at `{address}`" if address else "on this machine"
         raise ConfigError(f"Ray cannot be reached {where}: {str(error).splitlines()[0]}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Ray asks a head that is not there for minutes; a socket says it at once.
+
+    Raises:
+        OSError: If nobody answers at ``host:port``.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 def _stay_on_the_loopback() -> None:

@@ -11,26 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_video.errors import MissingDependencyError, SweepError
+from recbole_video.errors import ConfigError, MissingDependencyError, SweepError
 from recbole_video.sweep.folder import (
     FAILED,
-    FINISHED,
     STOPPED,
     UNFINISHED,
     SweepFolder,
     TrialState,
+    note_failure,
     note_state,
-    note_trial,
     trial_state,
 )
 from recbole_video.sweep.plan import Plan, Trial
 from recbole_video.sweep.progress import Progress
 from recbole_video.sweep.ray_session import import_ray, ray_session
-from recbole_video.sweep.space import for_ray
 from recbole_video.sweep.trial_task import TrialTask
 
 _DEATHS = 3  # of a trial's worker before the trial is given up
-_KEEPER_CPUS = 0
 
 
 @dataclass(frozen=True)
@@ -70,10 +67,10 @@ def run_sweep(plan: Plan, folder: SweepFolder, resources: Resources) -> dict[str
     if plan.sweep.search.kind == "optuna":
         _require_optuna()
     with folder.locked():
-        remaining = [trial for trial in plan.trials if _is_to_run(folder.state(trial))]
-        n_searched = _n_left_to_search(plan, folder)
-        if remaining or n_searched:
+        remaining = [trial for trial in _known(plan, folder) if _is_to_run(folder.state(trial))]
+        if remaining or _n_left_to_search(plan, folder):
             with ray_session(resources.address) as ray, _losses_named(ray):
+                _refuse_impossible(ray, resources)
                 _run_on(ray, plan, folder, resources, remaining)
             shutil.rmtree(folder.ray, ignore_errors=True)
         return all_states(folder)
@@ -87,7 +84,7 @@ def _losses_named(ray: Any) -> Iterator[None]:
     try:
         yield
     except (ray.exceptions.RayError, TuneError, ConnectionError, OSError) as error:
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]  # of a traceback, what was raised
         raise SweepError(
             f"The sweep was cut off ({type(error).__name__}: {reason}); what has finished is kept, go on with --resume."
         ) from error
@@ -103,17 +100,13 @@ def _is_to_run(state: TrialState) -> bool:
 
 
 def _run_on(ray: Any, plan: Plan, folder: SweepFolder, resources: Resources, remaining: list[Trial]) -> None:
-    from recbole_video.sweep.shared_data import DataKeeper
+    from recbole_video.sweep.shared_data import start_keeper
 
-    keeper = ray.remote(num_cpus=_KEEPER_CPUS)(DataKeeper).remote(ray.put)
     gpus = resources.gpus
     if gpus is None:
         gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
-    is_open = plan.sweep.search.kind == "optuna"
-    if is_open:
-        remaining = [trial for trial in _searched(folder) if _is_to_run(folder.state(trial))]
     task = TrialTask(
-        plan.sweep, tuple(remaining), str(folder.trials.resolve()), str(Path.cwd()), keeper, resources.cpus
+        plan.sweep, tuple(remaining), str(folder.trials.resolve()), str(Path.cwd()), start_keeper(ray), resources.cpus
     )
     tuning = _Tuning(plan, folder, resources, gpus, task)
     with Progress(plan, folder) as progress:
@@ -141,20 +134,11 @@ class _Tuning:
 
     def search(self, n_trials: int, progress: Progress) -> None:
         """Let Optuna choose the points; it learns from those that have been tried."""
-        from ray.tune.search.optuna import OptunaSearch
+        from recbole_video.sweep.optuna_search import DistinctOptunaSearch
 
         sweep = self.plan.sweep
-        known = [
-            (trial.point, score)
-            for trial in _searched(self.folder)
-            if (score := best_score(self.folder.trial_folder(trial))) is not None
-        ]
-        past: dict[str, Any] = {}
-        if known:
-            past = {"points_to_evaluate": [p for p, _ in known], "evaluated_rewards": [s for _, s in known]}
-        algorithm = OptunaSearch(
-            for_ray(sweep.space), metric="score", mode=self._mode, seed=sweep.search.seed + len(known), **past
-        )
+        tried = [(trial.point, best_score(self.folder.trial_folder(trial))) for trial in _known(self.plan, self.folder)]
+        algorithm = DistinctOptunaSearch(sweep.space, self._mode, sweep.search.seed + len(tried), tried)
         self._tune({}, n_trials, algorithm, progress)
 
     @property
@@ -210,6 +194,9 @@ def _watcher(task: TrialTask, progress: Progress) -> Any:
     from ray import tune
 
     class Watcher(tune.Callback):
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            progress.started(task.trial(trial.config))
+
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
         ) -> None:
@@ -219,22 +206,20 @@ def _watcher(task: TrialTask, progress: Progress) -> Any:
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             ours = task.trial(trial.config)
             folder = Path(task.folder) / ours.name
-            if trial_state(folder).kind == UNFINISHED:
+            if trial_state(folder).kind == UNFINISHED and "reason" not in (trial.last_result or {}):
                 last = trial.last_result or {}
                 state = TrialState(STOPPED, f"after epoch {last.get('epoch', 0)}, by ASHA", last.get("score"))
                 note_state(folder, state)
-            progress.ended(ours)
+            progress.ended(ours, (trial.last_result or {}).get("reason", ""))
 
         def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             progress.died(task.trial(trial.config), trial.num_failures)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             ours = task.trial(trial.config)
-            note_trial(Path(task.folder) / ours.name, ours)
-            note_state(
-                Path(task.folder) / ours.name, TrialState(FAILED, f"its process died {trial.num_failures} times")
-            )
-            progress.ended(ours)
+            reason = f"its process died {trial.num_failures} times"
+            note_failure(Path(task.folder) / ours.name, ours, reason)
+            progress.ended(ours, reason)
 
     return Watcher()
 
@@ -253,16 +238,33 @@ def read_trial(folder: Path) -> Trial:
     return Trial(**plain)
 
 
-def _searched(folder: SweepFolder) -> Iterable[Trial]:
-    """Trials that a search has started."""
+def _known(plan: Plan, folder: SweepFolder) -> Iterable[Trial]:
+    """The trials of the plan; of an open search those that it has started."""
+    if plan.sweep.search.kind != "optuna":
+        return plan.trials
     return [read_trial(path.parent) for path in sorted(folder.trials.glob("*/trial.json"))]
 
 
 def _n_left_to_search(plan: Plan, folder: SweepFolder) -> int:
     if plan.sweep.search.kind != "optuna":
         return 0
-    done = [state for state in all_states(folder).values() if state.kind in (FINISHED, STOPPED, FAILED)]
-    return max(0, plan.n_trials - len(done))
+    return max(0, plan.n_trials - len(all_states(folder)))
+
+
+def _refuse_impossible(ray: Any, resources: Resources) -> None:
+    """Without this Ray would wait for ever, silently.
+
+    Raises:
+        ConfigError: If no machine has what one trial takes.
+    """
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wanted = {"CPU": resources.cpus, "GPU": resources.gpus or 0.0}
+    if not any(all(machine.get(kind, 0) >= n for kind, n in wanted.items()) for machine in machines):
+        most = {kind: max((machine.get(kind, 0) for machine in machines), default=0) for kind in wanted}
+        raise ConfigError(
+            f"A trial takes {resources.cpus:g} cores and {resources.gpus or 0:g} GPUs, and no machine has as much (at "
+            f"most {most['CPU']:g} cores, {most['GPU']:g} GPUs); set cpus_per_trial and gpus_per_trial."
+        )
 
 
 def _require_optuna() -> None:

@@ -76,6 +76,11 @@ class DataKeeper:
         return [reference]
 
 
+def start_keeper(ray: Any) -> Any:
+    """The actor; killed, as by a machine out of memory, it starts anew and reads what is asked for again."""
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(DataKeeper).remote(ray.put)
+
+
 def load_shareable(config: Any) -> Any:
     """The data of a configuration as plain arrays in the host's memory."""
     prepare_bundled(config)

@@ -15,6 +15,8 @@ from recbole_video.options import convert_value
 DISTRIBUTIONS = ("choice", "uniform", "loguniform", "quniform", "randint")
 _N_ARGUMENTS = {"uniform": 2, "loguniform": 2, "quniform": 3, "randint": 2}
 
+_DRAWS_PER_POINT = 1000  # before the rest of a small space is given up
+
 Space = dict[str, tuple[str, list[Any]]]  # option -> (distribution, its arguments)
 
 
@@ -46,6 +48,8 @@ def _check(option: str, kind: str, arguments: Any) -> None:
         raise ConfigError(f"The space of `{option}` has no values; name at least one.")
     wanted = _N_ARGUMENTS.get(kind)
     if wanted is None:
+        if twice := [value for i, value in enumerate(arguments) if value in arguments[:i]]:
+            raise ConfigError(f"The space of `{option}` lists `{twice[0]}` twice; each value is one trial.")
         return
     is_number = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in arguments)
     if len(arguments) != wanted or not is_number or arguments[0] >= arguments[1]:
@@ -67,11 +71,28 @@ def grid(space: Space) -> Iterator[dict[str, Any]]:
         yield dict(zip(space, values, strict=True))
 
 
+def n_points(space: Space) -> int | None:
+    """How many points there are; None where an option is continuous."""
+    n = 1
+    for kind, arguments in space.values():
+        if kind not in ("choice", "randint"):
+            return None
+        n *= len(arguments) if kind == "choice" else int(arguments[1]) - int(arguments[0])
+    return n
+
+
 def sample(space: Space, n: int, seed: int) -> Iterator[dict[str, Any]]:
-    """``n`` draws that follow from the seed."""
+    """``n`` different points that follow from the seed; all of them where there are fewer."""
     rng = np.random.default_rng(seed)
-    for _ in range(n):
-        yield {option: _draw(kind, arguments, rng) for option, (kind, arguments) in space.items()}
+    drawn: list[dict[str, Any]] = []
+    n = min(n, n_points(space) or n)
+    for _ in range(_DRAWS_PER_POINT * n):
+        point = {option: _draw(kind, arguments, rng) for option, (kind, arguments) in space.items()}
+        if point not in drawn:
+            drawn.append(point)
+            yield point
+        if len(drawn) == n:
+            return
 
 
 def _draw(kind: str, arguments: list[Any], rng: np.random.Generator) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import Space, read_hyper_file, read_space
 
 SEARCHES = ("grid", "random", "optuna")
+_DRAWS_OF_A_FILE = 10
 FIGURES = ("bars", "groups", "lines")
 RANKS = ("group", "table")  # where the best is sought
 _KEYS = frozenset([
@@ -186,7 +187,10 @@ def load_sweep(name_or_path: str, demo: bool = False) -> Sweep:
         given = {
             option: arguments if kind == "choice" else {kind: arguments} for option, (kind, arguments) in space.items()
         }
-        return read_sweep(yaml.safe_dump({"space": given}), path.stem, str(path), demo)
+        if all(kind == "choice" for kind, _ in space.values()):
+            return read_sweep(yaml.safe_dump({"space": given}), path.stem, str(path), demo)
+        search = {"kind": "random", "n_trials": _DRAWS_OF_A_FILE}  # RecBole's own default for a space without an end
+        return read_sweep(yaml.safe_dump({"space": given, "search": search}), path.stem, str(path), demo)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"There is no sweep file `{path}`; presets are {', '.join(preset_names())}.")
@@ -258,7 +262,36 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
         text=text,
     )
     _refuse_clashes(sweep, where)
+    _refuse_ambiguity(sweep, where)
     return sweep
+
+
+def with_search(sweep: Sweep, kind: Any = None, n_trials: Any = None) -> Sweep:
+    """A sweep that is searched otherwise: ``--search`` and ``--n_trials``.
+
+    Raises:
+        ConfigError: If there is no such search, or it has no number of trials.
+    """
+    if kind is None and n_trials is None:
+        return sweep
+    asked = {
+        "kind": kind or sweep.search.kind,
+        "n_trials": n_trials or sweep.search.n_trials,
+        "seed": sweep.search.seed,
+    }
+    if asked["kind"] == "grid" and n_trials is not None:
+        raise ConfigError("A grid has as many trials as points; n_trials is for --search=random or optuna.")
+    return replace(sweep, search=_read_search(asked, "the command line"))
+
+
+def _refuse_ambiguity(sweep: Sweep, where: str) -> None:
+    """What could be drawn or tested in two ways."""
+    if sweep.compare and sweep.space:
+        raise ConfigError(f"`compare` of `{where}` compares rows, and its space makes several of each; leave one out.")
+    if sweep.figure is not None and sweep.figure.kind == "groups" and len(sweep.rows) > 1:
+        raise ConfigError(
+            f"`figure` of `{where}` draws the columns of one row as groups; for several rows choose bars."
+        )
 
 
 def _refuse_clashes(sweep: Sweep, where: str) -> None:
@@ -304,14 +337,15 @@ def _read_resources(given: Any, where: str) -> dict[str, float]:
 def _read_asha(given: Any, where: str) -> Asha | None:
     asha: Asha | None = _build(Asha, given, where, "asha")
     if asha is not None:
-        _refuse_no_number(asha.grace_epochs, 1, f"`grace_epochs` of `{where}`")
+        _refuse_no_number(asha.grace_epochs, 1, f"`grace_epochs` of `{where}`", whole=True)
         _refuse_no_number(asha.reduction_factor, 2, f"`reduction_factor` of `{where}`")
     return asha
 
 
-def _refuse_no_number(value: Any, least: float, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
-        raise ConfigError(f"{what} is `{value}`; it must be a number of at least {least:g}.")
+def _refuse_no_number(value: Any, least: float, what: str, whole: bool = False) -> None:
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or value < least:
+        raise ConfigError(f"{what} is `{value}`; it must be a {'whole ' * whole}number of at least {least:g}.")
 
 
 def _read_columns(given: Any, demo: bool, where: str) -> tuple[Column, ...]:
@@ -401,7 +435,8 @@ def _read_seeds(given: Any, where: str) -> tuple[int, ...]:
 def _read_search(given: Any, where: str) -> Search:
     if isinstance(given, str):
         given = {"kind": given}
-    search = _build(Search, given, where, "search") or Search()
+    search: Search = _build(Search, given, where, "search") or Search()
+    _refuse_no_number(search.seed, 0, f"`seed` of `search` of `{where}`", whole=True)
     if search.kind not in SEARCHES:
         raise ConfigError(f"`search` of `{where}` is `{search.kind}`; choose from {', '.join(SEARCHES)}.")
     if search.kind != "grid" and (not isinstance(search.n_trials, int) or search.n_trials < 1):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_video.data.files import write_text
-from recbole_video.errors import RecBoleVideoError
-from recbole_video.sweep.folder import FAILED, TrialState, forget_state, note_state, note_trial
+from recbole_video.errors import DataError, RecBoleVideoError
+from recbole_video.sweep.folder import forget_state, note_failure, note_trial
 from recbole_video.sweep.plan import Trial, make_trial
 from recbole_video.sweep.spec import Sweep
+
+_LOADS = 4  # of the data, before a trial gives up
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,21 @@ class TrialTask:
         os.chdir(self.working_folder)
         trial = self.trial(values)
         folder = Path(self.folder) / trial.name
-        forget_state(folder)
-        note_trial(folder, trial)
         try:
+            forget_state(folder)
+            note_trial(folder, trial)
             result = self._run(trial, folder)
         except RecBoleVideoError as error:
-            _fail(folder, trial, f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            note_failure(folder, trial, reason)
         except Exception as error:  # whatever it is, the other trials go on
-            _fail(folder, trial, f"{type(error).__name__}: {error} (traceback.txt has more)")
-            write_text(folder / "traceback.txt", traceback.format_exc())
+            first = next(iter(str(error).strip().splitlines()), "")
+            reason = f"{type(error).__name__}: {first} (traceback.txt has more)"
+            note_failure(folder, trial, reason, traceback.format_exc())
         else:
             tune.report({"score": result["best_valid_score"], "is_finished": True})
             return
-        tune.report({"has_failed": True})
+        tune.report({"reason": reason})
 
     def trial(self, values: dict[str, Any]) -> Trial:
         """The trial that Ray Tune's values mean."""
@@ -93,11 +96,23 @@ class TrialTask:
 
         from recbole_video.sweep.shared_data import place
 
+        for _ in range(_LOADS):
+            try:
+                return place(self._shared(options), config)
+            except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:  # noqa: PERF203
+                loss = error  # Ray starts another
+        raise DataError(
+            f"The process that holds the data of all trials was killed {_LOADS} times; it may have run out of memory."
+        ) from loss
+
+    def _shared(self, options: dict[str, Any]) -> Any:
+        import ray
+
         try:
             [reference] = ray.get(self.keeper.get.remote({**options, "use_gpu": False}))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
-        return place(ray.get(reference), config)
+        return ray.get(reference)
 
 
 def _report_epoch(epoch: int, score: float) -> None:
@@ -111,11 +126,6 @@ def _gpus_of_this_worker() -> str:
     import ray
 
     return ",".join(str(gpu) for gpu in ray.get_gpu_ids())
-
-
-def _fail(folder: Path, trial: Trial, reason: str) -> None:
-    note_trial(folder, trial)  # a run that had nothing to keep has taken its folder away
-    note_state(folder, TrialState(FAILED, reason))
 
 
 def _plain(value: Any) -> Any:
