@@ -28,10 +28,11 @@ from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
 from recbole_video.popularity.dataset import PopularityDataset
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
-from recbole_video.popularity.loader import PopularityLoader, evenly_chosen
+from recbole_video.popularity.loader import PopularityLoader, at_most, evenly_chosen
 from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
 from recbole_video.popularity.metrics import register
 from recbole_video.popularity.predictor import Inputs
+from recbole_video.popularity.stap.model import STAP
 
 from .test_smpd import FILES, write_jsonl
 from .videos import write_video
@@ -449,6 +450,24 @@ class TestRuns:
         one, two, other = (self.run(root, seed=seed)["test_result"] for seed in (1, 1, 2))
         assert one == two != other
 
+    @pytest.mark.parametrize(("n_videos", "n_expected"), [(12, 12), (40, 40), (41, 40)])
+    def test_the_bank_is_laid_out_from_a_sample(self, root, in_tmp, monkeypatch, n_videos, n_expected):
+        """No features beyond those of so many videos are asked for; all of them, in order, if there are fewer."""
+        asked = []
+        topic = STAP._topic
+        monkeypatch.setattr(STAP, "_topic", lambda model, batch: asked.extend(batch["row"]) or topic(model, batch))
+        result = self.run(root, epochs=1, memory_init_videos=n_videos, eval_batch_size=8)
+        rows = [int(row) for row in asked]
+        assert len(set(rows)) == len(rows) == n_expected and rows == sorted(rows) and max(rows) < 40
+        bank = load_model(in_tmp / result["run_folder"]).model.bank
+        assert bank.counts.sum() == n_expected
+
+    def test_samples_follow_from_the_seed(self):
+        rows = np.arange(100, 200)
+        one, again, other = (at_most(rows, 10, seed) for seed in (1, 1, 2))
+        assert one.tolist() == again.tolist() != other.tolist() and len(set(one)) == 10 and set(one) < set(rows)
+        assert at_most(rows, 100, 1).tolist() == at_most(rows, None, 1).tolist() == rows.tolist()
+
     def test_official_and_presets(self, root, in_tmp):
         small = {"attn_heads": 2, "n_blocks": 1, "epochs": 1}
         result = self.run(root, variant="official", preset="informs", **small)
@@ -464,6 +483,7 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
+            ({"memory_init_videos": 0}, "`memory_init_videos` is `0`"),
             ({"memory_top_k": 7}, "`memory_top_k` is 7, but there are 2 x 3 slots"),
             ({"delta_min": 2.0}, "`delta_min` is 2.0"),
             ({"ssm_step_mode": "forward"}, "must be one of equation, prose, algorithm_s1"),

@@ -21,7 +21,7 @@ from recbole_video.logs import FILE_ONLY
 from recbole_video.popularity import figures
 from recbole_video.popularity.dataset import SPLITS, PopularityDataset
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
-from recbole_video.popularity.loader import PopularityLoader
+from recbole_video.popularity.loader import PopularityLoader, at_most
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import context_correlation, describe_slots, write_slots
@@ -116,8 +116,10 @@ def _train(
     logger.info("Parameters: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()))
     train = PopularityLoader(config, dataset, dataset.rows["train"], shuffle=True)
     in_order, valid, test = (PopularityLoader(config, dataset, dataset.rows[split], shuffle=False) for split in SPLITS)
+    shown = at_most(dataset.rows["train"], model.n_shown_between_epochs, config["seed"])
+    between_epochs = PopularityLoader(config, dataset, shown, shuffle=False)
     about_data = checkpoint_data(dataset, model.inputs)
-    trainer = PopularityTrainer(config, model, metrics, in_order, folder, about_data, log_path.stem)
+    trainer = PopularityTrainer(config, model, metrics, between_epochs, folder, about_data, log_path.stem)
     if folder is not None and folder.last.is_file():
         trainer.resume(train)
     elif config["resume"]:

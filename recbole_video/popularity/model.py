@@ -59,6 +59,7 @@ class PopularityModel(AbstractRecommender):
     is_control = False
     type = ModelType.GENERAL
     input_type = InputType.POINTWISE
+    n_shown_between_epochs: int | None = None  # videos that before_epoch is shown; None: all of training
     label_mean: Tensor
     label_std: Tensor
 
@@ -103,7 +104,10 @@ class PopularityModel(AbstractRecommender):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def before_epoch(self, epoch: int, batches: Iterable[Batch]) -> None:
-        """Called before each epoch with the training videos in their own order."""
+        """Called before each epoch with the training videos in their own order.
+
+        Where ``n_shown_between_epochs`` is set and there are more, with a sample of so many, the same in each epoch.
+        """
 
     def after_step(self) -> None:
         """Called after each step of the optimiser."""

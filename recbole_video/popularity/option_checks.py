@@ -45,7 +45,7 @@ _STAP_CHOICES: dict[str, tuple[Any, ...]] = {
 }
 _STAP_POSITIVE = (
     "hidden_size", "state_size", "n_blocks", "attn_heads", "n_partitions", "n_clusters", "memory_top_k",
-    "n_cross_layers", "cross_heads",
+    "n_cross_layers", "cross_heads", "memory_init_videos",
 )  # fmt: skip
 # Beyond what does nothing for recommendation either: its own options, and RecBole's that belong to it.
 _NO_EFFECT = NO_EFFECT | frozenset([

@@ -23,16 +23,21 @@ class PopularityTrainer(Trainer):
         config: The run's configuration.
         model: The model, on its device.
         metrics: Computes the metrics.
-        in_order: The training videos in their own order, for what a model does between epochs.
+        between_epochs: The training videos, or a sample, in their own order, for what a model does between epochs.
         rest: As in :class:`Trainer`.
     """
 
     def __init__(
-        self, config: Any, model: PopularityModel, metrics: PopularityMetrics, in_order: PopularityLoader, *rest: Any
+        self,
+        config: Any,
+        model: PopularityModel,
+        metrics: PopularityMetrics,
+        between_epochs: PopularityLoader,
+        *rest: Any,
     ) -> None:
         super().__init__(config, model, *rest)
         self.metrics = metrics
-        self.in_order = in_order
+        self.between_epochs = between_epochs
 
     def evaluate(self, data: PopularityLoader) -> tuple[Predictions, Metrics]:
         """Predict the videos of ``data`` with the current weights; metrics are of all together."""
@@ -44,8 +49,8 @@ class PopularityTrainer(Trainer):
         return self.model.parameter_groups(self.config["learning_rate"])
 
     def before_epoch(self, epoch: int, train_data: Any) -> None:
-        """Let the model look at all training videos."""
-        self.model.before_epoch(epoch, on_device(self.in_order, self.device))
+        """Let the model look at training videos."""
+        self.model.before_epoch(epoch, on_device(self.between_epochs, self.device))
 
     def after_step(self) -> None:
         """Let the model act on what it saw."""
