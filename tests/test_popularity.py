@@ -277,6 +277,25 @@ class TestDataset:
         with pytest.raises(DataError, match="2 videos have no text in .*first: `v0`"):
             PopularityDataset(config_of(tmp_path, missing_items="zero", missing_text="error"))
 
+    def write_text_of(self, root, items):
+        write_popularity(root)
+        path = root / "pop" / "pop.text.frames.npy"
+        write_frame_store(path, items, np.ones((len(items), 1, TEXT)), vfm="x", sampling="x")
+
+    def test_videos_read_as_zeros_are_counted(self, tmp_path, in_tmp, caplog):
+        self.write_text_of(tmp_path / "data", [f"v{i}" for i in range(N) if i not in (0, 1, 45)])
+        options = {**SMALL, "data_path": str(tmp_path / "data"), "epochs": 1}
+        counts = run_recbole_video("STAP", "pop", config_dict=options)["data"]["read_as_zeros"]
+        assert counts["text"] == {"train": 2, "valid": 1, "test": 0} and not any(counts["frames"].values())
+        assert "without text, read as zeros: 2 of 40 in train, 1 of 10 in valid, 0 of 10 in test" in caplog.text
+        assert "Videos without frames" not in caplog.text
+
+    def test_a_split_without_text_is_refused(self, tmp_path):
+        self.write_text_of(tmp_path, [f"v{i}" for i in range(N - 10)])
+        with pytest.raises(DataError, match="No video of the split `test` has text .* or set use_text=False"):
+            PopularityDataset(config_of(tmp_path))
+        assert PopularityDataset(config_of(tmp_path, use_text=False)).read_as_zeros.keys() == {"frames"}
+
     def test_labels_of_earlier_files_are_refused(self, tmp_path):
         write_popularity(tmp_path)
         record = tmp_path / "pop" / "pop.mine.popularity.json"

@@ -39,12 +39,14 @@ class PopularityDataset:
         authors: Author tokens, object [N]; None where ``.inter`` is not one row per video.
         frames: Frame embeddings by row + 1; None if they are switched off.
         text: Text embeddings likewise.
+        read_as_zeros: Of ``frames`` and ``text``, what is read: videos of each split that have none.
         metadata: The metadata of all rows, fitted to the training rows; None without any.
         metadata_encoder: What made it.
 
     Raises:
         ConfigError: If the label is not named where there are several, or a metadata column is unknown.
-        DataError: If a file is missing or malformed, a split is empty, or training labels are all the same.
+        DataError: If a file is missing or malformed, a split is empty or lacks all its text, or training labels
+            are all the same.
     """
 
     def __init__(self, config: Any) -> None:
@@ -61,6 +63,12 @@ class PopularityDataset:
         self.labels = table["label"].to_numpy(dtype=np.float64)
         self.times = table["time"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
+        self.read_as_zeros = {
+            kind: self._count_missing(store)
+            for kind, store in (("frames", frames), ("text", text))
+            if store is not None
+        }
+        self._refuse_split_without_text(text)
         self._inter = self._read_inter()
         self._refuse_stale_labels()
         self.authors = self._find_authors()
@@ -116,6 +124,7 @@ class PopularityDataset:
             "authors": None if self.authors is None else len(set(self.authors.tolist())),
             "inputs": inputs,
             "dropped": dict(self.dropped),
+            "read_as_zeros": self.read_as_zeros,
         }
 
     def _refuse_stale_labels(self) -> None:
@@ -171,8 +180,7 @@ class PopularityDataset:
         """Deal with the videos that a store lacks, as the option says."""
         if store is None or missing == "zero":
             return table
-        rows = store.rows_of(table["item_id"].tolist())
-        has = (rows >= 0) & (store.frame_counts[rows] > 0)
+        has = _is_in(store, table["item_id"].tolist())
         if not has.all() and missing == "error":
             tokens = table["item_id"][~has].tolist()
             if kind == "frames":
@@ -183,6 +191,20 @@ class PopularityDataset:
             )
         self.dropped[f"without {kind}"] = int((~has).sum())
         return table[has].reset_index(drop=True)
+
+    def _count_missing(self, store: FrameStore) -> dict[str, int]:
+        """Videos of each split that a store lacks."""
+        has = _is_in(store, self.items.tolist())
+        return {split: int((~has[rows]).sum()) for split, rows in self.rows.items()}
+
+    def _refuse_split_without_text(self, store: FrameStore | None) -> None:
+        """Zeros for a whole split are text embedded for other videos, not some videos without text."""
+        for split, n_missing in self.read_as_zeros.get("text", {}).items():
+            if store is not None and n_missing == len(self.rows[split]):
+                raise DataError(
+                    f"No video of the split `{split}` has text in `{store.path}`; embed the titles by `dataset_tools "
+                    "embed-text`, or set use_text=False."
+                )
 
     def _split(self, split: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: np.flatnonzero(split == name) for name in SPLITS}
@@ -301,6 +323,12 @@ class PopularityDataset:
             raise DataError(f"There is no `{path}`, from which title statistics are made; leave them out.")
         titles = {row["item_id"]: row.get("title") or "" for _, row in read_text_rows(path)}
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
+
+
+def _is_in(store: FrameStore, tokens: list[str]) -> np.ndarray:
+    """Whether a store has anything of each video, bool [N]."""
+    rows = store.rows_of(tokens)
+    return (rows >= 0) & (store.frame_counts[rows] > 0)
 
 
 def _not(key: str) -> Callable[[str], bool]:

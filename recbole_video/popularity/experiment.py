@@ -50,6 +50,7 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
     prepare_bundled(config)
     dataset = (hooks.load or PopularityDataset)(config)
     logger.info(dataset)
+    _tell_zeros(dataset)
     metrics = PopularityMetrics(config)
     if config.model_class.is_control:
         outcome, test = _fit_control(config, dataset, metrics)
@@ -70,6 +71,14 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
         _write_results(folder, config, dataset, result, history, test)
     _log_results(config, result, log_path)
     return result
+
+
+def _tell_zeros(dataset: PopularityDataset) -> None:
+    """Warn of videos whose frames or text are read as zeros, split by split."""
+    for kind, missing in dataset.read_as_zeros.items():
+        if any(missing.values()):
+            shown = ", ".join(f"{n:,} of {len(dataset.rows[split]):,} in {split}" for split, n in missing.items())
+            logging.getLogger().warning(f"Videos without {kind}, read as zeros: {shown}.")
 
 
 def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
