@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from recbole_video.popularity.model import InputShape
+from recbole_video.popularity.model import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import CrossAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.model import STAP
@@ -342,6 +342,16 @@ class TestModel:
             model.after_step()
             losses.append(loss.item())
         assert losses[-1] < 0.7 * losses[0]
+
+    def test_unseen_categories_start_at_zero(self):
+        """Predictions for them are not random, and empty training cells still train the row."""
+        vector = MetadataVector(InputShape(n_numeric=2, n_categories=(4, 3)))
+        batch = {"numeric": torch.randn(2, 2), "categories": torch.tensor([[0, 1], [2, 0]])}
+        found = vector(batch)
+        assert not found[0, 2:10].any() and found[0, 10:].all()
+        assert found[1, 2:10].all() and not found[1, 10:].any()
+        found.sum().backward()
+        assert all(embed.weight.grad[0].all() for embed in vector.embeddings)
 
     def test_rates_of_the_encoder(self):
         batch = batch_of([4, 4])
