@@ -164,6 +164,22 @@ class TestSSM:
         assert steps["prose"][0] > steps["prose"][1] and steps["algorithm_s1"][0] > steps["algorithm_s1"][1]
         assert all((s >= 0.01).all() and (s <= 1).all() for s in steps.values())
 
+    @pytest.mark.parametrize("mode", ["equation", "prose", "algorithm_s1"])
+    @pytest.mark.parametrize("bounds", [(0.01, 1.0), (0.001, 0.1)])
+    def test_clamped_steps_start_between_the_bounds(self, mode, bounds):
+        """Where they are cut, nothing that makes them learns."""
+        torch.manual_seed(0)
+        block = SSMBlock(8, 4, mode, *bounds, delta_bound="clamp")
+        x, anchor, mask = torch.randn(16, 20, 8), torch.randn(16, 8).tanh(), torch.ones(16, 20, dtype=torch.bool)
+        weights = torch.rand(16, 20)
+        raw = block.raw_steps(x, weights, anchor)
+        assert ((raw > bounds[0]) & (raw < bounds[1])).float().mean() > 0.9
+        block(x, weights, anchor, mask).square().sum().backward()
+        learned = [block.base, block.alpha] + ([] if mode == "algorithm_s1" else [block.rho])
+        assert all(parameter.grad.abs() > 1e-6 for parameter in learned)
+        if mode != "algorithm_s1":
+            assert (block.alpha < 0) == (mode == "prose") and block.rho == block.alpha
+
     def test_one_direction(self):
         """Without the backward scan a frame does not see the later ones."""
         block = SSMBlock(3, 4, direction_mix=(1.0, 0.0))
