@@ -481,6 +481,20 @@ class TestRuns:
         bank = load_model(in_tmp / result["run_folder"]).model.bank
         assert bank.counts.sum() == n_expected
 
+    @pytest.mark.parametrize(("warm_up", "state"), [(0, "laid out"), (1, "not laid out")])
+    def test_a_run_says_that_it_had_no_memory(self, root, in_tmp, caplog, warm_up, state):
+        result = self.run(root, epochs=1, memory_warmup_epochs=warm_up)
+        stored = json.loads((in_tmp / result["run_folder"] / "metrics.json").read_text())
+        assert result["memory_bank"] == stored["memory_bank"] == state
+        for text in ("The best epoch, 0, is of the warm-up", "seed 42; memory bank: not laid out"):
+            assert (text in caplog.text) == (state == "not laid out")
+
+    def test_a_warm_up_as_long_as_training(self, root):
+        with pytest.raises(ConfigError, match="`memory_warmup_epochs` is 3 of 3 epochs, .* or set memory=off"):
+            config_of(root, epochs=3, memory_warmup_epochs=3)
+        for options in ({"epochs": 3, "memory": "off"}, {"epochs": 1}, {"epochs": 4}):
+            config_of(root, **{**options, "memory_warmup_epochs": 3})
+
     def test_samples_follow_from_the_seed(self):
         rows = np.arange(100, 200)
         one, again, other = (at_most(rows, 10, seed) for seed in (1, 1, 2))

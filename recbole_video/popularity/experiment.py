@@ -23,6 +23,7 @@ from recbole_video.popularity.dataset import SPLITS, PopularityDataset
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
 from recbole_video.popularity.loader import PopularityLoader, at_most
 from recbole_video.popularity.model import InputShape, PopularityModel
+from recbole_video.popularity.stap.memory_bank import MemoryBank
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import context_correlation, describe_slots, write_slots
 from recbole_video.report import draw_curve, forget_peak_memory, peak_memory_mb, result_table
@@ -139,6 +140,7 @@ def _train(
     inside: dict[str, Any] = {}
     if isinstance(model, STAP) and model.bank is not None:
         inside = _look_inside(model, {"train": in_order, "valid": valid}, dataset, folder, trainer.device)
+        inside["memory_bank"] = _layout_of(model.bank, trainer.progress.best_epoch)
     progress = trainer.progress
     return {
         "best_valid_score": progress.best_valid_score,
@@ -166,6 +168,17 @@ def _look_inside(
     if shown:
         logging.getLogger().info(f"Correlation of the retrieved popularity with the labels: {shown}")
     return {"retrieved_popularity_correlation": found}
+
+
+def _layout_of(bank: MemoryBank, best_epoch: int) -> str:
+    """Whether the chosen checkpoint has a bank to ask; warn if not."""
+    if bank.is_initialised:
+        return "laid out"
+    logging.getLogger().warning(
+        f"The best epoch, {best_epoch}, is of the warm-up, before the memory bank was laid out: these are results of a "
+        "model without memory; train longer, or lower memory_warmup_epochs."
+    )
+    return "not laid out"
 
 
 def _fit_control(
@@ -248,6 +261,8 @@ def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None
         f"{counts['valid']:,} to validate, {counts['test']:,} to test; inputs: {', '.join(data['inputs'])}; "
         f"seed {config['seed']}"
     )
+    if result.get("memory_bank") == "not laid out":
+        title += "; memory bank: not laid out"
     cost = f"{result['seconds']:.1f} s · peak memory {result['peak_memory_mb']:,.0f} MB"
     if result["parameters"]:
         cost += f" · {result['parameters']['model']:,} parameters"
