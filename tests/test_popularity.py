@@ -33,6 +33,7 @@ from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
 from recbole_video.popularity.metrics import register
 from recbole_video.popularity.predictor import Inputs
 from recbole_video.popularity.stap.model import STAP
+from recbole_video.sweep.shared_data import DataKeeper
 
 from .test_smpd import FILES, write_jsonl
 from .videos import write_video
@@ -381,6 +382,39 @@ class TestControls:
         test, mean = dataset.labels[dataset.rows["test"]], dataset.labels[dataset.rows["train"]].mean()
         assert result["test_result"]["nmse"] == pytest.approx(((test - mean) ** 2).mean() / test.var(), abs=1e-5)
         assert result["control"]["value"] == pytest.approx(mean)
+
+    def test_what_is_read_is_what_is_reported(self, root, in_tmp, caplog):
+        for model, inputs in (("Constant", []), ("MetadataRidge", ["metadata"]), ("MetadataGBDT", ["metadata"])):
+            result = run_recbole_video(model, "pop", config_dict={"data_path": str(root), "figures": False, **METADATA})
+            assert list(result["data"]["inputs"]) == inputs and not result["data"]["read_as_zeros"]
+            assert f"10 to test; inputs: {inputs[0] if inputs else 'none'}; seed 42" in caplog.text
+            assert "There is no" not in caplog.text
+
+    def test_the_rows_are_those_of_the_models(self, tmp_path):
+        write_popularity(tmp_path)
+        path = tmp_path / "pop" / "pop.frames.npy"
+        write_frame_store(path, [f"v{i}" for i in range(2, N)], np.ones((N - 2, 2, 3)), vfm="x", sampling="x")
+        options = {"missing_items": "drop", **METADATA}
+        model, control = (PopularityDataset(config_of(tmp_path, name, **options)) for name in ("STAP", "Constant"))
+        assert control.items.tolist() == model.items.tolist() and len(control) == N - 2 and control.frames is None
+
+    def test_stores_that_are_not_there_are_not_wanted(self, tmp_path, in_tmp, caplog):
+        write_popularity(tmp_path / "data")
+        for file in (tmp_path / "data" / "pop").glob("*.frames.*"):
+            file.unlink()
+        options = {"data_path": str(tmp_path / "data"), "figures": False, "missing_text": "drop", **METADATA}
+        result = run_recbole_video("MetadataRidge", "pop", config_dict=options)
+        assert sum(result["data"]["rows"].values()) == N
+        for name in ("pop.frames.npy", "pop.text.frames.npy"):
+            assert f"{name}`, which MetadataRidge does not read: it runs on all labelled videos" in caplog.text
+
+    def test_trials_of_a_sweep_share_what_they_read_alike(self, root):
+        keeper = DataKeeper(lambda data: data)
+        options = {"dataset": "pop", "data_path": str(root), **METADATA}
+        ridge, trees, stap = (
+            keeper.get({"model": model, **options})[0] for model in ("MetadataRidge", "MetadataGBDT", "STAP")
+        )
+        assert trees is ridge is not stap and ridge.frames is None and stap.frames is not None
 
     def test_without_metadata(self, root, in_tmp):
         with pytest.raises(ConfigError, match="MetadataGBDT reads the metadata alone, and there is none"):

@@ -23,10 +23,14 @@ from recbole_video.popularity.metadata import DERIVED, Metadata, MetadataEncoder
 
 SPLITS = ("train", "valid", "test")
 _SUFFIX = ".popularity"
+_MISSING = {"frames": "missing_items", "text": "missing_text"}  # what is done with videos that a store lacks
 
 
 class PopularityDataset:
     """Labelled videos, read from what a converter, ``dataset_tools label`` and the video tools leave.
+
+    A store that the model does not read, as no control does, still decides which videos are left out, so that all
+    models see the same ones; where it is not there, no video is left out on its account.
 
     Args:
         config: The run's configuration.
@@ -37,8 +41,9 @@ class PopularityDataset:
         times: Seconds after the first event of the data set, float64 [N].
         rows: Rows of each split, int64.
         authors: Author tokens, object [N]; None where ``.inter`` is not one row per video.
-        frames: Frame embeddings by row + 1; None if they are switched off.
+        frames: Frame embeddings by row + 1; None if they are switched off or not read.
         text: Text embeddings likewise.
+        absent: Stores that are wanted, not read, and not there.
         read_as_zeros: Of ``frames`` and ``text``, what is read: videos of each split that have none.
         metadata: The metadata of all rows, fitted to the training rows; None without any.
         metadata_encoder: What made it.
@@ -55,28 +60,27 @@ class PopularityDataset:
         self.folder = Path(config["data_path"])
         self.label_path = find_label(self.folder, self.name, config["label"])
         self.dropped: Counter[str] = Counter()
+        self.absent: list[Path] = []
         table = self._read_labels()
-        frames, text = (self._open(kind) for kind in ("frames", "text"))
-        table = self._keep_with(table, frames, config["missing_items"], "frames")
-        table = self._keep_with(table, text, config["missing_text"], "text")
+        stores = {kind: self._open(kind) for kind in _MISSING}
+        for kind, store in stores.items():
+            table = self._keep_with(table, store, config[_MISSING[kind]], kind)
         self.items = table["item_id"].to_numpy(dtype=object)
         self.labels = table["label"].to_numpy(dtype=np.float64)
         self.times = table["time"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
-        self.read_as_zeros = {
-            kind: self._count_missing(store)
-            for kind, store in (("frames", frames), ("text", text))
-            if store is not None
-        }
-        self._refuse_split_without_text(text)
+        read = {kind: store for kind, store in stores.items() if store is not None and kind in config.inputs_read}
+        self.read_as_zeros = {kind: self._count_missing(store) for kind, store in read.items()}
+        self._refuse_split_without_text(read.get("text"))
         self._inter = self._read_inter()
         self._refuse_stale_labels()
         self.authors = self._find_authors()
-        self.frames = self._table(frames)
-        self.text = self._table(text)
+        self.frames = self._table(read.get("frames"))
+        self.text = self._table(read.get("text"))
         self.metadata_encoder = MetadataEncoder([], [])
-        self.metadata = self._make_metadata() if config["use_metadata"] else None
-        if self.frames is None and self.text is None and self.metadata is None:
+        reads_metadata = config["use_metadata"] and "metadata" in config.inputs_read
+        self.metadata = self._make_metadata() if reads_metadata else None
+        if not read and self.metadata is None and not config.inputs_read.isdisjoint(_MISSING):
             raise ConfigError("No input is left: there is no metadata column, and use_frames and use_text are False.")
 
     @property
@@ -225,10 +229,15 @@ class PopularityDataset:
     # -- inputs ----------------------------------------------------------------------------------
 
     def _open(self, kind: str) -> FrameStore | None:
-        if not self.config[f"use_{kind}"]:
+        """A store that is read, or that may leave videos out."""
+        is_read = kind in self.config.inputs_read
+        if not self.config[f"use_{kind}"] or not (is_read or self.config[_MISSING[kind]] != "zero"):
             return None
         name = self.config["frame_store" if kind == "frames" else "text_store"]
         path = store_path(self.folder, self.name, name)
+        if not path.is_file() and not is_read:
+            self.absent.append(path)
+            return None
         if not path.is_file():
             command = "frames" if kind == "frames" else "embed-text"
             raise DataError(

@@ -52,6 +52,11 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
     dataset = (hooks.load or PopularityDataset)(config)
     logger.info(dataset)
     _tell_zeros(dataset)
+    for path in dataset.absent:
+        logger.info(
+            f"There is no `{path}`, which {config['model']} does not read: it runs on all labelled videos, a model "
+            "that reads it only on those that it holds."
+        )
     metrics = PopularityMetrics(config)
     if config.model_class.is_control:
         outcome, test = _fit_control(config, dataset, metrics)
@@ -258,7 +263,7 @@ def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None
     data, counts = result["data"], result["data"]["rows"]
     title = (
         f"{config['model']} on {data['dataset']}, label {data['label']['name']}: {counts['train']:,} videos to train, "
-        f"{counts['valid']:,} to validate, {counts['test']:,} to test; inputs: {', '.join(data['inputs'])}; "
+        f"{counts['valid']:,} to validate, {counts['test']:,} to test; inputs: {', '.join(data['inputs']) or 'none'}; "
         f"seed {config['seed']}"
     )
     if result.get("memory_bank") == "not laid out":

@@ -57,6 +57,7 @@ class PopularityModel(AbstractRecommender):
 
     is_popularity_model = True
     is_control = False
+    inputs_read = frozenset(["frames", "text", "metadata"])
     type = ModelType.GENERAL
     input_type = InputType.POINTWISE
     n_shown_between_epochs: int | None = None  # videos that before_epoch is shown; None: all of training
