@@ -529,6 +529,23 @@ class TestRuns:
         for options in ({"epochs": 3, "memory": "off"}, {"epochs": 1}, {"epochs": 4}):
             config_of(root, **{**options, "memory_warmup_epochs": 3})
 
+    @pytest.mark.parametrize("model", ["STAP", "Constant"])
+    def test_labels_are_judged_in_full(self, tmp_path, in_tmp, monkeypatch, model):
+        """Counts that single precision takes for ties are none, neither to the metrics nor in the file."""
+        labels = 123456780.0 + np.arange(N)
+        assert len(set(labels[-10:].astype(np.float32))) < 10
+        write_popularity(tmp_path / "data", labels=labels)
+        judged = []
+        compute = PopularityMetrics.compute
+        monkeypatch.setattr(PopularityMetrics, "compute", lambda self, p: judged.append(p) or compute(self, p))
+        options = {"data_path": str(tmp_path / "data"), "figures": False, **(SMALL if model == "STAP" else {})}
+        result = run_recbole_video(model, "pop", config_dict=options)
+        assert all(np.array_equal(p.labels, labels[p.rows]) for p in judged) and len(judged) >= 2
+        written = pd.read_csv(in_tmp / result["run_folder"] / "predictions.tsv", sep="\t", float_precision="round_trip")
+        of_test = [p for p in judged if len(p) == 10][-1]
+        assert written["label"].tolist() == of_test.labels.tolist() == labels[-10:].tolist()
+        assert written["prediction"].tolist() == of_test.values.tolist()
+
     def test_samples_follow_from_the_seed(self):
         rows = np.arange(100, 200)
         one, again, other = (at_most(rows, 10, seed) for seed in (1, 1, 2))

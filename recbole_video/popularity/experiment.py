@@ -235,8 +235,8 @@ def _write_results(
     test: Predictions,
 ) -> None:
     if config["save_predictions"]:
-        rows = zip(dataset.items[test.rows], test.labels, test.values, strict=True)
-        lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label:.6g}\t{value:.6g}" for item, label, value in rows)]
+        rows = zip(dataset.items[test.rows], test.labels.tolist(), test.values.tolist(), strict=True)
+        lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label!r}\t{value!r}" for item, label, value in rows)]
         write_text(folder.predictions, "\n".join(lines) + "\n")
     if config["figures"]:
         figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")

@@ -70,9 +70,9 @@ def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Batch]:
 def predict_all(
     model: PopularityModel, data: PopularityLoader, device: torch.device, show_progress: bool = False
 ) -> Predictions:
-    """Predict every video of ``data``, in its order."""
+    """Predict every video of ``data``, in its order; labels are the data set's, in full precision."""
     model.eval()
-    rows, labels, values = [], [], []
+    rows, values = [], []
     bar = tqdm(
         on_device(data, device),
         desc=set_color("Evaluate   ", "pink"),
@@ -84,5 +84,5 @@ def predict_all(
     for batch in bar:
         values.append(model.predict(batch).double().cpu())
         rows.append(batch["row"].cpu())
-        labels.append(batch["label"].double().cpu())
-    return Predictions(*(torch.cat(parts).numpy() for parts in (rows, labels, values)))
+    found = torch.cat(rows).numpy()
+    return Predictions(found, data.dataset.labels[found], torch.cat(values).numpy())
