@@ -111,6 +111,11 @@ class Config(RecBoleConfig):
         """Whether the item encoder reads frames; that of ids does not."""
         return getattr(ITEM_ENCODERS.get(self["item_encoder"]), "reads_frames", True)
 
+    @property
+    def inputs_read(self) -> frozenset[str]:
+        """Which of ``frames``, ``text`` and ``metadata`` the popularity model reads; a control reads fewer."""
+        return self.model_class.inputs_read
+
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
         names = constructor_options(ITEM_ENCODERS.get(self["item_encoder"]))

@@ -28,10 +28,12 @@ from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
 from recbole_video.popularity.dataset import PopularityDataset
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
-from recbole_video.popularity.loader import PopularityLoader, evenly_chosen
+from recbole_video.popularity.loader import PopularityLoader, at_most, evenly_chosen
 from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
 from recbole_video.popularity.metrics import register
 from recbole_video.popularity.predictor import Inputs
+from recbole_video.popularity.stap.model import STAP
+from recbole_video.sweep.shared_data import DataKeeper
 
 from .test_smpd import FILES, write_jsonl
 from .videos import write_video
@@ -276,6 +278,25 @@ class TestDataset:
         with pytest.raises(DataError, match="2 videos have no text in .*first: `v0`"):
             PopularityDataset(config_of(tmp_path, missing_items="zero", missing_text="error"))
 
+    def write_text_of(self, root, items):
+        write_popularity(root)
+        path = root / "pop" / "pop.text.frames.npy"
+        write_frame_store(path, items, np.ones((len(items), 1, TEXT)), vfm="x", sampling="x")
+
+    def test_videos_read_as_zeros_are_counted(self, tmp_path, in_tmp, caplog):
+        self.write_text_of(tmp_path / "data", [f"v{i}" for i in range(N) if i not in (0, 1, 45)])
+        options = {**SMALL, "data_path": str(tmp_path / "data"), "epochs": 1}
+        counts = run_recbole_video("STAP", "pop", config_dict=options)["data"]["read_as_zeros"]
+        assert counts["text"] == {"train": 2, "valid": 1, "test": 0} and not any(counts["frames"].values())
+        assert "without text, read as zeros: 2 of 40 in train, 1 of 10 in valid, 0 of 10 in test" in caplog.text
+        assert "Videos without frames" not in caplog.text
+
+    def test_a_split_without_text_is_refused(self, tmp_path):
+        self.write_text_of(tmp_path, [f"v{i}" for i in range(N - 10)])
+        with pytest.raises(DataError, match="No video of the split `test` has text .* or set use_text=False"):
+            PopularityDataset(config_of(tmp_path))
+        assert PopularityDataset(config_of(tmp_path, use_text=False)).read_as_zeros.keys() == {"frames"}
+
     def test_labels_of_earlier_files_are_refused(self, tmp_path):
         write_popularity(tmp_path)
         record = tmp_path / "pop" / "pop.mine.popularity.json"
@@ -361,6 +382,39 @@ class TestControls:
         test, mean = dataset.labels[dataset.rows["test"]], dataset.labels[dataset.rows["train"]].mean()
         assert result["test_result"]["nmse"] == pytest.approx(((test - mean) ** 2).mean() / test.var(), abs=1e-5)
         assert result["control"]["value"] == pytest.approx(mean)
+
+    def test_what_is_read_is_what_is_reported(self, root, in_tmp, caplog):
+        for model, inputs in (("Constant", []), ("MetadataRidge", ["metadata"]), ("MetadataGBDT", ["metadata"])):
+            result = run_recbole_video(model, "pop", config_dict={"data_path": str(root), "figures": False, **METADATA})
+            assert list(result["data"]["inputs"]) == inputs and not result["data"]["read_as_zeros"]
+            assert f"10 to test; inputs: {inputs[0] if inputs else 'none'}; seed 42" in caplog.text
+            assert "There is no" not in caplog.text
+
+    def test_the_rows_are_those_of_the_models(self, tmp_path):
+        write_popularity(tmp_path)
+        path = tmp_path / "pop" / "pop.frames.npy"
+        write_frame_store(path, [f"v{i}" for i in range(2, N)], np.ones((N - 2, 2, 3)), vfm="x", sampling="x")
+        options = {"missing_items": "drop", **METADATA}
+        model, control = (PopularityDataset(config_of(tmp_path, name, **options)) for name in ("STAP", "Constant"))
+        assert control.items.tolist() == model.items.tolist() and len(control) == N - 2 and control.frames is None
+
+    def test_stores_that_are_not_there_are_not_wanted(self, tmp_path, in_tmp, caplog):
+        write_popularity(tmp_path / "data")
+        for file in (tmp_path / "data" / "pop").glob("*.frames.*"):
+            file.unlink()
+        options = {"data_path": str(tmp_path / "data"), "figures": False, "missing_text": "drop", **METADATA}
+        result = run_recbole_video("MetadataRidge", "pop", config_dict=options)
+        assert sum(result["data"]["rows"].values()) == N
+        for name in ("pop.frames.npy", "pop.text.frames.npy"):
+            assert f"{name}`, which MetadataRidge does not read: it runs on all labelled videos" in caplog.text
+
+    def test_trials_of_a_sweep_share_what_they_read_alike(self, root):
+        keeper = DataKeeper(lambda data: data)
+        options = {"dataset": "pop", "data_path": str(root), **METADATA}
+        ridge, trees, stap = (
+            keeper.get({"model": model, **options})[0] for model in ("MetadataRidge", "MetadataGBDT", "STAP")
+        )
+        assert trees is ridge is not stap and ridge.frames is None and stap.frames is not None
 
     def test_without_metadata(self, root, in_tmp):
         with pytest.raises(ConfigError, match="MetadataGBDT reads the metadata alone, and there is none"):
@@ -449,6 +503,55 @@ class TestRuns:
         one, two, other = (self.run(root, seed=seed)["test_result"] for seed in (1, 1, 2))
         assert one == two != other
 
+    @pytest.mark.parametrize(("n_videos", "n_expected"), [(12, 12), (40, 40), (41, 40)])
+    def test_the_bank_is_laid_out_from_a_sample(self, root, in_tmp, monkeypatch, n_videos, n_expected):
+        """No features beyond those of so many videos are asked for; all of them, in order, if there are fewer."""
+        asked = []
+        topic = STAP._topic
+        monkeypatch.setattr(STAP, "_topic", lambda model, batch: asked.extend(batch["row"]) or topic(model, batch))
+        result = self.run(root, epochs=1, memory_init_videos=n_videos, eval_batch_size=8)
+        rows = [int(row) for row in asked]
+        assert len(set(rows)) == len(rows) == n_expected and rows == sorted(rows) and max(rows) < 40
+        bank = load_model(in_tmp / result["run_folder"]).model.bank
+        assert bank.counts.sum() == n_expected
+
+    @pytest.mark.parametrize(("warm_up", "state"), [(0, "laid out"), (1, "not laid out")])
+    def test_a_run_says_that_it_had_no_memory(self, root, in_tmp, caplog, warm_up, state):
+        result = self.run(root, epochs=1, memory_warmup_epochs=warm_up)
+        stored = json.loads((in_tmp / result["run_folder"] / "metrics.json").read_text())
+        assert result["memory_bank"] == stored["memory_bank"] == state
+        for text in ("The best epoch, 0, is of the warm-up", "seed 42; memory bank: not laid out"):
+            assert (text in caplog.text) == (state == "not laid out")
+
+    def test_a_warm_up_as_long_as_training(self, root):
+        with pytest.raises(ConfigError, match="`memory_warmup_epochs` is 3 of 3 epochs, .* or set memory=off"):
+            config_of(root, epochs=3, memory_warmup_epochs=3)
+        for options in ({"epochs": 3, "memory": "off"}, {"epochs": 1}, {"epochs": 4}):
+            config_of(root, **{**options, "memory_warmup_epochs": 3})
+
+    @pytest.mark.parametrize("model", ["STAP", "Constant"])
+    def test_labels_are_judged_in_full(self, tmp_path, in_tmp, monkeypatch, model):
+        """Counts that single precision takes for ties are none, neither to the metrics nor in the file."""
+        labels = 123456780.0 + np.arange(N)
+        assert len(set(labels[-10:].astype(np.float32))) < 10
+        write_popularity(tmp_path / "data", labels=labels)
+        judged = []
+        compute = PopularityMetrics.compute
+        monkeypatch.setattr(PopularityMetrics, "compute", lambda self, p: judged.append(p) or compute(self, p))
+        options = {"data_path": str(tmp_path / "data"), "figures": False, **(SMALL if model == "STAP" else {})}
+        result = run_recbole_video(model, "pop", config_dict=options)
+        assert all(np.array_equal(p.labels, labels[p.rows]) for p in judged) and len(judged) >= 2
+        written = pd.read_csv(in_tmp / result["run_folder"] / "predictions.tsv", sep="\t", float_precision="round_trip")
+        of_test = [p for p in judged if len(p) == 10][-1]
+        assert written["label"].tolist() == of_test.labels.tolist() == labels[-10:].tolist()
+        assert written["prediction"].tolist() == of_test.values.tolist()
+
+    def test_samples_follow_from_the_seed(self):
+        rows = np.arange(100, 200)
+        one, again, other = (at_most(rows, 10, seed) for seed in (1, 1, 2))
+        assert one.tolist() == again.tolist() != other.tolist() and len(set(one)) == 10 and set(one) < set(rows)
+        assert at_most(rows, 100, 1).tolist() == at_most(rows, None, 1).tolist() == rows.tolist()
+
     def test_official_and_presets(self, root, in_tmp):
         small = {"attn_heads": 2, "n_blocks": 1, "epochs": 1}
         result = self.run(root, variant="official", preset="informs", **small)
@@ -464,6 +567,7 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
+            ({"memory_init_videos": 0}, "`memory_init_videos` is `0`"),
             ({"memory_top_k": 7}, "`memory_top_k` is 7, but there are 2 x 3 slots"),
             ({"delta_min": 2.0}, "`delta_min` is 2.0"),
             ({"ssm_step_mode": "forward"}, "must be one of equation, prose, algorithm_s1"),

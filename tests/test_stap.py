@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from recbole_video.popularity.model import InputShape
+from recbole_video.popularity.model import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import CrossAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.model import STAP
@@ -163,6 +163,22 @@ class TestSSM:
         assert steps["equation"][0] < steps["equation"][1]
         assert steps["prose"][0] > steps["prose"][1] and steps["algorithm_s1"][0] > steps["algorithm_s1"][1]
         assert all((s >= 0.01).all() and (s <= 1).all() for s in steps.values())
+
+    @pytest.mark.parametrize("mode", ["equation", "prose", "algorithm_s1"])
+    @pytest.mark.parametrize("bounds", [(0.01, 1.0), (0.001, 0.1)])
+    def test_clamped_steps_start_between_the_bounds(self, mode, bounds):
+        """Where they are cut, nothing that makes them learns."""
+        torch.manual_seed(0)
+        block = SSMBlock(8, 4, mode, *bounds, delta_bound="clamp")
+        x, anchor, mask = torch.randn(16, 20, 8), torch.randn(16, 8).tanh(), torch.ones(16, 20, dtype=torch.bool)
+        weights = torch.rand(16, 20)
+        raw = block.raw_steps(x, weights, anchor)
+        assert ((raw > bounds[0]) & (raw < bounds[1])).float().mean() > 0.9
+        block(x, weights, anchor, mask).square().sum().backward()
+        learned = [block.base, block.alpha] + ([] if mode == "algorithm_s1" else [block.rho])
+        assert all(parameter.grad.abs() > 1e-6 for parameter in learned)
+        if mode != "algorithm_s1":
+            assert (block.alpha < 0) == (mode == "prose") and block.rho == block.alpha
 
     def test_one_direction(self):
         """Without the backward scan a frame does not see the later ones."""
@@ -342,6 +358,16 @@ class TestModel:
             model.after_step()
             losses.append(loss.item())
         assert losses[-1] < 0.7 * losses[0]
+
+    def test_unseen_categories_start_at_zero(self):
+        """Predictions for them are not random, and empty training cells still train the row."""
+        vector = MetadataVector(InputShape(n_numeric=2, n_categories=(4, 3)))
+        batch = {"numeric": torch.randn(2, 2), "categories": torch.tensor([[0, 1], [2, 0]])}
+        found = vector(batch)
+        assert not found[0, 2:10].any() and found[0, 10:].all()
+        assert found[1, 2:10].all() and not found[1, 10:].any()
+        found.sum().backward()
+        assert all(embed.weight.grad[0].all() for embed in vector.embeddings)
 
     def test_rates_of_the_encoder(self):
         batch = batch_of([4, 4])

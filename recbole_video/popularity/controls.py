@@ -19,10 +19,16 @@ _MAX_CATEGORIES = 255  # of HistGradientBoostingRegressor
 
 
 class Control:
-    """Base of the controls: fitted in one go, by scikit-learn, on the same inputs and split as the models."""
+    """Base of the controls: fitted in one go, by scikit-learn, on the same rows and split as the models.
+
+    Attributes:
+        inputs_read: Which of ``frames``, ``text`` and ``metadata`` it reads. A store of others is opened only to leave
+            out the videos that it lacks, as for the models, and only if it is there.
+    """
 
     is_popularity_model = True
     is_control = True
+    inputs_read: frozenset[str] = frozenset(["metadata"])
     type = ModelType.GENERAL
     input_type = InputType.POINTWISE
 
@@ -41,6 +47,8 @@ class Control:
 
 class Constant(Control):
     """The mean of the training labels for every video."""
+
+    inputs_read = frozenset()
 
     def fit(self, dataset: PopularityDataset, config: Any) -> None:
         """Take the mean."""

@@ -23,10 +23,14 @@ from recbole_video.popularity.metadata import DERIVED, Metadata, MetadataEncoder
 
 SPLITS = ("train", "valid", "test")
 _SUFFIX = ".popularity"
+_MISSING = {"frames": "missing_items", "text": "missing_text"}  # what is done with videos that a store lacks
 
 
 class PopularityDataset:
     """Labelled videos, read from what a converter, ``dataset_tools label`` and the video tools leave.
+
+    A store that the model does not read, as no control does, still decides which videos are left out, so that all
+    models see the same ones; where it is not there, no video is left out on its account.
 
     Args:
         config: The run's configuration.
@@ -37,14 +41,17 @@ class PopularityDataset:
         times: Seconds after the first event of the data set, float64 [N].
         rows: Rows of each split, int64.
         authors: Author tokens, object [N]; None where ``.inter`` is not one row per video.
-        frames: Frame embeddings by row + 1; None if they are switched off.
+        frames: Frame embeddings by row + 1; None if they are switched off or not read.
         text: Text embeddings likewise.
+        absent: Stores that are wanted, not read, and not there.
+        read_as_zeros: Of ``frames`` and ``text``, what is read: videos of each split that have none.
         metadata: The metadata of all rows, fitted to the training rows; None without any.
         metadata_encoder: What made it.
 
     Raises:
         ConfigError: If the label is not named where there are several, or a metadata column is unknown.
-        DataError: If a file is missing or malformed, a split is empty, or training labels are all the same.
+        DataError: If a file is missing or malformed, a split is empty or lacks all its text, or training labels
+            are all the same.
     """
 
     def __init__(self, config: Any) -> None:
@@ -53,22 +60,27 @@ class PopularityDataset:
         self.folder = Path(config["data_path"])
         self.label_path = find_label(self.folder, self.name, config["label"])
         self.dropped: Counter[str] = Counter()
+        self.absent: list[Path] = []
         table = self._read_labels()
-        frames, text = (self._open(kind) for kind in ("frames", "text"))
-        table = self._keep_with(table, frames, config["missing_items"], "frames")
-        table = self._keep_with(table, text, config["missing_text"], "text")
+        stores = {kind: self._open(kind) for kind in _MISSING}
+        for kind, store in stores.items():
+            table = self._keep_with(table, store, config[_MISSING[kind]], kind)
         self.items = table["item_id"].to_numpy(dtype=object)
         self.labels = table["label"].to_numpy(dtype=np.float64)
         self.times = table["time"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
+        read = {kind: store for kind, store in stores.items() if store is not None and kind in config.inputs_read}
+        self.read_as_zeros = {kind: self._count_missing(store) for kind, store in read.items()}
+        self._refuse_split_without_text(read.get("text"))
         self._inter = self._read_inter()
         self._refuse_stale_labels()
         self.authors = self._find_authors()
-        self.frames = self._table(frames)
-        self.text = self._table(text)
+        self.frames = self._table(read.get("frames"))
+        self.text = self._table(read.get("text"))
         self.metadata_encoder = MetadataEncoder([], [])
-        self.metadata = self._make_metadata() if config["use_metadata"] else None
-        if self.frames is None and self.text is None and self.metadata is None:
+        reads_metadata = config["use_metadata"] and "metadata" in config.inputs_read
+        self.metadata = self._make_metadata() if reads_metadata else None
+        if not read and self.metadata is None and not config.inputs_read.isdisjoint(_MISSING):
             raise ConfigError("No input is left: there is no metadata column, and use_frames and use_text are False.")
 
     @property
@@ -116,6 +128,7 @@ class PopularityDataset:
             "authors": None if self.authors is None else len(set(self.authors.tolist())),
             "inputs": inputs,
             "dropped": dict(self.dropped),
+            "read_as_zeros": self.read_as_zeros,
         }
 
     def _refuse_stale_labels(self) -> None:
@@ -171,8 +184,7 @@ class PopularityDataset:
         """Deal with the videos that a store lacks, as the option says."""
         if store is None or missing == "zero":
             return table
-        rows = store.rows_of(table["item_id"].tolist())
-        has = (rows >= 0) & (store.frame_counts[rows] > 0)
+        has = _is_in(store, table["item_id"].tolist())
         if not has.all() and missing == "error":
             tokens = table["item_id"][~has].tolist()
             if kind == "frames":
@@ -183,6 +195,20 @@ class PopularityDataset:
             )
         self.dropped[f"without {kind}"] = int((~has).sum())
         return table[has].reset_index(drop=True)
+
+    def _count_missing(self, store: FrameStore) -> dict[str, int]:
+        """Videos of each split that a store lacks."""
+        has = _is_in(store, self.items.tolist())
+        return {split: int((~has[rows]).sum()) for split, rows in self.rows.items()}
+
+    def _refuse_split_without_text(self, store: FrameStore | None) -> None:
+        """Zeros for a whole split are text embedded for other videos, not some videos without text."""
+        for split, n_missing in self.read_as_zeros.get("text", {}).items():
+            if store is not None and n_missing == len(self.rows[split]):
+                raise DataError(
+                    f"No video of the split `{split}` has text in `{store.path}`; embed the titles by `dataset_tools "
+                    "embed-text`, or set use_text=False."
+                )
 
     def _split(self, split: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: np.flatnonzero(split == name) for name in SPLITS}
@@ -203,10 +229,15 @@ class PopularityDataset:
     # -- inputs ----------------------------------------------------------------------------------
 
     def _open(self, kind: str) -> FrameStore | None:
-        if not self.config[f"use_{kind}"]:
+        """A store that is read, or that may leave videos out."""
+        is_read = kind in self.config.inputs_read
+        if not self.config[f"use_{kind}"] or not (is_read or self.config[_MISSING[kind]] != "zero"):
             return None
         name = self.config["frame_store" if kind == "frames" else "text_store"]
         path = store_path(self.folder, self.name, name)
+        if not path.is_file() and not is_read:
+            self.absent.append(path)
+            return None
         if not path.is_file():
             command = "frames" if kind == "frames" else "embed-text"
             raise DataError(
@@ -301,6 +332,12 @@ class PopularityDataset:
             raise DataError(f"There is no `{path}`, from which title statistics are made; leave them out.")
         titles = {row["item_id"]: row.get("title") or "" for _, row in read_text_rows(path)}
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
+
+
+def _is_in(store: FrameStore, tokens: list[str]) -> np.ndarray:
+    """Whether a store has anything of each video, bool [N]."""
+    rows = store.rows_of(tokens)
+    return (rows >= 0) & (store.frame_counts[rows] > 0)
 
 
 def _not(key: str) -> Callable[[str], bool]:

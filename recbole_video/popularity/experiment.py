@@ -21,8 +21,9 @@ from recbole_video.logs import FILE_ONLY
 from recbole_video.popularity import figures
 from recbole_video.popularity.dataset import SPLITS, PopularityDataset
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, results_by_group
-from recbole_video.popularity.loader import PopularityLoader
+from recbole_video.popularity.loader import PopularityLoader, at_most
 from recbole_video.popularity.model import InputShape, PopularityModel
+from recbole_video.popularity.stap.memory_bank import MemoryBank
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import context_correlation, describe_slots, write_slots
 from recbole_video.provenance import provenance
@@ -51,6 +52,12 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
     prepare_bundled(config)
     dataset = (hooks.load or PopularityDataset)(config)
     logger.info(dataset)
+    _tell_zeros(dataset)
+    for path in dataset.absent:
+        logger.info(
+            f"There is no `{path}`, which {config['model']} does not read: it runs on all labelled videos, a model "
+            "that reads it only on those that it holds."
+        )
     metrics = PopularityMetrics(config)
     if config.model_class.is_control:
         outcome, test = _fit_control(config, dataset, metrics)
@@ -71,6 +78,14 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
         _write_results(folder, config, dataset, result, history, test)
     _log_results(config, result, log_path)
     return result
+
+
+def _tell_zeros(dataset: PopularityDataset) -> None:
+    """Warn of videos whose frames or text are read as zeros, split by split."""
+    for kind, missing in dataset.read_as_zeros.items():
+        if any(missing.values()):
+            shown = ", ".join(f"{n:,} of {len(dataset.rows[split]):,} in {split}" for split, n in missing.items())
+            logging.getLogger().warning(f"Videos without {kind}, read as zeros: {shown}.")
 
 
 def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
@@ -117,8 +132,10 @@ def _train(
     logger.info("Parameters: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()))
     train = PopularityLoader(config, dataset, dataset.rows["train"], shuffle=True)
     in_order, valid, test = (PopularityLoader(config, dataset, dataset.rows[split], shuffle=False) for split in SPLITS)
+    shown = at_most(dataset.rows["train"], model.n_shown_between_epochs, config["seed"])
+    between_epochs = PopularityLoader(config, dataset, shown, shuffle=False)
     about_data = checkpoint_data(dataset, model.inputs)
-    trainer = PopularityTrainer(config, model, metrics, in_order, folder, about_data, log_path.stem)
+    trainer = PopularityTrainer(config, model, metrics, between_epochs, folder, about_data, log_path.stem)
     if folder is not None and folder.last.is_file():
         trainer.resume(train)
     elif config["resume"]:
@@ -129,6 +146,7 @@ def _train(
     inside: dict[str, Any] = {}
     if isinstance(model, STAP) and model.bank is not None:
         inside = _look_inside(model, {"train": in_order, "valid": valid}, dataset, folder, trainer.device)
+        inside["memory_bank"] = _layout_of(model.bank, trainer.progress.best_epoch)
     progress = trainer.progress
     return {
         "best_valid_score": progress.best_valid_score,
@@ -156,6 +174,17 @@ def _look_inside(
     if shown:
         logging.getLogger().info(f"Correlation of the retrieved popularity with the labels: {shown}")
     return {"retrieved_popularity_correlation": found}
+
+
+def _layout_of(bank: MemoryBank, best_epoch: int) -> str:
+    """Whether the chosen checkpoint has a bank to ask; warn if not."""
+    if bank.is_initialised:
+        return "laid out"
+    logging.getLogger().warning(
+        f"The best epoch, {best_epoch}, is of the warm-up, before the memory bank was laid out: these are results of a "
+        "model without memory; train longer, or lower memory_warmup_epochs."
+    )
+    return "not laid out"
 
 
 def _fit_control(
@@ -207,8 +236,8 @@ def _write_results(
     test: Predictions,
 ) -> None:
     if config["save_predictions"]:
-        rows = zip(dataset.items[test.rows], test.labels, test.values, strict=True)
-        lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label:.6g}\t{value:.6g}" for item, label, value in rows)]
+        rows = zip(dataset.items[test.rows], test.labels.tolist(), test.values.tolist(), strict=True)
+        lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label!r}\t{value!r}" for item, label, value in rows)]
         write_text(folder.predictions, "\n".join(lines) + "\n")
     if config["figures"]:
         figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")
@@ -235,9 +264,11 @@ def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None
     data, counts = result["data"], result["data"]["rows"]
     title = (
         f"{config['model']} on {data['dataset']}, label {data['label']['name']}: {counts['train']:,} videos to train, "
-        f"{counts['valid']:,} to validate, {counts['test']:,} to test; inputs: {', '.join(data['inputs'])}; "
+        f"{counts['valid']:,} to validate, {counts['test']:,} to test; inputs: {', '.join(data['inputs']) or 'none'}; "
         f"seed {config['seed']}"
     )
+    if result.get("memory_bank") == "not laid out":
+        title += "; memory bank: not laid out"
     cost = f"{result['seconds']:.1f} s · peak memory {result['peak_memory_mb']:,.0f} MB"
     if result["parameters"]:
         cost += f" · {result['parameters']['model']:,} parameters"

@@ -75,6 +75,23 @@ class PopularityLoader:
         return Interaction(fields)
 
 
+def at_most(rows: np.ndarray, n: int | None, seed: int) -> np.ndarray:
+    """Some rows drawn without repetition, in the order in which they come.
+
+    Args:
+        rows: int64 [N].
+        n: How many; None, or one that is not below N: all.
+        seed: Of the draw.
+
+    Returns:
+        int64 [min(n, N)].
+    """
+    if n is None or n >= len(rows):
+        return rows
+    chosen = np.random.default_rng(seed).choice(len(rows), n, replace=False)
+    return rows[np.sort(chosen)]
+
+
 def _gather(table: FrameTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     return table.gather(torch.from_numpy(rows + 1).to(table.device))  # id 0 is padding
 

@@ -57,8 +57,10 @@ class PopularityModel(AbstractRecommender):
 
     is_popularity_model = True
     is_control = False
+    inputs_read = frozenset(["frames", "text", "metadata"])
     type = ModelType.GENERAL
     input_type = InputType.POINTWISE
+    n_shown_between_epochs: int | None = None  # videos that before_epoch is shown; None: all of training
     label_mean: Tensor
     label_std: Tensor
 
@@ -103,7 +105,10 @@ class PopularityModel(AbstractRecommender):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def before_epoch(self, epoch: int, batches: Iterable[Batch]) -> None:
-        """Called before each epoch with the training videos in their own order."""
+        """Called before each epoch with the training videos in their own order.
+
+        Where ``n_shown_between_epochs`` is set and there are more, with a sample of so many, the same in each epoch.
+        """
 
     def after_step(self) -> None:
         """Called after each step of the optimiser."""
@@ -116,6 +121,9 @@ class PopularityModel(AbstractRecommender):
 class MetadataVector(nn.Module):
     """The metadata vector U of a batch: numbers as they are, categories embedded.
 
+    Row 0 of an embedding stands for what no training video has: it starts at zero, and only empty training cells
+    train it. A random start would stay as it is, and move predictions at random.
+
     Attributes:
         width: d_u; 0 without metadata.
     """
@@ -123,7 +131,7 @@ class MetadataVector(nn.Module):
     def __init__(self, inputs: InputShape) -> None:
         super().__init__()
         self.has_numbers = inputs.n_numeric > 0
-        self.embeddings = nn.ModuleList(nn.Embedding(n, _EMBEDDING_WIDTH) for n in inputs.n_categories)
+        self.embeddings = nn.ModuleList(_embedding(n) for n in inputs.n_categories)
         self.width = inputs.n_numeric + _EMBEDDING_WIDTH * len(inputs.n_categories)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -131,3 +139,11 @@ class MetadataVector(nn.Module):
         parts = [batch["numeric"]] if self.has_numbers else []
         parts += [embed(batch["categories"][:, i]) for i, embed in enumerate(self.embeddings)]
         return torch.cat(parts, dim=-1)
+
+
+def _embedding(n_categories: int) -> nn.Embedding:
+    """An embedding whose row 0 starts at zero."""
+    table = nn.Embedding(n_categories, _EMBEDDING_WIDTH)
+    with torch.no_grad():
+        table.weight[0].zero_()
+    return table

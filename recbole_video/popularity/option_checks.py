@@ -45,7 +45,7 @@ _STAP_CHOICES: dict[str, tuple[Any, ...]] = {
 }
 _STAP_POSITIVE = (
     "hidden_size", "state_size", "n_blocks", "attn_heads", "n_partitions", "n_clusters", "memory_top_k",
-    "n_cross_layers", "cross_heads",
+    "n_cross_layers", "cross_heads", "memory_init_videos",
 )  # fmt: skip
 # Beyond what does nothing for recommendation either: its own options, and RecBole's that belong to it.
 _NO_EFFECT = NO_EFFECT | frozenset([
@@ -98,6 +98,7 @@ def _check_ranges(config: Any) -> None:
 def _check_stap(config: Any) -> None:
     for name in _STAP_POSITIVE:
         check_positive(config, name)
+    _refuse_endless_warm_up(config)
     if config["memory_top_k"] > config["n_partitions"] * config["n_clusters"]:
         raise ConfigError(
             f"`memory_top_k` is {config['memory_top_k']}, but there are {config['n_partitions']} x "
@@ -123,3 +124,13 @@ def _check_stap(config: Any) -> None:
         raise ConfigError(f"`ssm_direction_mix` is {mix}; it is two weights, forward and backward, not both 0.")
     if config["temporal_blocks"] == "official" and not (config["use_ssm"] and config["use_attention"]):
         raise ConfigError("`use_ssm` and `use_attention` belong to temporal_blocks=paper; leave them out.")
+
+
+def _refuse_endless_warm_up(config: Any) -> None:
+    """A warm-up as long as training would train a model without its memory; a single epoch is for trying out."""
+    warm_up, epochs = config["memory_warmup_epochs"], config["epochs"]
+    if config["memory"] != "off" and 1 < epochs <= warm_up:
+        raise ConfigError(
+            f"`memory_warmup_epochs` is {warm_up} of {epochs} epochs, so that the memory bank would never be laid out; "
+            "lower it, or set memory=off."
+        )

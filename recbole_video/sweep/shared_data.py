@@ -13,6 +13,7 @@ from recbole_video.experiment import load_data, prepare_bundled
 from recbole_video.popularity.dataset import PopularityDataset
 
 _KEPT = 4  # data sets; a trial that uses one keeps it alive in any case
+_OF_THE_MODEL = ("reads_frames", "inputs_read")  # what the data depends on beside the options
 _OF_THE_DEVICE = frozenset(["device", "frames_on_device", "gpu_id", "use_gpu"])
 
 
@@ -40,6 +41,12 @@ class ReadOptions:
         """Of the item encoder, whose other properties do not change the data."""
         self.read["reads_frames"] = self._config.reads_frames
         return self._config.reads_frames
+
+    @property
+    def inputs_read(self) -> frozenset[str]:
+        """Of the popularity model."""
+        self.read["inputs_read"] = self._config.inputs_read
+        return self._config.inputs_read
 
     @property
     def task(self) -> str:
@@ -97,7 +104,7 @@ def place(data: Any, config: Config) -> Any:
 
 
 def _value(config: Config, name: str) -> Any:
-    return config.reads_frames if name == "reads_frames" else config[name]
+    return getattr(config, name) if name in _OF_THE_MODEL else config[name]
 
 
 def _same(a: Any, b: Any) -> bool:

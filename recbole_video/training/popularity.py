@@ -23,16 +23,21 @@ class PopularityTrainer(Trainer):
         config: The run's configuration.
         model: The model, on its device.
         metrics: Computes the metrics.
-        in_order: The training videos in their own order, for what a model does between epochs.
+        between_epochs: The training videos, or a sample, in their own order, for what a model does between epochs.
         rest: As in :class:`Trainer`.
     """
 
     def __init__(
-        self, config: Any, model: PopularityModel, metrics: PopularityMetrics, in_order: PopularityLoader, *rest: Any
+        self,
+        config: Any,
+        model: PopularityModel,
+        metrics: PopularityMetrics,
+        between_epochs: PopularityLoader,
+        *rest: Any,
     ) -> None:
         super().__init__(config, model, *rest)
         self.metrics = metrics
-        self.in_order = in_order
+        self.between_epochs = between_epochs
 
     def evaluate(self, data: PopularityLoader) -> tuple[Predictions, Metrics]:
         """Predict the videos of ``data`` with the current weights; metrics are of all together."""
@@ -44,8 +49,8 @@ class PopularityTrainer(Trainer):
         return self.model.parameter_groups(self.config["learning_rate"])
 
     def before_epoch(self, epoch: int, train_data: Any) -> None:
-        """Let the model look at all training videos."""
-        self.model.before_epoch(epoch, on_device(self.in_order, self.device))
+        """Let the model look at training videos."""
+        self.model.before_epoch(epoch, on_device(self.between_epochs, self.device))
 
     def after_step(self) -> None:
         """Let the model act on what it saw."""
@@ -65,9 +70,9 @@ def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Batch]:
 def predict_all(
     model: PopularityModel, data: PopularityLoader, device: torch.device, show_progress: bool = False
 ) -> Predictions:
-    """Predict every video of ``data``, in its order."""
+    """Predict every video of ``data``, in its order; labels are the data set's, in full precision."""
     model.eval()
-    rows, labels, values = [], [], []
+    rows, values = [], []
     bar = tqdm(
         on_device(data, device),
         desc=set_color("Evaluate   ", "pink"),
@@ -79,5 +84,5 @@ def predict_all(
     for batch in bar:
         values.append(model.predict(batch).double().cpu())
         rows.append(batch["row"].cpu())
-        labels.append(batch["label"].double().cpu())
-    return Predictions(*(torch.cat(parts).numpy() for parts in (rows, labels, values)))
+    found = torch.cat(rows).numpy()
+    return Predictions(found, data.dataset.labels[found], torch.cat(values).numpy())

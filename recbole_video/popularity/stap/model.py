@@ -94,6 +94,7 @@ class STAP(PopularityModel):
             "shrinkage": config["centroid_shrinkage"],
         }
         self.memory_warmup_epochs: int = config["memory_warmup_epochs"]
+        self.n_shown_between_epochs = config["memory_init_videos"]
         self.query = nn.Linear(query_width, width)
         self.query_norm = nn.LayerNorm(width) if config["query_norm"] else None
         self.use_pop_context: bool = config["use_pop_context"]
@@ -230,7 +231,10 @@ class STAP(PopularityModel):
         return [{"params": others}, {"params": of_encoder, "lr": learning_rate * self._encoder_lr_ratio}]
 
     def before_epoch(self, epoch: int, batches: Iterable[Batch]) -> None:
-        """Lay the memory bank out over the training videos when the warm-up is over."""
+        """Lay the memory bank out over the training videos when the warm-up is over.
+
+        All that is shown is held at once; a run shows at most ``memory_init_videos``.
+        """
         if self.bank is None or self.bank.is_initialised or epoch < self.memory_warmup_epochs:
             return
         queries, topics, labels = [], [], []

@@ -28,6 +28,9 @@ class SSMBlock(nn.Module):
       first, and ``b = 1``; with zero-order hold it would suppress the frames that matter.
     - ``algorithm_s1`` (Algorithm S1): ``delta = base (1 + alpha (1 - w))``, ``b = 1``, no ``D``, no anchor.
 
+    That is for ``sigmoid``, whose range is open. With ``clamp`` alpha and rho start with the same signs at a quarter
+    of the range, about its middle, so that no step starts at a bound, where there is no gradient.
+
     Args:
         width: d of the frames.
         state_width: d_h, width of the state.
@@ -57,12 +60,12 @@ class SSMBlock(nn.Module):
         self.direction_mix = tuple(direction_mix)
         self.input = nn.Linear(width, state_width, bias=False)
         self.output = nn.Linear(state_width, width, bias=False)
-        sign = -1.0 if step_mode == "prose" else 1.0
         middle = (delta_min + delta_max) / 2
-        self.base = nn.Parameter(torch.tensor(middle if step_mode == "algorithm_s1" else 0.0))
-        self.alpha = nn.Parameter(torch.tensor(sign))
+        base, slope = self._first_steps()
+        self.base = nn.Parameter(torch.tensor(base))
+        self.alpha = nn.Parameter(torch.tensor(slope))
         if step_mode != "algorithm_s1":
-            self.rho = nn.Parameter(torch.tensor(sign))
+            self.rho = nn.Parameter(torch.tensor(slope))
             self.skip = nn.Parameter(torch.zeros(width))
         rates = torch.empty(state_width).uniform_(math.log(1 / max(2, n_frames)), math.log(3.0)).exp() / middle
         self.rate_raw = nn.Parameter(rates + torch.log(-torch.expm1(-rates)))  # the inverse of softplus
@@ -71,6 +74,17 @@ class SSMBlock(nn.Module):
         gain = rates if step_mode == "equation" else -torch.expm1(-rates * middle)
         with torch.no_grad():
             self.input.weight *= gain.clamp(max=1.0)[:, None]
+
+    def _first_steps(self) -> tuple[float, float]:
+        """What base and what alpha and rho start at."""
+        middle = (self.delta_min + self.delta_max) / 2
+        if self.step_mode == "algorithm_s1":
+            return middle, 1.0
+        sign = -1.0 if self.step_mode == "prose" else 1.0
+        if self.delta_bound == "sigmoid":
+            return 0.0, sign
+        slope = sign * (self.delta_max - self.delta_min) / 4  # sim + w is within [-1, 2]: three quarters of the range
+        return middle - slope / 2, slope
 
     def forward(self, frames: Tensor, weights: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
         """Scan the frames.
@@ -101,13 +115,17 @@ class SSMBlock(nn.Module):
 
     def steps(self, frames: Tensor, weights: Tensor, anchor: Tensor) -> Tensor:
         """Step of each frame, [B, T] within [delta_min, delta_max]."""
-        if self.step_mode == "algorithm_s1":
-            return (self.base * (1 + self.alpha * (1 - weights))).clamp(self.delta_min, self.delta_max)
-        similarity = cosine_similarity(anchor[:, None], frames, dim=-1)
-        raw = self.base + self.alpha * similarity + self.rho * weights
-        if self.delta_bound == "clamp":
+        raw = self.raw_steps(frames, weights, anchor)
+        if self.step_mode == "algorithm_s1" or self.delta_bound == "clamp":
             return raw.clamp(self.delta_min, self.delta_max)
         return self.delta_min + (self.delta_max - self.delta_min) * torch.sigmoid(raw)
+
+    def raw_steps(self, frames: Tensor, weights: Tensor, anchor: Tensor) -> Tensor:
+        """What the formula gives before it is bounded, [B, T]."""
+        if self.step_mode == "algorithm_s1":
+            return self.base * (1 + self.alpha * (1 - weights))
+        similarity = cosine_similarity(anchor[:, None], frames, dim=-1)
+        return self.base + self.alpha * similarity + self.rho * weights
 
     def _scan(self, decay: Tensor, inputs: Tensor) -> Tensor:
         """Weighted sum of the states of both directions, [T, B, d_h]; they share the output map."""
