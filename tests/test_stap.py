@@ -407,3 +407,9 @@ class TestModel:
         assert 0 < statistics["slot_entropy"] <= 1 and statistics["tau"] == pytest.approx(1.0)
         assert {"regression_loss", "preference_loss", "balance_loss"} <= set(statistics)
         assert model.epoch_statistics() == {}
+
+
+def test_the_benchmark_has_a_bank_to_ask():
+    from benchmarks.stap import _model
+
+    assert _model(torch.device("cpu")).bank.is_initialised
