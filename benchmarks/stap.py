@@ -52,7 +52,7 @@ def measure(options: Options) -> Measurement:
         )
     result.notes.append(
         f"{run['parameters']:,} parameters, on {run['device']}; the published figures are of a V100 and of a model "
-        "said to have 1.28 million. Memory is what a process takes beyond its libraries, without mapped files, while the "
+        "said to have 1.28 million. Memory is what a process takes beyond its libraries, without mapped files, as the "
         f"memory bank is laid out over memory_init_videos = {_SHOWN} videos (16,384 by default) and {_STEPS} steps are "
         "trained."
     )
