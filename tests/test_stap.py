@@ -10,8 +10,9 @@ import yaml
 from recbole_video.popularity.model import InputShape
 from recbole_video.popularity.stap.cross_attention import CrossAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
-from recbole_video.popularity.stap.model import STAP
+from recbole_video.popularity.stap.model import STAP, Reading
 from recbole_video.popularity.stap.scan import linear_scan, loop_scan
+from recbole_video.popularity.stap.slots import describe_slots
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 
@@ -381,3 +382,18 @@ class TestModel:
         assert 0 < statistics["slot_entropy"] <= 1 and statistics["tau"] == pytest.approx(1.0)
         assert {"regression_loss", "preference_loss", "balance_loss"} <= set(statistics)
         assert model.epoch_statistics() == {}
+
+    def test_a_long_query_is_not_near_every_slot(self, monkeypatch):
+        """Six queries near the axis of a slot, one of them ten times as long and further off its way."""
+        batch = batch_of([4] * 6) | {"row": torch.arange(6)}
+        model = model_of(batch)
+        queries = torch.zeros(6, 16)
+        queries[:, 0] = 1.0
+        queries[:, 1] = 0.01 * torch.arange(6)
+        queries[5] = torch.eye(16)[:2].sum(dim=0) * 10
+        with torch.no_grad():
+            model.bank.slots[0, 0] = torch.eye(16)[0]
+        monkeypatch.setattr(model, "read", lambda _: Reading(queries[:, 0], queries, model.bank(queries), None))
+        [first, *_] = describe_slots(model, [batch], np.array([f"v{i}" for i in range(6)], dtype=object))
+        assert model.bank(queries).scores[:, 0].argmax() == 5
+        assert first.nearest == ("v0", "v1", "v2", "v3", "v4")
