@@ -113,9 +113,11 @@ def _check_stap(config: Any) -> None:
             f"`delta_min` is {config['delta_min']} and `delta_max` {config['delta_max']}; the first must be above 0 "
             "and below the second."
         )
-    window = config["base_window"]
-    if isinstance(window, bool) or not isinstance(window, (int, float)) or window <= 0:
-        raise ConfigError(f"`base_window` is `{window}`; it is a number of frames, or a share of them such as 1.0.")
+    _check_window(config)
+    for name in ("dppo_gamma", "centroid_shrinkage", "prior_exponent"):
+        check_not_negative(config, name)
+    if not 0 < config["memory_eta"] <= 1:
+        raise ConfigError(f"`memory_eta` is {config['memory_eta']}; it is a rate, above 0 and at most 1.")
     if config["tau"] <= 0.05:
         raise ConfigError(f"`tau` is {config['tau']}; it must be above 0.05.")
     mix = config["ssm_direction_mix"]
@@ -123,3 +125,15 @@ def _check_stap(config: Any) -> None:
         raise ConfigError(f"`ssm_direction_mix` is {mix}; it is two weights, forward and backward, not both 0.")
     if config["temporal_blocks"] == "official" and not (config["use_ssm"] and config["use_attention"]):
         raise ConfigError("`use_ssm` and `use_attention` belong to temporal_blocks=paper; leave them out.")
+
+
+def _check_window(config: Any) -> None:
+    window = config["base_window"]
+    is_frames = isinstance(window, int) and not isinstance(window, bool) and window >= 1
+    if not is_frames and not (isinstance(window, float) and 0 < window <= 1):
+        raise ConfigError(
+            f"`base_window` is `{window}`; it is a whole number of frames, at least 1, or a share of them, above 0 and "
+            "at most 1.0."
+        )
+    if config["window_edge"] <= 0:
+        raise ConfigError(f"`window_edge` is {config['window_edge']}; it is a number of frames above 0.")
