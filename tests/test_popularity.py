@@ -450,8 +450,9 @@ class TestRuns:
         assert one == two != other
 
     def test_official_and_presets(self, root, in_tmp):
-        small = {"attn_heads": 2, "n_blocks": 1, "epochs": 1}
-        result = self.run(root, variant="official", preset="informs", **small)
+        small = {name: value for name, value in SMALL.items() if name != "state_size"}
+        small |= {"attn_heads": 2, "n_blocks": 1, "epochs": 1, "data_path": str(root), **METADATA}
+        result = run_recbole_video("STAP", "pop", config_dict={"variant": "official", "preset": "informs", **small})
         config = json.loads((in_tmp / result["run_folder"] / "metrics.json").read_text())["config"]
         assert (config["temporal_blocks"], config["dppo_support"], config["learning_rate"]) == (
             "official",
@@ -486,6 +487,50 @@ class TestRuns:
     def test_options_that_cannot_be(self, root, in_tmp, options, message):
         with pytest.raises(ConfigError, match=message):
             self.run(root, **options)
+
+    @pytest.mark.parametrize(
+        ("cause", "void"),
+        [
+            ({"variant": "official"}, {"ssm_step_mode": "prose"}),
+            ({"variant": "official"}, {"delta_bound": "clamp"}),
+            ({"variant": "official"}, {"state_size": 16}),
+            ({"variant": "official"}, {"n_cross_layers": 1}),
+            ({"variant": "official"}, {"dppo_margin": 0.5}),
+            ({"variant": "official"}, {"window_edge": 2.0}),
+            ({"temporal": "none"}, {"use_ssm": False}),
+            ({"temporal": "none"}, {"encoder_lr_ratio": 0.5}),
+            ({"temporal": "pooled"}, {"base_window": 3}),
+            ({"use_frame_scoring": False}, {"scorer": "linear_abs"}),
+            ({"use_ssm": False}, {"ssm_direction_mix": [0.75, 0.25]}),
+            ({"ssm_step_mode": "algorithm_s1"}, {"delta_bound": "clamp"}),
+            ({"use_attention": False}, {"window_signal": "importance"}),
+            ({"memory": "off"}, {"n_partitions": 3}),
+            ({"memory": "off"}, {"dppo_weight": 0.0}),
+            ({"dppo_weight": 0.0}, {"dppo_gamma": 1.0}),
+            ({"balance_weight": 0.0}, {"balance_entropy": 0.01}),
+            ({"balance_partitions": 0.0}, {"prior_exponent": 1.0}),
+            ({"regression_loss": "mse"}, {"huber_delta": 2.0}),
+        ],
+        ids=str,
+    )
+    def test_options_that_another_one_makes_void(self, cause, void):
+        """Each is taken alone, and refused where nothing reads it."""
+        [name] = void
+        Config("STAP", config_dict=cause)
+        with pytest.raises(ConfigError, match=f"`{name}` has no effect on runs with "):
+            Config("STAP", config_dict={**cause, **void})
+        Config("STAP", config_dict=void)
+
+    def test_options_that_a_default_makes_void(self):
+        with pytest.raises(ConfigError, match="`metric_batch_size` has no effect on runs with metric_batching=global"):
+            Config("Constant", config_dict={"metric_batch_size": 16})
+        Config("Constant", config_dict={"metric_batch_size": 16, "metric_batching": "batch_mean"})
+
+    def test_options_of_a_run_are_read_again(self):
+        """What a layer sets and another option makes void is in a run's record too."""
+        for options in ({"variant": "official", "preset": "microlens"}, {"memory": "off"}, {"temporal": "none"}):
+            stored = Config("STAP", config_dict=options).to_options()
+            assert Config(config_dict=stored).to_options() == stored
 
     @pytest.mark.parametrize(
         ("options", "where"),

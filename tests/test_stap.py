@@ -344,6 +344,17 @@ class TestModel:
             losses.append(loss.item())
         assert losses[-1] < 0.7 * losses[0]
 
+    @pytest.mark.parametrize("changes", [{}, SMALL_OFFICIAL], ids=["paper", "official"])
+    def test_position_encoding_is_an_option(self, changes):
+        """With it, the same weights predict something else."""
+        batch = batch_of([5] * 4)
+        with_it, without = (
+            model_of(batch, **{**changes, "memory": "off", "pos_encoding": name}).eval()
+            for name in ("sinusoidal", "none")
+        )
+        without.load_state_dict(with_it.state_dict())
+        assert (with_it.predict(batch) - without.predict(batch)).abs().max() > 1e-3
+
     def test_rates_of_the_encoder(self):
         batch = batch_of([4, 4])
         groups = model_of(batch, encoder_lr_ratio=0.04).parameter_groups(0.5)

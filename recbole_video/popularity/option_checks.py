@@ -14,6 +14,7 @@ from recbole_video.option_checks import (
     check_types,
     refuse_without_effect,
 )
+from recbole_video.popularity.void_options import refuse_void_options
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     **SHARED_CHOICES,
@@ -68,6 +69,7 @@ def check_popularity_options(config: Any) -> None:
     _check_ranges(config)
     if "memory_top_k" in config:
         _check_stap(config)
+    refuse_void_options(config, "memory_top_k" in config)
     names = [str(name).lower() for name in config["metrics"]]
     if str(config["valid_metric"]).lower() not in names:
         raise ConfigError(

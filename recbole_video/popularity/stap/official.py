@@ -125,10 +125,19 @@ class OfficialTemporalEncoder(nn.Module):
         width: d.
         scorer: Of the frames.
         blocks: The stacked blocks.
+        pos_encoding: ``sinusoidal`` adds one to the projected frames, as released; ``none`` leaves it out.
     """
 
-    def __init__(self, frame_dim: int, width: int, scorer: FrameScorer, blocks: list[OfficialBlock]) -> None:
+    def __init__(
+        self,
+        frame_dim: int,
+        width: int,
+        scorer: FrameScorer,
+        blocks: list[OfficialBlock],
+        pos_encoding: str = "sinusoidal",
+    ) -> None:
         super().__init__()
+        self.pos_encoding = pos_encoding
         self.project = nn.Linear(frame_dim, width)
         self.scorer = scorer
         self.blocks = nn.ModuleList(blocks)
@@ -138,7 +147,8 @@ class OfficialTemporalEncoder(nn.Module):
     def forward(self, frames: Tensor, mask: Tensor) -> Video:
         """Encode frames [B, T, d_v] with their mask [B, T]."""
         x = self.project(frames)
-        x = x + sinusoidal(x.shape[1], x.shape[2]).to(x)
+        if self.pos_encoding == "sinusoidal":
+            x = x + sinusoidal(x.shape[1], x.shape[2]).to(x)
         weights, token = self.scorer(x, mask)
         state = x.new_zeros(())
         for block in self.blocks:
