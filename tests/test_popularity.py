@@ -494,6 +494,7 @@ class TestRuns:
             ({"variant": "official"}, {"ssm_step_mode": "prose"}),
             ({"variant": "official"}, {"delta_bound": "clamp"}),
             ({"variant": "official"}, {"state_size": 16}),
+            ({"variant": "official"}, {"delta_min": 0.05}),
             ({"variant": "official"}, {"n_cross_layers": 1}),
             ({"variant": "official"}, {"dppo_margin": 0.5}),
             ({"variant": "official"}, {"window_edge": 2.0}),
@@ -525,6 +526,23 @@ class TestRuns:
         with pytest.raises(ConfigError, match="`metric_batch_size` has no effect on runs with metric_batching=global"):
             Config("Constant", config_dict={"metric_batch_size": 16})
         Config("Constant", config_dict={"metric_batch_size": 16, "metric_batching": "batch_mean"})
+
+    @pytest.mark.parametrize(
+        ("options", "metric"),
+        [
+            ({}, "nMSE"),
+            ({"preset": "microlens"}, "nMSE"),
+            ({"variant": "official"}, "MAPE"),
+            ({"variant": "official", "preset": "smpd"}, "MAPE"),
+            ({"variant": "official", "preset": "informs"}, "MAPE"),
+            ({"variant": "official", "preset": "microlens"}, "MAE"),
+            ({"variant": "official", "preset": "microlens", "valid_metric": "SRC"}, "SRC"),
+        ],
+        ids=str,
+    )
+    def test_metric_that_selects(self, options, metric):
+        """The released code selects by MAE on MicroLens, by MAPE on the two others."""
+        assert Config("STAP", config_dict=options)["valid_metric"] == metric
 
     def test_options_of_a_run_are_read_again(self):
         """What a layer sets and another option makes void is in a run's record too."""

@@ -11,6 +11,7 @@ from recbole_video.popularity.model import InputShape
 from recbole_video.popularity.stap.cross_attention import CrossAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.model import STAP, Reading
+from recbole_video.popularity.stap.official import MambaBlock
 from recbole_video.popularity.stap.scan import linear_scan, loop_scan
 from recbole_video.popularity.stap.slots import describe_slots
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
@@ -304,6 +305,16 @@ class TestModel:
         official = STAP(options(**OFFICIAL), inputs).parameter_counts()
         assert official["temporal_encoder"] == pytest.approx(26.0e6, rel=0.01)
         assert official["memory"] == pytest.approx(1.9e6, rel=0.02)
+        assert (paper["model"], official["model"]) == (1_205_898, 37_681_806)
+
+    @pytest.mark.parametrize(("table", "high"), [((0.01, 1.0), 1.31), ((0.001, 0.1), 0.74)])
+    def test_bounds_of_the_released_steps(self, table, high):
+        """The lower one is 0.5 and is not trained; the other one is."""
+        block = MambaBlock(8, *table)
+        low, top = block.bounds()
+        assert float(low) == 0.5 and float(top) == pytest.approx(high, abs=0.01)
+        block(torch.randn(2, 4, 8), torch.rand(2, 4), torch.ones(2, 4, dtype=torch.bool))[0].square().sum().backward()
+        assert block.range.grad[0] == 0 and block.range.grad[1] != 0
 
     @pytest.mark.parametrize(
         "changes",

@@ -6,7 +6,9 @@ from typing import Any
 
 from recbole_video.option_checks import refuse_without_effect
 
-_STATE_SPACE = frozenset(["state_size", "ssm_step_mode", "delta_min", "delta_max", "delta_bound", "ssm_direction_mix"])
+_STATE_SPACE = frozenset(
+    ["delta_min", "state_size", "ssm_step_mode", "delta_min", "delta_max", "delta_bound", "ssm_direction_mix"]
+)
 _ATTENTION = frozenset(["attn_heads", "base_window", "window_signal", "window_mask", "window_edge"])
 _ENCODER = _STATE_SPACE | _ATTENTION | frozenset([
     "temporal_blocks", "n_blocks", "pos_encoding", "use_frame_scoring", "scorer", "use_ssm", "use_attention",
@@ -28,7 +30,7 @@ _VOID: tuple[tuple[str, Any, frozenset[str]], ...] = (
 _VOID_FOR_STAP: tuple[tuple[str, Any, frozenset[str]], ...] = (
     ("temporal", "none", _ENCODER | frozenset(["encoder_lr_ratio", "mask_padding"])),
     ("temporal", "pooled", _ENCODER),
-    ("temporal_blocks", "official", frozenset(["state_size", "ssm_step_mode", "delta_bound"])),
+    ("temporal_blocks", "official", frozenset(["delta_min", "state_size", "ssm_step_mode", "delta_bound"])),
     ("use_frame_scoring", False, frozenset(["scorer"])),
     ("use_ssm", False, _STATE_SPACE),
     ("ssm_step_mode", "algorithm_s1", frozenset(["delta_bound"])),
