@@ -1,10 +1,12 @@
 """Popularity data, metrics, controls and whole runs, against SciPy, scikit-learn, and formulas by hand."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ from recbole_video.popularity.loader import PopularityLoader, evenly_chosen
 from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
 from recbole_video.popularity.metrics import register
 from recbole_video.popularity.predictor import Inputs
+from recbole_video.popularity.stap.choices import STAP_CHOICES
 
 from .test_smpd import FILES, write_jsonl
 from .videos import write_video
@@ -543,6 +546,15 @@ class TestRuns:
     def test_metric_that_selects(self, options, metric):
         """The released code selects by MAE on MicroLens, by MAPE on the two others."""
         assert Config("STAP", config_dict=options)["valid_metric"] == metric
+
+    def test_choices_are_those_that_the_properties_explain(self):
+        """Each word is in its option's comment, the default first."""
+        text = files("recbole_video.properties").joinpath("model/STAP.yaml").read_text("utf-8")
+        comments = {line.partition(":")[0]: line.partition("# (str)")[2] for line in text.splitlines()}
+        defaults = Config("STAP").internal_config_dict
+        for name, values in STAP_CHOICES.items():
+            assert defaults[name] == values[0]
+            assert all(re.search(rf"\b{value}\b", comments[name]) for value in values), name
 
     def test_options_of_a_run_are_read_again(self):
         """What a layer sets and another option makes void is in a run's record too."""

@@ -34,7 +34,6 @@ class PopularityDataset:
     Attributes:
         items: Item tokens, object [N].
         labels: float64 [N].
-        times: Seconds after the first event of the data set, float64 [N].
         rows: Rows of each split, int64.
         authors: Author tokens, object [N]; None where ``.inter`` is not one row per video.
         frames: Frame embeddings by row + 1; None if they are switched off.
@@ -59,7 +58,6 @@ class PopularityDataset:
         table = self._keep_with(table, text, config["missing_text"], "text")
         self.items = table["item_id"].to_numpy(dtype=object)
         self.labels = table["label"].to_numpy(dtype=np.float64)
-        self.times = table["time"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
         self._inter = self._read_inter()
         self._refuse_stale_labels()
@@ -153,7 +151,7 @@ class PopularityDataset:
 
     def _read_labels(self) -> pd.DataFrame:
         table = read_columns(
-            self.label_path, {"item_id", "label", "time", "split"}, set(), may_be_empty=lambda field: field != "item_id"
+            self.label_path, {"item_id", "label", "split"}, set(), may_be_empty=lambda field: field != "item_id"
         )
         values = table["label"].to_numpy()
         if np.isinf(values).any():
@@ -284,7 +282,7 @@ class PopularityDataset:
         )
 
     def _exact_times(self) -> np.ndarray:
-        """Unix time of each video's first interaction in seconds where the converter kept it, else the label file's."""
+        """Unix time of each video's first interaction in seconds, which the converter kept."""
         path = self.folder / f"{self.name}.times.npy"
         if not path.is_file():
             raise ConfigError(

@@ -14,6 +14,7 @@ from recbole_video.option_checks import (
     check_types,
     refuse_without_effect,
 )
+from recbole_video.popularity.stap.choices import STAP_CHOICES
 from recbole_video.popularity.void_options import refuse_void_options
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -23,26 +24,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "regression_loss": ("huber", "mse"),
     "metric_batching": ("global", "batch_mean"),
     "cold_author_count": ("posts", "profile"),
-}
-_STAP_CHOICES: dict[str, tuple[Any, ...]] = {
-    "temporal": ("full", "pooled", "none"),
-    "temporal_blocks": ("paper", "official"),
-    "pos_encoding": ("none", "sinusoidal"),
-    "scorer": ("mlp_delta", "linear_abs"),
-    "ssm_step_mode": ("equation", "prose", "algorithm_s1"),
-    "delta_bound": ("sigmoid", "clamp"),
-    "window_signal": ("norm_zscore", "norm_raw", "importance"),
-    "window_mask": ("soft", "hard", "ste"),
-    "memory": ("full", "off"),
-    "routing_grad": ("ste", "masked"),
-    "memory_init_space": ("query", "pca", "random"),
-    "topic_clustering": ("per_partition", "global"),
-    "memory_update": ("gradient", "ema", "both"),
-    "dppo_support": ("own_topk", "full", "topk_mass", "mu_weighted", "c_pop"),
-    "dppo_pairs": ("batch", "pool"),
-    "balance_kl": ("p_prior", "prior_p"),
-    "prior_order": ("ascending", "descending"),
-    "fusion": ("cross_attention", "interaction"),
 }
 _STAP_POSITIVE = (
     "hidden_size", "state_size", "n_blocks", "attn_heads", "n_partitions", "n_clusters", "memory_top_k",
@@ -63,7 +44,7 @@ def check_popularity_options(config: Any) -> None:
         ConfigError: On the first such option.
     """
     refuse_without_effect(config, _NO_EFFECT, "popularity models")
-    choices = {**_CHOICES, **(_STAP_CHOICES if "memory_top_k" in config else {})}
+    choices = {**_CHOICES, **(STAP_CHOICES if "memory_top_k" in config else {})}
     check_types(config, config.internal_config_dict, _ANY_TYPE | set(choices))
     check_choices(config, choices)
     _check_ranges(config)

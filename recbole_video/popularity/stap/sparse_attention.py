@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-WINDOW_SIGNALS = ("norm_zscore", "norm_raw", "importance")
-WINDOW_MASKS = ("soft", "hard", "ste")
 _FLOOR = 1e-6  # of the soft edge, far outside of the window
 
 
