@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -226,6 +227,10 @@ class TestDataset:
         assert len(part["train"]) == 10 and set(part["train"]) < set(whole["train"])
         assert part["train"].tolist() == again["train"].tolist() != other["train"].tolist()
         assert part["test"].tolist() == whole["test"].tolist()
+
+    def test_a_share_that_leaves_one_video(self, root):
+        with pytest.raises(DataError, match="`train_share` is 0.001, which leaves 1 of 40 training videos"):
+            PopularityDataset(config_of(root, train_share=0.001))
 
     def test_rows_without_label_or_split_are_left_out(self, tmp_path):
         labels = np.arange(N, dtype=float)
@@ -737,6 +742,39 @@ class TestPredictor:
             predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata.drop(columns="fans")))
         with pytest.raises(DataError, match="different numbers of videos"):
             predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata[:1]))
+
+    def test_lists_in_place_of_arrays(self, root, trained):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v4"])
+        expected = predictor.predict(good)
+        frames, text, counts = np.asarray(good.frames).tolist(), np.asarray(good.text), list(good.frame_counts)
+        for words in (text.tolist(), text[:, 0].tolist(), list(text[:, 0]), torch.tensor(text)):
+            np.testing.assert_array_equal(predictor.predict(Inputs(frames, counts, words, good.metadata)), expected)
+        columns = good.metadata.to_dict("list")
+        np.testing.assert_array_equal(predictor.predict(Inputs(frames, counts, text, columns)), expected)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"text": [[0.0] * TEXT, [0.0]]}, "`text` is no array of numbers: give the same number of them for each"),
+            ({"frames": [[[0.0] * D], [[0.0] * D] * 2]}, "`frames` is no array of numbers"),
+            ({"text": "words"}, "`text` is no array of numbers"),
+            ({"frame_counts": [[1], 2]}, "`frame_counts` is no array of numbers"),
+            (
+                {"metadata": {"seconds": [1.0, 2.0], "kind": ["x"]}},
+                "with a value per video, but `seconds` has 2, `kind` h",
+            ),
+            ({"metadata": {"seconds": 1.0}}, "a value per video, but `seconds` is no list"),
+            ({"metadata": {"seconds": [1.0, 2.0], "kind": "x"}}, "`kind` is no list"),
+            ({"metadata": 3}, "`metadata` must be a table, or columns by name"),
+        ],
+        ids=str,
+    )
+    def test_lists_that_are_no_arrays(self, root, trained, changed, message):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v4"])
+        with pytest.raises(DataError, match=message):
+            predictor.predict(replace(good, **changed))
 
     def test_another_grid(self, trained, tmp_path):
         state = torch.load(f"{trained}/model.pth", weights_only=True)

@@ -189,12 +189,17 @@ class PopularityDataset:
                 raise DataError(
                     f"`{self.label_path}` has no video with a label in the split `{name}`; change the split."
                 )
-        share = self.config["train_share"]
+        share, n_all = self.config["train_share"], len(rows["train"])
         if share < 1:
-            n_kept = max(1, round(share * len(rows["train"])))
+            n_kept = max(1, round(share * n_all))
             rng = np.random.default_rng(self.config["seed"])
             rows["train"] = np.sort(rng.permutation(rows["train"])[:n_kept])
         if np.ptp(self.labels[rows["train"]]) == 0:
+            if share < 1:
+                raise DataError(
+                    f"`train_share` is {share}, which leaves {len(rows['train']):,} of {n_all:,} training videos and a "
+                    "single label: there is nothing to learn; raise it."
+                )
             raise DataError(f"All training labels of `{self.label_path}` are the same: there is nothing to learn.")
         return rows
 
