@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
 from recbole_video.dataset_tools.popularity_demo import Rule, generate
@@ -45,6 +46,8 @@ SMALL = {
     "hidden_size": 16, "state_size": 16, "n_partitions": 2, "n_clusters": 3, "memory_top_k": 2, "epochs": 3,
     "train_batch_size": 16, "memory_warmup_epochs": 0, "base_window": 1, "show_progress": False, "figures": False,
 }  # fmt: skip
+
+STAP_MEMORY = {"n_partitions", "n_clusters", "memory_top_k", "memory_warmup_epochs"}
 
 
 def write_popularity(root, name="pop", n=N, labels=None, **changed):
@@ -437,6 +440,22 @@ class TestRuns:
         assert result["parameters"]["model"] == sum(
             p.numel() for p in load_model(folder).model.parameters() if p.requires_grad
         )
+
+    @pytest.mark.parametrize(
+        ("options", "loss"), [({}, "Huber + routing"), ({"memory": "off", "regression_loss": "mse"}, "squared error")]
+    )
+    def test_axes_of_short_runs(self, root, in_tmp, monkeypatch, options, loss):
+        """The loss is named; epochs are whole numbers, though only one has a bank."""
+        drawn, save = [], Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), save(figure, *a, **k)))
+        grid = {"memory_warmup_epochs": 1} if not options else {}
+        kept = {k: v for k, v in SMALL.items() if k not in STAP_MEMORY} if options else SMALL
+        config = {"data_path": str(root), **kept, **grid, "epochs": 2, "figures": True, **options}
+        run_recbole_video("STAP", "pop", config_dict=config)
+        axes = [figure.axes[0] for figure in drawn if figure.axes[0].get_xlabel() == "epoch"]
+        assert f"training loss ({loss})" in [axis.get_ylabel() for axis in axes]
+        assert len(axes) == 1 + (not options)
+        assert all(float(tick).is_integer() for axis in axes for tick in axis.get_xticks())
 
     def test_a_validation_metric_that_is_undefined(self, tmp_path, in_tmp):
         labels = np.random.default_rng(0).normal(size=N)
