@@ -38,7 +38,7 @@ from recbole_video.popularity.metrics import register
 from recbole_video.popularity.predictor import Inputs
 from recbole_video.popularity.stap.choices import STAP_CHOICES
 
-from .test_smpd import FILES, write_jsonl
+from .test_smpd import post, user, write_jsonl
 from .videos import write_video
 
 N, T, D, TEXT = 60, 4, 6, 5
@@ -402,13 +402,22 @@ class TestGroups:
         assert found["cold_start"] == {"videos": 0}
 
     def test_profiles_and_empty_subsets(self, root, caplog):
+        """The profile's count decides; where it leaves no video, the log says so."""
         caplog.set_level("INFO")
-        config = config_of(root, cold_author_count="profile", cold_author_column="fans", cold_author_threshold=0)
-        dataset = PopularityDataset(config)
-        rows = dataset.rows["test"]
-        found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
-        if (dataset.column("fans")[rows] > 0).all():
-            assert found["cold_start"] == {"videos": 0} and "no cold-start result" in caplog.text
+        fans = pd.read_csv(root / "pop" / "pop.user", sep="\t").set_index("user_id:token")["fans:float"]
+        whole = PopularityDataset(config_of(root))
+        of_test = fans[whole.authors[whole.rows["test"]]].to_numpy()
+        assert of_test.min() >= 1
+        for threshold in (int(of_test.min()), int(of_test.min()) - 1):
+            count = {"cold_author_count": "profile", "cold_author_column": "fans", "cold_author_threshold": threshold}
+            config = config_of(root, **count)
+            dataset = PopularityDataset(config)
+            rows = dataset.rows["test"]
+            found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+            n_cold = int((of_test <= threshold).sum())
+            assert found["cold_start"]["videos"] == n_cold and ("mae" in found["cold_start"]) == (n_cold > 0)
+            assert ("no cold-start result" in caplog.text) == (n_cold == 0)
+        assert n_cold == 0
 
 
 class TestRuns:
@@ -633,14 +642,20 @@ class TestRuns:
     def test_smpd_from_raw_files_to_a_report(self, in_tmp):
         """JSON lines of the challenge -> data set -> label -> model and control, metadata of the released code."""
         rng = np.random.default_rng(0)
-        post, score = FILES["posts_train"][0], FILES["popularity_train"][0]
         start = pd.Timestamp("2023-01-01")
+        counts = {author: [int(n) for n in rng.gamma(1, 300, 7)] for author in range(20)}
         posts = [
-            {**post, "pid": f"POST{i:08d}", "post_time": (start + pd.Timedelta(hours=i)).strftime("%Y-%m-%d %H:%M")}
+            post(i, i % 20, f"word,{i}", "US", ["fyp"], "en", "train", i,
+                 (start + pd.Timedelta(hours=i)).strftime("%Y-%m-%d %H:%M"))
             for i in range(60)
+        ]  # fmt: skip
+        likes = [counts[i % 20][2] for i in range(60)]  # of the author: what the score follows here
+        scores = [
+            {"pid": p["pid"], "uid": "", "popularity": float(np.log1p(n))} for p, n in zip(posts, likes, strict=True)
         ]
-        scores = [{**score, "pid": p["pid"], "popularity": float(rng.uniform(2, 12))} for p in posts]
-        write_jsonl(in_tmp / "raw", posts_train=posts, popularity_train=scores, videos_train=())
+        users = [user(author, *numbers) for author, numbers in counts.items()]
+        nobody = dict.fromkeys(("posts_test", "users_test", "videos_train"), ())
+        write_jsonl(in_tmp / "raw", posts_train=posts, users_train=users, popularity_train=scores, **nobody)
         assert dataset_tools(["smpd", "raw"]) == 0
         assert dataset_tools(["label", "smpd-video", "--preset=stap-smpd"]) == 0
         items = [p["pid"] for p in posts]
@@ -649,13 +664,28 @@ class TestRuns:
         write_frame_store(
             folder / "smpd-video.text.frames.npy", items, rng.normal(size=(60, 1, 5)), vfm="x", sampling="x"
         )
+        results = {}
         for model in ("STAP", "MetadataRidge"):
             small = {**SMALL, "preset": "smpd"} if model == "STAP" else {"figures": False}
-            result = run_recbole_video(model, "smpd-video", config_dict={**small, "metadata": "stap-smpd"})
-            assert result["data"]["rows"] == {"train": 48, "valid": 6, "test": 6}
-            assert len(result["data"]["inputs"]["metadata"]["numeric"]) == 9 and np.isfinite(
-                result["test_result"]["mae"]
-            )
+            results[model] = run_recbole_video(model, "smpd-video", config_dict=small)
+            assert results[model]["data"]["rows"] == {"train": 48, "valid": 6, "test": 6}
+            numeric = results[model]["data"]["inputs"]["metadata"]["numeric"]
+            assert len(numeric) == 9 and "user_likes_count" in numeric
+        dataset = PopularityDataset(Config("STAP", "smpd-video", config_dict={"data_path": "dataset"}))
+        spread = dataset.metadata.numeric[dataset.rows["train"]].std(axis=0)
+        np.testing.assert_allclose(spread, 1, rtol=1e-4)
+        np.testing.assert_allclose(dataset.column("user_likes_count"), likes)
+        np.testing.assert_allclose(dataset.labels, np.log1p(likes), rtol=1e-5)
+        # The score is linear in one of the nine: the control finds it, and its report says so.
+        assert results["MetadataRidge"]["test_result"]["nmse"] < 0.01
+        weights = results["MetadataRidge"]["control"]["weights"]
+        assert numeric[int(np.argmax(np.abs(weights)))] == "user_likes_count"
+        for model, result in results.items():
+            written = pd.read_csv(Path(result["run_folder"]) / "predictions.tsv", sep="\t")
+            assert written["item_id"].tolist() == items[54:] and written["prediction"].nunique() == 6
+            np.testing.assert_allclose(written["label"], np.log1p(likes[54:]), rtol=1e-4)
+            stored = json.loads((Path(result["run_folder"]) / "metrics.json").read_text())
+            assert stored["test_result"] == result["test_result"] and stored["config"]["model"] == model
 
 
 class TestPredictor:
