@@ -1,7 +1,7 @@
 """The configuration: RecBole's own, with our defaults and without silence.
 
 Later layers win: RecBole's defaults < properties/overall.yaml < properties/<task>.yaml < model <
-item encoder < data set < variant < preset < config files < config_dict < command line.
+item encoder < data set < variant < preset < preset of that variant < config files < config_dict < command line.
 """
 
 from __future__ import annotations
@@ -211,6 +211,8 @@ class Config(RecBoleConfig):
             name = external.get(kind, options.get(kind))
             if kind in options and name not in (None, default):
                 options.update(self._named_layer(kind, model, str(name)))
+        of_both = f"{model}-{options.get('variant')}-{options.get('preset')}"
+        options.update(self._read_layer(f"preset_of_variant/{of_both}.yaml"))
 
     def _named_layer(self, kind: str, model: str, name: str) -> dict[str, Any]:
         """A variant of a model, or its hyper-parameters for a data set; one that is named must exist."""

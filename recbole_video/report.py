@@ -57,11 +57,12 @@ def _number(key: str, value: float | None) -> str:
     return f"{100 * value:.2f}" if key.partition("@")[0] in _PERCENT else f"{value:.4f}"
 
 
-def draw_curve(history: Sequence[dict[str, float]], valid_metric: str, best_epoch: int, path: Path) -> None:
-    """Draw training loss and validation score per epoch; the best epoch is marked."""
+def draw_curve(
+    history: Sequence[dict[str, float]], valid_metric: str, best_epoch: int, path: Path, loss: str = "nats"
+) -> None:
+    """Draw training loss and validation score per epoch; the best epoch is marked. ``loss`` is its name or unit."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -76,14 +77,21 @@ def draw_curve(history: Sequence[dict[str, float]], valid_metric: str, best_epoc
     if best_epoch >= 0:
         score_axis.axvline(best_epoch, color="tab:blue", linestyle=":", label=f"best epoch: {best_epoch}")
     loss_axis.set_xlabel("epoch")
-    loss_axis.set_ylabel("training loss (nats)")
+    loss_axis.set_ylabel(f"training loss ({loss})")
     score_axis.set_ylabel(f"validation {valid_metric}")
     lines = [*loss_axis.get_lines(), *score_axis.get_lines()]
-    loss_axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    show_whole_epochs(loss_axis)
     figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=3)
     image = BytesIO()
     figure.savefig(image, dpi=120, format="png")
     write_atomically(path, lambda file: file.write(image.getvalue()))
+
+
+def show_whole_epochs(axis: Any) -> None:
+    """Mark whole numbers alone on the horizontal axis of a figure, however few epochs there are."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def write_per_user(

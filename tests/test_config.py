@@ -101,7 +101,7 @@ class TestLayers:
         content = yaml.load(path.read_text(), Loader=Config._build_yaml_loader(options)) or {}
         model = path.stem if path.parent.name == "model" else "SASRec"
         of_popularity = ("popularity", "popularity-demo", "microlens-100k", "smpd-video", "informs", "STAP")
-        if path.stem in of_popularity or path.parent.name in ("variant", "preset"):
+        if path.stem in of_popularity or path.parent.name in ("variant", "preset", "preset_of_variant"):
             Config("STAP", config_dict=content)
             return
         encoder = path.stem if path.parent.name == "item_encoder" else "CVA"

@@ -12,6 +12,7 @@ from recbole_video.dataset_tools.popularity.presets import PRESETS
 
 from recbole_video.config import Config
 from recbole_video.options import parse_command_line
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.spec import load_sweep, preset_names
 
@@ -58,6 +59,31 @@ def test_runs_are_accepted(words, in_tmp):
         assert sweep.metrics or sweep.space
     else:
         Config(command_line=words)
+
+
+def test_use_of_a_trained_popularity_model(in_tmp, capsys):
+    """The example in Python runs as it is printed, then the command that explains, on the example's run."""
+    [code] = re.findall(r"<!-- example: popularity -->\n```python\n(.*?)```", TEXTS["popularity.md"], re.DOTALL)
+    names = {}
+    exec(compile(code, "example", "exec"), names)
+    [line] = [line for line in OTHERS if "recbole_video.popularity " in line]
+    _, *items = shlex.split(line.partition("-m recbole_video.popularity ")[2])
+    assert explain([names["folder"], *items]) == 0
+    told = capsys.readouterr().out
+    assert all(f"{item}: predicted" in told for item in items)
+
+
+def test_table_of_the_demo():
+    """It lists each option whose default the demo's file changes, with both values."""
+    default = Config("STAP", "none-of-ours").internal_config_dict
+    demo = {k: v for k, v in Config("STAP").internal_config_dict.items() if default.get(k) != v}
+    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \| ([^|]*) \|$", TEXTS["popularity.md"], re.MULTILINE)
+    told = {}
+    for names, *values in rows:
+        for i, name in enumerate(re.findall(r"`(\w+)`", names)):
+            told[name] = [re.findall(r"\[.*?\]|[\w.]+", value.replace(" x ", " "))[i] for value in values]
+    of_data = {"label", "metadata_numeric", "TIME_FIELD", "USER_ID_FIELD", "ITEM_ID_FIELD"}
+    assert told == {name: [str(default[name]), str(value)] for name, value in demo.items() if name not in of_data}
 
 
 def test_table_of_sweeps():

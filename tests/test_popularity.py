@@ -1,16 +1,20 @@
 """Popularity data, metrics, controls and whole runs, against SciPy, scikit-learn, and formulas by hand."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
 from recbole_video.dataset_tools.popularity_demo import Rule, generate
@@ -32,10 +36,11 @@ from recbole_video.popularity.loader import PopularityLoader, at_most, evenly_ch
 from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
 from recbole_video.popularity.metrics import register
 from recbole_video.popularity.predictor import Inputs
+from recbole_video.popularity.stap.choices import STAP_CHOICES
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.sweep.shared_data import DataKeeper
 
-from .test_smpd import FILES, write_jsonl
+from .test_smpd import post, user, write_jsonl
 from .videos import write_video
 
 N, T, D, TEXT = 60, 4, 6, 5
@@ -43,6 +48,8 @@ SMALL = {
     "hidden_size": 16, "state_size": 16, "n_partitions": 2, "n_clusters": 3, "memory_top_k": 2, "epochs": 3,
     "train_batch_size": 16, "memory_warmup_epochs": 0, "base_window": 1, "show_progress": False, "figures": False,
 }  # fmt: skip
+
+STAP_MEMORY = {"n_partitions", "n_clusters", "memory_top_k", "memory_warmup_epochs"}
 
 
 def write_popularity(root, name="pop", n=N, labels=None, **changed):
@@ -225,6 +232,10 @@ class TestDataset:
         assert len(part["train"]) == 10 and set(part["train"]) < set(whole["train"])
         assert part["train"].tolist() == again["train"].tolist() != other["train"].tolist()
         assert part["test"].tolist() == whole["test"].tolist()
+
+    def test_a_share_that_leaves_one_video(self, root):
+        with pytest.raises(DataError, match="`train_share` is 0.001, which leaves 1 of 40 training videos"):
+            PopularityDataset(config_of(root, train_share=0.001))
 
     def test_rows_without_label_or_split_are_left_out(self, tmp_path):
         labels = np.arange(N, dtype=float)
@@ -445,13 +456,22 @@ class TestGroups:
         assert found["cold_start"] == {"videos": 0}
 
     def test_profiles_and_empty_subsets(self, root, caplog):
+        """The profile's count decides; where it leaves no video, the log says so."""
         caplog.set_level("INFO")
-        config = config_of(root, cold_author_count="profile", cold_author_column="fans", cold_author_threshold=0)
-        dataset = PopularityDataset(config)
-        rows = dataset.rows["test"]
-        found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
-        if (dataset.column("fans")[rows] > 0).all():
-            assert found["cold_start"] == {"videos": 0} and "no cold-start result" in caplog.text
+        fans = pd.read_csv(root / "pop" / "pop.user", sep="\t").set_index("user_id:token")["fans:float"]
+        whole = PopularityDataset(config_of(root))
+        of_test = fans[whole.authors[whole.rows["test"]]].to_numpy()
+        assert of_test.min() >= 1
+        for threshold in (int(of_test.min()), int(of_test.min()) - 1):
+            count = {"cold_author_count": "profile", "cold_author_column": "fans", "cold_author_threshold": threshold}
+            config = config_of(root, **count)
+            dataset = PopularityDataset(config)
+            rows = dataset.rows["test"]
+            found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+            n_cold = int((of_test <= threshold).sum())
+            assert found["cold_start"]["videos"] == n_cold and ("mae" in found["cold_start"]) == (n_cold > 0)
+            assert ("no cold-start result" in caplog.text) == (n_cold == 0)
+        assert n_cold == 0
 
 
 class TestRuns:
@@ -476,13 +496,29 @@ class TestRuns:
         assert result["test_result"]["mae"] == pytest.approx(error.abs().mean(), abs=1e-4)
         stored = json.loads((folder / "metrics.json").read_text())
         assert set(stored["retrieved_popularity_correlation"]) == {"train", "valid"}
-        assert stored["made_by"]["torch"] == torch.__version__ and len(stored["history"]) == 3
+        assert stored["made_by"]["libraries"].startswith(f"torch {torch.__version__}") and len(stored["history"]) == 3
         assert {"slot_entropy", "slot_gini", "tau"} <= set(stored["history"][2]) and stored["data"]["rows"][
             "test"
         ] == 10
         assert result["parameters"]["model"] == sum(
             p.numel() for p in load_model(folder).model.parameters() if p.requires_grad
         )
+
+    @pytest.mark.parametrize(
+        ("options", "loss"), [({}, "Huber + routing"), ({"memory": "off", "regression_loss": "mse"}, "squared error")]
+    )
+    def test_axes_of_short_runs(self, root, in_tmp, monkeypatch, options, loss):
+        """The loss is named; epochs are whole numbers, though only one has a bank."""
+        drawn, save = [], Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), save(figure, *a, **k)))
+        grid = {"memory_warmup_epochs": 1} if not options else {}
+        kept = {k: v for k, v in SMALL.items() if k not in STAP_MEMORY} if options else SMALL
+        config = {"data_path": str(root), **kept, **grid, "epochs": 2, "figures": True, **options}
+        run_recbole_video("STAP", "pop", config_dict=config)
+        axes = [figure.axes[0] for figure in drawn if figure.axes[0].get_xlabel() == "epoch"]
+        assert f"training loss ({loss})" in [axis.get_ylabel() for axis in axes]
+        assert len(axes) == 1 + (not options)
+        assert all(float(tick).is_integer() for axis in axes for tick in axis.get_xticks())
 
     def test_a_validation_metric_that_is_undefined(self, tmp_path, in_tmp):
         labels = np.random.default_rng(0).normal(size=N)
@@ -553,8 +589,9 @@ class TestRuns:
         assert at_most(rows, 100, 1).tolist() == at_most(rows, None, 1).tolist() == rows.tolist()
 
     def test_official_and_presets(self, root, in_tmp):
-        small = {"attn_heads": 2, "n_blocks": 1, "epochs": 1}
-        result = self.run(root, variant="official", preset="informs", **small)
+        small = {name: value for name, value in SMALL.items() if name != "state_size"}
+        small |= {"attn_heads": 2, "n_blocks": 1, "epochs": 1, "data_path": str(root), **METADATA}
+        result = run_recbole_video("STAP", "pop", config_dict={"variant": "official", "preset": "informs", **small})
         config = json.loads((in_tmp / result["run_folder"] / "metrics.json").read_text())["config"]
         assert (config["temporal_blocks"], config["dppo_support"], config["learning_rate"]) == (
             "official",
@@ -573,6 +610,14 @@ class TestRuns:
             ({"ssm_step_mode": "forward"}, "must be one of equation, prose, algorithm_s1"),
             ({"attn_heads": 3}, "must be a multiple of attn_heads"),
             ({"base_window": "all"}, "`base_window` is `all`"),
+            ({"base_window": 0}, "`base_window` is `0`; it is a whole number of frames"),
+            ({"base_window": 1.5}, "`base_window` is `1.5`; it is a whole number of frames, at least 1, or a share"),
+            ({"window_edge": 0.0}, "`window_edge` is 0.0; it is a number of frames above 0"),
+            ({"memory_eta": 0.0}, "`memory_eta` is 0.0; it is a rate, above 0 and at most 1"),
+            ({"memory_eta": 1.5}, "`memory_eta` is 1.5"),
+            ({"dppo_gamma": -0.5}, "`dppo_gamma` is -0.5; it must not be negative"),
+            ({"centroid_shrinkage": -1.0}, "`centroid_shrinkage` is -1.0"),
+            ({"prior_exponent": -1.5}, "`prior_exponent` is -1.5"),
             ({"item_encoder": "CVA"}, "`item_encoder` is not an option"),
             ({"topk": [5]}, "`topk` has no effect on popularity models"),
             ({"train_share": 0.0}, "`train_share` is 0.0"),
@@ -582,6 +627,70 @@ class TestRuns:
     def test_options_that_cannot_be(self, root, in_tmp, options, message):
         with pytest.raises(ConfigError, match=message):
             self.run(root, **options)
+
+    @pytest.mark.parametrize(
+        ("cause", "void"),
+        [
+            ({"variant": "official"}, {"ssm_step_mode": "prose"}),
+            ({"variant": "official"}, {"delta_bound": "clamp"}),
+            ({"variant": "official"}, {"state_size": 16}),
+            ({"variant": "official"}, {"delta_min": 0.05}),
+            ({"variant": "official"}, {"n_cross_layers": 1}),
+            ({"variant": "official"}, {"dppo_margin": 0.5}),
+            ({"variant": "official"}, {"window_edge": 2.0}),
+            ({"ssm_step_mode": "algorithm_s1"}, {"delta_bound": "clamp"}),
+            ({"regression_loss": "mse"}, {"huber_delta": 2.0}),
+        ],
+        ids=str,
+    )
+    def test_options_that_another_one_makes_void(self, cause, void):
+        """Each is taken alone, and refused where nothing reads it."""
+        [name] = void
+        Config("STAP", config_dict=cause)
+        with pytest.raises(ConfigError, match=f"`{name}` has no effect on runs with "):
+            Config("STAP", config_dict={**cause, **void})
+        Config("STAP", config_dict=void)
+
+    def test_an_ablation_keeps_the_options_of_what_it_lacks(self):
+        for options in ({"memory": "off", "n_partitions": 3}, {"use_ssm": False, "state_size": 16}):
+            Config("STAP", config_dict=options)
+
+    def test_options_that_a_default_makes_void(self):
+        with pytest.raises(ConfigError, match="`metric_batch_size` has no effect on runs with metric_batching=global"):
+            Config("Constant", config_dict={"metric_batch_size": 16})
+        Config("Constant", config_dict={"metric_batch_size": 16, "metric_batching": "batch_mean"})
+
+    @pytest.mark.parametrize(
+        ("options", "metric"),
+        [
+            ({}, "nMSE"),
+            ({"preset": "microlens"}, "nMSE"),
+            ({"variant": "official"}, "MAPE"),
+            ({"variant": "official", "preset": "smpd"}, "MAPE"),
+            ({"variant": "official", "preset": "informs"}, "MAPE"),
+            ({"variant": "official", "preset": "microlens"}, "MAE"),
+            ({"variant": "official", "preset": "microlens", "valid_metric": "SRC"}, "SRC"),
+        ],
+        ids=str,
+    )
+    def test_metric_that_selects(self, options, metric):
+        """The released code selects by MAE on MicroLens, by MAPE on the two others."""
+        assert Config("STAP", config_dict=options)["valid_metric"] == metric
+
+    def test_choices_are_those_that_the_properties_explain(self):
+        """Each word is in its option's comment, the default first."""
+        text = files("recbole_video.properties").joinpath("model/STAP.yaml").read_text("utf-8")
+        comments = {line.partition(":")[0]: line.partition("# (str)")[2] for line in text.splitlines()}
+        defaults = Config("STAP").internal_config_dict
+        for name, values in STAP_CHOICES.items():
+            assert defaults[name] == values[0]
+            assert all(re.search(rf"\b{value}\b", comments[name]) for value in values), name
+
+    def test_options_of_a_run_are_read_again(self):
+        """What a layer sets and another option makes void is in a run's record too."""
+        for options in ({"variant": "official", "preset": "microlens"}, {"memory": "off"}, {"temporal": "none"}):
+            stored = Config("STAP", config_dict=options).to_options()
+            assert Config(config_dict=stored).to_options() == stored
 
     @pytest.mark.parametrize(
         ("options", "where"),
@@ -630,14 +739,20 @@ class TestRuns:
     def test_smpd_from_raw_files_to_a_report(self, in_tmp):
         """JSON lines of the challenge -> data set -> label -> model and control, metadata of the released code."""
         rng = np.random.default_rng(0)
-        post, score = FILES["posts_train"][0], FILES["popularity_train"][0]
         start = pd.Timestamp("2023-01-01")
+        counts = {author: [int(n) for n in rng.gamma(1, 300, 7)] for author in range(20)}
         posts = [
-            {**post, "pid": f"POST{i:08d}", "post_time": (start + pd.Timedelta(hours=i)).strftime("%Y-%m-%d %H:%M")}
+            post(i, i % 20, f"word,{i}", "US", ["fyp"], "en", "train", i,
+                 (start + pd.Timedelta(hours=i)).strftime("%Y-%m-%d %H:%M"))
             for i in range(60)
+        ]  # fmt: skip
+        likes = [counts[i % 20][2] for i in range(60)]  # of the author: what the score follows here
+        scores = [
+            {"pid": p["pid"], "uid": "", "popularity": float(np.log1p(n))} for p, n in zip(posts, likes, strict=True)
         ]
-        scores = [{**score, "pid": p["pid"], "popularity": float(rng.uniform(2, 12))} for p in posts]
-        write_jsonl(in_tmp / "raw", posts_train=posts, popularity_train=scores, videos_train=())
+        users = [user(author, *numbers) for author, numbers in counts.items()]
+        nobody = dict.fromkeys(("posts_test", "users_test", "videos_train"), ())
+        write_jsonl(in_tmp / "raw", posts_train=posts, users_train=users, popularity_train=scores, **nobody)
         assert dataset_tools(["smpd", "raw"]) == 0
         assert dataset_tools(["label", "smpd-video", "--preset=stap-smpd"]) == 0
         items = [p["pid"] for p in posts]
@@ -646,13 +761,28 @@ class TestRuns:
         write_frame_store(
             folder / "smpd-video.text.frames.npy", items, rng.normal(size=(60, 1, 5)), vfm="x", sampling="x"
         )
+        results = {}
         for model in ("STAP", "MetadataRidge"):
             small = {**SMALL, "preset": "smpd"} if model == "STAP" else {"figures": False}
-            result = run_recbole_video(model, "smpd-video", config_dict={**small, "metadata": "stap-smpd"})
-            assert result["data"]["rows"] == {"train": 48, "valid": 6, "test": 6}
-            assert len(result["data"]["inputs"]["metadata"]["numeric"]) == 9 and np.isfinite(
-                result["test_result"]["mae"]
-            )
+            results[model] = run_recbole_video(model, "smpd-video", config_dict=small)
+            assert results[model]["data"]["rows"] == {"train": 48, "valid": 6, "test": 6}
+            numeric = results[model]["data"]["inputs"]["metadata"]["numeric"]
+            assert len(numeric) == 9 and "user_likes_count" in numeric
+        dataset = PopularityDataset(Config("STAP", "smpd-video", config_dict={"data_path": "dataset"}))
+        spread = dataset.metadata.numeric[dataset.rows["train"]].std(axis=0)
+        np.testing.assert_allclose(spread, 1, rtol=1e-4)
+        np.testing.assert_allclose(dataset.column("user_likes_count"), likes)
+        np.testing.assert_allclose(dataset.labels, np.log1p(likes), rtol=1e-5)
+        # The score is linear in one of the nine: the control finds it, and its report says so.
+        assert results["MetadataRidge"]["test_result"]["nmse"] < 0.01
+        weights = results["MetadataRidge"]["control"]["weights"]
+        assert numeric[int(np.argmax(np.abs(weights)))] == "user_likes_count"
+        for model, result in results.items():
+            written = pd.read_csv(Path(result["run_folder"]) / "predictions.tsv", sep="\t")
+            assert written["item_id"].tolist() == items[54:] and written["prediction"].nunique() == 6
+            np.testing.assert_allclose(written["label"], np.log1p(likes[54:]), rtol=1e-4)
+            stored = json.loads((Path(result["run_folder"]) / "metrics.json").read_text())
+            assert stored["test_result"] == result["test_result"] and stored["config"]["model"] == model
 
 
 class TestPredictor:
@@ -758,6 +888,39 @@ class TestPredictor:
             predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata.drop(columns="fans")))
         with pytest.raises(DataError, match="different numbers of videos"):
             predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata[:1]))
+
+    def test_lists_in_place_of_arrays(self, root, trained):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v4"])
+        expected = predictor.predict(good)
+        frames, text, counts = np.asarray(good.frames).tolist(), np.asarray(good.text), list(good.frame_counts)
+        for words in (text.tolist(), text[:, 0].tolist(), list(text[:, 0]), torch.tensor(text)):
+            np.testing.assert_array_equal(predictor.predict(Inputs(frames, counts, words, good.metadata)), expected)
+        columns = good.metadata.to_dict("list")
+        np.testing.assert_array_equal(predictor.predict(Inputs(frames, counts, text, columns)), expected)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"text": [[0.0] * TEXT, [0.0]]}, "`text` is no array of numbers: give the same number of them for each"),
+            ({"frames": [[[0.0] * D], [[0.0] * D] * 2]}, "`frames` is no array of numbers"),
+            ({"text": "words"}, "`text` is no array of numbers"),
+            ({"frame_counts": [[1], 2]}, "`frame_counts` is no array of numbers"),
+            (
+                {"metadata": {"seconds": [1.0, 2.0], "kind": ["x"]}},
+                "with a value per video, but `seconds` has 2, `kind` h",
+            ),
+            ({"metadata": {"seconds": 1.0}}, "a value per video, but `seconds` is no list"),
+            ({"metadata": {"seconds": [1.0, 2.0], "kind": "x"}}, "`kind` is no list"),
+            ({"metadata": 3}, "`metadata` must be a table, or columns by name"),
+        ],
+        ids=str,
+    )
+    def test_lists_that_are_no_arrays(self, root, trained, changed, message):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v4"])
+        with pytest.raises(DataError, match=message):
+            predictor.predict(replace(good, **changed))
 
     def test_another_grid(self, trained, tmp_path):
         state = torch.load(f"{trained}/model.pth", weights_only=True)

@@ -10,8 +10,10 @@ import yaml
 from recbole_video.popularity.model import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import CrossAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
-from recbole_video.popularity.stap.model import STAP
+from recbole_video.popularity.stap.model import STAP, Reading
+from recbole_video.popularity.stap.official import MambaBlock
 from recbole_video.popularity.stap.scan import linear_scan, loop_scan
+from recbole_video.popularity.stap.slots import describe_slots
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 
@@ -237,10 +239,14 @@ class TestSparseAttention:
         assert (grad is not None and grad.abs() > 1e-6) == learns
 
     def test_straight_through_is_hard_forward(self):
-        x, w, mask = torch.randn(1, 9, 4), torch.rand(1, 9), torch.ones(1, 9, dtype=torch.bool)
+        """To the last digit, also where a frame outside of the window would score much higher than those inside."""
+        x, w, mask = 30 * torch.randn(1, 9, 4), torch.rand(1, 9), torch.ones(1, 9, dtype=torch.bool)
         ste, hard = SparseAttention(4, 2, window_mask="ste"), SparseAttention(4, 2, window_mask="hard")
         ste.load_state_dict(hard.state_dict())
-        torch.testing.assert_close(ste(x, w, mask), hard(x, w, mask), rtol=1e-4, atol=1e-4)
+        found = ste(x, w, mask)
+        assert torch.equal(found, hard(x, w, mask))
+        found.square().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in ste.parameters())
 
     def test_norms_that_do_not_differ_are_told(self, caplog):
         x = torch.nn.functional.normalize(torch.randn(2, 5, 4), dim=-1)
@@ -319,6 +325,16 @@ class TestModel:
         official = STAP(options(**OFFICIAL), inputs).parameter_counts()
         assert official["temporal_encoder"] == pytest.approx(26.0e6, rel=0.01)
         assert official["memory"] == pytest.approx(1.9e6, rel=0.02)
+        assert (paper["model"], official["model"]) == (1_205_898, 37_681_806)
+
+    @pytest.mark.parametrize(("table", "high"), [((0.01, 1.0), 1.31), ((0.001, 0.1), 0.74)])
+    def test_bounds_of_the_released_steps(self, table, high):
+        """The lower one is 0.5 and is not trained; the other one is."""
+        block = MambaBlock(8, *table)
+        low, top = block.bounds()
+        assert float(low) == 0.5 and float(top) == pytest.approx(high, abs=0.01)
+        block(torch.randn(2, 4, 8), torch.rand(2, 4), torch.ones(2, 4, dtype=torch.bool))[0].square().sum().backward()
+        assert block.range.grad[0] == 0 and block.range.grad[1] != 0
 
     @pytest.mark.parametrize(
         "changes",
@@ -369,6 +385,17 @@ class TestModel:
         found.sum().backward()
         assert all(embed.weight.grad[0].all() for embed in vector.embeddings)
 
+    @pytest.mark.parametrize("changes", [{}, SMALL_OFFICIAL], ids=["paper", "official"])
+    def test_position_encoding_is_an_option(self, changes):
+        """With it, the same weights predict something else."""
+        batch = batch_of([5] * 4)
+        with_it, without = (
+            model_of(batch, **{**changes, "memory": "off", "pos_encoding": name}).eval()
+            for name in ("sinusoidal", "none")
+        )
+        without.load_state_dict(with_it.state_dict())
+        assert (with_it.predict(batch) - without.predict(batch)).abs().max() > 1e-3
+
     def test_rates_of_the_encoder(self):
         batch = batch_of([4, 4])
         groups = model_of(batch, encoder_lr_ratio=0.04).parameter_groups(0.5)
@@ -407,6 +434,21 @@ class TestModel:
         assert 0 < statistics["slot_entropy"] <= 1 and statistics["tau"] == pytest.approx(1.0)
         assert {"regression_loss", "preference_loss", "balance_loss"} <= set(statistics)
         assert model.epoch_statistics() == {}
+
+    def test_a_long_query_is_not_near_every_slot(self, monkeypatch):
+        """Six queries near the axis of a slot, one of them ten times as long and further off its way."""
+        batch = batch_of([4] * 6) | {"row": torch.arange(6)}
+        model = model_of(batch)
+        queries = torch.zeros(6, 16)
+        queries[:, 0] = 1.0
+        queries[:, 1] = 0.01 * torch.arange(6)
+        queries[5] = torch.eye(16)[:2].sum(dim=0) * 10
+        with torch.no_grad():
+            model.bank.slots[0, 0] = torch.eye(16)[0]
+        monkeypatch.setattr(model, "read", lambda _: Reading(queries[:, 0], queries, model.bank(queries), None))
+        [first, *_] = describe_slots(model, [batch], np.array([f"v{i}" for i in range(6)], dtype=object))
+        assert model.bank(queries).scores[:, 0].argmax() == 5
+        assert first.nearest == ("v0", "v1", "v2", "v3", "v4")
 
 
 def test_the_benchmark_has_a_bank_to_ask():

@@ -38,7 +38,6 @@ class PopularityDataset:
     Attributes:
         items: Item tokens, object [N].
         labels: float64 [N].
-        times: Seconds after the first event of the data set, float64 [N].
         rows: Rows of each split, int64.
         authors: Author tokens, object [N]; None where ``.inter`` is not one row per video.
         frames: Frame embeddings by row + 1; None if they are switched off or not read.
@@ -67,7 +66,6 @@ class PopularityDataset:
             table = self._keep_with(table, store, config[_MISSING[kind]], kind)
         self.items = table["item_id"].to_numpy(dtype=object)
         self.labels = table["label"].to_numpy(dtype=np.float64)
-        self.times = table["time"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
         read = {kind: store for kind, store in stores.items() if store is not None and kind in config.inputs_read}
         self.read_as_zeros = {kind: self._count_missing(store) for kind, store in read.items()}
@@ -166,7 +164,7 @@ class PopularityDataset:
 
     def _read_labels(self) -> pd.DataFrame:
         table = read_columns(
-            self.label_path, {"item_id", "label", "time", "split"}, set(), may_be_empty=lambda field: field != "item_id"
+            self.label_path, {"item_id", "label", "split"}, set(), may_be_empty=lambda field: field != "item_id"
         )
         values = table["label"].to_numpy()
         if np.isinf(values).any():
@@ -217,12 +215,17 @@ class PopularityDataset:
                 raise DataError(
                     f"`{self.label_path}` has no video with a label in the split `{name}`; change the split."
                 )
-        share = self.config["train_share"]
+        share, n_all = self.config["train_share"], len(rows["train"])
         if share < 1:
-            n_kept = max(1, round(share * len(rows["train"])))
+            n_kept = max(1, round(share * n_all))
             rng = np.random.default_rng(self.config["seed"])
             rows["train"] = np.sort(rng.permutation(rows["train"])[:n_kept])
         if np.ptp(self.labels[rows["train"]]) == 0:
+            if share < 1:
+                raise DataError(
+                    f"`train_share` is {share}, which leaves {len(rows['train']):,} of {n_all:,} training videos and a "
+                    "single label: there is nothing to learn; raise it."
+                )
             raise DataError(f"All training labels of `{self.label_path}` are the same: there is nothing to learn.")
         return rows
 
@@ -315,7 +318,7 @@ class PopularityDataset:
         )
 
     def _exact_times(self) -> np.ndarray:
-        """Unix time of each video's first interaction in seconds where the converter kept it, else the label file's."""
+        """Unix time of each video's first interaction in seconds, which the converter kept."""
         path = self.folder / f"{self.name}.times.npy"
         if not path.is_file():
             raise ConfigError(

@@ -242,11 +242,18 @@ def _write_results(
     if config["figures"]:
         figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")
         if history:
-            draw_curve(history, config["valid_metric"], result["best_epoch"], folder.curve)
+            draw_curve(history, config["valid_metric"], result["best_epoch"], folder.curve, _loss_name(config))
         if any("slot_entropy" in record for record in history):
             figures.draw_slot_usage(history, folder.path / "slot_usage.png")
     record = {**result, "history": history, "config": config.to_options(), "made_by": provenance()}
     write_json(folder.metrics, record)  # last: it marks the run as finished
+
+
+def _loss_name(config: Config) -> str:
+    """What the training loss is made of, in words."""
+    name = {"mse": "squared error", "huber": "Huber"}[config["regression_loss"]]
+    has_routing = "memory" in config and config["memory"] != "off"
+    return f"{name} + routing" if has_routing and (config["dppo_weight"] or config["balance_weight"]) else name
 
 
 def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None:

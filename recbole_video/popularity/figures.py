@@ -12,6 +12,7 @@ import numpy as np
 from recbole_video.data.files import write_atomically
 from recbole_video.evaluation.metrics import Metrics
 from recbole_video.popularity.evaluation import Predictions
+from recbole_video.report import show_whole_epochs
 
 _MAX_POINTS = 20_000
 
@@ -43,6 +44,7 @@ def draw_slot_usage(history: Sequence[dict[str, float]], path: Path) -> None:
         axis.plot(epochs, [record[key] for record in records], marker=".", label=label)
     axis.set_ylim(0, 1)
     axis.set_xlabel("epoch")
+    show_whole_epochs(axis)
     axis.set_ylabel("use of the memory's slots")
     axis.legend()
     _save(figure, path)

@@ -14,6 +14,8 @@ from recbole_video.option_checks import (
     check_types,
     refuse_without_effect,
 )
+from recbole_video.popularity.stap.choices import STAP_CHOICES
+from recbole_video.popularity.void_options import refuse_void_options
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     **SHARED_CHOICES,
@@ -22,26 +24,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "regression_loss": ("huber", "mse"),
     "metric_batching": ("global", "batch_mean"),
     "cold_author_count": ("posts", "profile"),
-}
-_STAP_CHOICES: dict[str, tuple[Any, ...]] = {
-    "temporal": ("full", "pooled", "none"),
-    "temporal_blocks": ("paper", "official"),
-    "pos_encoding": ("none", "sinusoidal"),
-    "scorer": ("mlp_delta", "linear_abs"),
-    "ssm_step_mode": ("equation", "prose", "algorithm_s1"),
-    "delta_bound": ("sigmoid", "clamp"),
-    "window_signal": ("norm_zscore", "norm_raw", "importance"),
-    "window_mask": ("soft", "hard", "ste"),
-    "memory": ("full", "off"),
-    "routing_grad": ("ste", "masked"),
-    "memory_init_space": ("query", "pca", "random"),
-    "topic_clustering": ("per_partition", "global"),
-    "memory_update": ("gradient", "ema", "both"),
-    "dppo_support": ("own_topk", "full", "topk_mass", "mu_weighted", "c_pop"),
-    "dppo_pairs": ("batch", "pool"),
-    "balance_kl": ("p_prior", "prior_p"),
-    "prior_order": ("ascending", "descending"),
-    "fusion": ("cross_attention", "interaction"),
 }
 _STAP_POSITIVE = (
     "hidden_size", "state_size", "n_blocks", "attn_heads", "n_partitions", "n_clusters", "memory_top_k",
@@ -62,12 +44,13 @@ def check_popularity_options(config: Any) -> None:
         ConfigError: On the first such option.
     """
     refuse_without_effect(config, _NO_EFFECT, "popularity models")
-    choices = {**_CHOICES, **(_STAP_CHOICES if "memory_top_k" in config else {})}
+    choices = {**_CHOICES, **(STAP_CHOICES if "memory_top_k" in config else {})}
     check_types(config, config.internal_config_dict, _ANY_TYPE | set(choices))
     check_choices(config, choices)
     _check_ranges(config)
     if "memory_top_k" in config:
         _check_stap(config)
+    refuse_void_options(config, "memory_top_k" in config)
     names = [str(name).lower() for name in config["metrics"]]
     if str(config["valid_metric"]).lower() not in names:
         raise ConfigError(
@@ -114,9 +97,11 @@ def _check_stap(config: Any) -> None:
             f"`delta_min` is {config['delta_min']} and `delta_max` {config['delta_max']}; the first must be above 0 "
             "and below the second."
         )
-    window = config["base_window"]
-    if isinstance(window, bool) or not isinstance(window, (int, float)) or window <= 0:
-        raise ConfigError(f"`base_window` is `{window}`; it is a number of frames, or a share of them such as 1.0.")
+    _check_window(config)
+    for name in ("dppo_gamma", "centroid_shrinkage", "prior_exponent"):
+        check_not_negative(config, name)
+    if not 0 < config["memory_eta"] <= 1:
+        raise ConfigError(f"`memory_eta` is {config['memory_eta']}; it is a rate, above 0 and at most 1.")
     if config["tau"] <= 0.05:
         raise ConfigError(f"`tau` is {config['tau']}; it must be above 0.05.")
     mix = config["ssm_direction_mix"]
@@ -134,3 +119,15 @@ def _refuse_endless_warm_up(config: Any) -> None:
             f"`memory_warmup_epochs` is {warm_up} of {epochs} epochs, so that the memory bank would never be laid out; "
             "lower it, or set memory=off."
         )
+
+
+def _check_window(config: Any) -> None:
+    window = config["base_window"]
+    is_frames = isinstance(window, int) and not isinstance(window, bool) and window >= 1
+    if not is_frames and not (isinstance(window, float) and 0 < window <= 1):
+        raise ConfigError(
+            f"`base_window` is `{window}`; it is a whole number of frames, at least 1, or a share of them, above 0 and "
+            "at most 1.0."
+        )
+    if config["window_edge"] <= 0:
+        raise ConfigError(f"`window_edge` is {config['window_edge']}; it is a number of frames above 0.")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_list_like
 from torch import Tensor
 
 from recbole_video.data.frame_store import FrameStore
@@ -22,11 +23,12 @@ from recbole_video.popularity.stap.slots import Slot, read_slots
 from recbole_video.training.checkpoint import write_checkpoint
 
 _BATCH = 256  # videos
+Array = np.ndarray | Tensor | Sequence[Any]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Videos to predict: what the model was trained on must be given, N videos each.
+    """Videos to predict: what the model was trained on must be given, N videos each. Nested lists do for arrays.
 
     Attributes:
         frames: [N, T, d_v] float, from the frame encoder of the training frames.
@@ -35,9 +37,9 @@ class Inputs:
         metadata: Columns by name, N values each: those that the metadata vector is made of.
     """
 
-    frames: np.ndarray | Tensor | None = None
+    frames: Array | None = None
     frame_counts: Sequence[int] | np.ndarray | None = None
-    text: np.ndarray | Tensor | None = None
+    text: Array | None = None
     metadata: pd.DataFrame | Mapping[str, Sequence[Any]] | None = None
 
 
@@ -209,15 +211,14 @@ class PopularityPredictor:
         if self.inputs.frame_dim:
             frames = self._array("frames", videos.frames, self.inputs.frame_dim)
             counts = np.full(len(frames), frames.shape[1]) if videos.frame_counts is None else videos.frame_counts
-            batch["frames"], batch["frame_mask"] = self._as_trained(frames, np.asarray(counts))
+            batch["frames"], batch["frame_mask"] = self._as_trained(frames, _as_array("frame_counts", counts).numpy())
         if self.inputs.text_dim:
-            text = videos.text[:, None] if videos.text is not None and videos.text.ndim == 2 else videos.text
-            batch["text"] = self._array("text", text, self.inputs.text_dim)
+            batch["text"] = self._array("text", videos.text, self.inputs.text_dim)
             batch["text_mask"] = batch["text"].abs().sum(dim=-1) > 0
         if self._metadata is not None:
             if videos.metadata is None:
                 raise DataError("The model reads metadata; give `metadata`, a table with a row per video.")
-            encoded = self._metadata.transform(pd.DataFrame(videos.metadata))
+            encoded = self._metadata.transform(_as_table(videos.metadata))
             batch["numeric"] = torch.from_numpy(encoded.numeric)
             batch["categories"] = torch.from_numpy(encoded.codes)
         sizes = {name: len(value) for name, value in batch.items()}
@@ -241,16 +242,51 @@ class PopularityPredictor:
             mask = torch.nn.functional.pad(mask, (0, missing))
         return frames, mask
 
-    def _array(self, name: str, values: np.ndarray | Tensor | None, width: int) -> Tensor:
+    def _array(self, name: str, values: Array | None, width: int) -> Tensor:
         if values is None:
             raise DataError(f"The model reads {name}; give `{name}`.")
-        array = torch.as_tensor(np.asarray(values), dtype=torch.float32)
+        array = _as_array(name, values)
+        if name == "text" and array.ndim == 2:
+            array = array[:, None]
         if array.ndim != 3 or array.shape[-1] != width or not array.shape[1]:
             raise DataError(f"The {name} must be [N, n, {width}], not {list(array.shape)}: use the training's encoder.")
         if not torch.isfinite(array).all():
             bad = int((~torch.isfinite(array)).any(-1).any(-1).int().argmax())
             raise DataError(f"The {name} of video {bad} (counted from 0) hold NaN or infinity.")
         return array
+
+
+def _as_array(name: str, values: Array) -> Tensor:
+    """Numbers, float32.
+
+    Raises:
+        DataError: If some videos have more of them than others, or they are no numbers.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu().float()
+    try:
+        return torch.as_tensor(np.asarray(values, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"`{name}` is no array of numbers: give the same number of them for each video, filled up with zeros."
+        ) from error
+
+
+def _as_table(metadata: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Columns of metadata, a row per video.
+
+    Raises:
+        DataError: If a column has another number of values than the others, or is a single value.
+    """
+    if isinstance(metadata, Mapping):
+        sizes = {name: len(column) if is_list_like(column) else None for name, column in metadata.items()}
+        if len(set(sizes.values())) > 1 or None in sizes.values():
+            shown = ", ".join(f"`{name}` {'is no list' if n is None else f'has {n}'}" for name, n in sizes.items())
+            raise DataError(f"Each column of `metadata` must be a list with a value per video, but {shown}.")
+    try:
+        return pd.DataFrame(metadata)
+    except (TypeError, ValueError) as error:
+        raise DataError("`metadata` must be a table, or columns by name, with a row per video.") from error
 
 
 def make_predictor(config: Any, state: dict[str, Any], path: Path) -> PopularityPredictor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SCORERS = ("mlp_delta", "linear_abs")
 _EPSILON = 1e-6
 
 

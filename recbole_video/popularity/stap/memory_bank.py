@@ -20,7 +20,6 @@ from recbole_video.errors import DataError, MemoryFrozenError
 from recbole_video.popularity.stap.memory_init import initial_grid
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
 
-ROUTING_GRADS = ("ste", "masked")
 _TAU_FLOOR = 0.05
 
 

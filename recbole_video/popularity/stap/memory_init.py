@@ -12,8 +12,6 @@ from torch import Tensor
 
 from recbole_video.errors import DataError
 
-CLUSTERINGS = ("per_partition", "global")
-SPACES = ("query", "pca", "random")
 _JITTER = 0.1  # of the standard deviation: how far slots without videos lie from the mean
 _RESTARTS = 3
 

@@ -291,7 +291,7 @@ def _temporal_encoder(config: Any, inputs: InputShape, width: int) -> nn.Module 
             OfficialBlock(width, _mamba(config, width), _attention(config, width), config["dropout"])
             for _ in range(config["n_blocks"])
         ]
-        return OfficialTemporalEncoder(inputs.frame_dim, width, scorer, blocks)
+        return OfficialTemporalEncoder(inputs.frame_dim, width, scorer, blocks, config["pos_encoding"])
     pairs = [
         (
             _ssm(config, width, inputs.n_frames) if config["use_ssm"] else None,

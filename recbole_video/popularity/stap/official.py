@@ -14,15 +14,17 @@ from recbole_video.popularity.stap.scan import linear_scan
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.temporal import Video, masked_mean, sinusoidal
 
+_LOWEST_STEP = 0.5  # what the lower bound is cut to
 _STEP_HIDDEN = 64  # of the MLP from frame differences to steps; the description does not say
 
 
 class MambaBlock(nn.Module):
     """A Mamba block whose steps all rise and fall with one number per frame.
 
-    ``delta = softplus(W_dt (delta_base(x) + s_t) + b)`` per channel, with ``s_t`` between delta_min and delta_max;
-    both pass through softplus first, so that 0.01 and 1 act as 0.70 and 1.31. Directions share their weights and
-    are mixed 0.75 to 0.25. Exponential decay, Euler input.
+    ``delta = softplus(W_dt (delta_base(x) + s_t) + b)`` per channel, with ``s_t`` between two bounds: delta_min and
+    delta_max, which pass through softplus first, the lower one then through a clamp. Whatever Table S1 says, the lower
+    one is 0.5 and stays there without gradient; the upper one starts at 1.31 (0.74 for MicroLens) and is trained.
+    Directions share their weights and are mixed 0.75 to 0.25. Exponential decay, Euler input.
 
     Args:
         width: d; the block is 2 d wide inside.
@@ -70,7 +72,7 @@ class MambaBlock(nn.Module):
         """
         change = torch.diff(x, dim=1, prepend=x[:, :1])
         share = torch.sigmoid(self.frame_step(torch.cat([change, change.abs(), weights[..., None]], dim=-1)))
-        low, high = softplus(self.range)
+        low, high = self.bounds()
         steps = low + (high - low) * share
         forward, last = self._scan(x, steps, mask)
         lengths = mask.sum(dim=1)
@@ -78,6 +80,11 @@ class MambaBlock(nn.Module):
         backward = _turn(self._scan(turned, turned_steps, mask)[0], lengths)
         ahead, back = self.direction_mix
         return ahead * forward + back * backward, last
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest ``s_t``, scalars. Which clamp the upper one passes is not known: it does not act there."""
+        low, high = softplus(self.range)
+        return low.clamp(max=_LOWEST_STEP), high
 
     def _scan(self, x: Tensor, steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         inner, gate = self.input(x).chunk(2, dim=-1)
@@ -125,10 +132,19 @@ class OfficialTemporalEncoder(nn.Module):
         width: d.
         scorer: Of the frames.
         blocks: The stacked blocks.
+        pos_encoding: ``sinusoidal`` adds one to the projected frames, as released; ``none`` leaves it out.
     """
 
-    def __init__(self, frame_dim: int, width: int, scorer: FrameScorer, blocks: list[OfficialBlock]) -> None:
+    def __init__(
+        self,
+        frame_dim: int,
+        width: int,
+        scorer: FrameScorer,
+        blocks: list[OfficialBlock],
+        pos_encoding: str = "sinusoidal",
+    ) -> None:
         super().__init__()
+        self.pos_encoding = pos_encoding
         self.project = nn.Linear(frame_dim, width)
         self.scorer = scorer
         self.blocks = nn.ModuleList(blocks)
@@ -138,7 +154,8 @@ class OfficialTemporalEncoder(nn.Module):
     def forward(self, frames: Tensor, mask: Tensor) -> Video:
         """Encode frames [B, T, d_v] with their mask [B, T]."""
         x = self.project(frames)
-        x = x + sinusoidal(x.shape[1], x.shape[2]).to(x)
+        if self.pos_encoding == "sinusoidal":
+            x = x + sinusoidal(x.shape[1], x.shape[2]).to(x)
         weights, token = self.scorer(x, mask)
         state = x.new_zeros(())
         for block in self.blocks:

@@ -8,10 +8,6 @@ from torch.nn.functional import softplus
 
 from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing
 
-KL_DIRECTIONS = ("p_prior", "prior_p")
-PRIOR_ORDERS = ("ascending", "descending")
-SUPPORTS = ("own_topk", "full", "topk_mass", "mu_weighted", "c_pop")
-PAIRINGS = ("batch", "pool")
 _TINY = 1e-12
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from recbole_video.data.files import write_text
 from recbole_video.errors import DataError
@@ -30,7 +31,7 @@ class Slot:
         popularity: Its popularity centroid on the labels' scale.
         videos: Training videos behind it when the bank was laid out, and videos taken in since.
         usage: Share of the training videos' kept routing that goes to it.
-        nearest: Item tokens of the training videos whose queries it scores highest.
+        nearest: Item tokens of the training videos whose queries point most nearly its way.
     """
 
     partition: int
@@ -45,6 +46,10 @@ class Slot:
 def describe_slots(model: STAP, batches: Iterable[Batch], items: np.ndarray) -> list[Slot]:
     """Describe each slot by the training videos.
 
+    Near is what has the highest cosine similarity of query and slot: a slot starts at a mean of queries and is routed
+    to by product, so that its direction says what it stands for. By the product itself, a few long queries are near
+    every slot; by distance, a slot that training made long is near none.
+
     Args:
         model: With a bank that is laid out.
         batches: The training videos, in order.
@@ -58,10 +63,11 @@ def describe_slots(model: STAP, batches: Iterable[Batch], items: np.ndarray) -> 
     best = torch.full((bank.n_slots, _N_NEAREST), -torch.inf)
     rows = torch.full((bank.n_slots, _N_NEAREST), -1)
     for batch in batches:
-        routing = model.read(batch).routing
-        assert routing is not None
-        usage += routing.weights.double().sum(dim=0).cpu()
-        scores = torch.cat([best, routing.scores.T.float().cpu()], dim=1)
+        reading = model.read(batch)
+        assert reading.routing is not None and reading.query is not None
+        usage += reading.routing.weights.double().sum(dim=0).cpu()
+        similarity = normalize(bank.slots.flatten(0, 1).float(), dim=-1) @ normalize(reading.query.float(), dim=-1).T
+        scores = torch.cat([best, similarity.cpu()], dim=1)
         best, order = scores.topk(_N_NEAREST, dim=1)
         rows = torch.cat([rows, batch["row"].cpu().expand(bank.n_slots, -1)], dim=1).gather(1, order)
     share = (usage / usage.sum()).tolist()

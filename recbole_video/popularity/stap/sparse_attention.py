@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-WINDOW_SIGNALS = ("norm_zscore", "norm_raw", "importance")
-WINDOW_MASKS = ("soft", "hard", "ste")
 _FLOOR = 1e-6  # of the soft edge, far outside of the window
 
 
@@ -24,7 +22,7 @@ class SparseAttention(nn.Module):
         window_signal: ``norm_zscore``: norm of the frame against those of its video; ``norm_raw``: the norm, as
             printed (constant for normalised frames); ``importance``: the frame's weight against the mean weight.
         window_mask: ``soft``: a sigmoid edge, through which beta learns; ``hard``: as printed, beta has no gradient;
-            ``ste``: hard forward, soft backward.
+            ``ste``: hard forward; beta learns through the soft edge inside of the window.
         edge: Width of the soft edge in frames.
         beta: Its initial value.
         dropout: On attention weights.
@@ -108,13 +106,12 @@ class SparseAttention(nn.Module):
         distance = (position[:, None] - position).abs()
         inside = windows[..., None] - distance
         itself = torch.eye(len(position), dtype=torch.bool, device=mask.device)
-        hard = (inside >= 0) | itself
-        if self.window_mask == "hard":
-            bias = torch.zeros_like(inside).masked_fill(~hard, -torch.inf)
-        else:
-            bias = torch.log(torch.sigmoid(inside / self.edge) + _FLOOR)
-        if self.window_mask == "ste":
-            bias = bias + (torch.log(hard + _FLOOR) - bias).detach()
+        soft = hard = torch.zeros_like(inside)
+        if self.window_mask != "soft":
+            hard = hard.masked_fill(~((inside >= 0) | itself), -torch.inf)
+        if self.window_mask != "hard":
+            soft = torch.log(torch.sigmoid(inside / self.edge) + _FLOOR)
+        bias = soft if self.window_mask == "soft" else hard + (soft - soft.detach())
         # A place without a frame sees itself, so that its row is a number; nobody else sees it.
         return bias.masked_fill(~(mask[:, None] | itself), -torch.inf)
 

@@ -11,9 +11,6 @@ from torch.nn.functional import cosine_similarity
 
 from recbole_video.popularity.stap.scan import linear_scan
 
-STEP_MODES = ("equation", "prose", "algorithm_s1")
-DELTA_BOUNDS = ("sigmoid", "clamp")
-
 
 class SSMBlock(nn.Module):
     r"""A diagonal state space model, scanned in both directions with shared weights.

@@ -12,9 +12,6 @@ from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 
-TEMPORAL_MODES = ("full", "pooled", "none")
-POSITION_ENCODINGS = ("none", "sinusoidal")
-
 
 @dataclass(frozen=True)
 class Video:
