@@ -319,3 +319,31 @@ class TestCommandLine:
     def test_errors(self, in_tmp, capsys, words, message):
         assert main(words) == 1
         assert message in capsys.readouterr().err
+
+
+class TestOptunaSearch:
+    """The searcher alone, without Ray's processes."""
+
+    def test_points_are_of_the_space_and_new(self):
+        from recbole_video.sweep.optuna_search import DistinctOptunaSearch
+
+        space = read_space({"rate": {"loguniform": [1e-4, 1e-1]}, "layers": [1, 2], "heads": {"randint": [1, 4]}})
+        search = DistinctOptunaSearch(space, "max", 1, [({"rate": 0.01, "layers": 1, "heads": 2}, 0.5)])
+        points = [search.suggest(str(i)) for i in range(20)]
+        for i, _ in enumerate(points):
+            search.on_trial_result(
+                str(i), {"reason": "it failed"} if i % 3 == 0 else {"score": 0.1, "training_iteration": 1}
+            )
+            search.on_trial_complete(str(i), {"reason": "it failed"} if i % 3 == 0 else {"score": 0.1})
+        assert len({tuple(point.values()) for point in points}) == 20
+        assert all(1e-4 <= p["rate"] <= 1e-1 and p["layers"] in (1, 2) and p["heads"] in (1, 2, 3) for p in points)
+
+    def test_a_small_space_ends(self):
+        from ray.tune.search import Searcher
+
+        from recbole_video.sweep.optuna_search import DistinctOptunaSearch
+
+        tried = [({"layers": 2}, 0.3), ({"layers": 3}, None)]
+        search = DistinctOptunaSearch(read_space({"layers": [1, 2, 3]}), "min", 1, tried)
+        assert search.suggest("a") == {"layers": 1}
+        assert search.suggest("b") == Searcher.FINISHED
