@@ -20,6 +20,7 @@ SMALL_ENCODER = {"latent_dim": 16, "depth": 2, "n_heads": 2, "head_dim": 8, "que
 
 def pytest_configure(config):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # for all sessions of a process; with tokens Ray writes to the home folder
     torch.set_num_threads(1)
     recbole_compat.apply()
 

@@ -9,11 +9,10 @@ from .test_video_pipeline import contents, raw, run  # noqa: F401  (raw is a fix
 
 
 @pytest.fixture
-def ray_here(monkeypatch):
-    """A small local Ray, without what it would write to the home folder."""
+def ray_here():
+    """A small local Ray."""
     ray = pytest.importorskip("ray", reason="needs Ray: the extra `cluster`")
     pytest.importorskip("ray.data", reason="needs Ray Data: the extra `cluster`")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     ray.init("local", num_cpus=2, object_store_memory=10**8, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
