@@ -8,7 +8,7 @@ import pytest
 
 from recbole_video.cli import main
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
-from recbole_video.sweep.folder import SweepFolder
+from recbole_video.sweep.folder import FAILED, UNFINISHED, SweepFolder, TrialState, note_failure, trial_state
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan, require_data
 from recbole_video.sweep.ray_session import import_ray
@@ -347,3 +347,14 @@ class TestOptunaSearch:
         search = DistinctOptunaSearch(read_space({"layers": [1, 2, 3]}), "min", 1, tried)
         assert search.suggest("a") == {"layers": 1}
         assert search.suggest("b") == Searcher.FINISHED
+
+
+def test_a_failure_that_cannot_be_written_down_leaves_the_trial_unfinished(tmp_path):
+    """A full disk: nothing is raised in Ray's callbacks, and --resume takes the trial up."""
+    (tmp_path / "file").write_text("")
+    [trial] = make_plan(sweep_of(BASE)).trials
+    note_failure(tmp_path / "file" / "trial", trial, "no space left")
+    assert trial_state(tmp_path / "file" / "trial").kind == UNFINISHED
+    note_failure(tmp_path / "trial", trial, "no space left", "Traceback")
+    assert trial_state(tmp_path / "trial") == TrialState(FAILED, "no space left")
+    assert (tmp_path / "trial" / "traceback.txt").read_text() == "Traceback"
