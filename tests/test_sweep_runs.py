@@ -154,7 +154,7 @@ class TestKills:
                 process.kill()
             wait_for(lambda: list(trials.glob("*/trials/*/metrics.json")), "finished trial")
             wait_for(lambda: len(list(trials.glob("*/trials/*/last.pth"))) > 1, "second trial")
-            everybody = [p for p in ray_processes(driver.pid) if p.name().startswith("ray::")]  # who may write
+            everybody = [p for p in ray_processes(driver.pid) if "ImplicitFunc" in p.name() or "TrialTask" in p.name()]
         finally:
             driver.kill()
         out = driver.communicate()[0]
