@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any
+
+_LONGEST_VALUE = 160  # characters of a value that a message repeats
+_LONGEST_MESSAGE = 2000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class RecBoleVideoError(Exception):
-    """Base of every error that the package raises on purpose."""
+    """Base of every error that the package raises on purpose.
+
+    Messages repeat values that came from outside: characters that would act on a terminal are shown as escapes, and
+    what is too long to read is cut in its middle.
+    """
+
+    def __init__(self, message: object = "", *more: Any) -> None:
+        super().__init__(fit_for_message(str(message)), *more)
+
+
+def fit_for_message(text: str) -> str:
+    """``text`` on a terminal: control characters escaped, long values between backticks and the whole shortened."""
+    shown = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
+    shown = re.sub(rf"`[^`]{{{_LONGEST_VALUE},}}`", lambda match: f"`{_shortened(match.group()[1:-1])}`", shown)
+    return shown if len(shown) <= _LONGEST_MESSAGE else _shortened(shown, _LONGEST_MESSAGE)
+
+
+def _shortened(text: str, longest: int = _LONGEST_VALUE) -> str:
+    half = longest // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text):,} characters)" if len(text) > longest else text
 
 
 class ConfigError(RecBoleVideoError, ValueError):

@@ -1,0 +1,180 @@
+"""Reading text, JSON and YAML that somebody else wrote: nothing is run, and what is wrong is said with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_video.errors import DataError, RecBoleVideoError
+
+# Aliases make a few lines of YAML stand for billions of values; a real file has some thousands.
+_MOST_VALUES = 100_000
+_BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+
+
+class SafeLoader(yaml.SafeLoader):
+    """The one YAML loader of this package: plain values only, each key once, ``1e-3`` is a number."""
+
+
+SafeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    # YAML 1.1 wants a dot in a number with an exponent; RecBole's own loader does not.
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def read_text(path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: The file.
+        refuse: The kind of error to raise.
+
+    Raises:
+        RecBoleVideoError: Of the kind ``refuse``, if the file cannot be read or is in another encoding; the message
+            names line and column of the first byte that does not fit.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise refuse(f"`{path}` cannot be read: {error.strerror or error}.") from error
+    return decode_text(content, path, refuse)
+
+
+def decode_text(content: bytes, path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> str:
+    """The bytes of a whole file as text; see :func:`read_text`."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        marked = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
+        kind = f"it is {marked}" if marked else f"byte {column} of line {line} does not fit"
+        raise refuse(f"`{path}` is not text in UTF-8 ({kind}); save it as UTF-8.") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> Any:
+    """Read a JSON file; see :func:`parse_json`."""
+    return parse_json(read_text(path, refuse), f"`{path}`", refuse)
+
+
+def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataError) -> Any:
+    """Turn JSON into plain values.
+
+    Args:
+        text: The JSON.
+        where: What it is, for messages: a file in backticks, with the line where there is one.
+        refuse: The kind of error to raise.
+
+    Raises:
+        RecBoleVideoError: Of the kind ``refuse``, if it is no JSON, is nested too deeply, has a number without end or
+            beyond what a float holds, or text that is not Unicode (half of a surrogate pair).
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        raise refuse(f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
+    except RecursionError as error:
+        raise refuse(f"{where} is nested too deeply to be read.") from error
+    except UnicodeEncodeError as error:
+        raise refuse(f"{where} holds text that is not Unicode, half of a surrogate pair; mend it.") from error
+    except ValueError as error:  # a number of thousands of digits, NaN, 1e999
+        raise refuse(f"{where} holds a number that cannot be used ({_first_part(error)}).") from error
+    return value
+
+
+def _first_part(error: ValueError) -> str:
+    """Of Python's message on a number of thousands of digits, what is not advice to programmers."""
+    return str(error).partition(";")[0]
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:20]} is beyond what a float holds")
+    return value
+
+
+def read_yaml(path: Any, refuse: type[RecBoleVideoError]) -> Any:
+    """Read a YAML file, or a resource of the package; see :func:`parse_yaml`."""
+    if isinstance(path, (str, Path)):
+        return parse_yaml(read_text(path, refuse), f"`{path}`", refuse)
+    return parse_yaml(decode_text(path.read_bytes(), str(path), refuse), f"`{path}`", refuse)
+
+
+def parse_yaml(text: str, where: str, refuse: type[RecBoleVideoError]) -> Any:
+    """Turn YAML into plain values, with one loader for all files.
+
+    Args:
+        text: The YAML, one document.
+        where: What it is, for messages: a file in backticks.
+        refuse: The kind of error to raise.
+
+    Raises:
+        RecBoleVideoError: Of the kind ``refuse``, if it is no YAML, asks for a Python object, has a key twice, or
+            stands for more values by its aliases than a file of this kind ever has.
+    """
+    try:
+        node = yaml.compose(text, Loader=SafeLoader)
+        if node is None:
+            return None
+        _check_node(node, where, refuse)
+        return SafeLoader("").construct_document(node)
+    except RecBoleVideoError:
+        raise
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise refuse(f"{where} is not valid YAML{place}: {problem}.") from error
+    except RecursionError as error:
+        raise refuse(f"{where} is nested too deeply to be read.") from error
+    except ValueError as error:  # an impossible date, a number of thousands of digits
+        raise refuse(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
+
+
+def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> None:
+    """Refuse keys that are given twice, loops of aliases, and aliases that stand for too much."""
+    sizes: dict[int, int] = {}  # of a node with all below it, as often as aliases repeat them
+    open_nodes: set[int] = set()
+
+    def size(inner: yaml.Node) -> int:
+        key = id(inner)
+        if key in open_nodes:
+            raise refuse(f"{where} has an alias of what it stands in, line {inner.start_mark.line + 1}; write it out.")
+        if key not in sizes:
+            open_nodes.add(key)
+            sizes[key] = 1 + sum(size(child) for child in _children(inner, where, refuse))
+            open_nodes.discard(key)
+        if sizes[key] > _MOST_VALUES:
+            raise refuse(f"{where} stands for more than {_MOST_VALUES:,} values; write them out, or leave some away.")
+        return sizes[key]
+
+    size(node)
+
+
+def _children(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> list[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        return node.value
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    seen: set[Hashable] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise refuse(f"{where} gives `{key.value}` twice, the second time in line {line}; keep one.")
+            seen.add(key.value)
+    return [part for pair in node.value for part in pair]
