@@ -56,7 +56,10 @@ def cases() -> dict[str, dict[str, Any]]:
     add("SASRec-CVA-ml-100k-recbole", "SASRec", "CVA", dataset="ml-100k", epochs=1, protocol="recbole")
     for name, options in {"paper": {}, "pool": {"dppo_pairs": "pool"}, "ema": {"memory_update": "both"}}.items():
         found[f"STAP-{name}"] = {"model": "STAP", "options": {**STAP, **options}}
-    found["STAP-official"] = {"model": "STAP", "options": {**STAP, "variant": "official", "epochs": 1}}
+    found["STAP-official"] = {
+        "model": "STAP",
+        "options": {**STAP, "variant": "official", "hidden_size": 24, "epochs": 1},
+    }
     for control in ("Constant", "MetadataRidge", "MetadataGBDT"):
         found[control] = {"model": control, "options": {"save_predictions": True}}
     for model in ("Pop", "BPR", "recbole:SASRec"):
@@ -66,8 +69,8 @@ def cases() -> dict[str, dict[str, Any]]:
 
 
 def record(out: Path, checkout: Path, only: str) -> None:
-    """Run the cases of whose name ``only`` is a part, and write what they gave."""
-    figures: dict[str, Any] = {}
+    """Run the cases of whose name ``only`` is a part, and write what they gave; others in ``out`` stay."""
+    figures: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.is_file() and only else {}
     with tempfile.TemporaryDirectory() as folder:
         for name, case in tqdm([c for c in cases().items() if only in c[0]], ncols=100):
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout)}
