@@ -11,13 +11,24 @@ comma := ,
 FIND_LINKS = $(subst $(space),$(comma),$(strip $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))))
 WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-lowest test-newest lint format bench pins clean
 
 demo: $(READY)  ## Train SASRec + CVA on the bundled synthetic data and print the result.
 	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA
 
 test: lint  ## Lint, check types, run all tests.
 	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)/bin/python -m pytest
+
+# Each in an environment of its own, made anew; PYTHON chooses the interpreter, PYTEST adds options of pytest's.
+test-lowest: RESOLUTION := lowest-direct
+test-newest: RESOLUTION := highest
+test-lowest: ## Run all tests under the lowest versions that pyproject.toml allows.
+test-newest: ## Run all tests under the newest versions that pyproject.toml allows.
+test-lowest test-newest: test-%: | $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)-$*
+	$(WITH_LINKS) $(UV) pip install --quiet --python $(VENV)-$*/bin/python --resolution $(RESOLUTION) --editable '.[test]'
+	$(UV) pip list --python $(VENV)-$*/bin/python
+	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)-$*/bin/python -m pytest $(PYTEST)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -40,5 +51,11 @@ $(READY): pyproject.toml constraints.txt | $(UV)
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip, or uv"; exit 1; }
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.5'
 
+# What CUDA builds of PyTorch bring along is theirs to choose.
+pins: | $(UV)  ## Renew constraints.txt: the newest versions of the ranges for each Python. Test them before they are kept.
+	$(UV) pip compile --quiet pyproject.toml --all-extras --universal --no-header --no-annotate \
+		| sed -E "/^(cuda|nvidia|triton)/d; /== 'emscripten'/d; /python_full_version/!s/ ;.*//" >constraints.new
+	mv constraints.new constraints.txt
+
 clean:
-	rm -rf $(VENV) .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -4,42 +4,33 @@ Each mend says which version it is for and why, and does nothing where it is not
 :func:`apply` is called by whatever is about to use RecBole (never at import of this package) and
 may be called any number of times.
 
-Two faults are avoided rather than mended: ``recbole.quick_start`` imports Ray, so nothing here
-imports it; pandas 3 makes RecBole's chained in-place calls silent no-ops, so it is refused.
+One fault is avoided rather than mended: ``recbole.quick_start`` imports Ray, so nothing here
+imports it.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from recbole_video.errors import MissingDependencyError
 
-MAX_PANDAS_MAJOR = 2
-
 
 def apply() -> None:
-    """Make RecBole 1.2.1 work with the installed NumPy, SciPy and PyTorch.
+    """Make RecBole 1.2.1 work with the installed NumPy, SciPy, pandas and PyTorch.
 
     Raises:
-        MissingDependencyError: If pandas is too new for RecBole to be trusted.
+        MissingDependencyError: If RecBole comes without its source, which pandas 3 needs.
     """
     for mend in _MENDS:
         mend()
-
-
-def _refuse_pandas_3() -> None:
-    """Pandas 3: ``feat[field].fillna(..., inplace=True)`` changes a copy, so NaN stays in the data."""
-    import pandas as pd
-
-    if int(pd.__version__.split(".")[0]) > MAX_PANDAS_MAJOR:
-        raise MissingDependencyError(
-            f"RecBole 1.2.1 silently corrupts data under pandas {pd.__version__}; install `pandas<3`."
-        )
 
 
 # RecBole spells these names in its own code; NumPy 1.24 and 2.0 removed them.
@@ -63,6 +54,72 @@ def _restore_numpy_names() -> None:
     for name, value in _NUMPY_NAMES.items():
         if name not in np.__dict__:
             setattr(np, name, value)
+
+
+# What pandas 3 takes otherwise than RecBole means it, and the same for any pandas.
+_PANDAS_IDIOMS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Changes a copy, so that NaN stays in the data and becomes an id of -2^63.
+    (re.compile(r"^( *)(\w+\[field\])\.fillna\((.+), inplace=True\)$", re.MULTILINE), r"\1\2 = \2.fillna(\3)"),
+    # Gives the number of rows in place of the length of each, so that sequences are cut at wrong places.
+    (re.compile(r"\.agg\(len\)"), ".map(len)"),
+    # Gives a read-only view of the table, whose memory a tensor would then share.
+    (re.compile(r"^( *value = \w+\[\w+\])\.values$", re.MULTILINE), r"\1.to_numpy(copy=True)"),
+)
+
+
+def _mend_pandas_idioms() -> None:
+    """Pandas >= 3: copy-on-write, and ``Series.agg`` calls its function once, on the whole series.
+
+    The methods are compiled again from RecBole's own source, with these idioms replaced.
+
+    Raises:
+        MissingDependencyError: If the source is not there.
+    """
+    import pandas as pd
+
+    if int(pd.__version__.split(".")[0]) >= 3:
+        for owner, names in _methods_with_pandas_idioms():
+            for name in names:
+                _mend_method(owner, name)
+
+
+def _methods_with_pandas_idioms() -> list[tuple[type, tuple[str, ...]]]:
+    from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset
+    from recbole.data.interaction import Interaction
+
+    return [
+        (
+            Dataset,
+            ("_load_feat", "_fill_nan", "_normalize", "_discretization", "_remap", "_dataframe_to_interaction"),
+        ),
+        (KnowledgeBasedDataset, ("_reset_ent_remapID",)),
+        (SequentialDataset, ("_benchmark_presets",)),
+        (Interaction, ("__init__",)),
+    ]
+
+
+def _mend_method(owner: type, name: str) -> None:
+    """Replace a method by one of the same source without the idioms; once."""
+    method: FunctionType = vars(owner)[name]
+    if getattr(method, "mended_for_pandas", False):
+        return
+    try:
+        source = inspect.getsource(method)
+    except OSError as error:
+        raise MissingDependencyError(
+            "RecBole's source files are missing, without which it cannot be made to work with pandas 3; "
+            "install `recbole==1.2.1` from its wheel, or `pandas<3`."
+        ) from error
+    for idiom, replacement in _PANDAS_IDIOMS:
+        source = idiom.sub(replacement, source)
+    # The class statement takes the indentation, the line breaks keep line numbers in tracebacks.
+    source = "\n" * (method.__code__.co_firstlineno - 2) + "class _:\n" + source
+    scope: dict[str, Any] = {}
+    exec(compile(source, method.__code__.co_filename, "exec"), method.__globals__, scope)
+    mended = vars(scope["_"])[name]
+    mended.__qualname__ = method.__qualname__
+    mended.mended_for_pandas = True
+    setattr(owner, name, mended)
 
 
 def _restore_dok_update() -> None:
@@ -141,8 +198,8 @@ def _keep_anomaly_detection() -> None:
 
 
 _MENDS: tuple[Callable[[], None], ...] = (
-    _refuse_pandas_3,
     _restore_numpy_names,
+    _mend_pandas_idioms,
     _restore_dok_update,
     _save_plain_checkpoints,
     _keep_anomaly_detection,

@@ -3,7 +3,7 @@
 import gzip
 import json
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -142,13 +142,13 @@ class TestFormats:
     def test_dates_against_the_standard_library(self, convert, tmp_path):
         rng = np.random.default_rng(0)
         dates = [datetime(2020, 1, 1) + timedelta(microseconds=int(n)) for n in rng.integers(0, 10**14, 300)]
-        zones = [None, timezone.utc, timezone(timedelta(hours=8)), timezone(timedelta(hours=-9, minutes=-30))]
+        zones = [None, UTC, timezone(timedelta(hours=8)), timezone(timedelta(hours=-9, minutes=-30))]
         dates = [date.replace(tzinfo=zones[row % 4]) for row, date in enumerate(dates)]
         rows = [f"u,i{row},{date.isoformat('T '[row % 2])}" for row, date in enumerate(dates)]
         (tmp_path / "mine.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
         folder = convert(tmp_path / "mine.csv", "--time_unit=iso")
-        aware = [date.replace(tzinfo=date.tzinfo or timezone.utc) for date in dates]
-        start = datetime(1970, 1, 1, tzinfo=timezone.utc)
+        aware = [date.replace(tzinfo=date.tzinfo or UTC) for date in dates]
+        start = datetime(1970, 1, 1, tzinfo=UTC)
         expected = sorted((date - start) // timedelta(microseconds=1) for date in aware)
         assert np.load(folder / "mine.times.npy").tolist() == expected
 

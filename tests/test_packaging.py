@@ -5,9 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import recbole_video
 
@@ -32,7 +35,37 @@ def test_versions_agree():
 
 def test_constraints_are_exact_versions_and_nothing_else():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert len(lines) > 40 and all(re.fullmatch(r"[A-Za-z0-9_.-]+==[\w.]+", line) for line in lines)
+    exact = re.compile(r"[A-Za-z0-9_.-]+==[\w.]+( ; python_full_version (<|>=) '3\.\d+')?")
+    assert len(lines) > 40 and all(exact.fullmatch(line) for line in lines)
+
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_constraints_name_each_library_once(python):
+    """For each Python: what pyproject.toml asks for has one pin, inside its range."""
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        pin = Requirement(line)
+        if pin.marker is None or pin.marker.evaluate({"python_full_version": f"{python}.0"}):
+            assert pin.name not in pins, line
+            [pins[pin.name]] = [str(each.version) for each in pin.specifier]
+    project = tomllib.loads(PYPROJECT)["project"]
+    asked = [*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)]
+    for line in map(Requirement, asked):
+        if line.name != "recbole_video":
+            name = canonicalize_name(line.name)
+            assert line.specifier.contains(pins[name]), f"{line}: {pins[name]}"
+
+
+def test_supported_pythons_are_stated_once_and_everywhere_alike():
+    project = tomllib.loads(PYPROJECT)["project"]
+    stated = [name.removeprefix("Programming Language :: Python :: ") for name in project["classifiers"]]
+    assert [name for name in stated if name.startswith("3.")] == list(PYTHONS)
+    assert project["requires-python"] == f">={PYTHONS[0]}"
+    tools = tomllib.loads(PYPROJECT)["tool"]
+    assert (tools["ruff"]["target-version"], tools["mypy"]["python_version"]) == ("py311", "3.11")
 
 
 def test_public_names_exist():
@@ -70,7 +103,7 @@ def test_built_wheel_runs_in_an_empty_environment(in_tmp):
     shutil.copytree(ROOT, source, ignore=ignored)
     uv("build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", in_tmp / "dist", source)
     [wheel] = (in_tmp / "dist").glob("*.whl")
-    (in_tmp / "overrides.txt").write_text("ray>=2.40\n")
+    (in_tmp / "overrides.txt").write_text("\n".join(tomllib.loads(PYPROJECT)["tool"]["uv"]["override-dependencies"]))
     uv("venv", "--quiet", "--python", sys.executable, in_tmp / "env")
     python = in_tmp / "env" / "bin" / "python"
     pins = ("--constraint", ROOT / "constraints.txt", "--overrides", "overrides.txt")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
@@ -106,8 +106,8 @@ def test_interactions(dataset):
     data = recbole_dataset(dataset.parent, "smpd")
     assert tokens(data, "user_id") == [f"USER{n:08d}" for n in (7, 7, 9, 9)]
     assert tokens(data, "item_id") == [f"POST{n:08d}" for n in (1, 4, 2, 3)]
-    first = datetime(2022, 3, 1, 23, 59, tzinfo=timezone.utc)
-    expected = [(datetime(*date, tzinfo=timezone.utc) - first).total_seconds() for date in ((2023, 1, 5, 10, 30),) * 2]
+    first = datetime(2022, 3, 1, 23, 59, tzinfo=UTC)
+    expected = [(datetime(*date, tzinfo=UTC) - first).total_seconds() for date in ((2023, 1, 5, 10, 30),) * 2]
     assert data.inter_feat["timestamp"].tolist()[:3] == [*expected, 0]
     sequences = recbole_sequences(recbole_dataset(dataset.parent, "smpd"))
     assert sequences["USER00000009"] == ["POST00000002", "POST00000003"]
@@ -213,7 +213,7 @@ def test_shapes_of_text(record, text):
         "2023-01-05T10:30:00Z",
         "2023-01-05T12:30:00+02:00",
         datetime(2023, 1, 5, 10, 30),
-        datetime(2023, 1, 5, 10, 30, tzinfo=timezone.utc),
+        datetime(2023, 1, 5, 10, 30, tzinfo=UTC),
     ],
 )
 def test_shapes_of_time(value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def _dates(times: np.ndarray, unit: str) -> dict[str, Any]:
 def date_of(time: int, unit: str) -> str:
     """A time as ``YYYY-MM-DD HH:MM:SS`` in UTC, or as the number where it is no date."""
     try:
-        return datetime.fromtimestamp(time // UNITS_PER_SECOND[unit], timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(time // UNITS_PER_SECOND[unit], UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return str(time)
 

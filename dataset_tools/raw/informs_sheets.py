@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -95,7 +95,7 @@ class Row:
         """A time in Unix seconds; None where there is none."""
         value = self.cells.get(column)
         if isinstance(value, datetime):
-            return int(value.replace(tzinfo=timezone.utc).timestamp())
+            return int(value.replace(tzinfo=UTC).timestamp())
         number = self.number(column)
         return None if math.isnan(number) else int(number)
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ def parse_time(value: Any, place: str) -> int:
             value = datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
         except ValueError as error:
             raise DataError(f"{place}: the post_time {value!r} is not of the form `YYYY-MM-DD HH:MM`.") from error
-    return int((value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp())
+    return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
 
 
 def assemble_text(record: Mapping[str, Any], empty_text: str = "") -> str:

@@ -99,7 +99,7 @@ class TrialTask:
         for _ in range(_LOADS):
             try:
                 return place(self._shared(options), config)
-            except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:  # noqa: PERF203
+            except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
                 loss = error  # Ray starts another
         raise DataError(
             f"The process that holds the data of all trials was killed {_LOADS} times; it may have run out of memory."
