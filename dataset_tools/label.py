@@ -23,7 +23,8 @@ from recbole_video.dataset_tools.popularity.splits import KINDS, SplitSettings
 
 from recbole_video import __version__
 from recbole_video.data.atomic_file import read_columns, read_header
-from recbole_video.data.files import file_digest, plain, write_json
+from recbole_video.data.files import file_digest, is_plain_name, plain, write_json
+from recbole_video.data.replacement import Replacement
 from recbole_video.errors import ConfigError, DataError, nearest
 
 HELP = "popularity labels from the counts of a converted data set"
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = settings_of(arguments)
     folder = arguments.data_path / arguments.name
     label_name = arguments.label_name or arguments.preset or f"{'-'.join(settings.sources)}-{settings.transform}"
-    if label_name != Path(label_name).name:
+    if not is_plain_name(label_name):
         raise ConfigError(f"`{label_name}` cannot be a label's name: it becomes part of a file's name.")
     path = label_path(folder, arguments.name, label_name)
     existing = [file.name for file in (path, _record(path)) if file.exists()]
@@ -90,9 +91,9 @@ def label_items(folder: Path, name: str, label_name: str, settings: LabelSetting
     times = read_times(folder / f"{name}.inter", items)
     official = read_official(folder / f"{name}.item", items) if settings.split.kind == "official" else None
     labels = make_labels(columns, times, official, settings)
-    _record(path).unlink(missing_ok=True)  # labels with the settings of others would be taken for theirs
-    write_labels(path, items, labels, times)
-    write_json(_record(path), describe(name, preset, label_name, settings, labels, folder))
+    with Replacement(folder, path.name) as new:  # labels with the settings of others would be taken for theirs
+        write_labels(new.file(path.name), items, labels, times)
+        write_json(new.file(_record(path).name), describe(name, preset, label_name, settings, labels, folder))
     return labels
 
 

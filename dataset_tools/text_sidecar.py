@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recbole_video.data.reading import parse_json
+from recbole_video.data.replacement import finish_replacements
 from recbole_video.errors import DataError
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def sidecar_path(folder: Path, name: str) -> Path:
@@ -19,22 +22,33 @@ def read_text_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Read JSON lines with ``item_id``, one object per item.
 
     Yields:
-        Line number, from 1, and object; its ``item_id`` is a str.
+        Line number, from 1, and object; its ``item_id`` is a str. Blank lines are left out.
 
     Raises:
-        DataError: If a line is not such an object.
+        DataError: If a line is not such an object, or not text in UTF-8.
     """
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            yield number, _parse(path, number, line)
-
-
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
+    finish_replacements(path.parent)
     try:
-        row = json.loads(line)
-        return {**row, "item_id": str(row["item_id"])}
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f'`{path}`, line {number}: not an object with "item_id".') from error
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                content = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+                if content.strip():
+                    yield number, _parse(path, number, content)
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+
+
+def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    where = f"`{path}`, line {number}"
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: byte {error.start + 1} is not text in UTF-8; save the file as UTF-8.") from error
+    row = parse_json(text, where)
+    item = row.get("item_id") if isinstance(row, dict) else None
+    if isinstance(item, bool) or not isinstance(item, str | int) or item == "":
+        raise DataError(f'{where}: not an object with "item_id", a text or a whole number.')
+    return {**row, "item_id": str(item)}
 
 
 def read_media(path: Path) -> dict[str, str]:

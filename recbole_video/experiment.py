@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,8 @@ def load_data(config: Config) -> Data:
     if store is not None:
         zero_missing = config["missing_items"] == "zero"
         frames = FrameTable(store, dataset.item_tokens, config["device"], config["frames_on_device"], zero_missing)
+        if twins := frames.twins():
+            logging.getLogger().warning(twins.sentence(store.path))
     catalogue = Catalogue(
         user_field=dataset.uid_field,
         item_field=dataset.iid_field,

@@ -17,6 +17,7 @@ from recbole_video.config import Config
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.files import write_atomically, write_text
 from recbole_video.data.frame_store import FrameStore
+from recbole_video.data.replacement import Replacement
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.experiment import follow_frame_dim
 from recbole_video.popularity.predictor import PopularityPredictor, make_predictor
@@ -219,7 +220,7 @@ class Recommender:
             )
         new = [row for row, token in enumerate(store.items) if token not in self._id_of]
         if new:
-            self.add_videos([store.items[r] for r in new], store.frames[new], store.frame_counts[new])
+            self.add_videos([store.items[r] for r in new], store.read(np.array(new)), store.frame_counts[new])
         return len(new)
 
     def item_vectors(self) -> tuple[list[str], np.ndarray]:
@@ -230,8 +231,9 @@ class Recommender:
         """Write ``item_vectors.npy`` ([N, d] float32) and ``item_ids.txt`` (a token per line)."""
         tokens, vectors = self.item_vectors()
         paths = Path(folder) / "item_vectors.npy", Path(folder) / "item_ids.txt"
-        write_atomically(paths[0], lambda file: np.save(file, vectors))
-        write_text(paths[1], "".join(f"{token}\n" for token in tokens))
+        with Replacement(folder, paths[0].name) as new:
+            write_atomically(new.file(paths[0].name), lambda file: np.save(file, vectors))
+            write_text(new.file(paths[1].name), "".join(f"{token}\n" for token in tokens))
         return paths
 
     # -- inside --------------------------------------------------------------------------------

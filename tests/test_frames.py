@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from recbole_video import FrameStore, write_frame_store
-from recbole_video.data.frame_store import FrameBlock, store_path, write_frame_blocks
+from recbole_video.data.frame_store import FrameBlock, digest, store_path, write_frame_blocks
 from recbole_video.data.frame_table import FrameTable
+from recbole_video.data.twins import Twins, find_twins, row_keys
 from recbole_video.errors import DataError, DeviceMemoryError
 from recbole_video.id_fusion import IdFusion
 from recbole_video.item_encoders import MLP
@@ -23,6 +24,10 @@ def make_store(folder, n=6, n_frames=4, dim=5, counts=None):
     counts = [4, 1, 2, 3, 4, 4][:n] if counts is None else counts
     store = write_frame_store(folder / "x.frames.npy", list("abcdef")[:n], frames, counts, vfm="m", sampling="s")
     return store, frames.astype(np.float16)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def table(store, tokens="[PAD] c a f", **options):
@@ -66,12 +71,45 @@ class TestStore:
             ({"frame_counts": [9] * 6}, "frame count between 0 and 4"),
             ({"version": 99}, "format version 99"),
             ({"colour": "red"}, "is not the manifest of a frame store"),
+            ({"frame_counts": [True] * 6}, "frame_counts are not a list of whole numbers"),
+            ({"frame_counts": "444444"}, "frame_counts are not a list of whole numbers"),
+            ({"frame_counts": [-1, 1, 2, 3, 4, 4]}, "frame count between 0 and 4"),
+            ({"frame_counts": [10**40, 1, 2, 3, 4, 4]}, "frame count between 0 and 4"),
+            ({"frame_counts": [4]}, "one frame count .* for each of its 6 items"),
+            ({"n_frames": 10**40}, "n_frames is no whole number from 0"),
+            ({"n_frames": 4.0}, "n_frames is no whole number from 0"),
+            ({"frame_dim": -5}, "frame_dim is no whole number from 0"),
+            ({"items": "abcdef"}, "items are not a list of texts"),
+            ({"items": ["a", "b", "c", "d", "e", ""]}, "cannot hold an item named ``"),
+            ({"items": None}, "items are not a list of texts"),
+            ({"sha256": 1}, "sha256 is no text"),
+            ({"vfm": None}, "vfm is no text"),
+            ({"extra": []}, "extra is no set of names and values"),
+            ({"version": "1"}, "version is no whole number"),
         ],
     )
     def test_manifest_that_does_not_match(self, tmp_path, changed, message):
         make_store(tmp_path)
         path = tmp_path / "x.frames.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+        with pytest.raises(DataError, match=message):
+            FrameStore(tmp_path / "x.frames.npy")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[1]", "is not the manifest"),
+            ("null", "is not the manifest"),
+            ("[" * 100_000, "nested too deeply"),
+            ('{"version": 1, "n_frames": ' + "9" * 5000 + "}", "holds a number that cannot be used"),
+            ('{"vfm": NaN}', "holds a number that cannot be used"),
+            (b'{"vfm": "\xff"}', "is not text in UTF-8"),
+            ('{"vfm": "\\ud800"}', "half of a surrogate pair"),
+        ],
+    )
+    def test_manifest_that_is_none(self, tmp_path, text, message):
+        make_store(tmp_path)
+        (tmp_path / "x.frames.json").write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(DataError, match=message):
             FrameStore(tmp_path / "x.frames.npy")
 
@@ -94,8 +132,9 @@ class TestStore:
             write_frame_store(tmp_path / "x.frames.npy", ["a", "b"], frames, vfm="m", sampling="s")
         assert not list(tmp_path.glob("x.*"))
 
-    def test_overwriting_that_breaks_off_leaves_no_mixture(self, tmp_path, monkeypatch):
+    def test_overwriting_that_breaks_off_leaves_the_old_store(self, tmp_path, monkeypatch):
         store, frames = make_store(tmp_path)
+        before = contents(tmp_path)
 
         def fail(*_):
             raise KeyboardInterrupt
@@ -103,8 +142,8 @@ class TestStore:
         monkeypatch.setattr("recbole_video.data.frame_store._write_manifest", fail)
         with pytest.raises(KeyboardInterrupt):
             write_frame_store(store.path, store.items, -frames, vfm="m", sampling="s")
-        with pytest.raises(DataError, match=r"There is no `.*x\.frames\.json`"):
-            FrameStore(store.path)
+        assert contents(tmp_path) == before
+        FrameStore(store.path).verify()
 
     def test_blocks_in_any_order_make_the_same_files(self, tmp_path):
         store, frames = make_store(tmp_path)
@@ -146,6 +185,52 @@ class TestStore:
         assert store_path("d", "ml", "e/z.frames.npy").as_posix() == "e/z.frames.npy"
 
 
+class TestTwins:
+    """Items with identical vectors tie wherever they are ranked."""
+
+    def store(self, folder, caplog, width=5):
+        frames = np.random.default_rng(0).normal(size=(9, 2, width))
+        frames[7], frames[5], frames[8] = frames[2], frames[2], frames[4]
+        counts = [2, 2, 2, 0, 1, 2, 0, 2, 1]  # 3 and 6 have no frames, and are no twins
+        tokens = list("abcdefghi")
+        return write_frame_store(folder / "x.frames.npy", tokens, frames, counts, vfm="m", sampling="s")
+
+    @pytest.mark.parametrize("width", [1, 4, 5])
+    def test_whoever_writes_them_is_told_once(self, tmp_path, caplog, width):
+        store = self.store(tmp_path, caplog, width)
+        [record] = caplog.records
+        assert "5 items of `" in record.message and "first: `c` and `f`" in record.message
+        assert store.manifest.extra == {"identical_vectors": {"items": 5, "first": ["c", "f"]}}
+        assert store.noted_twins == store.twins(np.arange(9)) == Twins(5, ("c", "f"))
+        assert store.twins(np.array([-1, 0, 1, 2, 3, 4, 6])) is None
+
+    def test_without_any_nothing_is_said_or_noted(self, tmp_path, caplog):
+        store, _ = make_store(tmp_path)
+        assert not caplog.records and store.manifest.extra == {} and store.noted_twins is None
+
+    def test_a_run_counts_those_among_its_items(self, tmp_path, caplog, monkeypatch):
+        store = self.store(tmp_path, caplog)
+        assert table(store, "[PAD] i e a", on_device=True).twins() == Twins(2, ("i", "e"))
+        assert table(store, "[PAD] c e a", on_device=False).twins() is None
+        monkeypatch.setattr("recbole_video.data.frame_table._CHECKED_BYTES", 0)
+        assert table(store, "[PAD] c e a", on_device=False).twins() == Twins(5, ("c", "f"))
+
+    def test_rows_are_compared_and_not_only_their_keys(self):
+        rows = np.array([[1.0], [2.0], [1.0]])
+        keys = np.zeros(3, np.uint64)
+        assert find_twins(keys, lambda k: rows[k], str) == Twins(2, ("0", "2"))
+        assert find_twins(keys[:2], lambda k: rows[k], str) is None
+
+    def test_keys_are_those_of_the_bytes(self):
+        rows = np.random.default_rng(0).integers(0, 2, (5000, 11)).astype(np.float16)
+        by_bytes = len({row.tobytes() for row in rows})
+        assert len(np.unique(row_keys(rows))) == by_bytes < 5000
+
+    @pytest.mark.parametrize("note", [7, {}, {"items": "2", "first": ["a", "b"]}, {"items": 2, "first": ["a"]}])
+    def test_a_note_that_is_none(self, note):
+        assert Twins.from_plain(note) is None
+
+
 class TestTable:
     @pytest.mark.parametrize("on_device", ["auto", True, False])
     def test_gather_by_id(self, tmp_path, on_device):
@@ -176,6 +261,22 @@ class TestTable:
         monkeypatch.setattr(torch.Tensor, "to", fail)
         with pytest.raises(DeviceMemoryError, match="frames_on_device=False"):
             FrameTable._load(_bare_table(store))
+
+    @pytest.mark.parametrize("on_device", [True, False])
+    @pytest.mark.parametrize("rubbish", [7, np.nan])
+    def test_nothing_is_read_behind_the_last_frame(self, tmp_path, on_device, rubbish):
+        """Another program's store need not hold zeros there."""
+        store, _ = make_store(tmp_path)
+        expected = table(store, on_device=on_device).gather(torch.tensor([2, 1, 0, 3]))
+        raw = np.load(store.path)
+        raw[np.arange(4) >= store.frame_counts[:, None]] = rubbish
+        np.save(store.path, raw)
+        manifest = json.loads(store.path.with_suffix(".json").read_text())
+        store.path.with_suffix(".json").write_text(json.dumps({**manifest, "sha256": digest(raw)}))
+        other = FrameStore(store.path)
+        got = table(other, on_device=on_device).gather(torch.tensor([2, 1, 0, 3]))
+        assert all(map(torch.equal, got, expected))
+        assert not other.read(np.array([-1, 1]))[[0, 1], 1:].any()
 
     @pytest.mark.parametrize("on_device", [True, False])
     def test_nan_names_the_item(self, tmp_path, on_device):

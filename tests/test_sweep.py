@@ -8,10 +8,10 @@ import pytest
 
 from recbole_video.cli import main
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
+from recbole_video.ray_session import import_ray
 from recbole_video.sweep.folder import FAILED, UNFINISHED, SweepFolder, TrialState, note_failure, trial_state
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan, require_data
-from recbole_video.sweep.ray_session import import_ray
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.shared_data import DataKeeper
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample

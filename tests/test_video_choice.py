@@ -1,6 +1,8 @@
 """Which frames are chosen, and what is done to titles: by hand, by brute force, by seed."""
 
+import csv
 import re
+import unicodedata
 from fractions import Fraction
 
 import numpy as np
@@ -158,6 +160,67 @@ class TestTitleFiles:
         with pytest.raises(DataError, match=message):
             read_titles(tmp_path / name)
 
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("item_id,title\n7,Hello, world\n", 2),
+            ("item_id,title\n6,a\n7\n", 3),
+            ('item_id,title\n6,"a\n7,b\n8,c\n', 2),  # a quote that nothing closes
+            ('item_id,title\n5,x\n6,"a\n7,b"\n8,c\n', 3),  # two that make one title of two rows
+            ('item_id,title\n6,"a" b\n', 2),
+            ("item_id,title\n,b\n", 2),
+            ("item_id,item_id,title\n1,2,b\n", 1),
+            ("7,a\n8\n", 2),
+        ],
+    )
+    def test_what_is_not_clear_is_refused_and_not_cut(self, tmp_path, text, line):
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(DataError, match=rf"`.*t\.csv`, line {line}: "):
+            read_titles(tmp_path / "t.csv")
+
+    def test_quotes_commas_and_line_breaks(self, tmp_path):
+        rows = {"1": 'a "b", c', "2": 'screen of 5"', "3": "two\nlines, and more", "4": "", "5": "'x'"}
+        with (tmp_path / "t.csv").open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["Item", "likes", "Title"])
+            writer.writerows((item, 7, title) for item, title in rows.items())
+            file.write('\r\n6,7,5" screen\r\n')  # a quote inside is no quote of the csv
+        assert read_titles(tmp_path / "t.csv") == {**rows, "6": '5" screen'}
+
+    def test_without_a_header_the_rest_of_the_line_is_the_title_and_it_is_said(self, tmp_path, caplog):
+        (tmp_path / "t.csv").write_text('7,Hello, world\n\n8,"a, ""b"""\n9,5" and "6"\n10,\n')
+        expected = {"7": "Hello, world", "8": 'a, "b"', "9": '5" and "6"', "10": ""}
+        assert read_titles(tmp_path / "t.csv") == expected
+        [record] = caplog.records
+        assert "t.csv has no header with item_id and title" in record.message
+        assert "line 1: '7' and 'Hello, world'" in record.message
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("t.csv", "item_id,title\n7,\xe9\n".encode("cp1252"), "byte 3 of line 2 does not fit"),
+            ("t.csv", "item_id,title\n7,a\n".encode("utf-16"), "it is UTF-16"),
+            ("t.jsonl", '{"item_id": 1}\n{"item_id": "视频"}\n'.encode("gbk"), "line 2: byte 14 is not text in UTF-8"),
+            ("t.jsonl", b'{"item_id": 1, "title": "\\ud83d"}', "line 1 holds text that is not Unicode"),
+            ("t.jsonl", b'{"item_id": 1}\n' + b"[" * 100_000, "line 2 is nested too deeply"),
+            ("t.jsonl", b'{"item_id": ' + b"9" * 5000 + b"}", "line 1 holds a number that cannot be used"),
+            ("t.jsonl", b'{"item_id": ["x"]}', 'line 1: not an object with "item_id", a text or a whole number'),
+            ("t.jsonl", b'{"item_id": null}', "line 1: not an object"),
+            ("t.jsonl", b'{"item_id": true}', "line 1: not an object"),
+            ("t.jsonl", b'{"item_id": 1e999}', "line 1 holds a number that cannot be used"),
+        ],
+    )
+    def test_text_that_cannot_be_read(self, tmp_path, name, content, message):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_titles(tmp_path / name)
+
+    def test_titles_of_items_in_another_form_of_unicode(self):
+        composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+        for given, asked in ((composed, decomposed), (decomposed, composed)):
+            assert Titles({given: "a title"}).get(asked) == "a title"
+        assert Titles({composed: "one", decomposed: "other"}).get(decomposed) == "other"
+
     def test_missing(self, tmp_path):
         with pytest.raises(DataError, match="no file of titles .*--titles"):
             read_titles(tmp_path / "t.csv")
@@ -191,13 +254,46 @@ class TestListing:
             with pytest.raises(DataError, match="line 1: `media` must be a path inside the folder"):
                 read_media(text)
 
+    def test_lists_are_read_as_titles_are(self, tmp_path, caplog):
+        (tmp_path / "my, video.mp4").write_bytes(b"ab")
+        (tmp_path / "list.csv").write_text("item_id,path\n7,my, video.mp4\n")
+        with pytest.raises(DataError, match="line 2: 3 columns where the header has 2"):
+            list_videos(tmp_path / "list.csv")
+        for text in ('item_id,path\n7,"my, video.mp4"\n', "7,my, video.mp4\n"):
+            (tmp_path / "list.csv").write_text(text)
+            assert [(v.item_id, v.size) for v in list_videos(tmp_path / "list.csv")] == [("7", 2)]
+        assert "has no header with item_id and path" in caplog.text
+
+    def test_names_of_macos(self, tmp_path):
+        """Decomposed on disk; the tokens, the list and the text name them composed, or the other way round."""
+        composed, decomposed = (unicodedata.normalize(form, "Zoë é") for form in ("NFC", "NFD"))
+        for own, named in ((decomposed, composed), (composed, decomposed)):
+            folder = tmp_path / str(own == composed)
+            (folder / own).mkdir(parents=True)
+            (folder / own / f"{own}.mp4").write_bytes(b"abc")
+            (folder / "list.csv").write_text(f"item_id,path\n{named},{named}/{named}.mp4\n", encoding="utf-8")
+            found = [
+                list_videos(folder / own, items=[named, "other"]),
+                list_videos(folder / "list.csv", items=[own]),
+                list_videos(folder, {named: f"{named}/{named}.mp4"}),
+                list_videos(folder / own),
+            ]
+            expected = [named, own, composed, composed]
+            assert [(v.item_id, v.size) for [v] in found] == [(item, 3) for item in expected]
+
+    def test_two_files_of_one_name(self, tmp_path):
+        for form in ("NFC", "NFD"):
+            (tmp_path / f"{unicodedata.normalize(form, 'é')}.mp4").write_bytes(b"a")
+        with pytest.raises(DataError, match="are both videos of item `é`"):
+            list_videos(tmp_path)
+
     def test_what_cannot_be_listed(self, tmp_path):
         with pytest.raises(DataError, match="There is no `.*absent`; give the folder"):
             list_videos(tmp_path / "absent")
         with pytest.raises(DataError, match="holds no video .0 other files.; videos end in .3gp"):
             list_videos(tmp_path)
         (tmp_path / "list.csv").write_text("item_id,file\n")
-        with pytest.raises(DataError, match="has no column `path`"):
+        with pytest.raises(DataError, match="line 1: the columns are item_id, file; item_id and path are needed"):
             list_videos(tmp_path / "list.csv")
         for name in ("1.mp4", "1.mkv"):
             (tmp_path / name).write_bytes(b"a")

@@ -1,5 +1,6 @@
 """Reading timelines and decoding: the exact frames, upright, whatever the file is like."""
 
+import csv
 import random
 
 import av
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 from recbole_video.dataset_tools.video import decode
 from recbole_video.dataset_tools.video.decode import decode_frames
+from recbole_video.dataset_tools.video.embed_command import split_by_choice
 from recbole_video.dataset_tools.video.failures import REASONS, Failure, VideoFailure, read_failures, write_failures
-from recbole_video.dataset_tools.video.probe import probe, read_timeline
+from recbole_video.dataset_tools.video.listing import VideoFile
+from recbole_video.dataset_tools.video.probe import probe, read_duration, read_timeline
+from recbole_video.dataset_tools.video.samples import ChosenFrames
 from recbole_video.dataset_tools.video.times import segment_middles
 
 from recbole_video.errors import DataError
@@ -105,6 +109,32 @@ class TestFrames:
         timeline = read_timeline(tmp_path / "v.mp4")
         found = decode_frames(tmp_path / "v.mp4", timeline, np.array([0, 1, 99]))
         assert len(timeline) == 100 and [read_number(picture) for picture in found.pictures] == [20, 21, 119]
+
+    @pytest.mark.parametrize("b_frames", ["0", "3"])
+    def test_transport_streams_that_were_joined(self, tmp_path, b_frames):
+        """As an HLS download is: each part begins its clock anew, and one was recorded hours later."""
+        pictures = [numbered_picture(number) for number in range(80)]
+        parts = [
+            write_video(tmp_path / f"{start}.ts", pictures=pictures[start : start + 40], bf=b_frames)
+            for start in (0, 40)
+        ]
+        later = tmp_path / "later.ts"
+        with av.open(str(parts[1])) as source, av.open(str(later), "w") as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.pts, packet.dts = packet.pts + 3600 * 90_000, packet.dts + 3600 * 90_000
+                    packet.stream = stream
+                    target.mux(packet)
+        for second in (parts[1], later):
+            path = tmp_path / "joined.ts"
+            path.write_bytes(parts[0].read_bytes() + second.read_bytes())
+            timeline = read_timeline(path)
+            assert len(timeline) == 80 and timeline.duration == pytest.approx(80 / 30)
+            assert read_duration(path) == pytest.approx(80 / 30)
+            assert numbers_of(path, list(range(80))) == (list(range(80)), list(range(80)))
+            assert numbers_of(path, [3, 39, 40, 41, 79]) == ([3, 39, 40, 41, 79], [3, 39, 40, 41, 79])
+            assert segment_middles(timeline, 4).tolist() == [10, 30, 50, 70]
 
     def test_fewer_frames_than_asked_for(self, tmp_path):
         path = write_video(tmp_path / "s.mp4", 3)
@@ -247,7 +277,25 @@ class TestReport:
         write_failures(tmp_path / "f.csv", failures)
         assert read_failures(tmp_path / "f.csv") == failures and read_failures(tmp_path / "absent.csv") == []
 
-    def test_another_csv(self, tmp_path):
-        (tmp_path / "f.csv").write_text("a,b\n1,2\n")
+    def test_no_cell_is_a_formula(self, tmp_path):
+        """What `embed` says of such an item is what `sample` found."""
+        risky = Failure('=HYPERLINK("http://x")', "@a.mp4", "missing", "+x")
+        write_failures(tmp_path / "f.csv", [risky, Failure("-5", "-5.mp4", "empty", "-5")])
+        with (tmp_path / "f.csv").open(newline="") as file:
+            cells = list(csv.reader(file))[1:]
+        assert cells == [
+            ['\'=HYPERLINK("http://x")', "'@a.mp4", "missing", "'+x"],
+            ["-5", "'-5.mp4", "empty", "-5"],
+        ]
+        settings = {"sampler": "uniform", "n_frames": 1, "n_candidates": 1, "seed": 1, "short_side": 1}
+        listed = [VideoFile(risky.item_id, tmp_path / "@a.mp4", -1)]
+        _, [failure] = split_by_choice(listed, ChosenFrames({}, settings, ""), read_failures(tmp_path / "f.csv"))
+        assert (failure.item_id, failure.reason) == (risky.item_id, "missing")
+
+    @pytest.mark.parametrize(
+        "text", ["a,b\n1,2\n", "", "item_id,file,reason,detail\n1,2,3\n", 'item_id,file,reason,detail\n1,"2']
+    )
+    def test_another_csv(self, tmp_path, text):
+        (tmp_path / "f.csv").write_text(text)
         with pytest.raises(DataError, match="not a report of failures"):
             read_failures(tmp_path / "f.csv")

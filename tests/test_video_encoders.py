@@ -23,7 +23,14 @@ from recbole_video.dataset_tools.video.weights import Source, find_weights
 from recbole_video import FrameStore, torchvision_compat
 from recbole_video.errors import ConfigError, DataError
 
-from .tiny_models import CLIP_DIM, VISION_MODELS, save_clip, save_language_model, save_vision_model
+from .tiny_models import (
+    CLIP_DIM,
+    VISION_MODELS,
+    save_clip,
+    save_language_model,
+    save_other_language_model,
+    save_vision_model,
+)
 
 CPU = Placement("cpu")
 
@@ -142,6 +149,36 @@ class TestTexts:
             ]
         np.testing.assert_allclose(encoder.embed(texts), np.array(alone), rtol=1e-4, atol=1e-5)
         assert encoder.embed([]).shape == (0, encoder.dim)
+
+    @pytest.mark.parametrize("kind", ["roberta", "mpnet"])
+    def test_models_that_count_positions_from_behind_the_padding(self, tmp_path, kind):
+        """Twelve tokens fit in fourteen positions; texts of any length give what they give alone."""
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = save_other_language_model(tmp_path / kind, kind)
+        encoder = TextEncoder(find_weights(Source("x", str(folder))), Placement("cpu"))
+        texts = ["a cat", "two", "a cat and two " * 9]
+        tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+        with torch.no_grad():
+            alone = [
+                model(**tokenizer(text, return_tensors="pt", truncation=True, max_length=12)).last_hidden_state[0, 0]
+                for text in texts
+            ]
+        np.testing.assert_allclose(encoder.embed(texts), torch.stack(alone).numpy(), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("kind", "problem"),
+        [
+            ("t5", "it is an encoder with a decoder"),
+            ("bart", "it is an encoder with a decoder"),
+            ("xlnet", "its class token does not come first"),
+            ("gpt2", "it has no class token"),
+        ],
+    )
+    def test_models_without_a_class_token_in_front(self, tmp_path, kind, problem):
+        folder = save_other_language_model(tmp_path / kind, kind)
+        with pytest.raises(DataError, match=f"a model of the kind {kind}, and {problem}.*give one of those"):
+            TextEncoder(find_weights(Source("x", str(folder))), Placement("cpu"))
 
     def test_command_writes_a_vector_per_item_with_text(self, tmp_path, capsys):
         from transformers import AutoModel, AutoTokenizer

@@ -19,12 +19,13 @@ from recbole_video.dataset_tools.video.listing import VideoFile, list_videos
 from recbole_video.dataset_tools.video.merge import Results
 from recbole_video.dataset_tools.video.probe import read_timeline
 from recbole_video.dataset_tools.video.samplers import Sampling
+from recbole_video.dataset_tools.video.samples import read_chosen
 from recbole_video.dataset_tools.video.shards import Finished, Parts, ShardWriter, read_journal, read_shard
 from recbole_video.dataset_tools.video.weights import Source, find_weights
 from recbole_video.dataset_tools.video.workers import DecodePool
 
 from recbole_video import FrameStore, run_recbole_video
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, RunFolderError
 
 from . import faulty_server
 from .conftest import small_options
@@ -177,6 +178,43 @@ class TestWholeCommand:
         with pytest.raises(DataError, match=r"None of the 1 videos gave frames; `.*failures\.csv` says why"):
             run("sample", raw, tmp_path, "--videos", str(tmp_path / "videos"), "--sampler", "uniform")
 
+    def test_replacing_that_breaks_off_leaves_the_earlier_results(self, raw, tmp_path, monkeypatch):
+        words = ["--sampler", "uniform", "--n_frames", "2"]
+        folder = run("frames", raw, tmp_path, *words)
+        before = contents(folder)
+
+        def fail(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("recbole_video.data.frame_store._write_rows", fail)
+            with pytest.raises(RunFolderError, match=r"/d/d\.frames\.npy` cannot be written: No space left"):
+                run("frames", raw, tmp_path, "--sampler", "uniform", "--n_frames", "3", "--overwrite")
+        assert contents(folder) == before
+        run("frames", raw, tmp_path, "--sampler", "uniform", "--n_frames", "3", "--overwrite")
+        assert FrameStore(folder / "d.frames.npy").n_frames == 3
+
+    def test_a_file_name_that_is_not_utf8_costs_one_video(self, raw, tmp_path):
+        videos = tmp_path / "videos"
+        videos.mkdir()
+        write_video(videos / "a.mp4", 4)
+        os.link(videos / "a.mp4", os.fsencode(videos) + b"/\xca\xd3\xc6\xb5.mp4")
+        os.link(videos / "a.mp4", videos / "same.mp4")
+        folder = run("frames", raw, tmp_path, "--sampler", "uniform", "--videos", str(videos))
+        [row] = csv.DictReader((folder / "d.failures.csv").open(encoding="utf-8"))
+        assert row == {
+            "item_id": r"\xca\xd3Ƶ", "file": r"\xca\xd3Ƶ.mp4", "reason": "misnamed", "detail": "rename it"
+        }  # fmt: skip
+        store = FrameStore(folder / "d.frames.npy")
+        assert store.items == ["a", "same"] and store.noted_twins.first == ("a", "same")
+
+    @pytest.mark.parametrize("words", [["--name", ".."], ["--store", "../x"], ["--store", "a/x.frames.npy"]])
+    def test_names_that_lead_elsewhere(self, raw, tmp_path, words):
+        for command in ("frames", "sample", "embed"):
+            with pytest.raises(ConfigError, match=f"{words[0]} is `{words[1]}`, which cannot be a part of a file's na"):
+                run(command, raw, tmp_path / "x" / "y", *words)
+        assert list(tmp_path.iterdir()) == []
+
     def test_options_without_effect(self, raw, tmp_path):
         for words in (["--sampler", "uniform", "--title_noise", "1"], ["--sampler", "uniform", "--titles", "x"]):
             with pytest.raises(ConfigError, match="has no effect: the sampler uniform does not look at titles"):
@@ -219,6 +257,28 @@ class TestSteps:
         }
         assert rows["c"]["detail"] == "frame 36 was chosen, but the file has 4 now"
         assert FrameStore(folder / "d.frames.npy").items == ["a"]
+
+    @pytest.mark.parametrize(
+        ("samples", "settings", "message"),
+        [
+            ({"frames": []}, {}, "line 1: not the frames of a video .the frames must be a list"),
+            ({"frames": [3, 1]}, {}, "the frames must ascend"),
+            ({"frames": [-1, 1]}, {}, "must be a list of frame numbers"),
+            ({"times": [0]}, {}, "each frame must have a time"),
+            ({"item_id": 7}, {}, "item_id and sampler must be texts"),
+            ({"x": 7}, {}, "not the frames of a video"),
+            ({}, {"n_frames": "2"}, "`n_frames` is '2' and no whole number"),
+            ({}, {"short_side": None}, "`short_side` is None and no whole number"),
+            ({}, {"sampler": []}, "does not say how frames were chosen"),
+        ],
+    )
+    def test_samples_that_are_none(self, tmp_path, samples, settings, message):
+        sample = {"item_id": "a", "sampler": "mid5", "frames": [1, 2], "times": [0.1, 0.2], "similarity": None}
+        plain = {"sampler": "mid5", "n_frames": 2, "n_candidates": 2, "seed": 1, "short_side": 32}
+        (tmp_path / "d.samples.jsonl").write_text(json.dumps({**sample, **samples}) + "\n")
+        (tmp_path / "d.samples.json").write_text(json.dumps({**plain, **settings}))
+        with pytest.raises(DataError, match=message):
+            read_chosen(tmp_path / "d.samples.jsonl")
 
     def test_embed_without_samples(self, raw, tmp_path):
         with pytest.raises(DataError, match=r"There is no `.*d\.samples\.jsonl`; choose frames with `sample`"):
@@ -285,11 +345,12 @@ class TestKilledRuns:
             patch.setattr("recbole_video.data.frame_store._write_manifest", stop)
             with pytest.raises(KeyboardInterrupt):
                 run("frames", raw, tmp_path)
-        for name in ("d.samples.json", "d.samples.jsonl", "d.frames.npy"):
-            assert (tmp_path / "d" / name).exists()
-        (tmp_path / "d" / ".d.frames.npy.abc").write_bytes(b"left by a kill")
+        assert [path.name for path in (tmp_path / "d").iterdir()] == ["d.parts"]
+        (tmp_path / "d" / ".d.frames.npy.0.making").mkdir()
+        (tmp_path / "d" / ".d.parts.01234567").mkdir()
         folder = run("frames", raw, tmp_path)
         assert contents(folder) == contents(unbroken)
+        assert {path.name for path in folder.iterdir()} == {f"d.{name}" for name in RESULTS}
 
     def test_two_runs_at_once(self, raw, tmp_path):
         parts = Parts(tmp_path / "p", {})

@@ -19,6 +19,7 @@ _CLIP_PICTURES = {
     "resize_mode": "shortest",
 }
 _SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+_TEXT = {**_SMALL, "vocab_size": 8}
 VISION_MODELS = ("dinov2", "dinov3", "vit")
 
 
@@ -56,6 +57,45 @@ def save_vision_model(folder, kind, seed=0):
         processor = t.ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=mean, image_std=std)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    return folder
+
+
+_MARKS = {"pad_token": "<pad>", "unk_token": "<unk>", "model_max_length": 10**30}
+_WORDS = {word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "cat", "and", "two"])}
+
+
+def save_other_language_model(folder, kind):
+    """A RoBERTa, MPNet, T5, XLNet, BART or GPT-2 with a tokenizer of a few words that puts marks where theirs do."""
+    torchvision_compat.apply()
+    import transformers as t
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    torch.manual_seed(0)
+    kinds = {
+        "roberta": (
+            t.RobertaModel,
+            t.RobertaConfig(max_position_embeddings=14, pad_token_id=1, **_TEXT),
+            "<s> $A </s>",
+        ),
+        "mpnet": (t.MPNetModel, t.MPNetConfig(max_position_embeddings=14, pad_token_id=1, **_TEXT), "<s> $A </s>"),
+        "bart": (
+            t.BartModel,
+            t.BartConfig(vocab_size=8, d_model=16, encoder_layers=1, decoder_layers=1),
+            "<s> $A </s>",
+        ),
+        "t5": (t.T5Model, t.T5Config(vocab_size=8, d_model=24, d_ff=32, num_layers=1, num_heads=2), "$A </s>"),
+        "xlnet": (t.XLNetModel, t.XLNetConfig(vocab_size=8, d_model=24, n_layer=1, n_head=2), "$A </s> <s>"),
+        "gpt2": (t.GPT2Model, t.GPT2Config(vocab_size=8, n_embd=24, n_layer=1, n_head=2), "$A"),
+    }
+    model, config, template = kinds[kind]
+    words = Tokenizer(models.WordLevel(_WORDS, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(template, special_tokens=[("<s>", 0), ("</s>", 2)])
+    marks = _MARKS if kind in ("t5", "gpt2") else {**_MARKS, "cls_token": "<s>"}
+    side = "left" if kind == "xlnet" else "right"
+    tokenizer = t.PreTrainedTokenizerFast(tokenizer_object=words, padding_side=side, **marks)
+    tokenizer.save_pretrained(folder)
+    model(config).save_pretrained(folder)
     return folder
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -29,21 +27,20 @@ from recbole_video.dataset_tools.output.tokens import (
 )
 
 from recbole_video.data.atomic_file import FIELD_TYPES
-from recbole_video.data.files import try_lock, write_atomically, write_json, write_text
+from recbole_video.data.files import write_atomically, write_json, write_text
+from recbole_video.data.replacement import Replacement
 from recbole_video.errors import DataError, RunFolderError
 
 # What a conversion writes: of these, an earlier conversion may have left any.
 OUTPUTS = (".inter", ".item", ".user", ".times.npy", ".text.jsonl", ".counts", ".card.json", ".card.html")
-_ASIDE, _LOCK = ".converting.", "lock"
 _COMMON_ARGUMENTS = ("out", "overwrite", "command")
 
 
 class DatasetWriter:
     """Writes one data set into ``<folder>/<name>/``.
 
-    Used as ``with DatasetWriter(...) as out:``. Files are made in a folder aside and appear when the
-    block ends without error; otherwise nothing changes. An interrupted replacement of an earlier data
-    set leaves it without its card, so that it is not taken for a whole one.
+    Used as ``with DatasetWriter(...) as out:``. Files are made in a folder aside and appear together when
+    the block ends without error; otherwise nothing changes.
 
     Args:
         folder: The ``data_path`` of a run, ``dataset`` by default on the command line.
@@ -65,6 +62,7 @@ class DatasetWriter:
         self.name = name
         self.card = Card(name)
         self.overwrite = overwrite
+        self._new = Replacement(self.folder, name)
         self._aside = Path()
         self._distinct: dict[str, np.ndarray] = {}
         self._described: set[Path] = set()
@@ -83,25 +81,10 @@ class DatasetWriter:
 
     def __enter__(self) -> DatasetWriter:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
-            self._aside = Path(tempfile.mkdtemp(dir=self.folder, prefix=_ASIDE))
-            self._lock = (self._aside / _LOCK).open("wb")
-            try_lock(self._lock)
-        except OSError as error:
-            raise RunFolderError(f"`{self.folder}` cannot be written: {error.strerror}; give another --out.") from error
+            self._aside = self._new.open().folder
+        except RunFolderError as error:
+            raise RunFolderError(f"{str(error).removesuffix('.')}; give another --out.") from error
         return self
-
-    def _remove_leftovers(self) -> None:
-        """Remove what conversions left that were killed: nobody holds their lock."""
-        for folder in self.folder.glob(f"{_ASIDE}*"):
-            lock = folder / _LOCK
-            if not lock.is_file():
-                continue
-            with lock.open("rb") as handle:
-                is_left = try_lock(handle)
-            if is_left:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -111,8 +94,7 @@ class DatasetWriter:
                 self._finish()
         finally:
             wait(self._pending)
-            self._lock.close()
-            shutil.rmtree(self._aside, ignore_errors=True)
+            self._new.close()
             if not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
@@ -277,21 +259,20 @@ class DatasetWriter:
     def _finish(self) -> None:
         for pending in self._pending:
             pending.result()
-        made = [path for path in self._aside.iterdir() if path.name != _LOCK]
-        made = sorted(made, key=lambda path: (path.suffix == ".inter", path.name))
-        for path in made:
+        for path in sorted(self._new.files()):
             if path not in self._described:
                 self.card.add_output(path)
         content = self.card.content()
         write_text(self._aside / f"{self.name}.card.html", page(content))
         write_json(self._aside / f"{self.name}.card.json", content)
-        if self.overwrite:
-            for suffix in reversed(OUTPUTS):
-                (self.folder / f"{self.name}{suffix}").unlink(missing_ok=True)
-            if labels := sorted(path.name for path in self.folder.glob(f"{self.name}.*.popularity")):
-                print(f"Warning: {', '.join(labels)} were made of the earlier files; make them anew by `label`.")
-        for path in [*made, self._aside / f"{self.name}.card.html", self._aside / f"{self.name}.card.json"]:
-            path.replace(self.folder / path.name)
+        made = {path.name for path in self._new.files()}
+        for earlier in (f"{self.name}{suffix}" for suffix in OUTPUTS if self.overwrite):
+            if earlier not in made:
+                self._new.remove(earlier)
+        self._new.commit()
+        labels = sorted(path.name for path in self.folder.glob(f"{self.name}.*.popularity"))
+        if self.overwrite and labels:
+            print(f"Warning: {', '.join(labels)} were made of the earlier files; make them anew by `label`.")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser, name: str | None = None) -> None:

@@ -8,6 +8,7 @@ here, where shards are written as in a local run: the results are the same to th
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -20,7 +21,8 @@ from recbole_video.dataset_tools.video.plan import Plan
 from recbole_video.dataset_tools.video.shards import Finished
 from recbole_video.dataset_tools.video.workers import DecodePool
 
-from recbole_video.errors import ConfigError, MissingDependencyError
+from recbole_video.errors import ConfigError
+from recbole_video.ray_session import import_ray, ray_session
 
 # Videos that a decoding task takes on: enough to make its start negligible, few enough to balance.
 _VIDEOS_PER_TASK = 4
@@ -33,34 +35,29 @@ _ACTOR_CORES = 0.5
 def run_on_ray(n_actors: int, gpus_per_actor: float | None = None) -> Executor:
     """Decode in Ray tasks of one core each, and run the models in Ray actors.
 
-    Joins the cluster at ``RAY_ADDRESS``; without it, and unless Ray is running here already, starts one
-    on this machine. Videos and folders of weights must be where all its machines see them.
+    Joins the cluster at ``RAY_ADDRESS``; without it, and unless this process has started Ray already, starts one
+    on this machine that listens on the loopback alone. Videos and folders of weights must be where all its machines
+    see them.
 
     Args:
         n_actors: Processes that run the models.
         gpus_per_actor: GPUs, or a share of one, that each takes; by default 1 where the cluster has any.
 
     Raises:
-        ConfigError: If there is no actor.
+        ConfigError: If there is no actor, or no cluster at the address.
         MissingDependencyError: Without Ray Data.
     """
     if n_actors < 1:
         raise ConfigError(f"actors is {n_actors}; at least one process must run the models.")
-    ray = _import_ray()
+    import_ray("data")
 
     def execute(plan: Plan, tasks: Iterable[DecodeTask]) -> Iterator[Finished]:
         rows = [{"task": pickle.dumps(task)} for task in tasks]
         if not rows:
             return
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
-        try:
+        with ray_session(os.environ.get("RAY_ADDRESS") or None, part="data") as ray:
             for row in _stream(ray, rows, plan, n_actors, gpus_per_actor).iter_rows():
                 yield pickle.loads(row["finished"])
-        finally:
-            if is_ours:
-                ray.shutdown()
 
     return execute
 
@@ -103,12 +100,3 @@ class _Actor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         finished = [self._maker.finish(pickle.loads(decoded)) for decoded in batch["decoded"]]
         return {"finished": [pickle.dumps(video) for video in finished]}
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingDependencyError("Clusters need Ray Data; pip install 'recbole_video[cluster]'.") from error
-    return ray

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from recbole_video.dataset_tools.video.failures import VideoFailure
-from recbole_video.dataset_tools.video.probe import open_video, shown_size
+from recbole_video.dataset_tools.video.probe import Clock, open_video, shown_size
 from recbole_video.dataset_tools.video.times import Timeline
 
 # This share of the wanted frames may be damaged; the last sound one before stands in.
@@ -109,7 +109,9 @@ def _numbered(
     number_of = {tick: number for number, tick in enumerate(timeline.ticks.tolist())}
     must_show = None if wanted is None or not timeline.has_pts else set(timeline.ticks[wanted].tolist())
     number = -1
+    clock = Clock(container, stream)
     for packet in container.demux(stream):
+        clock.straighten(packet)
         if must_show is not None:
             can_skip = packet.pts is not None and packet.pts not in must_show
             context.skip_frame = "NONREF" if can_skip else "DEFAULT"

@@ -49,6 +49,8 @@ def decode(task: DecodeTask, threads: int) -> Decoded:
         task: The task.
         threads: Threads of the decoder.
     """
+    if not task.video.is_named_in_text:
+        return failed(task, "misnamed", "rename it")
     try:
         timeline = read_timeline(task.video.path, task.accept_truncated)
         numbers = _chosen_before(task, len(timeline))
@@ -74,4 +76,4 @@ def _chosen_before(task: DecodeTask, n_frames: int) -> np.ndarray | None:
 
 def failed(task: DecodeTask, reason: str, detail: str) -> Decoded:
     """The answer to a task that cannot be done."""
-    return Decoded(task, failure=Failure(task.video.item_id, task.video.path.name, reason, detail))
+    return Decoded(task, failure=Failure(task.video.item_id, task.video.name, reason, detail))

@@ -10,10 +10,13 @@ The stores are those that `frames` would have made.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_video.dataset_tools.video import options
+
+from recbole_video.data.files import spreadsheet_safe
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.failures import Failure
@@ -69,10 +72,12 @@ def split_by_choice(
     """
     from recbole_video.dataset_tools.video.failures import Failure
 
-    known = {failure.item_id: failure for failure in earlier}
+    known = {failure.item_id: failure for failure in earlier}  # as they are in the report
     videos = [video for video in listed if video.item_id in chosen.samples]
     failed = [
-        known.get(v.item_id) or Failure(v.item_id, v.path.name, "not_sampled", "choose its frames with `sample`")
+        replace(known[safe], item_id=v.item_id)
+        if (safe := spreadsheet_safe(v.item_id)) in known
+        else Failure(v.item_id, v.name, "not_sampled", "choose its frames with `sample`")
         for v in listed
         if v.item_id not in chosen.samples
     ]

@@ -12,6 +12,7 @@ from recbole_video.errors import DataError
 
 REASONS = {
     "missing": "there is no file",
+    "misnamed": "the file's name is not text in UTF-8, as an item's token must be",
     "empty": "the file has no bytes",
     "unreadable": "no container that the decoder knows, or its index is missing or damaged",
     "no_video": "the file has no video stream",
@@ -62,27 +63,33 @@ class Failure:
 
 
 def write_failures(path: Path, failures: Iterable[Failure]) -> None:
-    """Write the report as csv; a run without failures gives a header alone."""
-    from recbole_video.data.files import write_text
+    """Write the report as csv; a run without failures gives a header alone. No cell is a formula to a spreadsheet."""
+    from recbole_video.data.files import spreadsheet_safe, write_text
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(Failure))
-    writer.writerows(astuple(failure) for failure in failures)
+    writer.writerows(map(spreadsheet_safe, astuple(failure)) for failure in failures)
     write_text(path, text.getvalue())
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """Read a report; there are no failures where there is no report.
+    """Read a report, as it is written: cells are those of :func:`spreadsheet_safe`.
+
+    There are no failures where there is no report.
 
     Raises:
         DataError: If the file is not such a report.
     """
+    from recbole_video.data.reading import read_text
+
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     try:
-        return [Failure(**row) for row in rows]
-    except TypeError as error:
+        rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
+    except csv.Error as error:
         raise DataError(f"`{path}` is not a report of failures ({error}); delete it.") from error
+    names = [field.name for field in fields(Failure)]
+    if rows[:1] != [names] or any(len(row) != len(names) or row[2] not in REASONS for row in rows[1:]):
+        raise DataError(f"`{path}` is not a report of failures, with {', '.join(names)} in each row; delete it.")
+    return [Failure(*row) for row in rows[1:]]

@@ -107,7 +107,9 @@ def read_shape(weights: Weights) -> Shape:
             return Shape(int(config["model_cfg"]["embed_dim"]), from_open_clip(config["preprocess_cfg"], size))
         width = int(read_json(folder / "config.json")["hidden_size"])
         return Shape(width, from_processor(folder / "preprocessor_config.json"))
-    except (KeyError, TypeError) as error:
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"The configuration in `{folder}` is not that of a vision model: {error!r}.") from error
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+
+from recbole_video.dataset_tools.video.pairs import read_pairs
 
 from recbole_video.errors import DataError
 
@@ -32,17 +34,31 @@ class VideoFile:
     path: Path
     size: int
 
+    @property
+    def name(self) -> str:
+        """The file's name as text; bytes of it that are none are shown as escapes."""
+        return _as_text(self.path.name)
 
-def list_videos(source: Path, media: Mapping[str, str] | None = None) -> list[VideoFile]:
+    @property
+    def is_named_in_text(self) -> bool:
+        """Whether the file's name is text in UTF-8, as an item's token must be."""
+        return self.name == self.path.name
+
+
+def list_videos(
+    source: Path, media: Mapping[str, str] | None = None, items: Collection[str] = frozenset()
+) -> list[VideoFile]:
     """List the videos of a folder, or of a csv with the columns ``item_id`` and ``path``.
 
     In a folder (searched with its subfolders) a file's name without its ending is the item token,
     unless ``media`` says which file belongs to which item. Paths in a list are relative to the list's
-    folder. A file that is named and is not there is listed all the same and becomes a failure.
+    folder. A file that is named and is not there is listed all the same and becomes a failure. Names are
+    compared as the text that they are: macOS writes an accent as a character of its own.
 
     Args:
         source: The folder, or the csv.
         media: Item token -> path inside the folder; None or empty where names are tokens.
+        items: Tokens of the data set, where they are known.
 
     Returns:
         Videos, sorted by item token.
@@ -56,6 +72,9 @@ def list_videos(source: Path, media: Mapping[str, str] | None = None) -> list[Vi
         found = _in_list(source)
     else:
         raise DataError(f"There is no `{source}`; give the folder of the videos, or a csv with item_id and path.")
+    tokens = set(items)
+    normal = {_normal(token): token for token in tokens if not token.isascii()}
+    found = [_as_item(video, tokens, normal) for video in found]
     videos = sorted(found, key=lambda video: (video.item_id, video.path))
     for one, other in pairwise(videos):
         if one.item_id == other.item_id:
@@ -84,22 +103,52 @@ def _in_folder(folder: Path) -> list[VideoFile]:
         logging.getLogger(__name__).info(
             f"{len(others)} files of {folder} are no videos by their endings (first: {others[0].name})."
         )
-    return list(_with_sizes((path.stem, path) for path in videos))
+    return list(_with_sizes((_as_text(path.stem), path) for path in videos))
 
 
 def _in_list(path: Path) -> list[VideoFile]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {"item_id", "path"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"`{path}` has no column `{min(missing)}`; a list of videos has item_id and path.")
-        rows = [(reader.line_num, row["item_id"], row["path"]) for row in reader]
-    for line, item_id, file in rows:
-        if not item_id or not file:
+    rows = list(read_pairs(path, ("item_id",), "path"))
+    for line, _, file in rows:
+        if not file or "\0" in file:
             raise DataError(f"`{path}`, line {line}: a list of videos has item_id and path in each line.")
     return list(_with_sizes((item_id, path.parent / file) for _, item_id, file in rows))
 
 
-def _with_sizes(rows: Iterable[tuple[str, Path]]) -> Iterable[VideoFile]:
-    for item_id, path in rows:
+def _with_sizes(rows: Iterable[tuple[str, Path]]) -> Iterator[VideoFile]:
+    names: dict[Path, dict[str, str]] = {}
+    for item_id, named in rows:
+        path = _on_disk(named, names)
         yield VideoFile(item_id, path, path.stat().st_size if path.is_file() else MISSING)
+
+
+def _on_disk(path: Path, names: dict[Path, dict[str, str]]) -> Path:
+    """The same path in the form of Unicode that it has on disk.
+
+    Args:
+        path: A path that may be there or not.
+        names: Folder -> its names by their normal form, kept from call to call.
+    """
+    if str(path).isascii() or path.exists() or path.parent == path:
+        return path
+    folder = _on_disk(path.parent, names)
+    if folder not in names:
+        listed = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        names[folder] = {_normal(name): name for name in listed if not name.isascii()}
+    return folder / names[folder].get(_normal(path.name), path.name)
+
+
+def _as_item(video: VideoFile, tokens: set[str], normal: Mapping[str, str]) -> VideoFile:
+    """The video with the token of its item, however the two write it."""
+    if video.item_id.isascii() or video.item_id in tokens:
+        return video
+    own = _normal(video.item_id)
+    return replace(video, item_id=normal.get(own, own))
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _as_text(name: str) -> str:
+    """A file's name as text: what of it is none, which Python keeps as halves of surrogate pairs, as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

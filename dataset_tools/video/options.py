@@ -12,6 +12,7 @@ from recbole_video.dataset_tools.text_sidecar import read_media, sidecar_path
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampling
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
 
+from recbole_video.data.files import is_plain_name
 from recbole_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -100,7 +101,20 @@ def outputs(arguments: argparse.Namespace) -> Outputs:
     """Where the results go."""
     from recbole_video.dataset_tools.video.pipeline import Outputs
 
+    check_names(arguments)
     return Outputs(arguments.out / arguments.name, arguments.name, arguments.store)
+
+
+def check_names(arguments: argparse.Namespace) -> None:
+    """Refuse names of data sets and stores that would lead out of the data set's folder.
+
+    Raises:
+        ConfigError: If one is no plain name.
+    """
+    for option in ("name", "store"):
+        given = getattr(arguments, option)
+        if not is_plain_name(given) and (given or option == "name"):
+            raise ConfigError(f"--{option} is `{given}`, which cannot be a part of a file's name; give a plain name.")
 
 
 def videos(arguments: argparse.Namespace) -> list[VideoFile]:
@@ -112,6 +126,7 @@ def videos(arguments: argparse.Namespace) -> list[VideoFile]:
 
     from recbole_video.data.atomic_file import read_columns
 
+    check_names(arguments)
     log = logging.getLogger(__name__)
     folder = arguments.out / arguments.name
     media: dict[str, str] = {}
@@ -120,11 +135,11 @@ def videos(arguments: argparse.Namespace) -> list[VideoFile]:
         media = read_media(path)
         if media:
             log.info(f"{path.name} says which of the files belongs to which item.")
-    found = list_videos(arguments.videos, media)
     inter = folder / f"{arguments.name}.inter"
     if not inter.is_file():
-        return found
+        return list_videos(arguments.videos, media)
     wanted = set(read_columns(inter, {"item_id"}, set())["item_id"])
+    found = list_videos(arguments.videos, media, wanted)
     listed = {video.item_id for video in found}
     if absent := len(wanted - listed):
         log.warning(f"{absent:,} of {len(wanted):,} items of {inter.name} have no video in {arguments.videos}.")
@@ -148,6 +163,7 @@ def titles(arguments: argparse.Namespace) -> Titles:
     _refuse_without_effect(arguments)
     if arguments.sampler != RESAMPLE or arguments.title_condition == "none":
         return Titles({}, arguments.title_condition, arguments.seed)
+    check_names(arguments)
     path = arguments.titles or sidecar_path(arguments.out / arguments.name, arguments.name)
     if not path.is_file():
         raise DataError(

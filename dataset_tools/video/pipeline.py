@@ -24,6 +24,7 @@ from recbole_video.dataset_tools.video.workers import TIMEOUT, DecodePool
 from tqdm import tqdm
 
 from recbole_video.data.frame_store import store_path
+from recbole_video.data.replacement import Replacement, finish_replacements
 from recbole_video.errors import DataError
 
 # Plan and tasks -> finished videos, in any order.
@@ -125,6 +126,7 @@ def make(job: Job, executor: Executor) -> Summary:
         DataError: If results are there already, parts were made with other settings or are being made by another
             process, or no video gives frames.
     """
+    finish_replacements(job.outputs.folder)
     settings = _settings(job)
     if not Parts.are_of(job.outputs.parts, settings):  # else the results are those of the run that goes on
         _refuse_existing(job)
@@ -138,9 +140,6 @@ def make(job: Job, executor: Executor) -> Summary:
 
 def _make(job: Job, parts: Parts, executor: Executor) -> Summary:
     parts.recover()
-    for path in job.results():
-        for left in path.parent.glob(f".{path.name}.*"):  # of a run that was killed as it wrote
-            left.unlink()
     done = parts.find(job.videos, again=True)
     tasks = (_task(job, video) for video in job.videos if video.item_id not in done)
     bar = tqdm(total=len(job.videos), initial=len(done), unit="video", desc=job.outputs.name, disable=None)
@@ -189,25 +188,28 @@ def _task(job: Job, video: VideoFile) -> DecodeTask:
 
 def _write_results(job: Job, parts: Parts) -> Summary:
     results = Results(parts, job.videos)
+    outputs = job.outputs
     failures = sorted([*results.failures, *job.failed], key=lambda failure: failure.item_id)
-    write_failures(job.outputs.failures, failures)
     if not results.items:
-        raise DataError(f"None of the {len(failures)} videos gave frames; `{job.outputs.failures}` says why.")
-    if job.chosen is None:
-        results.write_samples(job.outputs.samples, job.sampling_settings)
-    if job.plan.encoder is not None:
-        _write_store(job, job.plan.encoder, results)
+        write_failures(outputs.failures, failures)
+        raise DataError(f"None of the {len(failures)} videos gave frames; `{outputs.failures}` says why.")
+    with Replacement(outputs.folder, outputs.frames.name) as new:
+        write_failures(new.file(outputs.failures.name), failures)
+        if job.chosen is None:
+            results.write_samples(new.file(outputs.samples.name), job.sampling_settings)
+        if job.plan.encoder is not None:
+            _write_store(job, job.plan.encoder, results, new.file(outputs.frames.name))
     looked = job.plan.sampling.sampler == RESAMPLE and job.titles.condition != "none"
     n_untitled = results.samplers[RANDOM] if looked else 0
     return Summary(len(results.items), failures, n_untitled)
 
 
-def _write_store(job: Job, encoder: Weights, results: Results) -> None:
+def _write_store(job: Job, encoder: Weights, results: Results, path: Path) -> None:
     settings = job.sampling_settings
     sampler, n_frames = settings["sampler"], int(settings["n_frames"])
     of = f" of {settings['n_candidates']}" if sampler in (RANDOM, RESAMPLE) else ""
     results.write_store(
-        job.outputs.frames,
+        path,
         n_frames,
         read_shape(encoder).frame_dim,
         vfm=encoder.place,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_video.data import reading
 from recbole_video.errors import DataError
 
 # PIL's codes, which configurations of processors use.
@@ -89,7 +89,7 @@ def from_processor(path: Path) -> Preprocessing:
             std=tuple(config["image_std"]),
             interpolation=_INTERPOLATION[int(config.get("resample", 2))],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"`{path}` does not say how pictures are resized and normalised ({error!r}).") from error
 
 
@@ -134,6 +134,9 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: If it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"`{path}` cannot be read ({error}); download the model's whole folder.") from error
+        config = reading.read_json(path)
+    except DataError as error:
+        raise DataError(f"{str(error).removesuffix('.')}; download the model's whole folder.") from error
+    if not isinstance(config, dict):
+        raise DataError(f"`{path}` is no configuration; download the model's whole folder.")
+    return config

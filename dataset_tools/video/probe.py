@@ -17,6 +17,10 @@ from recbole_video.errors import MissingDependencyError
 
 # Headers are off by a few frames in sound files; beyond this share of them the file was cut.
 _LOST_SHARE = 0.05
+# Containers whose clock may start anew within a file: files that were joined by their bytes, as HLS downloads are.
+_RESTARTING = frozenset(["mpegts", "mpeg"])
+# Seconds by which a clock goes back, or jumps ahead, only if it has started anew; as FFmpeg takes them.
+_BACK, _AHEAD = 0.1, 10.0
 _UNTIMED = frozenset(["avi"])  # containers that say when frames are decoded, and not when they are shown
 _MICROSECONDS = 1_000_000  # in which PyAV gives a container's duration
 
@@ -69,16 +73,19 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def read_duration(path: str | Path) -> float:
-    """Read how many seconds a video lasts, as its header says; nothing else of the file is read.
+    """Read how many seconds a video lasts, as its header says; nothing else of the file is read if it has one.
 
     Raises:
         VideoFailure: If the file is no video or does not say how long it is.
         MissingDependencyError: Without PyAV.
     """
     with open_video(path) as (container, _):
-        if not container.duration or container.duration < 0:
+        restarts = container.format.name in _RESTARTING
+        if not restarts and (not container.duration or container.duration < 0):
             raise VideoFailure("unreadable", "it does not say how long it is")
-        return container.duration / _MICROSECONDS
+        if not restarts:
+            return container.duration / _MICROSECONDS
+    return read_timeline(path, accept_truncated=True).duration  # there is no header to say it
 
 
 def read_timeline(path: str | Path, accept_truncated: bool = False) -> Timeline:
@@ -111,6 +118,7 @@ class _Packets:
         end: Seconds at which the last packet of any stream ends.
         n_hidden: Frames that an edit list cuts off.
         has_pts: Whether all of them say when they are shown, and not only when they are decoded.
+        n_restarts: How often the clock starts anew.
         fault: What broke the reading off; empty if it came to the end.
     """
 
@@ -119,6 +127,7 @@ class _Packets:
     end: float = 0.0
     n_hidden: int = 0
     has_pts: bool = True
+    n_restarts: int = 0
     fault: str = ""
 
 
@@ -126,8 +135,10 @@ def _read_packets(container: Any, stream: Any) -> _Packets:
     from av.error import FFmpegError
 
     packets = _Packets(has_pts=container.format.name not in _UNTIMED)
+    clock = Clock(container, stream)
     try:
         for packet in container.demux(*([stream] if stream.frames else [])):  # all streams where no count is promised
+            clock.straighten(packet)
             start = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or start is None:
                 continue
@@ -142,7 +153,41 @@ def _read_packets(container: Any, stream: Any) -> _Packets:
             packets.lengths.append(packet.duration or 0)
     except FFmpegError as error:
         packets.fault = f"after {len(packets.starts)} frames: {error.strerror}"
+    packets.n_restarts = clock.n_restarts
     return packets
+
+
+class Clock:
+    """Makes one clock of those of a video stream whose packets come from files that were joined.
+
+    Args:
+        container: PyAV's container.
+        stream: Its video stream.
+
+    Attributes:
+        n_restarts: How often the clock has started anew.
+    """
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._index = stream.index if container.format.name in _RESTARTING else None
+        self._back, self._ahead = (int(seconds / stream.time_base) for seconds in (_BACK, _AHEAD))
+        self._previous: int | None = None  # when the last packet was to be decoded, by its own clock
+        self._end = 0  # when the last frame so far ends, by the one clock
+        self._offset = 0
+        self.n_restarts = 0
+
+    def straighten(self, packet: Any) -> None:
+        """Give a packet its times on the one clock."""
+        if packet.stream_index != self._index or packet.dts is None or packet.pts is None:
+            return
+        own, length = packet.dts, packet.duration or 0
+        if self._previous is not None and not -self._back <= own - self._previous <= self._ahead:
+            self._offset = self._end - packet.pts
+            self.n_restarts += 1
+        self._previous = own
+        packet.pts += self._offset
+        packet.dts += self._offset
+        self._end = max(self._end, packet.pts + length)
 
 
 def _lack(packets: _Packets, container: Any, stream: Any) -> str:
@@ -150,6 +195,8 @@ def _lack(packets: _Packets, container: Any, stream: Any) -> str:
 
     Some containers count frames; of others the duration is compared, sound included, which may outlast the video.
     """
+    if packets.n_restarts:
+        return ""  # what is said of the whole is true of one part
     n_frames, n_promised = len(packets.starts) + packets.n_hidden, stream.frames
     if n_promised:
         is_short = n_frames < (1 - _LOST_SHARE) * n_promised

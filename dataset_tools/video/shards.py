@@ -8,9 +8,11 @@ journal. What is stored of a video depends neither on its shard nor on the order
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,11 +27,17 @@ from recbole_video.dataset_tools.video.listing import VideoFile
 from recbole_video.dataset_tools.video.samples import Sample
 
 from recbole_video.data.files import try_lock, write_atomically, write_json
+from recbole_video.data.reading import read_json
 from recbole_video.errors import DataError, RunFolderError
 
 _MAX_VIDEOS = 64
 _JOURNAL = ".journal"
 _LENGTH = 8  # bytes before each entry of a journal
+# What NumPy raises on files that are none of its own, or damaged.
+_UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Parts:
     def __init__(self, folder: Path, settings: dict[str, Any], discard: bool = False) -> None:
         self.folder = folder
         self._settings_path = folder / "settings.json"
+        self._remove_leftovers()
         settings = json.loads(json.dumps(settings))  # as it reads back
         before = self._settings_before()
         if before is None and self.shards():
@@ -86,8 +95,8 @@ class Parts:
         """Whether the folder holds parts that were made with these settings."""
         path = folder / "settings.json"
         try:
-            return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(settings))
-        except ValueError:
+            return path.is_file() and read_json(path) == json.loads(json.dumps(settings))
+        except DataError:
             return False
 
     @contextmanager
@@ -142,13 +151,24 @@ class Parts:
             doomed = self.folder.rename(self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex[:8]}"))
             shutil.rmtree(doomed)
 
+    def _remove_leftovers(self) -> None:
+        """Remove what :meth:`remove` left of earlier parts when its process was killed."""
+        doomed = re.compile(rf"\.{re.escape(self.folder.name)}\.[0-9a-f]{{8}}")
+        if self.folder.parent.is_dir():
+            for path in self.folder.parent.iterdir():
+                if doomed.fullmatch(path.name) and path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+
     def _settings_before(self) -> dict[str, Any] | None:
         if not self._settings_path.is_file():
             return None
         try:
-            return json.loads(self._settings_path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"`{self._settings_path}` is damaged ({error}); delete the folder it is in.") from error
+            settings = read_json(self._settings_path)
+        except DataError as error:
+            raise DataError(f"{str(error).removesuffix('.')}; delete the folder it is in.") from error
+        if not isinstance(settings, dict):
+            raise DataError(f"`{self._settings_path}` is damaged; delete the folder it is in.")
+        return settings
 
     def _other_settings(self, before: dict[str, Any], now: dict[str, Any]) -> DataError:
         names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
@@ -214,7 +234,12 @@ def read_journal(path: Path) -> list[Finished]:
         end = start + _LENGTH + int.from_bytes(content[start : start + _LENGTH], "little")
         if end > len(content):
             break
-        videos += _read(BytesIO(content[start + _LENGTH : end]), with_embeddings=True)
+        try:
+            videos += _read(BytesIO(content[start + _LENGTH : end]), with_embeddings=True)
+        except _UNREADABLE as error:
+            raise DataError(
+                f"The journal `{path}` is damaged ({error}); delete it, and its videos are done again."
+            ) from error
         start = end
     return videos
 
@@ -239,7 +264,7 @@ def read_shard(path: Path, with_embeddings: bool = True) -> list[Finished]:
     """
     try:
         return _read(path, with_embeddings)
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"The shard `{path}` is damaged ({error}); delete it, and its videos are done again."
         ) from error

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from recbole_video.dataset_tools.video.text_encoder import UAE, TextEncoder
     from recbole_video.dataset_tools.video.weights import find_weights
 
+    options.check_names(arguments)
     folder = arguments.out / arguments.name
     path = store_path(folder, arguments.name, arguments.store)
     if path.exists() and not arguments.overwrite:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from recbole_video.dataset_tools.video.frame_encoders import Placement, load_transformers_model
 from recbole_video.dataset_tools.video.weights import Source, Weights
 
 from recbole_video.errors import DataError
 
 UAE = Source("uae", "WhereIsAI/UAE-Large-V1")
+_LONGEST = 512  # tokens, of a model that knows no bound
 
 
 class TextEncoder:
     """A language model of ``transformers``: the class token of the last layer, as UAE is trained to use it.
+
+    The token must come first: encoders like BERT, RoBERTa and MPNet have it there. Models without one (T5, GPT) or
+    with one elsewhere (XLNet) are refused.
 
     Args:
         weights: Folder with the model and its tokenizer.
@@ -24,7 +30,7 @@ class TextEncoder:
         dim: D, width of an embedding.
 
     Raises:
-        DataError: If the folder is incomplete or holds no language model.
+        DataError: If the folder is incomplete or holds no language model with a class token in front.
         MissingDependencyError: Without ``transformers``.
     """
 
@@ -38,7 +44,9 @@ class TextEncoder:
             raise DataError(f"`{weights.folder}` holds no tokenizer that transformers can load: {error}.") from error
         self._placement = placement.resolved()
         self._model = model.to(self._placement.device)
-        self.dim = int(model.config.hidden_size)
+        _refuse_other_kinds(weights, self._model, self._tokenizer)
+        self._longest = _longest(self._model, self._tokenizer)
+        self.dim = self._dim(weights)
 
     @property
     def batch_size(self) -> int:
@@ -52,7 +60,42 @@ class TextEncoder:
         return np.concatenate([np.zeros((0, self.dim), np.float32), *map(self._embed_batch, batches)])
 
     def _embed_batch(self, texts: list[str]) -> np.ndarray:
-        longest = min(self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
-        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
         with self._placement.running():
             return self._model(**tokens.to(self._placement.device)).last_hidden_state[:, 0].float().cpu().numpy()
+
+    def _dim(self, weights: Weights) -> int:
+        """Width of an embedding, found by making one."""
+        try:
+            return int(self._embed_batch(["a"]).shape[-1])
+        except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"`{weights.folder}` holds a model that makes no embeddings of texts: {reason}.") from error
+
+
+def _refuse_other_kinds(weights: Weights, model: Any, tokenizer: Any) -> None:
+    kind = getattr(model.config, "model_type", "unknown")
+    first = tokenizer("a")["input_ids"][:1]
+    if getattr(model.config, "is_encoder_decoder", False):
+        problem = "it is an encoder with a decoder"
+    elif tokenizer.cls_token_id is None:
+        problem = "it has no class token"
+    elif first != [tokenizer.cls_token_id] or tokenizer.padding_side != "right":
+        problem = "its class token does not come first"
+    else:
+        return
+    raise DataError(
+        f"`{weights.folder}` holds a model of the kind {kind}, and {problem}: texts are embedded by the class token "
+        "of encoders like BERT, RoBERTa and MPNet; give one of those."
+    )
+
+
+def _longest(model: Any, tokenizer: Any) -> int:
+    """Tokens that a text may have. RoBERTa and its kin count positions from behind that of the padding."""
+    bounds = [int(tokenizer.model_max_length), int(getattr(model.config, "max_position_embeddings", 0) or 0)]
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            bounds.append(module.num_embeddings - offset)
+    known = [bound for bound in bounds if 0 < bound < 1 << 20]
+    return min(known, default=_LONGEST)

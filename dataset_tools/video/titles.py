@@ -7,15 +7,16 @@ words. What is random follows from a seed and the item, never from the order of 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from recbole_video.dataset_tools.text_sidecar import read_text_rows
+from recbole_video.dataset_tools.video.pairs import read_pairs
 from recbole_video.dataset_tools.video.seeds import item_rng
 
 from recbole_video.errors import ConfigError, DataError, nearest
@@ -50,6 +51,8 @@ class Titles:
         self.seed = seed
         self.sha256 = _digest(given)
         self._titles = {} if condition == "none" else exchanged(given, seed) if condition == "mismatched" else given
+        # An item that comes from a file's name may be written in another form of Unicode, as macOS does.
+        self._token_of = {_normal(item_id): item_id for item_id in self._titles if not item_id.isascii()}
 
     def __len__(self) -> int:
         return len(self._titles)
@@ -57,6 +60,8 @@ class Titles:
     def get(self, item_id: str) -> str | None:
         """The title to score the item's frames against; None where it has none."""
         title = self._titles.get(item_id)
+        if title is None and not item_id.isascii():
+            title = self._titles.get(self._token_of.get(_normal(item_id), item_id))
         if title is None or self.condition != "masked":
             return title
         return masked(title, item_rng(self.seed, item_id, "title"))
@@ -98,9 +103,9 @@ def noisy(embedding: np.ndarray, level: float, rng: np.random.Generator) -> np.n
 
 
 def read_titles(path: Path) -> dict[str, str]:
-    """Read titles from JSON lines with ``item_id`` and ``title``, or a csv with these columns.
+    """Read titles from JSON lines with ``item_id`` and ``title``, or a csv of the two (see :func:`read_pairs`).
 
-    In a csv the first column may also be called ``item``. Titles that are missing or null are left out.
+    In a csv the first column may also be called ``item``. Titles that are missing or null count as empty.
 
     Raises:
         DataError: If the file is missing, malformed (the line is named), or names an item twice.
@@ -108,7 +113,8 @@ def read_titles(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise DataError(f"There is no file of titles `{path}`; give one with --titles.")
     titles: dict[str, str] = {}
-    for line, item_id, title in _jsonl_rows(path) if path.suffix == ".jsonl" else _csv_rows(path):
+    is_json = path.suffix == ".jsonl"
+    for line, item_id, title in _jsonl_rows(path) if is_json else read_pairs(path, ("item_id", "item"), "title"):
         if item_id in titles:
             raise DataError(f"`{path}`, line {line}: item `{item_id}` has a second title; keep one.")
         titles[item_id] = title or ""
@@ -123,15 +129,8 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
         yield number, row["item_id"], title
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        key = "item_id" if "item_id" in columns else "item"
-        if key not in columns or "title" not in columns:
-            raise DataError(f"`{path}`, line 1: the columns are {', '.join(columns)}; item_id and title are needed.")
-        for row in reader:
-            yield reader.line_num, row[key], row["title"]
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _digest(titles: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recbole_video.data.replacement import finish_replacements
 from recbole_video.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def read_header(path: Path, separator: str = "\t") -> list[Field]:
     Raises:
         DataError: If the file is missing or empty, or a cell is not ``name:type``.
     """
+    finish_replacements(path.parent)
     try:
         with path.open("rb") as file:
             line = file.readline().decode(_ENCODING).rstrip("\r\n")

@@ -2,13 +2,16 @@
 
 A store is two files, ``<name>.frames.npy`` (float16 [N, F, D]; rows of an item with fewer frames
 end in zeros) and ``<name>.frames.json``, the manifest: format version, item tokens in row order,
-frames per item, frame encoder (VFM), sampling, N, F, D and the SHA-256 of the array's bytes.
+frames per item, frame encoder (VFM), sampling, N, F, D and the SHA-256 of the array's bytes. Both are replaced
+together (:mod:`recbole_video.data.replacement`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +20,19 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from recbole_video.data.files import plain, write_atomically, write_text
+from recbole_video.data.files import plain, shown, write_atomically, write_text
+from recbole_video.data.reading import read_json
+from recbole_video.data.replacement import Replacement, finish_replacements, pending_replacements
+from recbole_video.data.twins import Twins, find_twins, row_keys
 from recbole_video.errors import DataError
 
 FORMAT_VERSION = 1
 SUFFIX = ".frames.npy"
 _DIGEST_BLOCK = 1 << 24  # bytes
 _WRITE_BLOCK = 1 << 21  # bytes; what is checked, converted and written while it is in the cache
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LARGEST = 1 << 31
+_TWINS = "identical_vectors"  # in `extra` of the manifest
 
 
 @dataclass
@@ -58,10 +67,9 @@ class FrameStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
-        self.frames = _map_array(self.path)
-        self.frame_counts = np.asarray(self.manifest.frame_counts, dtype=np.int64)
+        self.manifest, self.frames = _open(self.path)
         self._check_shape()
+        self.frame_counts = np.asarray(self.manifest.frame_counts, dtype=np.int64)
 
     @property
     def items(self) -> list[str]:
@@ -86,6 +94,45 @@ class FrameStore:
         row_of = {token: row for row, token in enumerate(self.items)}
         return np.fromiter((row_of.get(token, -1) for token in tokens), np.int64, len(tokens))
 
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Frames of some rows, float16 [k, F, D]; zeros behind the last frame of each, whatever the file holds there.
+
+        Args:
+            rows: Row numbers, int [k]; -1 gives zeros alone.
+        """
+        rows = np.asarray(rows, np.int64)
+        if not len(self.frames):
+            return np.zeros((len(rows), *self.frames.shape[1:]), np.float16)
+        frames = np.array(self.frames[rows])
+        frames[np.arange(self.n_frames) >= self.counts_of(rows)[:, None]] = 0
+        return frames
+
+    def counts_of(self, rows: np.ndarray) -> np.ndarray:
+        """Frames that each row has, int64 [k]; 0 for row -1."""
+        return np.where(rows < 0, 0, self.frame_counts[rows]) if len(self.frame_counts) else np.zeros_like(rows)
+
+    def twins(self, rows: np.ndarray) -> Twins | None:
+        """Items among some rows whose frames equal those of another one; None if there are none.
+
+        Args:
+            rows: Distinct row numbers, int [k]; -1 and rows without frames do not count.
+        """
+        rows = np.asarray(rows, np.int64)
+        rows = rows[self.counts_of(rows) > 0]
+        step = max(1, _WRITE_BLOCK // max(1, self.frames[:1].nbytes))
+        keys = [row_keys(self.read(rows[start : start + step])) for start in range(0, len(rows), step)]
+        return find_twins(
+            np.concatenate([np.zeros(0, np.uint64), *keys]),
+            lambda positions: self.read(rows[positions]),
+            lambda position: self.items[rows[position]],
+        )
+
+    @property
+    def noted_twins(self) -> Twins | None:
+        """What the manifest says of items with identical frames; None where it says nothing."""
+        note = self.manifest.extra.get(_TWINS)
+        return Twins.from_plain(note) if note is not None else None
+
     def verify(self) -> None:
         """Compare the array's bytes with the manifest's checksum.
 
@@ -107,7 +154,9 @@ class FrameStore:
             )
         if self.frames.dtype != np.float16:
             raise DataError(f"The frame store `{self.path}` holds {self.frames.dtype}; it must be float16.")
-        _check_items(m.items, self.frame_counts, m.n_frames, self.path)
+        _refuse_items(m.items, self.path)
+        if len(m.frame_counts) != len(m.items) or not all(0 <= count <= m.n_frames for count in m.frame_counts):
+            raise _counts_error(self.path, len(m.items), m.n_frames)
 
 
 def store_path(data_path: str | Path, dataset: str, name: str | None) -> Path:
@@ -136,7 +185,9 @@ def write_frame_store(
     sampling: str,
     **extra: Any,
 ) -> FrameStore:
-    """Write a frame store; both files appear whole, the manifest last.
+    """Write a frame store; array and manifest appear together, and until then an earlier store stays as it is.
+
+    Warns of items with identical frames, which no model can tell apart.
 
     Args:
         path: The ``.frames.npy`` file.
@@ -208,34 +259,50 @@ def write_frame_blocks(
     if not path.name.endswith(SUFFIX):
         raise DataError(f"A frame store's name must end in `{SUFFIX}`, which `{path.name}` does not.")
     tokens = [str(token) for token in items]
-    _refuse_repeated(tokens, path)
+    _refuse_items(tokens, path)
     counts = np.full(len(tokens), -1)  # of rows not given yet
+    keys = np.zeros(len(tokens), np.uint64)
 
     def write(file: IO[bytes]) -> None:
         header = {"descr": "<f2", "fortran_order": False, "shape": (len(tokens), n_frames, frame_dim)}
         np.lib.format.write_array_header_1_0(file, header)
         offset = file.tell()
         for block in blocks:
-            _write_rows(file, offset, block.rows, _stored(block, tokens, n_frames, frame_dim, path))
+            stored = _stored(block, tokens, n_frames, frame_dim, path)
+            _write_rows(file, offset, block.rows, stored)
             _note_counts(counts, block, path)
+            keys[block.rows] = row_keys(stored)
         if (counts < 0).any():
             raise DataError(f"No frames were given for {(counts < 0).sum()} of the items of `{path}`.")
-        # An array with the manifest of another would be taken for a store: without one it is refused.
-        _manifest_path(path).unlink(missing_ok=True)
 
-    write_atomically(path, write)
-    manifest = Manifest(
-        items=tokens,
-        frame_counts=[int(c) for c in counts],
-        n_frames=n_frames,
-        frame_dim=frame_dim,
-        vfm=vfm,
-        sampling=sampling,
-        sha256=digest(_map_array(path)),
-        extra=plain(extra),
-    )
-    _write_manifest(path, manifest)
+    with Replacement(path.parent, path.name) as new:
+        array = new.file(path.name)
+        write_atomically(array, write)
+        frames = _map_array(array)
+        manifest = Manifest(
+            items=tokens,
+            frame_counts=[int(c) for c in counts],
+            n_frames=n_frames,
+            frame_dim=frame_dim,
+            vfm=vfm,
+            sampling=sampling,
+            sha256=digest(frames),
+            extra={**plain(extra), **_noted_twins(frames, keys, counts, tokens, path)},
+        )
+        _write_manifest(array, manifest)
     return FrameStore(path)
+
+
+def _noted_twins(
+    frames: np.ndarray, keys: np.ndarray, counts: np.ndarray, tokens: list[str], path: Path
+) -> dict[str, Any]:
+    """What the manifest says of items with identical frames, and a warning; nothing where there are none."""
+    rows = np.flatnonzero(counts > 0)
+    twins = find_twins(keys[rows], lambda positions: frames[rows[positions]], lambda position: tokens[rows[position]])
+    if twins is None:
+        return {}
+    logging.getLogger(__name__).warning(twins.sentence(shown(path)))
+    return {_TWINS: twins.as_plain()}
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:
@@ -285,29 +352,34 @@ def _note_counts(counts: np.ndarray, block: FrameBlock, path: Path) -> None:
     counts[block.rows] = block.counts
 
 
-def _check_items(items: list[str], counts: np.ndarray, n_frames: int, path: Path) -> None:
-    """Refuse frame counts out of range and items that are listed twice."""
-    _check_counts(counts, len(items), n_frames, path)
-    _refuse_repeated(items, path)
-
-
 def _check_counts(counts: np.ndarray, n_items: int, n_frames: int, path: Path) -> None:
     if (
         counts.shape != (n_items,)
         or counts.dtype.kind not in "iu"
         or (len(counts) and (counts.min() < 0 or counts.max() > n_frames))
     ):
-        raise DataError(
-            f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its {n_items} items."
-        )
+        raise _counts_error(path, n_items, n_frames)
 
 
-def _refuse_repeated(items: list[str], path: Path) -> None:
+def _counts_error(path: Path, n_items: int, n_frames: int) -> DataError:
+    return DataError(
+        f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its {n_items} items."
+    )
+
+
+def _refuse_items(items: list[str], path: Path) -> None:
+    """Refuse items that are listed twice, or whose token no file of text can hold."""
     seen: set[str] = set()
     for token in items:
+        if not token or not _is_unicode(token):
+            raise DataError(f"The frame store `{path}` cannot hold an item named `{token}`; tokens are text in UTF-8.")
         if token in seen:
             raise DataError(f"The frame store `{path}` lists item `{token}` twice; keep one row per item.")
         seen.add(token)
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not _SURROGATE.search(text)
 
 
 def refuse_non_finite(frames: np.ndarray, token_of: Callable[[int], str], path: str | Path) -> None:
@@ -335,29 +407,62 @@ def _manifest_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
+def _open(path: Path) -> tuple[Manifest, np.ndarray]:
+    """Manifest and array of one and the same store, even while another process replaces it."""
+    while True:
+        finish_replacements(path.parent)
+        before = _identities(path)
+        opened = _read_manifest(path), _map_array(path)
+        if not pending_replacements(path.parent) and _identities(path) == before:
+            return opened
+
+
+def _identities(path: Path) -> list[tuple[int, int, int]]:
+    """Which files are there now."""
+    try:
+        found = [file.stat() for file in (path, _manifest_path(path))]
+    except OSError:  # reading says what is missing
+        return []
+    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in found]
+
+
 def _read_manifest(path: Path) -> Manifest:
+    """Read a manifest, and check every value of it that anything is done with."""
     manifest_path = _manifest_path(path)
     for needed in (path, manifest_path):
         if not needed.is_file():
             raise DataError(f"There is no `{needed}`; frame embeddings come from dataset_tools, or set frame_store.")
+    content = read_json(manifest_path)
+    version = content.get("version") if isinstance(content, dict) else None
+    if type(version) is int and version != FORMAT_VERSION:
+        raise DataError(f"`{manifest_path}` has format version {version}; this package reads {FORMAT_VERSION}.")
     try:
-        content = json.loads(manifest_path.read_text(encoding="utf-8"))
         manifest = Manifest(**content)
-        if not all(isinstance(token, str) for token in manifest.items):
-            raise TypeError("its items are not all text")
-        if not all(type(count) is int for count in manifest.frame_counts):
-            raise TypeError("its frame counts are not all whole numbers")
-    except (ValueError, TypeError) as error:
+    except TypeError as error:
         raise DataError(f"`{manifest_path}` is not the manifest of a frame store: {error}.") from error
-    if manifest.version != FORMAT_VERSION:
-        raise DataError(
-            f"`{manifest_path}` has format version {manifest.version}; this package reads {FORMAT_VERSION}."
-        )
+    if problem := _problem(manifest):
+        raise DataError(f"`{manifest_path}` is not the manifest of a frame store: {problem}.")
     return manifest
+
+
+def _problem(manifest: Manifest) -> str | None:
+    """What is wrong with the types of a manifest's values; None if nothing is."""
+    for name in ("n_frames", "frame_dim", "version"):
+        value = getattr(manifest, name)
+        if type(value) is not int or not 0 <= value < _LARGEST:
+            return f"its {name} is no whole number from 0 to {_LARGEST:,}"
+    for name in ("vfm", "sampling", "sha256"):
+        if not isinstance(getattr(manifest, name), str):
+            return f"its {name} is no text"
+    if not isinstance(manifest.items, list) or not all(isinstance(token, str) for token in manifest.items):
+        return "its items are not a list of texts"
+    if not isinstance(manifest.frame_counts, list) or not all(type(count) is int for count in manifest.frame_counts):
+        return "its frame_counts are not a list of whole numbers"
+    return None if isinstance(manifest.extra, dict) else "its extra is no set of names and values"
 
 
 def _map_array(path: Path) -> np.ndarray:
     try:
         return open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise DataError(f"The frame store `{path}` cannot be read ({error}); make it anew.") from error

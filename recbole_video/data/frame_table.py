@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_video.data.frame_store import FrameStore, refuse_non_finite
+from recbole_video.data.twins import Twins
 from recbole_video.errors import DataError, DeviceMemoryError
 
 # Share of the free memory that the frames may take before they stay on disk.
@@ -51,7 +52,7 @@ class FrameTable:
         self.device = torch.device(device)
         self._rows = store.rows_of(list(tokens))
         self._rows[0] = -1
-        counts = np.where(self._rows < 0, 0, store.frame_counts[self._rows])
+        counts = store.counts_of(self._rows)
         missing = np.flatnonzero(counts[1:] == 0) + 1
         if len(missing) and not zero_missing:
             raise missing_frames_error(store, [str(tokens[i]) for i in missing])
@@ -109,13 +110,22 @@ class FrameTable:
             ids: [U] int on the table's device.
 
         Returns:
-            Frames [U, F, D] float32, zero where missing, and mask [U, F] bool, true where a frame
-            exists.
+            Frames [U, F, D] float32, zero where missing, whatever the file holds there, and mask [U, F] bool,
+            true where a frame exists.
         """
         counts = self._counts[ids]
         mask = torch.arange(self.store.n_frames, device=self.device) < counts[:, None]
         frames = self._gather_from_disk(ids) if self._table is None else self._table[ids]
         return frames.float(), mask
+
+    def twins(self) -> Twins | None:
+        """Items whose frames equal those of another one.
+
+        Of frames on disk that take too long to read, what their manifest says of the whole store.
+        """
+        if self._table is None and self.store.nbytes > _CHECKED_BYTES:
+            return self.store.noted_twins
+        return self.store.twins(self._rows)
 
     def _gather_from_disk(self, ids: Tensor) -> Tensor:
         rows = self._rows[ids.cpu().numpy()]
@@ -128,8 +138,7 @@ class FrameTable:
         frames = np.empty((len(rows), *self.store.frames.shape[1:]), np.float16)
         for start in range(0, len(order), _BLOCK_ROWS):
             block = order[start : start + _BLOCK_ROWS]
-            frames[block] = self.store.frames[rows[block]]
-        frames[rows < 0] = 0
+            frames[block] = self.store.read(rows[block])
         refuse_non_finite(frames, lambda row: self.store.items[rows[row]], self.store.path)
         return frames
 

@@ -317,4 +317,4 @@ def _read_store(path: Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarra
     if (rows < 0).any():
         missing = [item for item, row in zip(items, rows, strict=True) if row < 0]
         raise DataError(f"`{path}` lacks {len(missing)} of the items (first: `{missing[0]}`).")
-    return np.asarray(store.frames[rows], dtype=np.float32), store.frame_counts[rows]
+    return store.read(rows).astype(np.float32), store.counts_of(rows)

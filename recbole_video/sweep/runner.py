@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.errors import ConfigError, MissingDependencyError, SweepError
+from recbole_video.ray_session import import_ray, ray_session
 from recbole_video.sweep.folder import (
     FAILED,
     STOPPED,
@@ -24,7 +25,6 @@ from recbole_video.sweep.folder import (
 )
 from recbole_video.sweep.plan import Plan, Trial
 from recbole_video.sweep.progress import Progress
-from recbole_video.sweep.ray_session import import_ray, ray_session
 from recbole_video.sweep.trial_task import TrialTask
 
 _DEATHS = 3  # of a trial's worker before the trial is given up

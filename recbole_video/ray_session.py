@@ -1,4 +1,4 @@
-"""Ray, started quietly on this machine or joined where it runs."""
+"""Ray, started quietly on this machine or joined where it runs: for sweeps, and for videos on a cluster."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from recbole_video.errors import ConfigError, MissingDependencyError
 
 MIN_RAY = (2, 40)
-_INSTALL = "pip install 'recbole_video[sweep]'"
+_PARTS = {"tune": ("Sweeps", "sweep"), "data": ("Clusters", "cluster")}  # part of Ray -> who needs it, and our extra
 _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths are the user's
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run folders have it all
@@ -32,36 +33,43 @@ _ANSWER_SECONDS = 10
 _OBJECT_STORE_SHARE = 0.2  # of the machine's memory
 
 
-def import_ray() -> Any:
-    """Ray with Tune.
+def import_ray(part: str = "tune") -> Any:
+    """Ray with one of its parts.
+
+    Args:
+        part: ``tune`` or ``data``.
 
     Raises:
         MissingDependencyError: If it is missing or too old.
     """
+    who, extra = _PARTS[part]
+    install = f"pip install 'recbole_video[{extra}]'"
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
     try:
         import ray
     except ImportError as error:
-        raise MissingDependencyError(f"Sweeps need Ray; {_INSTALL}.") from error
+        raise MissingDependencyError(f"{who} need Ray; {install}.") from error
     version = tuple(int(n) for n in re.findall(r"\d+", ray.__version__)[:2])
     if version < MIN_RAY:
         wanted = ".".join(map(str, MIN_RAY))
-        raise MissingDependencyError(f"Sweeps need Ray {wanted} or newer, and this is {ray.__version__}; {_INSTALL}.")
+        raise MissingDependencyError(f"{who} need Ray {wanted} or newer, and this is {ray.__version__}; {install}.")
     try:
-        from ray import tune  # noqa: F401
+        import_module(f"ray.{part}")
     except ImportError as error:
-        raise MissingDependencyError(f"Ray's Tune cannot be imported ({error}); {_INSTALL}.") from error
+        problem = f"Ray's {part.capitalize()} cannot be imported ({error})"
+        raise MissingDependencyError(f"{problem}; {install}.") from error
     return ray
 
 
 @contextmanager
-def ray_session(address: str | None, n_cpus: int | None = None) -> Iterator[Any]:
-    """Ray for the time of a sweep.
+def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tune") -> Iterator[Any]:
+    """Ray for the time of a sweep, or of a run on videos; one that this process has started already is used as it is.
 
     Args:
         address: Of a cluster, ``auto`` for one that runs here; None starts one on this machine that listens on the
             loopback alone, has no dashboard, and ends with this process.
         n_cpus: Cores that a Ray of our own offers; all by default.
+        part: What is needed of Ray, see :func:`import_ray`.
 
     Raises:
         ConfigError: If there is no cluster at the address.
@@ -69,7 +77,7 @@ def ray_session(address: str | None, n_cpus: int | None = None) -> Iterator[Any]
     if address is None:
         # Elsewhere than on Linux Ray's own default; it must be set before Ray is imported, here and in its processes.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    ray = import_ray()
+    ray = import_ray(part)
     if ray.is_initialized():
         yield ray
         return
