@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,6 +17,10 @@ from typing import IO, Any
 import numpy as np
 
 from recbole_video.errors import RunFolderError
+
+# What a spreadsheet takes for the start of a formula, in the full-width forms too; white space before it is no guard.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -51,6 +56,17 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def spreadsheet_safe(text: str) -> str:
+    """``text`` as a cell of a csv or tsv file that a spreadsheet shows and does not run.
+
+    What a spreadsheet would take for a formula (``=HYPERLINK(...)``, ``+x``, ``-x``, ``@x``, or a tab or line break
+    before it) gets an apostrophe in front; numbers and all other text stay as they are. Quoting of separators is left
+    to the writer of the file.
+    """
+    is_formula = _FORMULA.match(text) is not None and _NUMBER.fullmatch(text) is None
+    return f"'{text}" if is_formula else text
 
 
 def _without_nan(value: Any) -> Any:
