@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from recbole.utils import get_local_time
 
 from recbole_video.config import Config
 from recbole_video.data.files import try_lock, write_json, write_text
-from recbole_video.data.reading import dump_yaml
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
 from recbole_video.provenance import provenance
 
@@ -118,7 +118,7 @@ class RunFolder:
         return folder
 
     def _describe(self, config: Config) -> None:
-        write_text(self.config, dump_yaml(config.to_options()))
+        write_text(self.config, yaml.safe_dump(config.to_options(), sort_keys=True, allow_unicode=True))
         write_json(self.record, {"fingerprint": fingerprint(config), **provenance()})
 
     @classmethod
