@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +43,9 @@ def prepare(name: str, folder: Path, frame_store: str | None = None) -> None:
 
 def _make_aside(name: str, folder: Path, make: Callable[[Path], None]) -> None:
     """Make files in another folder, and move those that are missing here."""
+    import shutil
+    import tempfile  # imports `random`, which must not be one of the working folder: see `entry_point`
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))

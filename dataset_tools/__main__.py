@@ -6,13 +6,13 @@ A command is a module with ``HELP``, one line; ``add_arguments(parser)``; and ``
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from recbole_video.errors import RecBoleVideoError, nearest
+from recbole_video.entry_point import expand_home, run_command
+from recbole_video.errors import nearest
 
 # Command -> module; a module is imported when its command runs or the commands are listed.
 COMMANDS: dict[str, str] = {
@@ -37,10 +37,15 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        Exit status: 0; 1 after an error that is the user's to mend; 2 after a word that is no command;
-        130 after Ctrl-C.
+        Exit status: 2 after a word that is no command, else see :func:`recbole_video.entry_point.run_command`.
     """
-    words = list(sys.argv[1:] if words is None else words)
+    given = list(sys.argv[1:] if words is None else words)
+    return run_command(lambda: _run(given))
+
+
+def _run(words: list[str]) -> int:
+    import logging
+
     if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0 if words else 2
@@ -50,16 +55,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"There is no command `{command}`{nearest(command, COMMANDS)}; there are {names}.", file=sys.stderr)
         return 2
     module = import_module(COMMANDS[command])
-    arguments = _parser(command, module).parse_args(rest)
+    arguments = expand_home(_parser(command, module).parse_args(rest))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        module.run(arguments)
-    except RecBoleVideoError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
+    module.run(arguments)
     return 0
 
 

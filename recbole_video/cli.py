@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from recbole_video.errors import RecBoleVideoError
+from recbole_video.entry_point import run_command
 
 USAGE = """\
 usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=microvideo-demo]
@@ -26,38 +25,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run an experiment from the command line.
 
     Returns:
-        Exit status: 0, or 1 after an error that is the user's to mend, or 130 after Ctrl-C.
+        Exit status, see :func:`recbole_video.entry_point.run_command`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if _has(words, "--sweep"):
+        return run_command(lambda: _run(words), "Interrupted; a sweep that has begun goes on with --resume.")
+    return run_command(lambda: _run(words), "Interrupted; a video model's run goes on with --resume.")
+
+
+def _run(words: list[str]) -> int:
     if {"-h", "--help"} & set(words):
         print(USAGE, end="")
         return 0
-    try:
-        if "--list" in words:
-            print(_listing())
-            return 0
-        if "" not in sys.path and str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))  # for encoders of one's own, module:Class
-        if _has(words, "--report"):
-            from recbole_video.sweep.command import report_command
+    if "--list" in words:
+        print(_listing())
+        return 0
+    if _has(words, "--report"):
+        from recbole_video.sweep.command import report_command
 
-            return report_command(words)
-        if _has(words, "--sweep"):
-            from recbole_video.sweep.command import sweep_command
+        return report_command(words)
+    if _has(words, "--sweep"):
+        from recbole_video.sweep.command import sweep_command
 
-            return sweep_command(words)
-        from recbole_video.options import parse_command_line
-        from recbole_video.quick_start import run_recbole_video
+        return sweep_command(words)
+    from recbole_video.options import parse_command_line, split_paths
+    from recbole_video.quick_start import run_recbole_video
 
-        files = parse_command_line(words).get("config_files")
-        run_recbole_video(config_file_list=str(files).split() if files else None, command_line=words)
-    except RecBoleVideoError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        if not _has(words, "--sweep"):
-            print("Interrupted; a video model's run goes on with --resume.", file=sys.stderr)
-        return 130
+    files = split_paths(parse_command_line(words).get("config_files"), "config_files")
+    run_recbole_video(config_file_list=files, command_line=words)
     return 0
 
 

@@ -9,26 +9,36 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import recbole
 import torch
-import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video import recbole_compat
 from recbole_video.data.atomic_file import read_header
 from recbole_video.data.files import plain
+from recbole_video.data.reading import SafeLoader, read_yaml
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.option_checks import check_metrics, check_video_options
-from recbole_video.options import ENCODER_PREFIX, constructor_options, convert_value, parse_command_line
+from recbole_video.option_checks import check_shared, check_video_options
+from recbole_video.options import (
+    ENCODER_PREFIX,
+    check_value,
+    constructor_options,
+    convert_given,
+    parse_command_line,
+    split_paths,
+)
 from recbole_video.popularity import POPULARITY_MODELS
 from recbole_video.popularity.metrics import register as register_popularity_metrics
 from recbole_video.popularity.option_checks import check_popularity_options
+from recbole_video.text_options import MAY_BE_EMPTY, TEXT_LISTS, TEXT_OPTIONS, expand_home, keep_text, text_from_value
 from recbole_video.user_encoders import USER_ENCODERS
 
 DEFAULT_MODEL = "SASRec"
@@ -43,6 +53,8 @@ _RUNTIME_OPTIONS = frozenset([
     "nproc", "ip", "port", "world_size", "group_offset", "offset", "local_rank", "neg_sampling",
     "training_neg_sample_num",
 ])  # fmt: skip
+# What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
+_REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 _EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
@@ -83,7 +95,7 @@ class Config(RecBoleConfig):
             super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
         except ConfigError:
             raise
-        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:  # RecBole's own checks
+        except _REFUSALS as error:
             raise ConfigError(f"RecBole refuses these options: {error}") from error
 
     def compatibility_settings(self) -> None:
@@ -139,32 +151,35 @@ class Config(RecBoleConfig):
 
     # -- reading ---------------------------------------------------------------------------
 
+    def _build_yaml_loader(self) -> type[SafeLoader]:
+        """For RecBole, which has one that makes Python objects; files are read by ``_read_options`` all the same."""
+        return SafeLoader
+
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {k: convert_value(v) if isinstance(v, str) and v.strip() else v for k, v in config_dict.items()}
+        return {name: convert_given(str(name), value) for name, value in config_dict.items()}
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return parse_command_line(self._command_line)
 
     def _load_config_files(self, file_list: Iterable[str | Path]) -> dict[str, Any]:
         options: dict[str, Any] = {}
-        for path in file_list:
-            options.update(self._read_yaml(Path(path)))
+        for path in split_paths(list(file_list), "config_files"):
+            options.update(_read_options(path))
         return options
 
-    def _read_yaml(self, path: Any) -> dict[str, Any]:
-        try:
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader=self.yaml_loader)
-        except OSError as error:
-            raise ConfigError(f"The config file `{path}` cannot be read: {error.strerror}.") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f" at line {mark.line + 1}" if mark else ""
-            raise ConfigError(f"The config file `{path}` is not valid YAML{where}; mend it.") from error
-        if content is None:
-            return {}
-        if not isinstance(content, dict):
-            raise ConfigError(f"The config file `{path}` must hold `option: value` lines.")
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        content = _packaged_options(Path(file))
+        self.internal_config_dict.update(content)
         return content
+
+    def _merge_external_config_dict(self) -> None:
+        """Merge what was given in files, by a program and on the command line, once it can be used at all."""
+        super()._merge_external_config_dict()
+        for name, value in self.external_config_dict.items():
+            check_value(name, value)
+            if name in TEXT_OPTIONS or name in TEXT_LISTS:
+                value = text_from_value(name, value)
+            self.external_config_dict[name] = expand_home(name, value)
 
     # -- model and layers ------------------------------------------------------------------
 
@@ -200,7 +215,7 @@ class Config(RecBoleConfig):
         for cls in reversed(model_class.__mro__):
             layer = _STOCK_PROPERTIES / f"{cls.__name__}.yaml"
             if cls.__module__.startswith("recbole.") and layer.is_file():
-                self.internal_config_dict.update(self._read_yaml(layer))
+                self.internal_config_dict.update(_packaged_options(layer))
 
     def _load_popularity_layers(self, model: str, dataset_layer: dict[str, Any]) -> None:
         options, external = self.internal_config_dict, self.external_config_dict
@@ -232,7 +247,7 @@ class Config(RecBoleConfig):
 
     def _read_layer(self, layer: str) -> dict[str, Any]:
         resource = files("recbole_video.properties").joinpath(layer)
-        return self._read_yaml(resource) if resource.is_file() else {}
+        return _packaged_options(resource) if resource.is_file() else {}
 
     def _item_encoder_name(self, dataset_layer: dict[str, Any]) -> str:
         layers = (self._read_layer("recommendation.yaml"), dataset_layer, self.external_config_dict)
@@ -264,12 +279,13 @@ class Config(RecBoleConfig):
     def _set_default_parameters(self) -> None:
         folder = Path(str(self.final_config_dict["data_path"])) / self.dataset
         self._complete_eval_args()
+        self._refuse_empty_text()
         if self.task == "stock":
             self._load_what_there_is(folder)
-        check_metrics(self)
+        check_shared(self)
+        if any(self[name] not in (None, 1) for name in ("nproc", "world_size")) or "local_rank" in self:
+            raise ConfigError("Runs are in one process here; leave out nproc, world_size and local_rank.")
         super()._set_default_parameters()
-        if (self["nproc"] or 1) > 1 or (self["world_size"] or 1) > 1:
-            raise ConfigError("Runs are in one process here; leave out --nproc and --world_size.")
         # RecBole reads ml-100k from inside its own package, where nothing can be added beside it.
         self.final_config_dict["data_path"] = str(folder)
         if self.is_video_model:
@@ -277,6 +293,15 @@ class Config(RecBoleConfig):
             self._set_video_defaults()
         elif self.task == "popularity":
             check_popularity_options(self)
+
+    def _refuse_empty_text(self) -> None:
+        """Refuse ``option: ~`` where the option must be something."""
+        for name, value in self.external_config_dict.items():
+            is_needed = name in TEXT_OPTIONS and isinstance(self.internal_config_dict.get(name), str)
+            if value is None and is_needed and name not in MAY_BE_EMPTY:
+                raise ConfigError(
+                    f"`{name}` is empty; leave it out for `{self.internal_config_dict[name]}`, or set it."
+                )
 
     def _load_what_there_is(self, folder: Path) -> None:
         """Let RecBole's models read the times too, which they split by; RecBole loads two columns by default."""
@@ -318,6 +343,24 @@ class Config(RecBoleConfig):
         self.final_config_dict.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
 
 
+def _read_options(path: Any) -> dict[str, Any]:
+    """The options in a file."""
+    content = read_yaml(path, ConfigError, keep_text)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"The config file `{path}` must hold `option: value` lines.")
+    return content
+
+
+def _packaged_options(path: Any) -> dict[str, Any]:
+    """The options in a file of this package or of RecBole, which is read once."""
+    return deepcopy(_read_once(path))
+
+
+_read_once = cache(_read_options)
+
+
 def _find_model(model: str | type) -> tuple[str, type]:
     """Name and class of a model, by its name, by ``module:Class``, or as a class."""
     if not isinstance(model, str):
@@ -356,7 +399,8 @@ def _stock_model(name: str, others: Iterable[str] = ()) -> type:
     )
 
 
-def _options_read_by(model_class: type) -> set[str]:
+@cache
+def _options_read_by(model_class: type) -> frozenset[str]:
     """Names that a model's own source reads from the configuration, listed in a YAML file or not."""
     names: set[str] = set()
     for cls in model_class.__mro__:
@@ -367,4 +411,4 @@ def _options_read_by(model_class: type) -> set[str]:
         except (OSError, TypeError):
             continue
         names.update(re.findall(r"""config\[\s*["'](\w+)["']""", source))
-    return names - {"device"}  # derived from gpu_id and use_gpu
+    return frozenset(names - {"device"})  # derived from gpu_id and use_gpu

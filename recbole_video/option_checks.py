@@ -49,18 +49,48 @@ _POSITIVE_INTEGERS = (
 )
 
 
+# Sizes of RecBole's models and of item encoders, of those that a model has.
+_SIZES = (
+    "hidden_size", "inner_size", "embedding_size", "n_layers", "num_layers", "n_heads", "kernel_size", "block_num",
+    "step", "k_interests", "prototype_size", "interest_size", "encoder_latent_dim", "encoder_n_latents",
+    "encoder_n_heads", "encoder_head_dim", "encoder_query_dim", "encoder_expansion",
+)  # fmt: skip
+_SHARES = ("hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio")
+_LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
 def check_metrics(config: Any) -> None:
     """Refuse metrics that RecBole has not.
 
     Raises:
-        ConfigError: On the first such metric.
+        ConfigError: On the first such metric, or if there is none at all.
     """
+    if not config["metrics"]:
+        raise ConfigError("`metrics` is empty; name at least one.")
     names = config["metrics"] if isinstance(config["metrics"], list) else [config["metrics"]]
     for name in names:
         if str(name).lower() not in metric_types:
             raise ConfigError(
                 f"There is no metric named `{name}`{nearest(name, metric_types)}. Known: {', '.join(metric_types)}."
             )
+
+
+def check_shared(config: Any) -> None:
+    """Refuse values that no model can use, RecBole's own included.
+
+    Raises:
+        ConfigError: On the first such value.
+    """
+    check_metrics(config)
+    topk = config["topk"]
+    top = topk if isinstance(topk, list) else [topk]
+    if not top or not all(_is_number(k, int) for k in top):
+        raise ConfigError(f"`topk` is `{topk}`; it is a list of whole numbers, such as [10, 20].")
+    seed = config["seed"]
+    if not _is_number(seed, int):
+        raise ConfigError(f"`seed` is `{seed}`; it must be a whole number.")
+    if seed > _LARGEST_SEED:
+        raise ConfigError(f"`seed` is {seed}; it must be below {_LARGEST_SEED + 1}.")
 
 
 def check_video_options(config: Any) -> None:
@@ -127,6 +157,7 @@ def _check_ranges(config: Any) -> None:
     for name in _POSITIVE_INTEGERS:
         if name != "eval_batch_size" or config[name] is not None:
             check_positive(config, name)
+    _check_sizes(config)
     for name in ("learning_rate", "weight_decay", "logq_power", "seed"):
         check_not_negative(config, name)
     if not 0 <= float(config["id_dropout"]) < 1:
@@ -138,6 +169,19 @@ def _check_ranges(config: Any) -> None:
             f"`min_sequence_length` is {config['min_sequence_length']}; it must be at least 3: one action to "
             "train, one to validate and one to test."
         )
+
+
+def _check_sizes(config: Any) -> None:
+    """A model without a layer, a head or a width would fail in its first step, if not before."""
+    for name in _SIZES:
+        if name in config and config[name] is not None:
+            check_positive(config, name)
+    for name in _SHARES:
+        if name in config and not (_is_number(config[name], (int, float)) and 0 <= config[name] <= 1):
+            raise ConfigError(f"`{name}` is `{config[name]}`; it is a share, at least 0 and at most 1.")
+    dilations = config["dilations"]
+    if dilations is not None and not (dilations and all(_is_number(d, int) and d >= 1 for d in dilations)):
+        raise ConfigError(f"`dilations` is `{dilations}`; it is a list of whole numbers of at least 1.")
 
 
 def check_positive(config: Any, name: str) -> None:
@@ -181,7 +225,7 @@ def _kind_of(default: Any) -> tuple[str, Callable[[Any], bool]]:
         (float, "a number", lambda v: _is_number(v, (int, float))),
         (list, "a list", lambda v: isinstance(v, list)),
         (dict, "a dictionary", lambda v: v is None or isinstance(v, dict)),
-        (str, "a word", lambda v: v is None or isinstance(v, (str, int, float))),
+        (str, "a word", lambda v: v is None or isinstance(v, str)),
     )
     return next(((words, fits) for kind, words, fits in kinds if isinstance(default, kind)), ("", lambda _: True))
 

@@ -1,5 +1,7 @@
 """The command line as a user meets it: exit status, one clear sentence, nothing of Ray."""
 
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from recbole_video.cli import main
+from recbole_video.entry_point import put_working_folder_last
+from recbole_video.errors import ConfigError
 
 from .conftest import small_options, write_dataset
 
@@ -37,6 +41,13 @@ def test_config_files_are_separated_by_spaces(in_tmp, data_root, capsys):
     assert "`epoch` is not an option (did you mean `epochs`?)" in capsys.readouterr().err
 
 
+def test_a_config_file_with_a_space_in_its_name(in_tmp, data_root, capsys):
+    (in_tmp / "my options.yaml").write_text("epoch: 1\n")
+    for given in ("my options.yaml", "'my options.yaml'", "[my options.yaml]"):
+        assert main(["--dataset=tiny", f"--config_files={given}", *words(data_root)]) == 1
+        assert "`epoch` is not an option" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -46,6 +57,9 @@ def test_config_files_are_separated_by_spaces(in_tmp, data_root, capsys):
         (["--lerning_rate=1"], "ConfigError: `lerning_rate` is not an option (did you mean `learning_rate`?)"),
         (["train"], "ConfigError: `train` belongs to no option"),
         (["--resume=nowhere"], "CheckpointError: There is nothing to resume in `nowhere`"),
+        (["--resume=-0.5"], "CheckpointError: There is nothing to resume in `-0.5`"),
+        (["--config_files"], "ConfigError: `config_files` is `True`; name files"),
+        (["--config_files=2024_01"], "ConfigError: `2024_01` cannot be read: No such file"),
     ],
 )
 def test_error_is_one_sentence_and_the_status_is_not_zero(in_tmp, capsys, monkeypatch, arguments, message):
@@ -61,6 +75,84 @@ def test_malformed_file_is_named_on_the_console(in_tmp, capsys):
     path.write_text(path.read_text().replace("\ti3\t", "\ti3,", 1))
     assert main(["--dataset=tiny", *words(in_tmp)]) == 1
     assert "tiny.inter`, line " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "main_of", ["recbole_video.cli", "recbole_video.dataset_tools.__main__", "recbole_video.popularity.__main__"]
+)
+class TestLastResort:
+    """Whatever happens in a command ends in a sentence and a status."""
+
+    def run(self, monkeypatch, main_of, error):
+        def fail(*_):
+            raise error
+
+        module = importlib.import_module(main_of)
+        monkeypatch.setattr(module, "_run", fail)
+        monkeypatch.setattr("sys.path", [*sys.path])
+        return module.main(["x"])
+
+    def test_a_fault_of_ours(self, main_of, in_tmp, monkeypatch, capsys):
+        assert self.run(monkeypatch, main_of, KeyError("a\nb\033")) == 70
+        [told] = capsys.readouterr().err.splitlines()
+        [file] = (in_tmp / "log").iterdir()
+        assert told.startswith("This is a fault of recbole_video, `KeyError: ") and f"`log/{file.name}`" in told
+        assert "in fail" in file.read_text() and "recbole_video " in file.read_text() and "\033" not in told
+
+    def test_where_log_cannot_be_written(self, main_of, in_tmp, monkeypatch, capsys):
+        (in_tmp / "log").write_text("a file")
+        (in_tmp / "elsewhere").mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(in_tmp / "elsewhere"))
+        assert self.run(monkeypatch, main_of, ZeroDivisionError()) == 70
+        [file] = (in_tmp / "elsewhere").iterdir()
+        assert str(file) in capsys.readouterr().err and (in_tmp / "log").read_text() == "a file"
+        monkeypatch.setattr("tempfile.tempdir", str(in_tmp / "log" / "below a file"))
+        assert self.run(monkeypatch, main_of, ZeroDivisionError()) == 70
+        assert "no folder takes its traceback" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("error", "status", "message"),
+        [
+            (ConfigError("mend it"), 1, "ConfigError: mend it\n"),
+            (KeyboardInterrupt(), 130, "Interrupted"),
+            (BrokenPipeError(), 141, ""),
+            (
+                OSError(28, "No space left on device", "x.npy"),
+                1,
+                "RunFolderError: The disk is full (`x.npy`); make room",
+            ),
+        ],
+    )
+    def test_others(self, main_of, in_tmp, monkeypatch, capsys, error, status, message):
+        assert self.run(monkeypatch, main_of, error) == status
+        told = capsys.readouterr().err
+        assert told.startswith(message) and "fault" not in told and not list(in_tmp.iterdir())
+
+
+def test_a_reader_that_goes_away(in_tmp):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, SCRIPT, "--help"], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[SCRIPT, "--help"], ["-m", "recbole_video.dataset_tools", "?"], ["-m", "recbole_video.popularity", "--help"]],
+)
+def test_modules_of_the_working_folder_stand_in_for_none_of_the_library(in_tmp, command):
+    for name in ("random", "tempfile", "numpy", "statistics", "platform"):
+        (in_tmp / f"{name}.py").write_text(f"open({name!r}, 'w')\n")
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert "usage:" in done.stdout or "There is no command" in done.stderr, done.stderr
+    assert sorted(path.suffix for path in in_tmp.iterdir()) == [".py"] * 5
+
+
+def test_the_working_folder_is_searched_last(in_tmp, monkeypatch):
+    monkeypatch.setattr("sys.path", ["", str(in_tmp), "/library", "."])
+    put_working_folder_last()
+    assert sys.path == ["/library", str(in_tmp)]
 
 
 def test_list_and_help(capsys):

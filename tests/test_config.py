@@ -2,14 +2,18 @@
 
 import inspect
 from importlib.resources import files
+from pathlib import Path
 
+import numpy as np
 import pytest
-import yaml
+import recbole
 
 from recbole_video.config import Config
+from recbole_video.data.reading import dump_yaml, read_yaml
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.options import convert_value, parse_command_line
+from recbole_video.options import convert_value, parse_command_line, split_paths
+from recbole_video.text_options import MAY_BE_EMPTY, TEXT_LISTS, TEXT_OPTIONS, keep_text
 from recbole_video.user_encoders import USER_ENCODERS
 
 from .conftest import MODELS
@@ -78,15 +82,14 @@ class TestLayers:
             model, "ml-100k", config_dict={"item_encoder": "PerceiverIO", "topk": [5, 10], "loss_type": "BPR"}
         )
         path = tmp_path / "again.yaml"
-        path.write_text(yaml.safe_dump(config.to_options()))
+        path.write_text(dump_yaml(config.to_options()))
         assert Config(config_file_list=[path]).to_options() == config.to_options()
 
     @pytest.mark.parametrize("name", [n for n in ITEM_ENCODERS if n != "ID"])
     def test_encoder_files_list_every_option_with_its_default(self, name):
         parameters = inspect.signature(ITEM_ENCODERS.get(name)).parameters
         want = {f"encoder_{n}": p.default for n, p in parameters.items() if n not in ("frame_dim", "item_dim")}
-        text = (PROPERTIES / "item_encoder" / f"{name}.yaml").read_text()
-        assert (yaml.safe_load(text) or {}) == want
+        assert (read_yaml(PROPERTIES / "item_encoder" / f"{name}.yaml", ConfigError) or {}) == want
 
     def test_every_model_and_encoder_has_its_file_and_no_file_is_left_over(self):
         stems = {folder: {f.name[:-5] for f in (PROPERTIES / folder).iterdir()} for folder in ("model", "item_encoder")}
@@ -97,8 +100,7 @@ class TestLayers:
         "path", [p for p in PROPERTIES.rglob("*.yaml") if p.parent.name != "sweep"], ids=lambda p: p.name
     )
     def test_every_line_of_the_properties_is_an_option(self, path):
-        options = Config.__new__(Config)
-        content = yaml.load(path.read_text(), Loader=Config._build_yaml_loader(options)) or {}
+        content = read_yaml(path, ConfigError) or {}
         model = path.stem if path.parent.name == "model" else "SASRec"
         of_popularity = ("popularity", "popularity-demo", "microlens-100k", "smpd-video", "informs", "STAP")
         if path.stem in of_popularity or path.parent.name in ("variant", "preset", "preset_of_variant"):
@@ -106,6 +108,159 @@ class TestLayers:
             return
         encoder = path.stem if path.parent.name == "item_encoder" else "CVA"
         Config(model, "ml-100k", config_dict={"item_encoder": encoder, **content})
+
+
+NAMES = ["2024_01", "1e5", "1_000", "007", "no", "off", "null", "0x10", "1:30", "2024-01-01", ".5", "True", "1,2"]
+
+
+class TestNames:
+    """Text stays what was written, whatever it looks like."""
+
+    @pytest.mark.parametrize("name", ["label", "dataset", "frame_store", "checkpoint_dir"])
+    @pytest.mark.parametrize("text", NAMES)
+    def test_on_the_command_line_and_in_a_dict(self, name, text):
+        assert Config("STAP", config_dict={name: text})[name] == text
+        assert Config("STAP", command_line=[f"--{name}={text}"])[name] == text
+        assert Config("STAP", command_line=[f"--{name}", text])[name] == text
+
+    @pytest.mark.parametrize("name", ["label", "dataset", "frame_store", "checkpoint_dir"])
+    @pytest.mark.parametrize("text", NAMES)
+    def test_in_a_file(self, name, text, tmp_path):
+        (tmp_path / "c.yaml").write_text(f"{name}: {text}  # a comment\nepochs: 0x10\n")
+        config = Config("STAP", config_file_list=[tmp_path / "c.yaml"])
+        is_empty = text == "null" and name in ("label", "frame_store")  # YAML's own word for what may be empty
+        assert config[name] == (None if is_empty else text) and config["epochs"] == 16
+        (tmp_path / "d.yaml").write_text(dump_yaml({name: text}))  # as a run's config.yaml is written
+        assert Config("STAP", config_file_list=[tmp_path / "d.yaml"])[name] == text
+
+    def test_what_is_empty(self, tmp_path):
+        (tmp_path / "c.yaml").write_text("label: ~\nframe_store:\ndataset: ~\n")
+        config = Config("STAP", config_file_list=[tmp_path / "c.yaml"])
+        assert (config["label"], config["frame_store"], config["dataset"]) == (None, None, "popularity-demo")
+        assert Config("STAP", command_line=["--label=None", "--frame_store=~"])["label"] is None
+        assert Config("STAP", command_line=["--label='None'"])["label"] == "None"
+
+    def test_a_whole_number_of_a_program_is_its_digits(self):
+        assert Config("STAP", config_dict={"label": 202401, "dataset": np.int64(7)})["label"] == "202401"
+        for value in (1e5, True, ["a"]):
+            with pytest.raises(ConfigError, match="`label` is .*; it must be text: write it in quotes"):
+                Config("STAP", config_dict={"label": value})
+
+    @pytest.mark.parametrize("text", ["2024_01", "1e5", "no"])
+    def test_names_of_columns(self, text, tmp_path):
+        (tmp_path / "c.yaml").write_text(
+            f"metadata_numeric: [{text}, b]\nload_col: {{inter: [user_id, {text}], {text}: [a]}}\n"
+            f"ITEM_ID_FIELD: {text}\n"
+        )
+        words = [f"--metadata_numeric=[{text}, b]", f"--load_col={{inter: [user_id, {text}]}}"]
+        assert parse_command_line(words) == {
+            "metadata_numeric": [text, "b"], "load_col": {"inter": ["user_id", text]},
+        }  # fmt: skip
+        read = read_yaml(tmp_path / "c.yaml", ConfigError, keep_text)
+        assert read == {
+            "metadata_numeric": [text, "b"], "ITEM_ID_FIELD": text,
+            "load_col": {"inter": ["user_id", text], text: ["a"]},
+        }  # fmt: skip
+
+    def test_every_option_whose_default_is_a_word_is_declared(self):
+        """Ours and RecBole's; but those that may be a switch too, or whose words look like nothing else."""
+        layers = [*PROPERTIES.rglob("*.yaml"), *Path(recbole.__file__).parent.joinpath("properties").rglob("*.yaml")]
+        layers = [path for path in layers if path.parent.name != "sweep" and path.stem not in ("url", "kg_url")]
+        defaults = [pair for path in layers for pair in (read_yaml(path, ConfigError) or {}).items()]
+        words = {name for name, default in defaults if isinstance(default, str)}
+        others = {"enable_amp", "frames_on_device", "gpu_id", "hidden_act", "field_separator", "seq_separator"}
+        assert words - others <= TEXT_OPTIONS | TEXT_LISTS
+        lists = {
+            name
+            for name, default in defaults
+            if isinstance(default, list) and "str" in {type(d).__name__ for d in default}
+        }
+        assert lists <= TEXT_LISTS
+        assert {name for name, default in defaults if default is None} & TEXT_OPTIONS <= MAY_BE_EMPTY
+
+
+class TestWhatNoOptionCanBe:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"epochs": 10**5000}, "`epochs` has a whole number beyond 64 bits"),
+            ({"topk": [10, 1 << 64]}, "`topk` has a whole number beyond 64 bits"),
+            ({"learning_rate": float("nan")}, "`learning_rate` is `nan`"),
+            ({"learning_rate": float("inf")}, "`learning_rate` is `inf`"),
+            ({"dataset": "a\ud800"}, "`dataset` is .*ud800`; it holds a character that text cannot have"),
+            ({"load_col": {"inter": ["a\0"]}}, "`load_col` is .*x00`; it holds a character"),
+            ({"valid_metric": None}, "`valid_metric` is empty; leave it out for `NDCG@10`"),
+            ({"data_path": None}, "`data_path` is empty"),
+            ({"resume": -0.5}, "`resume` is `-0.5`; it must be True, False or text"),
+            ({"metrics": []}, "`metrics` is empty"),
+            ({"seed": 2**32}, "`seed` is 4294967296; it must be below"),
+            ({"topk": [10, "x"]}, "`topk` is .*; it is a list of whole numbers"),
+            ({"topk": []}, "`topk` is .*; it is a list of whole numbers"),
+            *[({name: 0}, f"`{name}` is `0`; it must be a whole number of at least 1") for name in (
+                "n_layers", "n_heads", "hidden_size", "inner_size", "encoder_n_latents", "encoder_head_dim",
+            )],
+        ],
+    )  # fmt: skip
+    def test_in_a_dict(self, options, message):
+        with pytest.raises(ConfigError, match=message):
+            Config(config_dict=options)
+
+    @pytest.mark.parametrize(
+        ("model", "options"),
+        [("GRU4Rec", {"num_layers": 0}), ("NextItNet", {"block_num": 0}), ("NextItNet", {"dilations": [1, 0]}),
+         ("NextItNet", {"kernel_size": 0}), ("NARM", {"n_layers": 0}), ("BERT4Rec", {"n_layers": 0}),
+         ("FMLPRec", {"n_layers": 0}), ("NextItNet", {"dilations": []})],
+    )  # fmt: skip
+    def test_sizes_of_recboles_models(self, model, options):
+        [name] = options
+        with pytest.raises(ConfigError, match=f"`{name}` is .*at least 1"):
+            Config(model, config_dict=options)
+
+    @pytest.mark.parametrize(
+        "word",
+        ["--epochs=" + "9" * 5000, "--epochs=0x" + "f" * 5000, "--eval_args=" + "[" * 100_000, "--epochs=" + "-" * 9999,
+         "--label=\udcff", "--label", "--dataset"],
+        ids=lambda word: word[:16],
+    )  # fmt: skip
+    def test_on_the_command_line(self, word):
+        with pytest.raises(ConfigError):
+            Config("STAP", command_line=[word])
+
+    def test_in_a_file(self, tmp_path):
+        for content in (b"epochs: \xff", "dataset: dépôt".encode("cp1252"), "epochs: 1".encode("utf-16")):
+            (tmp_path / "c.yaml").write_bytes(content)
+            with pytest.raises(ConfigError, match="`.*c.yaml` is not text in UTF-8"):
+                Config(config_file_list=[tmp_path / "c.yaml"])
+
+
+class TestPaths:
+    def test_home(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "c.yaml").write_text("log_dir: ~/log\nframe_store: ~\n")
+        config = Config(
+            config_file_list=["~/c.yaml"], config_dict={"checkpoint_dir": "~/runs"}, command_line=["--data_path=~/d"]
+        )
+        assert config["log_dir"] == f"{tmp_path}/log" and config["checkpoint_dir"] == f"{tmp_path}/runs"
+        assert config["data_path"] == f"{tmp_path}/d/microvideo-demo" and config["frame_store"] is None
+
+    def test_several_of_one_option(self, in_tmp, monkeypatch):
+        monkeypatch.setenv("HOME", str(in_tmp))
+        for name in ("my options.yaml", "a.yaml"):
+            (in_tmp / name).write_text("")
+        for given, paths in (
+            ("my options.yaml", ["my options.yaml"]),
+            ("a.yaml b.yaml", ["a.yaml", "b.yaml"]),
+            ("'my options.yaml' a.yaml", ["my options.yaml", "a.yaml"]),
+            ('"my options.yaml"', ["my options.yaml"]),
+            ("[my options.yaml, 007]", ["my options.yaml", "007"]),
+            (["a b", Path("c")], ["a b", "c"]),
+            ("~/a.yaml ~/b.yaml", [f"{in_tmp}/a.yaml", f"{in_tmp}/b.yaml"]),
+            (None, []),
+        ):
+            assert split_paths(given, "config_files") == paths
+        for given in ("'a", True, [1]):
+            with pytest.raises(ConfigError, match="`config_files` is"):
+                split_paths(given, "config_files")
 
 
 class TestDefaults:

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from recbole_video.cli import main
+from recbole_video.data.files import spreadsheet_safe
 from recbole_video.errors import DataError
 from recbole_video.reports.collect import collect
 from recbole_video.reports.significance import test_all as significance
@@ -261,6 +262,18 @@ class TestCollect:
         [collection] = collect([path])
         [record] = [record for record in collection.records if record.folder == broken.parent]
         assert record.state.kind == FAILED and f"`{broken}` cannot be read" in record.state.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"), ("+cmd", "'+cmd"), ("-x", "'-x"), ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"), ("\ra", "'\ra"), ("\na", "'\na"), (" =1+1", "' =1+1"), ("\uff1d1", "'\uff1d1"),
+        ("-3.5e-2", "-3.5e-2"), ("+7", "+7"), ("-", "'-"), ("-1-2", "'-1-2"), ("a=1", "a=1"), ("", ""), ("'x", "'x"),
+    ],
+)  # fmt: skip
+def test_no_cell_is_a_formula(text, cell):
+    assert spreadsheet_safe(text) == cell
 
 
 def browser_path():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from recbole_video.cli import main
+from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
 from recbole_video.ray_session import import_ray
 from recbole_video.sweep.folder import FAILED, UNFINISHED, SweepFolder, TrialState, note_failure, trial_state
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.plan import make_plan, require_data
+from recbole_video.sweep.plan import make_plan, point_labels, require_data
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.shared_data import DataKeeper
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
@@ -92,7 +93,7 @@ class TestSpec:
             ("figure: {kind: bars, metric: HR@10}\nmetrics: [HR@20]", "shows HR@10, which is not among its metrics"),
             ("compare: [{a: x, b: y}]", "names the row `x`"),
             ("rank: best", "choose from group, table"),
-            ("metrics: [3]", "is no metric"),
+            ("metrics: [[3]]", "is no metric"),
             ("metrics: HR@10", "`metrics` of `mine.yaml` must be a list"),
             ("base: SASRec", "`base` of `mine.yaml` must hold `option: value` lines"),
             ("base: {seed: 3}", "list the seeds under `seeds`"),
@@ -109,7 +110,22 @@ class TestSpec:
             ("asha: 3", "`asha` of `mine.yaml` must hold `key: value` lines"),
             ("resources: {cpus: many}", "must be a number of at least 0"),
             ("needs: [{dataset: x}]", "lacks `commands`"),
-            ("search: {kind: random, n_trials: few}", "zero trials"),
+            ("search: {kind: random, n_trials: few}", "`n_trials` of `mine.yaml` is `few`; it must be a whole number"),
+            (
+                "search: {kind: random, n_trials: '5'}",
+                "`n_trials` of `mine.yaml` is `5`, which is text; write it without",
+            ),
+            ("seeds: 3", r"`seeds` of `mine.yaml` is `3`; list the seeds, as in \[3\] or"),
+            ("seeds: [4294967296]", "must list whole numbers from 0 to 4294967295"),
+            ('title: "\\ud800"', "is not Unicode"),
+            ("space: {x: {quniform: [0, 1, 0]}}", "has steps of 0"),
+            ("space: {x: {randint: [0.5, 3]}}", "takes whole numbers"),
+            ("base: {epochs: 0x" + "f" * 5000 + "}", "`base` has a whole number beyond 64 bits"),
+            (
+                "rows: [{group: x, label: a, options: {}}, {group: y, label: a, options: {}}]\n"
+                "compare: {a: a, b: x / a}",
+                "names `a`, which is x / a and y / a",
+            ),
             ("search: {kind: random, n_trials: 2, seed: x}", "`seed` of `search` of `mine.yaml` is `x`"),
             ("asha: {grace_epochs: 1.5}", "must be a whole number"),
             ("space: {x: [1, 2, 1]}", "lists `1` twice"),
@@ -236,6 +252,95 @@ class TestPlan:
         assert "--frame_encoder=dinov3 --store=dinov3-resample5" in str(caught.value)
 
 
+class TestNames:
+    """Labels, groups, data sets and columns are text, whatever they look like."""
+
+    @pytest.mark.parametrize("name", ["2024_01", "1e5", "007", "no", "1:30"])
+    def test_of_rows_columns_and_options(self, name):
+        sweep = sweep_of(
+            f"name: {name}\ntitle: {name}\nbase: {{model: STAP, dataset: {name}, hidden_size: 8, memory: off}}\n"
+            f"rows: [{{label: {name}, group: {name}, options: {{label: {name}x}}, published: {{{name}: [1, ~]}}}},\n"
+            f"       {{label: b, options: {{label: '{name}'}}}}]\n"
+            f"columns: [{{label: {name}, options: {{metadata_numeric: [{name}]}}}}]\nmetrics: [nMSE, MAE]\n"
+            f"compare: {{a: {name}, b: b}}\n"
+        )
+        assert (sweep.name, sweep.title, sweep.rows[0].name) == (name, name, f"{name} / {name}")
+        assert sweep.base == {"model": "STAP", "dataset": name, "hidden_size": 8, "memory": "off"}
+        assert sweep.rows[0].published == {name: {"nMSE": 1.0}} and sweep.columns[0].label == name
+        assert [trial.options["label"] for trial in make_plan(sweep).trials] == [f"{name}x", name]
+        assert make_plan(sweep).trials[0].options["metadata_numeric"] == [name]
+        assert (sweep.compare[0].a, sweep.compare[0].b, sweep.compare[0].over) == (f"{name} / {name}", "b", "seeds")
+
+    def test_in_a_space_and_in_recboles_file(self, tmp_path):
+        space = sweep_of("space: {label: [2024_01, 1e5], frame_store: {choice: [007, no]}, seed_: [1]}").space
+        assert space["label"] == ("choice", ["2024_01", "1e5"]) and space["frame_store"] == ("choice", ["007", "no"])
+        (tmp_path / "a.hyper").write_bytes(b"\xef\xbb\xbflabel choice [2024_01, 1e5]\r\nepochs choice [1,2]\r\n")
+        space = load_sweep(str(tmp_path / "a.hyper")).space
+        assert space == {"label": ("choice", ["2024_01", "1e5"]), "epochs": ("choice", [1, 2])}
+
+
+class TestHyperFiles:
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("a choice [1]\n".encode("utf-16"), "is UTF-16"),
+            (b"a choice [1]\nb choice [\xff]\n", "byte 11 of line 2"),
+            (b"a choice [1]\na choice [2]\n", "line 2: `a` is given a second time"),
+            (b"a loguniform x,y\n", "line 1: `x,y` must be two exponents of e"),
+            (b"a loguniform -8,9000\n", "line 1: `-8,9000` must be two exponents of e"),
+        ],
+    )
+    def test_that_cannot_be_read(self, tmp_path, content, message):
+        (tmp_path / "a.hyper").write_bytes(content)
+        with pytest.raises(ConfigError, match=message):
+            load_sweep(str(tmp_path / "a.hyper"))
+
+
+class TestManyTrials:
+    SPACE = "space: {learning_rate: {loguniform: [1e-4, 1e-1]}, n_layers: [1, 2]}\nseeds: [1, 2]\n"
+
+    @pytest.fixture
+    def configs(self, monkeypatch):
+        made = []
+        monkeypatch.setattr("recbole_video.sweep.plan.Config", lambda **given: made.append(Config(**given)) or made[-1])
+        return made
+
+    def test_a_dry_run_counts_them_and_shows_the_first(self, in_tmp, capsys, configs):
+        text = BASE + self.SPACE + "search: {kind: random, n_trials: 50000}"
+        (in_tmp / "mine.yaml").write_text(text.replace("SASRec", "SASRec, dataset: ml-100k"))
+        assert main(["--sweep=mine.yaml", "--dry_run"]) == 0
+        shown = capsys.readouterr().out
+        assert "Trials:     100,000 (50000 points × 2 seeds)" in shown and "… and 99,940 more" in shown
+        assert shown.count("learning_rate=") == 60 and len(configs) < 100
+
+    def test_a_grid_without_end(self, configs):
+        numbers = list(range(1, 101))
+        text = BASE + f"space: {{n_layers: {numbers}, encoder_depth: {numbers}, epochs: {numbers}}}"
+        plan = make_plan(sweep_of(text.replace(", epochs: 1}", "}")), first=5)
+        assert plan.n_trials == 10**6 and len(plan.trials) == 5 and len(configs) < 1000
+
+    def test_each_value_is_checked(self, configs):
+        text = BASE + "space: {n_layers: [1, 2, 0], learning_rate: {uniform: [0, 1]}}\n"
+        text += "search: {kind: random, n_trials: 5000}"
+        with pytest.raises(ConfigError, match="`n_layers` is `0`; it must be a whole number of at least 1"):
+            make_plan(sweep_of(text))
+
+    def test_draws_are_as_before_and_each_once(self):
+        points = list(sample(read_space({"a": {"randint": [0, 300]}, "b": ["x", "y"]}), 600, 3))
+        assert len({tuple(point.items()) for point in points}) == len(points) > 590
+
+
+def test_labels_tell_points_apart():
+    large, small = ({"learning_rate": 1e6}, {"learning_rate": 1e-6})
+    plan = make_plan(sweep_of(BASE + "space: {learning_rate: [1e+06, 1e-06]}"))
+    assert [trial.label for trial in plan.trials] == ["learning_rate=1e+06", "learning_rate=1e-06"]
+    assert [trial.name.partition("-seed")[0] for trial in plan.trials] == ["learning-rate=1e06", "learning-rate=1e-06"]
+    close = [{"learning_rate": 0.10001}, {"learning_rate": 0.10002}]
+    assert list(point_labels([large, small, *close]).values()) == [
+        "learning_rate=1e+06", "learning_rate=1e-06", "learning_rate=0.10001", "learning_rate=0.10002",
+    ]  # fmt: skip
+
+
 class TestFolder:
     def test_one_sweep_at_a_time(self, in_tmp):
         plan = make_plan(sweep_of(BASE))
@@ -311,6 +416,12 @@ class TestCommandLine:
             (["--sweep=cva-table6", "--demo", "--cpus_per_trial=4096"], "and this machine has"),
             (["--sweep=cva-table6", "--demo", "--n_trials=4"], "A grid has as many trials as points"),
             (["--sweep=cva-table6", "--demo", "--resume=nowhere", "--dry_run"], "is not the folder of a sweep"),
+            (["--sweep=cva-table6", "--demo=no"], "`--demo` is `no`; write --demo, or leave it out"),
+            (
+                ["--sweep=cva-table13", "--demo", "--search=random", "--n_trials=0"],
+                "`search` of `the command line` has zero trials",
+            ),
+            (["--sweep=cva-table6", "--demo", "--config_files='a"], "`config_files` is `'a`; close its quotes"),
             (["--report"], "ConfigError: --report needs the folder"),
             (["--report=nowhere"], "DataError: There is no folder `nowhere`"),
             (["--report=.", "--epochs=3"], "`--epochs` is no option of --report"),

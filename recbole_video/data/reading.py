@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,17 @@ class SafeLoader(yaml.SafeLoader):
     """The one YAML loader of this package: plain values only, each key once, ``1e-3`` is a number."""
 
 
-SafeLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    # YAML 1.1 wants a dot in a number with an exponent; RecBole's own loader does not.
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes text that the loader would take for a number in quotes."""
+
+
+for _kind in (SafeLoader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        # YAML 1.1 wants a dot in a number with an exponent; RecBole's own loader does not.
+        re.compile(r"^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
 
 
 def read_text(path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> str:
@@ -107,31 +112,44 @@ def _finite(text: str) -> float:
     return value
 
 
-def read_yaml(path: Any, refuse: type[RecBoleVideoError]) -> Any:
+def dump_yaml(content: Any) -> str:
+    """YAML of plain values, which :func:`parse_yaml` reads as they are; keys in order."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+
+
+def read_yaml(
+    path: Any, refuse: type[RecBoleVideoError], prepare: Callable[[yaml.Node], yaml.Node] | None = None
+) -> Any:
     """Read a YAML file, or a resource of the package; see :func:`parse_yaml`."""
     if isinstance(path, (str, Path)):
-        return parse_yaml(read_text(path, refuse), f"`{path}`", refuse)
-    return parse_yaml(decode_text(path.read_bytes(), str(path), refuse), f"`{path}`", refuse)
+        return parse_yaml(read_text(path, refuse), f"`{path}`", refuse, prepare)
+    return parse_yaml(decode_text(path.read_bytes(), str(path), refuse), f"`{path}`", refuse, prepare)
 
 
-def parse_yaml(text: str, where: str, refuse: type[RecBoleVideoError]) -> Any:
+def parse_yaml(
+    text: str,
+    where: str,
+    refuse: type[RecBoleVideoError],
+    prepare: Callable[[yaml.Node], yaml.Node] | None = None,
+) -> Any:
     """Turn YAML into plain values, with one loader for all files.
 
     Args:
         text: The YAML, one document.
         where: What it is, for messages: a file in backticks.
         refuse: The kind of error to raise.
+        prepare: Given the document before its values are made, which loses how they are written; returns it changed.
 
     Raises:
-        RecBoleVideoError: Of the kind ``refuse``, if it is no YAML, asks for a Python object, has a key twice, or
-            stands for more values by its aliases than a file of this kind ever has.
+        RecBoleVideoError: Of the kind ``refuse``, if it is no YAML, asks for a Python object, has a key twice, holds
+            text that is not Unicode, or stands for more values by its aliases than a file of this kind ever has.
     """
     try:
         node = yaml.compose(text, Loader=SafeLoader)
         if node is None:
             return None
         _check_node(node, where, refuse)
-        return SafeLoader("").construct_document(node)
+        return SafeLoader("").construct_document(prepare(node) if prepare else node)
     except RecBoleVideoError:
         raise
     except yaml.YAMLError as error:
@@ -141,8 +159,12 @@ def parse_yaml(text: str, where: str, refuse: type[RecBoleVideoError]) -> Any:
         raise refuse(f"{where} is not valid YAML{place}: {problem}.") from error
     except RecursionError as error:
         raise refuse(f"{where} is nested too deeply to be read.") from error
+    except UnicodeEncodeError as error:
+        raise refuse(f"{where} holds text that is not Unicode, half of a surrogate pair; mend it.") from error
     except ValueError as error:  # an impossible date, a number of thousands of digits
         raise refuse(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
+    except (AttributeError, LookupError) as error:  # PyYAML on `!!bool maybe`
+        raise refuse(f"{where} holds a value that does not fit the tag before it; leave the tag out.") from error
 
 
 def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> None:
@@ -166,10 +188,11 @@ def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) ->
 
 
 def _children(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> list[yaml.Node]:
+    if isinstance(node, yaml.ScalarNode):
+        node.value.encode("utf-8")
+        return []
     if isinstance(node, yaml.SequenceNode):
         return node.value
-    if not isinstance(node, yaml.MappingNode):
-        return []
     seen: set[Hashable] = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":

@@ -11,21 +11,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from recbole_video.entry_point import expand_home, run_command
+from recbole_video.errors import CheckpointError, DataError, nearest
 
-from recbole_video.errors import CheckpointError, DataError, RecBoleVideoError, nearest
-from recbole_video.popularity.dataset import PopularityDataset
-from recbole_video.popularity.figures import draw_explanation
-from recbole_video.popularity.predictor import Explanation, PopularityPredictor
+if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
+    from recbole_video.popularity.dataset import PopularityDataset
+    from recbole_video.popularity.predictor import Explanation
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Explain predictions.
 
     Returns:
-        Exit status: 0, or 1 after an error that is the user's to mend.
+        Exit status, see :func:`recbole_video.entry_point.run_command`.
     """
+    return run_command(lambda: _run(words))
+
+
+def _run(words: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_video.popularity",
         description=__doc__,
@@ -34,12 +39,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("items", nargs="+", help="item tokens")
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos, for contact sheets")
-    arguments = parser.parse_args(words)
-    try:
-        explain_items(arguments.run, arguments.items, arguments.videos)
-    except RecBoleVideoError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    arguments = expand_home(parser.parse_args(words))
+    explain_items(arguments.run, arguments.items, arguments.videos)
     return 0
 
 
@@ -56,6 +57,9 @@ def explain_items(run: Path, items: Sequence[str], videos: Path | None = None) -
         DataError: If an item is not in the data set, or has no video.
     """
     from recbole_video import load_model
+    from recbole_video.popularity.dataset import PopularityDataset
+    from recbole_video.popularity.figures import draw_explanation
+    from recbole_video.popularity.predictor import PopularityPredictor
 
     predictor = load_model(run)
     if not isinstance(predictor, PopularityPredictor):
@@ -93,6 +97,8 @@ def describe(item: str, label: float, explanation: Explanation) -> str:
 
 def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: Explanation, videos: Path) -> None:
     """A contact sheet of the frames that the store holds, with their scores; the highest score is marked."""
+    import numpy as np
+
     from recbole_video.dataset_tools.video.contact_sheet import write_contact_sheet
     from recbole_video.dataset_tools.video.decode import decode_frames
     from recbole_video.dataset_tools.video.listing import list_videos

@@ -98,6 +98,10 @@ def _check_stap(config: Any) -> None:
             "and below the second."
         )
     _check_window(config)
+    if not 0 <= config["dropout"] < 1:
+        raise ConfigError(f"`dropout` is {config['dropout']}; it is a share, at least 0 and below 1.")
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in config["head_sizes"]):
+        raise ConfigError(f"`head_sizes` is {config['head_sizes']}; it is a list of whole numbers of at least 1.")
     for name in ("dppo_gamma", "centroid_shrinkage", "prior_exponent"):
         check_not_negative(config, name)
     if not 0 < config["memory_eta"] <= 1:

@@ -12,15 +12,17 @@ from typing import Any
 
 from recbole_video.config import Config
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
-from recbole_video.options import parse_command_line
+from recbole_video.options import parse_command_line, split_paths
 from recbole_video.reports.console import console_table
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, make_plan, require_data
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
 from recbole_video.sweep.spec import Sweep, load_sweep, preset_names, with_search
+from recbole_video.text_options import expand_home
 
 _SHOWN_TRIALS = 60
+_SWITCHES = ("demo", "dry_run", "latex")
 _OWN = ("sweep", "demo", "dry_run", "resume", "ray_address", "cpus_per_trial", "gpus_per_trial", "max_concurrent",
         "latex", "search", "n_trials")  # fmt: skip
 
@@ -40,10 +42,13 @@ def sweep_command(words: Sequence[str]) -> int:
     """
     given = parse_command_line(words)
     ours = {name: given.pop(name) for name in _OWN if name in given}
-    if ours["sweep"] is True:
+    _refuse_no_switch(ours)
+    if ours["sweep"] in (True, None, ""):
         raise ConfigError(f"--sweep needs a name or a file: --sweep=NAME, one of {', '.join(preset_names())}.")
+    ours = {name: expand_home(name, value) for name, value in ours.items()}
     sweep = load_sweep(str(ours["sweep"]), bool(ours.get("demo", False)))
-    plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given))
+    first = _SHOWN_TRIALS if ours.get("dry_run") and not ours.get("resume") else None
+    plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given), first)
     resources = _resources(ours, plan.sweep)
     print(plan_text(plan, resources))
     if ours.get("dry_run"):
@@ -90,15 +95,22 @@ def report_command(words: Sequence[str]) -> int:
     unknown = set(given) - {"report", "out", "latex"}
     if unknown:
         raise ConfigError(f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER and --latex.")
-    if given["report"] is True:
+    _refuse_no_switch(given)
+    folders = [] if given["report"] is True else split_paths(given["report"], "report")
+    if not folders:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
-    named = str(given["report"])
-    folders = [named] if Path(named).is_dir() else named.split()
-    content = write_report(folders, given.get("out"), bool(given.get("latex")))
+    out = expand_home("out", given.get("out"))
+    content = write_report(folders, out, bool(given.get("latex")))
     for section in content.sections:
         print(f"{section.title}\n\n{console_table(section)}\n")
-    print(f"Report: {Path(given.get('out') or folders[0]) / 'report.html'}")
+    print(f"Report: {Path(out or folders[0]) / 'report.html'}")
     return 0
+
+
+def _refuse_no_switch(given: dict[str, Any]) -> None:
+    for name in _SWITCHES:
+        if not isinstance(given.get(name, False), bool):
+            raise ConfigError(f"`--{name}` is `{given[name]}`; write --{name}, or leave it out.")
 
 
 def plan_text(plan: Plan, resources: Resources) -> str:
@@ -110,7 +122,7 @@ def plan_text(plan: Plan, resources: Resources) -> str:
     data = ", ".join(dataset.name for dataset in plan.datasets)
     lines = [
         f"{sweep.title}{' (demo)' if sweep.is_demo else ''}",
-        f"  Trials:     {plan.n_trials} ({_factors(sweep, plan)})",
+        f"  Trials:     {plan.n_trials:,} ({_factors(sweep, plan)})",
         f"  Data:       {data}",
         f"  Resources:  {_counted(resources.cpus, 'core')} per trial, {gpus}, on {where}"
         + ("" if resources.address else f"; {parallel} at a time on {os.cpu_count()} cores"),
@@ -118,8 +130,8 @@ def plan_text(plan: Plan, resources: Resources) -> str:
         "  Time:       shown as soon as the first trials have finished",
     ]
     shown = [f"    {trial.label}, seed {trial.seed}" for trial in plan.trials[:_SHOWN_TRIALS]]
-    more = len(plan.trials) - len(shown)
-    return "\n".join([*lines, *shown, *([f"    … and {more} more"] if more > 0 else [])])
+    more = plan.n_trials - len(shown) if shown else 0
+    return "\n".join([*lines, *shown, *([f"    … and {more:,} more"] if more > 0 else [])])
 
 
 def _counted(n: float, what: str) -> str:
@@ -139,9 +151,9 @@ def _factors(sweep: Sweep, plan: Plan) -> str:
 def _own_options(given: dict[str, Any]) -> dict[str, Any]:
     """Config files under the options of the command line, as in a run."""
     options: dict[str, Any] = {}
-    files = given.pop("config_files", None)
+    files = split_paths(given.pop("config_files", None), "config_files")
     if files:
-        options = Config(config_file_list=str(files).split()).file_config_dict
+        options = Config(config_file_list=files).file_config_dict
     return {**options, **given}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import optuna
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from recbole_video.sweep.space import Space, for_ray
+from recbole_video.sweep.space import Space, for_ray, point_key
 
 _MOST_ASKS = 200  # for a point that has not been tried
 _FAILED = optuna.trial.TrialState.FAIL
@@ -34,14 +33,14 @@ class DistinctOptunaSearch(OptunaSearch):
         if known:
             past = {"points_to_evaluate": [p for p, _ in known], "evaluated_rewards": [s for _, s in known]}
         super().__init__(for_ray(space), metric="score", mode=mode, seed=seed, **past)
-        self._scores = {_key(point): score for point, score in tried}
+        self._scores = {point_key(point): score for point, score in tried}
         self._key_of: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """A point that nobody has tried; ``FINISHED`` where there seems to be none left."""
         for _ in range(_MOST_ASKS):
             point = super().suggest(trial_id)
-            key = _key(point)
+            key = point_key(point)
             if key not in self._scores:
                 self._scores[key] = None
                 self._key_of[trial_id] = key
@@ -64,7 +63,3 @@ class DistinctOptunaSearch(OptunaSearch):
         asked = self._ot_trials.pop(trial_id)
         study: Any = self._ot_study
         study.tell(asked, score, state=_FAILED if score is None else None)
-
-
-def _key(point: Any) -> str:
-    return json.dumps(point, sort_keys=True, default=str)

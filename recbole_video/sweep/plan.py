@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from recbole_video.config import Config
 from recbole_video.data.frame_store import store_path
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.space import grid, n_points, sample
+from recbole_video.sweep.space import grid, n_points, point_key, sample
 from recbole_video.sweep.spec import Row, Sweep
 
 _SLUG_LENGTH = 48
+_MOST_CHECKED = 300  # configurations; of each option, values
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Trial:
     @property
     def name(self) -> str:
         """Of its folder: the label, the seed, and a digest of the options."""
-        slug = re.sub(r"[^A-Za-z0-9.=]+", "-", self.label).strip("-")[:_SLUG_LENGTH].strip("-")
+        label = re.sub(r"(?<=\d)e\+(?=\d)", "e", self.label)  # 1e+06 is no 1e-06
+        slug = re.sub(r"[^A-Za-z0-9.=]+", "-", label).strip("-")[:_SLUG_LENGTH].strip("-")
         return f"{slug}-seed{self.seed}-{_digest(self.options)}"
 
     def as_plain(self) -> dict[str, Any]:
@@ -72,7 +75,7 @@ class Plan:
 
     Attributes:
         sweep: Its metrics are resolved.
-        trials: All that is known before it starts; none of a search by Optuna.
+        trials: All that is known before it starts, or the first of them; none of a search by Optuna.
         n_trials: How many there will be.
         valid_metric: What trials are chosen by.
         bigger: Whether more of it is better.
@@ -90,12 +93,15 @@ class Plan:
     datasets: tuple[Dataset, ...]
 
 
-def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
+def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None, first: int | None = None) -> Plan:
     """Lay out the trials; every option is checked before anything runs.
+
+    Of more trials than can be checked in a second, those are that show each value of each option, and an even sample.
 
     Args:
         sweep: The sweep.
         own_options: The user's options, which win over the sweep's.
+        first: Lay out so many trials at most, to show what a sweep would run.
 
     Raises:
         ConfigError: If an option is unknown or unusable, a metric is not computed, or there is no trial.
@@ -112,18 +118,19 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None) -> Plan:
     if sweep.search.kind != "grid" and not sweep.space:
         raise ConfigError(f"The sweep `{sweep.name}` searches nothing: its space is empty.")
     _refuse_unfair_stopping(sweep)
-    trials = () if is_open else tuple(_lay_out(sweep))
+    n_trials = _count(sweep)
+    shown = None if first is None or n_trials <= max(first, _MOST_CHECKED) else first
+    trials = () if is_open else tuple(islice(_lay_out(sweep, shown), shown))
     if not trials and not is_open:
         raise ConfigError(f"The sweep `{sweep.name}` has zero trials.")
-    distinct = {_digest({**trial.options, "seed": 0}): trial for trial in (trials or (example_trial(sweep),))}
-    configs = [_config(trial) for trial in distinct.values()]
+    configs = [_config(trial) for trial in _examples(sweep, trials, n_trials)]
     metrics = sweep.metrics or _default_metrics(configs[0])
     for config in configs:
         _check_metrics(metrics, config)
     return Plan(
         sweep=replace(sweep, metrics=metrics),
         trials=trials,
-        n_trials=min(sweep.search.n_trials, n_points(sweep.space) or sweep.search.n_trials) if is_open else len(trials),
+        n_trials=n_trials if is_open or shown is not None else len(trials),
         valid_metric=str(configs[0]["valid_metric"]),
         bigger=bool(configs[0]["valid_metric_bigger"]),
         epochs=max(int(config["epochs"] or 1) for config in configs),
@@ -138,15 +145,21 @@ def make_trial(sweep: Sweep, row: Row, column: int, point: dict[str, Any], seed:
     return Trial(row.name, block.label, point, seed, {k: v for k, v in sorted(options.items())})
 
 
-def example_trial(sweep: Sweep) -> Trial:
-    """A trial somewhere in the space."""
-    [point] = sample(sweep.space, 1, sweep.search.seed)
-    return make_trial(sweep, _runnable(sweep)[0], 0, point, sweep.seeds[0])
-
-
 def point_label(point: dict[str, Any]) -> str:
     """Values of a point as people write them."""
     return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in point.items())
+
+
+def point_labels(points: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Key of a point -> its label; where four digits do not tell two points apart, with all digits."""
+    by_label: dict[str, dict[str, dict[str, Any]]] = {}
+    for point in points:
+        by_label.setdefault(point_label(point), {})[point_key(point)] = point
+    found = {}
+    for label, same in by_label.items():
+        for key, point in same.items():
+            found[key] = label if len(same) == 1 else ", ".join(f"{k}={v}" for k, v in point.items())
+    return found
 
 
 def require_data(plan: Plan) -> None:
@@ -209,16 +222,46 @@ def _datasets(configs: list[Config]) -> tuple[Dataset, ...]:
     return tuple(Dataset(name, folder, tuple(stores)) for name, (folder, stores) in sorted(found.items()))
 
 
-def _lay_out(sweep: Sweep) -> Iterable[Trial]:
+def _lay_out(sweep: Sweep, first: int | None = None) -> Iterator[Trial]:
+    """The trials in order; of a space no more than the ``first`` points."""
     if sweep.search.kind == "random":
-        points = list(sample(sweep.space, sweep.search.n_trials, sweep.search.seed))
+        points = list(islice(sample(sweep.space, sweep.search.n_trials, sweep.search.seed), first))
     else:
-        points = list(grid(sweep.space))
+        points = list(islice(grid(sweep.space), first))
     for row in _runnable(sweep):
         for column in range(len(sweep.columns)):
             for point in points:
                 for seed in sweep.seeds:
                     yield make_trial(sweep, row, column, point, seed)
+
+
+def _count(sweep: Sweep) -> int:
+    """How many trials there will be, which are not laid out for it."""
+    known = n_points(sweep.space)
+    asked = sweep.search.n_trials
+    per_cell = known or 0 if sweep.search.kind == "grid" else min(asked, known or asked)
+    return per_cell * len(_runnable(sweep)) * len(sweep.columns) * len(sweep.seeds)
+
+
+def _examples(sweep: Sweep, trials: tuple[Trial, ...], n_trials: int) -> Iterable[Trial]:
+    """Trials whose options are checked for all: one of each digest, or a choice where there are too many."""
+    if n_trials <= _MOST_CHECKED and trials:
+        return {_digest({**trial.options, "seed": 0}): trial for trial in trials}.values()
+    rows, columns, seed = _runnable(sweep), range(len(sweep.columns)), sweep.seeds[0]
+    [point] = sample(sweep.space, 1, sweep.search.seed)
+    cells = [make_trial(sweep, row, column, point, seed) for row in rows for column in columns]
+    varied = [
+        make_trial(sweep, rows[0], 0, {**point, option: value}, seed)
+        for option, (kind, values) in sweep.space.items()
+        if kind == "choice"
+        for value in _spread(values)
+    ]
+    return [*cells, *varied, *_spread(trials)]
+
+
+def _spread(values: Any) -> list[Any]:
+    """So many of them as can be checked, evenly, the first among them."""
+    return list(values[:: -(-len(values) // _MOST_CHECKED) or 1])
 
 
 def _runnable(sweep: Sweep) -> list[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from statistics import fmean
 from time import perf_counter
@@ -10,6 +9,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from recbole_video.data.reading import read_json
 from recbole_video.sweep.folder import FINISHED, STOPPED, SweepFolder, trial_state
 from recbole_video.sweep.plan import Plan, Trial
 
@@ -89,8 +89,7 @@ class Progress:
         return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else f" · about {seconds:.0f} s left"
 
     def _numbers(self, trial: Trial) -> str:
-        path = self.folder.trial_folder(trial) / "metrics.json"
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(self.folder.trial_folder(trial) / "metrics.json")
         shown = [(metric, metric.read(result)) for metric in self.plan.sweep.metrics]
         values = [f"{metric.name} {metric.write(value)}" for metric, value in shown if value is not None]
         return " · ".join([*values[:3], f"{result['seconds']:.0f} s"])

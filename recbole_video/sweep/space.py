@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recbole_video.data.reading import read_text
 from recbole_video.errors import ConfigError
-from recbole_video.options import convert_value
+from recbole_video.options import convert_option
+from recbole_video.text_options import TEXT_OPTIONS
 
 DISTRIBUTIONS = ("choice", "uniform", "loguniform", "quniform", "randint")
 _N_ARGUMENTS = {"uniform": 2, "loguniform": 2, "quniform": 3, "randint": 2}
 
+_MOST_EXPONENT = 700  # exp of more is no float
 _DRAWS_PER_POINT = 1000  # before the rest of a small space is given up
 
 Space = dict[str, tuple[str, list[Any]]]  # option -> (distribution, its arguments)
@@ -56,6 +60,10 @@ def _check(option: str, kind: str, arguments: Any) -> None:
         raise ConfigError(f"{kind} of `{option}` takes {wanted} numbers, the first below the second; not {arguments}.")
     if kind == "loguniform" and arguments[0] <= 0:
         raise ConfigError(f"loguniform of `{option}` begins at {arguments[0]}; it must begin above 0.")
+    if kind == "quniform" and arguments[2] <= 0:
+        raise ConfigError(f"quniform of `{option}` has steps of {arguments[2]}; they must be above 0.")
+    if kind == "randint" and not all(isinstance(x, int) for x in arguments):
+        raise ConfigError(f"randint of `{option}` takes whole numbers; not {arguments}.")
 
 
 def grid(space: Space) -> Iterator[dict[str, Any]]:
@@ -84,15 +92,21 @@ def n_points(space: Space) -> int | None:
 def sample(space: Space, n: int, seed: int) -> Iterator[dict[str, Any]]:
     """``n`` different points that follow from the seed; all of them where there are fewer."""
     rng = np.random.default_rng(seed)
-    drawn: list[dict[str, Any]] = []
+    drawn: set[str] = set()
     n = min(n, n_points(space) or n)
     for _ in range(_DRAWS_PER_POINT * n):
         point = {option: _draw(kind, arguments, rng) for option, (kind, arguments) in space.items()}
-        if point not in drawn:
-            drawn.append(point)
+        key = point_key(point)
+        if key not in drawn:
+            drawn.add(key)
             yield point
         if len(drawn) == n:
             return
+
+
+def point_key(point: Mapping[str, Any] | None) -> str:
+    """A point as text that no other point has."""
+    return json.dumps(point, sort_keys=True, default=str)
 
 
 def _draw(kind: str, arguments: list[Any], rng: np.random.Generator) -> Any:
@@ -120,7 +134,7 @@ def read_hyper_file(path: Path) -> Space:
         ConfigError: If a line cannot be read.
     """
     given: dict[str, Any] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, ConfigError).splitlines(), start=1):
         parts = line.split(maxsplit=2)
         if not parts or parts[0].startswith("#"):
             continue
@@ -130,8 +144,18 @@ def read_hyper_file(path: Path) -> Space:
                 f"are {', '.join(DISTRIBUTIONS)}."
             )
         name, kind, text = parts
-        values = convert_value(text if text.startswith("[") else f"[{text}]")
-        if kind == "loguniform" and isinstance(values, list):
-            values = [float(np.exp(v)) for v in values]  # hyperopt's are exponents of e
-        given[name] = {kind: values}
+        if name in given:
+            raise ConfigError(f"`{path}`, line {number}: `{name}` is given a second time; keep one line.")
+        given[name] = {kind: _hyper_values(name, kind, text, f"`{path}`, line {number}")}
     return read_space(given)
+
+
+def _hyper_values(name: str, kind: str, text: str, where: str) -> Any:
+    """The values of one line; hyperopt's loguniform is given by exponents of e."""
+    listed = text if text.startswith("[") else f"[{text}]"
+    values = convert_option("config_files" if name in TEXT_OPTIONS else name, listed)
+    if kind != "loguniform":
+        return values
+    if not isinstance(values, list) or not all(isinstance(v, (int, float)) and abs(v) < _MOST_EXPONENT for v in values):
+        raise ConfigError(f"{where}: `{text}` must be two exponents of e, as in -8,0.")
+    return [float(np.exp(v)) for v in values]

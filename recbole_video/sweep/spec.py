@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from recbole_video.data.reading import dump_yaml, parse_yaml, read_text
 from recbole_video.errors import ConfigError, nearest
+from recbole_video.options import check_value
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import Space, read_hyper_file, read_space
+from recbole_video.text_options import TEXT_LISTS, TEXT_OPTIONS, keep_text
 
 SEARCHES = ("grid", "random", "optuna")
 _DRAWS_OF_A_FILE = 10
@@ -27,13 +27,11 @@ _COLUMN_KEYS = frozenset(["label", "options", "demo"])
 _DEMO_KEYS = frozenset(["base", "seeds", "note", "search", "space"])
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 1e-3 for a word; RecBole's configurations, and people, do not."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+# Keys of a sweep whose values are text, beside the options that are.
+_TEXT_KEYS = (TEXT_OPTIONS - {"search"}) | TEXT_LISTS | frozenset([
+    "name", "title", "source", "note", "group", "figure", "compare", "needs", "rank",
+])  # fmt: skip
+_LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -183,22 +181,11 @@ def load_sweep(name_or_path: str, demo: bool = False) -> Sweep:
     """
     path = Path(name_or_path)
     if path.suffix in (".hyper", ".test", ".txt") and path.is_file():
-        space = read_hyper_file(path)
-        given = {
-            option: arguments if kind == "choice" else {kind: arguments} for option, (kind, arguments) in space.items()
-        }
-        if all(kind == "choice" for kind, _ in space.values()):
-            return read_sweep(yaml.safe_dump({"space": given}), path.stem, str(path), demo)
-        search = {"kind": "random", "n_trials": _DRAWS_OF_A_FILE}  # RecBole's own default for a space without an end
-        return read_sweep(yaml.safe_dump({"space": given, "search": search}), path.stem, str(path), demo)
+        return read_sweep(_text_of_hyper_file(path), path.stem, str(path), demo)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"There is no sweep file `{path}`; presets are {', '.join(preset_names())}.")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The sweep file `{path}` cannot be read: {error}.") from error
-        return read_sweep(text, path.stem, str(path), demo)
+        return read_sweep(read_text(path, ConfigError), path.stem, str(path), demo)
     known = preset_names()
     if name_or_path not in known:
         raise ConfigError(
@@ -209,21 +196,27 @@ def load_sweep(name_or_path: str, demo: bool = False) -> Sweep:
     return read_sweep(resource.read_text(encoding="utf-8"), name_or_path, f"{name_or_path}.yaml", demo)
 
 
+def _text_of_hyper_file(path: Path) -> str:
+    """RecBole's file of parameters as the YAML of a sweep: at random where it has a range, as RecBole has it."""
+    space = read_hyper_file(path)
+    lines = {option: values if kind == "choice" else {kind: values} for option, (kind, values) in space.items()}
+    if all(kind == "choice" for kind, _ in space.values()):
+        return dump_yaml({"space": lines})
+    return dump_yaml({"space": lines, "search": {"kind": "random", "n_trials": _DRAWS_OF_A_FILE}})
+
+
 def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     """Read and check the YAML text of a sweep; ``where`` names it in errors.
 
     Raises:
         ConfigError: If it is malformed.
     """
-    try:
-        raw = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"The sweep `{where}` is not valid YAML{at}; mend it.") from error
+    raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, _TEXT_KEYS, deep=True))
     if not isinstance(raw, dict):
         raise ConfigError(f"The sweep `{where}` must hold `key: value` lines.")
     _refuse_unknown(raw, _KEYS, f"the sweep `{where}`")
+    for key, value in raw.items():
+        check_value(key, value)
     of_demo = raw.get("demo") or {}
     _refuse_unknown(of_demo, _DEMO_KEYS, f"`demo` of `{where}`")
     if demo and not of_demo:
@@ -238,8 +231,8 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     rows = _read_rows(raw.get("rows"), columns, metrics, demo, where)
     resources = _read_resources(raw.get("resources"), where)
     sweep = Sweep(
-        name=str(raw.get("name", name)),
-        title=str(raw.get("title", name)),
+        name=str(raw.get("name") or name),
+        title=str(raw.get("title") or name),
         base=base,
         metrics=metrics,
         rows=rows,
@@ -250,13 +243,11 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
         asha=_read_asha(raw.get("asha"), where),
         cpus=resources.get("cpus", 1.0),
         gpus=resources.get("gpus"),
-        source=str(raw.get("source", "")),
-        note=str(raw.get("note", "")).strip(),
+        source=str(raw.get("source") or ""),
+        note=str(raw.get("note") or "").strip(),
         figure=_read_figure(raw.get("figure"), metrics, where),
-        compare=_read_compare(_list(raw.get("compare"), f"`compare` of `{where}`"), rows, where),
-        needs=()
-        if demo
-        else tuple(_read_need(need, where) for need in _list(raw.get("needs"), f"`needs` of `{where}`")),
+        compare=_read_compare(raw.get("compare"), rows, where),
+        needs=() if demo else _read_needs(raw.get("needs"), where),
         rank=_read_rank(raw.get("rank", "group"), where),
         is_demo=demo,
         text=text,
@@ -276,7 +267,7 @@ def with_search(sweep: Sweep, kind: Any = None, n_trials: Any = None) -> Sweep:
         return sweep
     asked = {
         "kind": kind or sweep.search.kind,
-        "n_trials": n_trials or sweep.search.n_trials,
+        "n_trials": sweep.search.n_trials if n_trials is None else n_trials,
         "seed": sweep.search.seed,
     }
     if asked["kind"] == "grid" and n_trials is not None:
@@ -344,6 +335,8 @@ def _read_asha(given: Any, where: str) -> Asha | None:
 
 def _refuse_no_number(value: Any, least: float, what: str, whole: bool = False) -> None:
     kinds = (int,) if whole else (int, float)
+    if isinstance(value, str) and value.strip().isdecimal():
+        raise ConfigError(f"{what} is `{value}`, which is text; write it without quotes.")
     if isinstance(value, bool) or not isinstance(value, kinds) or value < least:
         raise ConfigError(f"{what} is `{value}`; it must be a {'whole ' * whole}number of at least {least:g}.")
 
@@ -393,7 +386,7 @@ def _read_rows(
         elif of_demo and options is not None:
             options |= _options(of_demo, f"`demo` of row `{label}` of `{where}`")
         published = _read_published(raw.get("published"), columns, metrics, f"row `{label}` of `{where}`")
-        rows.append(Row(label, str(raw.get("group", "")), options, published))
+        rows.append(Row(label, str(raw.get("group") or ""), options, published))
     _refuse_twice([row.name for row in rows], "rows", where)
     if not any(row.options is not None for row in rows):
         raise ConfigError(f"The sweep `{where}` has zero trials: no row has options.")
@@ -425,11 +418,18 @@ def _read_published(
 
 
 def _read_seeds(given: Any, where: str) -> tuple[int, ...]:
-    seeds = given if isinstance(given, list) else [given]
-    are_seeds = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
-    if not seeds or not are_seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"`seeds` of `{where}` must list whole numbers, each once; it is `{given}`.")
-    return tuple(seeds)
+    if isinstance(given, int) and not isinstance(given, bool):  # one seed, or so many? nobody knows
+        raise ConfigError(
+            f"`seeds` of `{where}` is `{given}`; list the seeds, as in [{given}] or, for several, [1, 2, 3]."
+        )
+    are_seeds = isinstance(given, list) and all(
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= _LARGEST_SEED for seed in given
+    )
+    if not given or not are_seeds or len(set(given)) < len(given):
+        raise ConfigError(
+            f"`seeds` of `{where}` must list whole numbers from 0 to {_LARGEST_SEED}, each once; it is `{given}`."
+        )
+    return tuple(given)
 
 
 def _read_search(given: Any, where: str) -> Search:
@@ -439,8 +439,9 @@ def _read_search(given: Any, where: str) -> Search:
     _refuse_no_number(search.seed, 0, f"`seed` of `search` of `{where}`", whole=True)
     if search.kind not in SEARCHES:
         raise ConfigError(f"`search` of `{where}` is `{search.kind}`; choose from {', '.join(SEARCHES)}.")
-    if search.kind != "grid" and (not isinstance(search.n_trials, int) or search.n_trials < 1):
+    if search.kind != "grid" and search == replace(search, n_trials=0):
         raise ConfigError(f"`search` of `{where}` has zero trials; set n_trials.")
+    _refuse_no_number(search.n_trials, 0 if search.kind == "grid" else 1, f"`n_trials` of `{where}`", whole=True)
     return search
 
 
@@ -454,19 +455,29 @@ def _read_figure(given: Any, metrics: tuple[Metric, ...], where: str) -> Figure 
 
 
 def _read_compare(given: Any, rows: tuple[Row, ...], where: str) -> tuple[Comparison, ...]:
-    known = {row.name for row in rows}
     found = []
-    for raw in given:
+    for raw in [given] if isinstance(given, dict) else _list(given, f"`compare` of `{where}`"):
         comparison: Comparison = _build(Comparison, raw, where, "compare")
-        for name in (comparison.a, comparison.b):
-            if name not in known:
-                raise ConfigError(
-                    f"`compare` of `{where}` names the row `{name}`{nearest(name, known)}, which it lacks."
-                )
+        comparison = replace(
+            comparison, a=_row_named(comparison.a, rows, where), b=_row_named(comparison.b, rows, where)
+        )
         if comparison.over not in ("seeds", "cases"):
             raise ConfigError(f"`compare` of `{where}` is over `{comparison.over}`; choose seeds or cases.")
         found.append(comparison)
     return tuple(found)
+
+
+def _row_named(name: str, rows: tuple[Row, ...], where: str) -> str:
+    """The row of that name, or of that label where one row alone has it."""
+    labelled = [row.name for row in rows if row.label == name]
+    known = [row.name for row in rows]
+    if name in known or len(labelled) == 1:
+        return name if name in known else labelled[0]
+    if labelled:
+        raise ConfigError(
+            f"`compare` of `{where}` names `{name}`, which is {' and '.join(labelled)}; name one of them."
+        )
+    raise ConfigError(f"`compare` of `{where}` names the row `{name}`{nearest(name, known)}, which it lacks.")
 
 
 def _read_rank(given: Any, where: str) -> str:
@@ -475,11 +486,18 @@ def _read_rank(given: Any, where: str) -> str:
     return str(given)
 
 
+def _read_needs(given: Any, where: str) -> tuple[Need, ...]:
+    needs = [given] if isinstance(given, dict) else _list(given, f"`needs` of `{where}`")
+    return tuple(_read_need(need, where) for need in needs)
+
+
 def _read_need(given: Any, where: str) -> Need:
     _refuse_unknown(given, set(Need.__dataclass_fields__), f"`needs` of `{where}`")
     if missing := sorted({"dataset", "download", "commands"} - set(given)):
         raise ConfigError(f"A need of `{where}` lacks `{missing[0]}`.")
-    return Need(str(given["dataset"]), str(given["download"]), tuple(given["commands"]), given.get("stores") or {})
+    commands = _list(given["commands"], f"`commands` of a need of `{where}`")
+    stores = _options(given.get("stores"), f"`stores` of a need of `{where}`")
+    return Need(str(given["dataset"]), str(given["download"]), tuple(map(str, commands)), stores)
 
 
 def _build(kind: type, given: Any, where: str, key: str) -> Any:

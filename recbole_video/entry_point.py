@@ -1,0 +1,121 @@
+"""What every command of the package does around its work: exit status, messages, the last resort."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from recbole_video.errors import RecBoleVideoError, fit_for_message
+
+# Other modules are imported where they are needed: `tempfile` imports `random`, and before `put_working_folder_last`
+# that may be one of the working folder.
+
+FAULT = 70  # EX_SOFTWARE of sysexits.h
+_SIGPIPE = 13  # Windows has none
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -> int:
+    """Run a command so that whatever happens ends in an exit status and at most one sentence.
+
+    Args:
+        command: Returns its exit status.
+        interrupted: What Ctrl-C prints.
+
+    Returns:
+        The command's status; 1 after an error that is the user's to mend, or on a full disk; 130 after Ctrl-C; 141 if
+        the reader of the output went away; 70 after a fault of this package, whose traceback is in a file that the
+        message names.
+    """
+    try:
+        put_working_folder_last()
+        status = command()
+        sys.stdout.flush()  # here, where a reader that went away can be told from a fault
+    except RecBoleVideoError as error:
+        return _say(f"{type(error).__name__}: {error}", 1)
+    except KeyboardInterrupt:
+        return _say(interrupted, 128 + signal.SIGINT)
+    except BrokenPipeError:
+        _silence_output()
+        return 128 + _SIGPIPE
+    except Exception as error:
+        return _say(*_last_resort(error))
+    return status
+
+
+def put_working_folder_last() -> None:
+    """Let modules of the working folder be imported (``module:Class``), but never in the place of a library's.
+
+    ``python -m`` puts the folder first, where a ``random.py`` would be taken for the standard library's.
+    """
+    try:
+        here = str(Path.cwd())
+    except OSError:  # it was removed
+        return
+    real = os.path.realpath(here)
+    sys.path[:] = [*(entry for entry in sys.path if entry and os.path.realpath(entry) != real), here]
+
+
+def expand_home(arguments: Namespace) -> Namespace:
+    """``~`` of each path among parsed arguments: a shell leaves that of ``--out=~/data`` as it is."""
+    for name, value in vars(arguments).items():
+        if isinstance(value, Path):
+            setattr(arguments, name, Path(os.path.expanduser(value)))  # noqa: PTH111 - an unknown user is no error
+        elif isinstance(value, list) and any(isinstance(part, Path) for part in value):
+            setattr(arguments, name, [Path(os.path.expanduser(part)) for part in value])  # noqa: PTH111
+    return arguments
+
+
+def write_fault(error: BaseException) -> Path | None:
+    """Write the traceback of a fault, with the command and the versions, into ``log/`` or else a temporary folder.
+
+    Returns:
+        The file; None if neither folder can be written.
+    """
+    import platform
+    import shlex
+    import tempfile
+    import time
+    import traceback
+
+    from recbole_video import __version__
+
+    versions = f"{platform.platform()}, Python {platform.python_version()}, recbole_video {__version__}"
+    text = "\n\n".join([shlex.join(sys.argv), versions, "".join(traceback.format_exception(error))])
+    name = f"fault-{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}.txt"
+    for folder in (Path("log"), Path(tempfile.gettempdir())):
+        path = folder / name
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return path
+    return None
+
+
+def _last_resort(error: Exception) -> tuple[str, int]:
+    """What to say of an exception that nobody expected, and the exit status."""
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        place = f" (`{error.filename}`)" if error.filename else ""
+        return fit_for_message(f"RunFolderError: The disk is full{place}; make room, or write elsewhere."), 1
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    path = write_fault(error)
+    where = f"its traceback is in `{path}`, please report it" if path else "no folder takes its traceback"
+    return fit_for_message(f"This is a fault of recbole_video, `{what}`; {where}."), FAULT
+
+
+def _say(message: str, status: int) -> int:
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+    return status
+
+
+def _silence_output() -> None:
+    """Give the interpreter, which flushes at its end, somewhere to write."""
+    with suppress(OSError, ValueError):  # captured output has no file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
