@@ -20,10 +20,11 @@ BUILD_ERRORS = (
     TypeError, ValueError,
 )  # fmt: skip
 _LONGEST = 1 << 16  # frames of a video, actions of a history
+_MOST_IN_AN_OPTION = 10_000
 _MOST = 1 << 40  # users; only their number is kept
 # A model of the file's size makes no more than this many times as many values, in as many operations a tensor.
-_VALUES_OVER_FILE, _OPERATIONS_PER_TENSOR = 50, 100
-_SMALL = 1 << 24, 20_000
+_VALUES_OVER_FILE, _OPERATIONS_PER_TENSOR = 50, 50
+_SMALL = 1 << 24, 2_000
 
 
 class Fields:
@@ -124,6 +125,22 @@ def _is_finite(value: Any) -> bool:
     return is_number and abs(value) <= 3.4e38  # of float32, in which models compute
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether an option is made of finite numbers, texts, lists and dictionaries, and not of very many."""
+    open_values = [value]
+    for _ in range(_MOST_IN_AN_OPTION):
+        if not open_values:
+            return True
+        inner = open_values.pop()
+        if isinstance(inner, dict):
+            open_values += [*inner.keys(), *inner.values()]
+        elif isinstance(inner, (list, tuple)):
+            open_values += inner
+        elif not (inner is None or isinstance(inner, (bool, str)) or _is_finite(inner)):
+            return False
+    return False
+
+
 def _is_list(values: Any, kind: type, is_unique: bool) -> bool:
     fits = isinstance(values, list) and all(isinstance(value, kind) for value in values)
     return fits and (not is_unique or len(set(values)) == len(values))
@@ -141,6 +158,9 @@ def checked_options(state: dict[str, Any], path: Path) -> dict[str, Any]:
     options.text_or_none("item_encoder")
     if options.has("MAX_ITEM_LIST_LENGTH"):
         options.whole("MAX_ITEM_LIST_LENGTH", 1)
+    for name in options.names():
+        if not _is_plain(options.get(name)):
+            raise options.refusal(f"`{name}`", "made of finite numbers, texts, lists and dictionaries")
     return dict(state["config"])
 
 
