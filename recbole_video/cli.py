@@ -10,6 +10,7 @@ from recbole_video.entry_point import run_command
 USAGE = """\
 usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=microvideo-demo]
                             [--config_files="a.yaml b.yaml"] [--resume[=RUN_FOLDER]] [--OPTION=VALUE ...]
+                            [--trust[=MODULE:CLASS]]
        run_recbole_video.py --sweep=NAME_OR_YAML [--demo] [--dry_run] [--resume[=SWEEP_FOLDER]]
                             [--cpus_per_trial=1] [--gpus_per_trial=0.5] [--max_concurrent=N]
                             [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
@@ -18,6 +19,7 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
        run_recbole_video.py --list      models, item encoders, data sets, sweeps and where their options are
 
 Every option of RecBole and of properties/*.yaml can be set; command line > config files > defaults.
+A class of your own that a config file or a run to resume names (module:Class) is loaded only with --trust.
 """
 
 

@@ -38,6 +38,7 @@ from recbole_video.options import (
 from recbole_video.popularity import POPULARITY_MODELS
 from recbole_video.popularity.metrics import register as register_popularity_metrics
 from recbole_video.popularity.option_checks import check_popularity_options
+from recbole_video.registry import Registry, Trust, class_path, import_class, refuse_untrusted
 from recbole_video.text_options import MAY_BE_EMPTY, TEXT_LISTS, TEXT_OPTIONS, expand_home, keep_text, text_from_value
 from recbole_video.user_encoders import USER_ENCODERS
 
@@ -55,6 +56,8 @@ _RUNTIME_OPTIONS = frozenset([
 ])  # fmt: skip
 # What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+_OTHER_MODELS: Registry = Registry("model", {}, ("recbole.model.abstract_recommender:AbstractRecommender",))
+_MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, _OTHER_MODELS)
 _EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
@@ -75,11 +78,15 @@ class Config(RecBoleConfig):
         config_file_list: YAML files, the last one winning.
         config_dict: Options.
         command_line: Words as in ``sys.argv[1:]``. RecBole reads ``sys.argv`` by itself; here the
-            caller hands it over, so that a program's own flags are not taken for options.
+            caller hands it over, so that a program's own flags are not taken for options. ``--trust`` is read from
+            here alone.
+        trust: Whether a class that a file names as ``module:Class``, which nobody registered, may be imported: True,
+            or the classes that may, as in :func:`recbole_video.load_model`.
+        is_stored: ``config_dict`` was read from a file, too.
 
     Raises:
-        ConfigError: If an option is unknown or has a value that cannot be used; all unknown
-            options are named at once.
+        ConfigError: If an option is unknown or has a value that cannot be used, all unknown
+            options are named at once; or if a file names a class that is not trusted.
     """
 
     def __init__(
@@ -89,8 +96,12 @@ class Config(RecBoleConfig):
         config_file_list: Sequence[str | Path] | None = None,
         config_dict: dict[str, Any] | None = None,
         command_line: Sequence[str] = (),
+        trust: Trust = False,
+        is_stored: bool = False,
     ) -> None:
         self._command_line = tuple(command_line)
+        self._trust, self._is_stored = trust, is_stored
+        self._files = ", ".join(f"`{path}`" for path in config_file_list or ())
         try:
             super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
         except ConfigError:
@@ -159,7 +170,9 @@ class Config(RecBoleConfig):
         return {name: convert_given(str(name), value) for name, value in config_dict.items()}
 
     def _load_cmd_line(self) -> dict[str, Any]:
-        return parse_command_line(self._command_line)
+        options = parse_command_line(self._command_line)
+        self._trust = options.pop("trust", self._trust)
+        return options
 
     def _load_config_files(self, file_list: Iterable[str | Path]) -> dict[str, Any]:
         options: dict[str, Any] = {}
@@ -184,11 +197,22 @@ class Config(RecBoleConfig):
     # -- model and layers ------------------------------------------------------------------
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
-        model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
-        self._model_option = model if isinstance(model, str) else f"{model.__module__}:{model.__qualname__}"
+        if not model:
+            model = self.external_config_dict.get("model") or DEFAULT_MODEL
+            self._refuse_class_of_a_file("model", model, _MODEL_REGISTRIES)
+        self._model_option = class_path(model)
         name, cls = _find_model(model)
-        dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET[_task_of(cls)]
-        return name, cls, str(dataset)
+        dataset = str(dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET[_task_of(cls)])
+        if not _is_folder_name(dataset):  # option files are looked for by this name, too
+            raise ConfigError(f"`dataset` is `{dataset}`; it must be the name of a folder, without a path to it.")
+        return name, cls, dataset
+
+    def _refuse_class_of_a_file(self, option: str, value: Any, registries: Iterable[Registry]) -> None:
+        """Refuse ``module:Class`` that neither the program nor the command line gave, unless it is trusted."""
+        is_callers_word = option in self.variable_config_dict and not self._is_stored
+        if not is_callers_word and option not in self.cmd_config_dict:
+            where = "The checkpoint" if self._is_stored else f"The config file {self._files}"
+            refuse_untrusted(str(value), registries, self._trust, where)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
@@ -251,7 +275,9 @@ class Config(RecBoleConfig):
 
     def _item_encoder_name(self, dataset_layer: dict[str, Any]) -> str:
         layers = (self._read_layer("recommendation.yaml"), dataset_layer, self.external_config_dict)
-        return str([layer["item_encoder"] for layer in layers if "item_encoder" in layer][-1])
+        name = str([layer["item_encoder"] for layer in layers if "item_encoder" in layer][-1])
+        self._refuse_class_of_a_file("item_encoder", name, [ITEM_ENCODERS])
+        return name
 
     def _drop_negatives_of_softmax(self) -> None:
         """RecBole's default asks for negatives that its default loss, the softmax, then refuses."""
@@ -364,16 +390,35 @@ _read_once = cache(_read_options)
 def _find_model(model: str | type) -> tuple[str, type]:
     """Name and class of a model, by its name, by ``module:Class``, or as a class."""
     if not isinstance(model, str):
-        return model.__name__, model
+        cls = _admitted(model, class_path(model))
+        return cls.__name__, cls
     if model.startswith(STOCK_PREFIX):
         name = model[len(STOCK_PREFIX) :]
         return name, _stock_model(name)
     if model in POPULARITY_MODELS:
         return model, POPULARITY_MODELS.get(model)
-    if model in USER_ENCODERS or ":" in model:
-        cls = USER_ENCODERS.get(model)
+    for registry in _MODEL_REGISTRIES:
+        if registry.knows(model):
+            cls = registry.get(model)
+            return cls.__name__, cls
+    if ":" in model:
+        cls = _admitted(import_class("model", model), model)
         return cls.__name__, cls
     return model, _stock_model(model, [*USER_ENCODERS, *POPULARITY_MODELS])
+
+
+def _admitted(cls: Any, shown: str) -> type:
+    """A class that the caller gave as model, once it is known to be one.
+
+    Raises:
+        ConfigError: If it is none: neither of this package's nor of RecBole's kind.
+    """
+    kinds = {"recommendation": USER_ENCODERS, "popularity": POPULARITY_MODELS, "stock": _OTHER_MODELS}
+    return kinds[_task_of(cls)].admit(cls, shown)
+
+
+def _is_folder_name(name: str) -> bool:
+    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def _task_of(model_class: type) -> str:

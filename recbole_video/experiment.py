@@ -19,7 +19,6 @@ from recbole_video.data.frame_store import FrameStore, store_path
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.data.loaders import HistoryLoader, SequenceLoader
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
-from recbole_video.user_encoders import USER_ENCODERS
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def build_model(config: Config, catalogue: Catalogue) -> Any:
     init_seed(config["seed"], config["reproducibility"])
     try:
         model = config.model_class(config, catalogue).to(config["device"])
-        if config["model"] not in USER_ENCODERS:
+        if not _is_shipped(type(model)):
             model.check_scoring()
         return model
     except ConfigError:
@@ -165,6 +164,11 @@ def build_model(config: Config, catalogue: Catalogue) -> Any:
     ) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{config['model']} cannot be built with these options ({reason}).") from error
+
+
+def _is_shipped(cls: type) -> bool:
+    """Whether a class is this package's own, which its tests know to score by a dot product."""
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def make_loaders(config: Config, data: Data, model: Any) -> tuple[SequenceLoader, HistoryLoader, HistoryLoader]:

@@ -60,7 +60,7 @@ class ItemTower(nn.Module):
         self.extra = nn.Parameter(extra) if len(extra) else None
         self._catalogue: Tensor | None = None
         self._step: StepVectors | None = None
-        self.register_load_state_dict_post_hook(lambda *_: self.forget())
+        self.register_load_state_dict_post_hook(ItemTower._forget_when_loaded)
 
     @property
     def reads_frames(self) -> bool:
@@ -119,6 +119,9 @@ class ItemTower(nn.Module):
     def forget(self) -> None:
         """Drop the encoded catalogue."""
         self._catalogue = None
+
+    def _forget_when_loaded(self, _: object) -> None:
+        self.forget()
 
     def train(self, mode: bool = True) -> ItemTower:
         self.forget()

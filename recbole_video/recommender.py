@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,70 +12,93 @@ import pandas as pd
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
+from torch.nn.functional import pad
 
 from recbole_video import recbole_compat
+from recbole_video.arrays import Array, as_counts, as_floats, as_tokens, unstorable
+from recbole_video.checkpoint_checks import (
+    BUILD_ERRORS,
+    build_stored,
+    checked_catalogue,
+    checked_options,
+    checked_vectors,
+)
 from recbole_video.config import Config
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.files import write_atomically, write_text
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.data.replacement import Replacement
 from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.evaluation.ranking import best_items
 from recbole_video.experiment import follow_frame_dim
+from recbole_video.histories import Histories, known_histories
 from recbole_video.popularity.predictor import PopularityPredictor, make_predictor
+from recbole_video.registry import Trust
 from recbole_video.training.checkpoint import read_checkpoint
 
-Histories = Mapping[str, Sequence[str]] | Sequence[Sequence[str]]
-
 _SCORES_AT_ONCE = 1 << 24
+_NO_VIDEO_MODEL = "is a checkpoint of one of RecBole's own models, which RecBole has to load."
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> Recommender | PopularityPredictor:
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", trust: Trust = False
+) -> Recommender | PopularityPredictor:
     """Load a trained model from its checkpoint, or from the folder of its run.
 
-    Neither the training data nor the device that the model was trained on is needed.
+    Neither the training data nor the device that the model was trained on is needed. Nothing in the file is run, and
+    of classes only those that it names and this process knows: the package's own, and those that were registered, or
+    given to :func:`recbole_video.run_recbole_video`, since it started.
 
     Args:
         path: ``model.pth`` or the run folder that holds it.
         device: Where to compute.
+        trust: Which other classes the file may name, to be imported and run: ``"my_module:MyEncoder"``, the class
+            itself, several of them in a list, or True for whatever it names.
 
     Returns:
         A recommender, or a predictor of popularity for models such as STAP.
 
     Raises:
-        CheckpointError: If the file cannot be read or is no checkpoint of this package.
+        CheckpointError: If the file cannot be read, is no checkpoint of this package, contradicts itself, or names a
+            class that is not trusted.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         _refuse_run_without_checkpoint(path)
         path = path / "model.pth"
     recbole_compat.apply()
     state = read_checkpoint(path, "cpu")
     if "data" not in state:
-        raise CheckpointError(f"`{path}` is a checkpoint of one of RecBole's own models, which RecBole has to load.")
-    target = _usable_device(device)
-    try:
-        config = _saved_config(state["config"], target)
-        data = state["data"]
-        if config.task == "popularity":
-            return make_predictor(config, state, path)
-        catalogue = Catalogue(
-            user_field=data["user_field"],
-            item_field=data["item_field"],
-            user_num=data["user_num"],
-            item_num=len(data["item_tokens"]),
-            train_counts=torch.zeros(len(data["item_tokens"]), dtype=torch.long),
-            frame_dim=data["frame_dim"],
-        )
+        raise CheckpointError(f"`{path}` {_NO_VIDEO_MODEL}")
+    config = _saved_config(checked_options(state, path), _usable_device(device), trust, path)
+    if config.task == "popularity":
+        return make_predictor(config, state, path)
+    if config.task == "stock":
+        raise CheckpointError(f"`{path}` {_NO_VIDEO_MODEL}")
+    return _make_recommender(config, state, path)
+
+
+def _make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recommender:
+    data = checked_catalogue(state, path)
+    tokens = data.texts("item_tokens")
+    catalogue = Catalogue(
+        user_field=data.text("user_field"),
+        item_field=data.text("item_field"),
+        user_num=data.get("user_num"),
+        item_num=len(tokens),
+        train_counts=torch.zeros(len(tokens), dtype=torch.long),
+        frame_dim=data.get("frame_dim"),
+    )
+    if config.reads_frames:
+        data.whole("frame_dim", 1)
+
+    def make() -> Any:
         follow_frame_dim(config, catalogue.frame_dim)
-        model = config.model_class(config, catalogue)
-        model.load_state_dict(state["state_dict"])
-    except ConfigError as error:
-        raise CheckpointError(f"The model of `{path}` cannot be built: {error}") from error
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"`{path}` does not hold a model that this version can build: {error}") from error
-    if model.item_embedding.reads_frames and "item_vectors" not in state:
-        raise CheckpointError(f"`{path}` is there to resume training and holds no item vectors; load `model.pth`.")
-    return Recommender(model, config, data["item_tokens"], state.get("item_vectors"), data.get("vfm"))
+        return config.model_class(config, catalogue)
+
+    model = build_stored(make, state["state_dict"], len(tokens), path)
+    vectors = checked_vectors(state, model.item_embedding, path)
+    return Recommender(model, config, tokens, vectors, data.text_or_none("vfm"))
 
 
 class Recommender:
@@ -119,8 +143,11 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool = True,
         candidates: Sequence[str] | None = None,
+        errors: str = "skip",
     ) -> pd.DataFrame:
         """The ``k`` best videos for each history.
+
+        Ranked as the evaluation ranks: by the model's own scores, and among equal ones in the order of :attr:`items`.
 
         Args:
             histories: User -> item tokens, oldest first; or a list of such histories, whose users
@@ -128,48 +155,56 @@ class Recommender:
             k: How many; fewer where fewer remain.
             exclude_seen: Leave out what is in the history.
             candidates: Recommend from these items only.
+            errors: ``skip``: an item of a history that the model does not know is left out, and so is a user of whom
+                no item is left; a warning says how many. ``raise`` refuses both.
 
         Returns:
             Columns ``user_id``, ``rank`` (from 1), ``item_id``, ``score``; best first for each user.
 
         Raises:
-            DataError: If a history is empty or an item is unknown.
+            DataError: If a history is no list, or a candidate is unknown; with ``errors="raise"`` also if an item of
+                a history is unknown, or a history empty.
         """
-        if not isinstance(k, int) or k < 1:
-            raise ConfigError(f"`k` is {k}; it must be a whole number of at least 1.")
-        chosen = self._all_ids() if candidates is None else self._ids(list(dict.fromkeys(map(str, candidates))))
+        k = _whole(k)
+        chosen = self._all_ids() if candidates is None else np.unique(self._ids(as_tokens(candidates)))
         if not len(chosen):
             raise DataError("There is no candidate to recommend.")
         column_of = np.full(len(self._table), -1)
         column_of[chosen] = np.arange(len(chosen))
-        tables = []
-        for users, ids, scores in self._score_batches(histories, chosen):
+        tables = [self._as_table([], np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int64))]
+        known = known_histories(histories, self._id_of, errors)
+        for users, ids, scores in self._score_batches(known, chosen, candidates is None):
             if exclude_seen:
                 rows = np.repeat(np.arange(len(ids)), [len(h) for h in ids])
                 columns = column_of[np.concatenate(ids)]
                 scores[rows[columns >= 0], columns[columns >= 0]] = -torch.inf
-            best = scores.topk(min(k, scores.shape[1]), dim=1)
-            tables.append(self._as_table(users, best.values.cpu().numpy(), chosen[best.indices.cpu().numpy()]))
-        return pd.concat(tables, ignore_index=True)
+            values, columns = best_items(scores, min(k, scores.shape[1]))
+            tables.append(self._as_table(users, values.cpu().numpy(), chosen[columns.cpu().numpy()]))
+        return pd.concat(tables if len(tables) == 1 else tables[1:], ignore_index=True)
 
     @torch.no_grad()
-    def score(self, histories: Histories, items: Sequence[str] | None = None) -> pd.DataFrame:
-        """Scores of some items (all by default) for each history.
+    def score(self, histories: Histories, items: Sequence[str] | None = None, errors: str = "skip") -> pd.DataFrame:
+        """Scores of some items (all by default) for each history; ``histories`` and ``errors`` as in :meth:`recommend`.
 
         Returns:
             One row per user, one column per item token.
+
+        Raises:
+            DataError: If an item is unknown or there is none; and as :meth:`recommend`.
         """
-        chosen = self._ids(items) if items is not None else self._all_ids()
-        batches = list(self._score_batches(histories, chosen))
+        chosen = self._ids(as_tokens(items)) if items is not None else self._all_ids()
+        if not len(chosen):
+            raise DataError("There is no item to score; leave `items` out to score all.")
+        batches = list(self._score_batches(known_histories(histories, self._id_of, errors), chosen, items is None))
         return pd.DataFrame(
-            np.concatenate([scores.cpu().numpy() for _, _, scores in batches]),
+            np.concatenate([np.zeros((0, len(chosen)), np.float32), *(s.cpu().numpy() for _, _, s in batches)]),
             index=pd.Index([user for users, _, _ in batches for user in users], name="user_id"),
             columns=[self._token(i) for i in chosen],
         )
 
     @torch.no_grad()
     def add_videos(
-        self, items: Sequence[str], frames: np.ndarray | Tensor, frame_counts: Sequence[int] | np.ndarray | None = None
+        self, items: Sequence[str], frames: Array, frame_counts: Sequence[int] | np.ndarray | None = None
     ) -> None:
         """Encode videos that were not in training; from now on they are recommended like any other.
 
@@ -179,27 +214,34 @@ class Recommender:
             frame_counts: [N], frames that each video has; all F by default.
 
         Raises:
-            DataError: If a token is taken, or the frames have another width or values that are not finite.
+            DataError: If a token is taken, or the frames have another width, or values that are not finite or beyond
+                what a frame store holds, or make no finite vector; nothing is added then.
             ConfigError: If the model knows items by their id only.
         """
         if not self._tower.reads_frames:
             raise ConfigError("This model knows videos by their id only (item_encoder=ID); it cannot take in new ones.")
-        items = [str(token) for token in items] if not isinstance(items, str) else [items]
+        if isinstance(items, (set, frozenset)):
+            raise DataError("`items` is a set, which has no order; give a list, a token for each row of `frames`.")
+        items = as_tokens(items)
         try:
-            frames = torch.as_tensor(np.asarray(frames, dtype=np.float32))
-        except ValueError as error:
+            frames = as_floats("frames", frames)
+        except DataError as error:
             raise DataError("The videos must have equally many frames; pad them, and give frame_counts.") from error
         self._check_new(items, frames)
-        mask = torch.arange(frames.shape[1]) < _counts(frame_counts, frames)[:, None]
+        mask = torch.arange(frames.shape[1]) < as_counts(frame_counts, len(items), 1, frames.shape[1])[:, None]
         frames = frames.masked_fill(~mask[:, :, None], 0.0)
-        _refuse_non_finite(items, frames)
+        bad, wrong = unstorable(frames)
+        if len(bad):
+            raise DataError(f"The frames of {len(bad)} new videos hold {wrong} (first: `{items[bad[0]]}`).")
         vectors = [
             self._tower.encode_new(f.to(self.device), m.to(self.device))
             for f, m in zip(frames.split(4096), mask.split(4096), strict=True)
         ]
+        table = torch.cat([self._table, *vectors])
+        _refuse_non_finite_vectors(items, table[len(self._table) :])
         self._id_of.update({token: len(self._table) + i for i, token in enumerate(items)})
         self._tokens += items
-        self._table = torch.cat([self._table, *vectors])
+        self._table = table
         self._tower.set_catalogue(self._table)
 
     def add_store(self, path: str | Path, any_vfm: bool = False) -> int:
@@ -212,7 +254,7 @@ class Recommender:
         Raises:
             DataError: If the frames came from another vision model than those of the training.
         """
-        store = FrameStore(path)
+        store = FrameStore(Path(path).expanduser())
         if store.manifest.vfm != self.vfm and not any_vfm:
             raise DataError(
                 f"The frames of `{path}` came from `{store.manifest.vfm}`, those of the training from `{self.vfm}`; "
@@ -230,7 +272,8 @@ class Recommender:
     def export_item_vectors(self, folder: str | Path) -> tuple[Path, Path]:
         """Write ``item_vectors.npy`` ([N, d] float32) and ``item_ids.txt`` (a token per line)."""
         tokens, vectors = self.item_vectors()
-        paths = Path(folder) / "item_vectors.npy", Path(folder) / "item_ids.txt"
+        folder = Path(folder).expanduser()
+        paths = folder / "item_vectors.npy", folder / "item_ids.txt"
         with Replacement(folder, paths[0].name) as new:
             write_atomically(new.file(paths[0].name), lambda file: np.save(file, vectors))
             write_text(new.file(paths[1].name), "".join(f"{token}\n" for token in tokens))
@@ -255,35 +298,48 @@ class Recommender:
             )
         return np.array([self._id_of[str(token)] for token in tokens], dtype=np.int64)
 
-    def _score_batches(self, histories: Histories, chosen: np.ndarray) -> Iterator[tuple[list[Any], list, Tensor]]:
+    def _score_batches(
+        self, histories: dict[Any, np.ndarray], chosen: np.ndarray, is_all: bool
+    ) -> Iterator[tuple[list[Any], list[np.ndarray], Tensor]]:
         """Users, their histories as ids, and the scores [users, chosen] of each batch."""
-        named = histories if isinstance(histories, Mapping) else dict(enumerate(histories))
-        if not named:
-            raise DataError("There is no history to recommend for.")
-        users = list(named)
-        ids = []
-        for user, history in named.items():
-            if isinstance(history, str) or not len(history):
-                raise DataError(f"The history of user `{user}` must be a list with at least one item.")
-            ids.append(self._ids(history))
-        candidates = self._table[torch.from_numpy(chosen).to(self.device)]
-        bias = self.model.item_bias()
-        if bias is not None:
-            bias = bias[torch.from_numpy(chosen).to(self.device)]
+        users, ids = list(histories), list(histories.values())
         size = max(1, min(self.config["eval_batch_size"], _SCORES_AT_ONCE // len(chosen)))
         for start in range(0, len(users), size):
             part = ids[start : start + size]
-            scores = self.model.user_vectors(self._interaction(part)) @ candidates.T
-            yield users[start : start + size], part, scores if bias is None else scores + bias
+            interaction = self._interaction(part)
+            scores = self._score_all(interaction) if is_all else self._score_some(interaction, chosen)
+            if not torch.isfinite(scores).all():
+                raise CheckpointError("The model's scores are not finite: its weights, or new videos, are too large.")
+            yield users[start : start + size], part, scores
+
+    def _score_all(self, interaction: Interaction) -> Tensor:
+        """Scores of all :attr:`items`, [B, N]: those that the evaluation ranks, and those of added videos."""
+        known = self.model.full_sort_predict(interaction)[:, 1 : self._n_known]
+        if len(self._table) == self._n_table:
+            return known
+        return torch.cat([known, self._score_some(interaction, np.arange(self._n_table, len(self._table)))], dim=1)
+
+    def _score_some(self, interaction: Interaction, chosen: np.ndarray) -> Tensor:
+        """Scores of some ids, [B, chosen]; less work than those of all."""
+        ids = torch.from_numpy(chosen).to(self.device)
+        scores = self.model.user_vectors(interaction) @ self._table[ids].T
+        bias = self.model.item_bias()
+        if bias is None:
+            return scores
+        return scores + pad(bias[: self._n_known], (0, len(self._table) - self._n_known))[ids]  # none of added videos
 
     def _interaction(self, ids: list[np.ndarray]) -> Interaction:
-        width = self.config["MAX_ITEM_LIST_LENGTH"]
-        item_seq = torch.zeros(len(ids), width, dtype=torch.long)
+        """The last items of some histories, as the evaluation lays them out."""
+        model, width = self.model, self.config["MAX_ITEM_LIST_LENGTH"]
         length = torch.tensor([min(len(history), width) for history in ids])
+        columns = int(length.max()) if model.ignores_padding else width
+        item_seq = torch.zeros(len(ids), columns, dtype=torch.long)
         for row, history in enumerate(ids):
             item_seq[row, : length[row]] = torch.from_numpy(history[-width:])
-        model = self.model
-        return Interaction({model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: length}).to(self.device)
+        nobody = torch.zeros(len(ids), dtype=torch.long)
+        return Interaction({model.USER_ID: nobody, model.ITEM_SEQ: item_seq, model.ITEM_SEQ_LEN: length}).to(
+            self.device
+        )
 
     def _as_table(self, users: list[Any], scores: np.ndarray, ids: np.ndarray) -> pd.DataFrame:
         table = pd.DataFrame(
@@ -318,20 +374,25 @@ def _refuse_run_without_checkpoint(folder: Path) -> None:
         )
 
 
-def _counts(frame_counts: Sequence[int] | np.ndarray | None, frames: Tensor) -> Tensor:
-    """Frames of each new video, [N] int64, checked."""
-    n_videos, n_frames = frames.shape[:2]
-    counts = torch.full((n_videos,), n_frames) if frame_counts is None else torch.as_tensor(np.asarray(frame_counts))
-    if counts.shape != (n_videos,) or (n_videos and (counts.min() < 1 or counts.max() > n_frames)):
-        raise DataError(f"`frame_counts` must give each of the {n_videos} new videos a number from 1 to {n_frames}.")
-    return counts
-
-
-def _refuse_non_finite(items: Sequence[str], frames: Tensor) -> None:
-    bad = ~torch.isfinite(frames).flatten(1).all(dim=1)
+def _refuse_non_finite_vectors(items: Sequence[str], vectors: Tensor) -> None:
+    """Refuse new videos whose vectors, or scores by them, would be no numbers."""
+    bad = ~torch.isfinite(vectors.float().square().sum(dim=1))
     if bad.any():
         first = items[int(bad.int().argmax())]
-        raise DataError(f"The frames of {int(bad.sum())} new videos hold NaN or infinity (first: `{first}`).")
+        raise DataError(
+            f"The item encoder makes no finite vector of {int(bad.sum())} new videos (first: `{first}`): their frames "
+            "are not of the size of those of the training."
+        )
+
+
+def _whole(k: Any) -> int:
+    try:
+        whole = 0 if isinstance(k, (bool, np.bool_)) else operator.index(k)
+    except TypeError:
+        whole = 0
+    if whole < 1:
+        raise ConfigError(f"`k` is {k}; it must be a whole number of at least 1.")
+    return whole
 
 
 def _usable_device(device: str | torch.device) -> torch.device:
@@ -341,10 +402,16 @@ def _usable_device(device: str | torch.device) -> torch.device:
         raise ConfigError(f"The device `{device}` cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def _saved_config(options: dict[str, Any], device: torch.device) -> Config:
+def _saved_config(options: dict[str, Any], device: torch.device, trust: Trust, path: Path) -> Config:
     """The configuration of a checkpoint, on another device; RecBole's own choice of GPU is left out."""
     used = {**options, "use_gpu": False}
-    model, dataset = used.pop("model"), used.pop("dataset")
-    config = Config(model, dataset, config_dict=used)
+    dataset = used.pop("dataset")
+    try:
+        config = Config(None, dataset, config_dict=used, trust=trust, is_stored=True)
+    except ConfigError as error:
+        raise CheckpointError(f"The model of `{path}` cannot be built: {error}") from error
+    except BUILD_ERRORS as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise CheckpointError(f"The options of `{path}` cannot be used ({reason}).") from error
     config["device"] = device
     return config

@@ -1,6 +1,8 @@
 """Popularity data, metrics, controls and whole runs, against SciPy, scikit-learn, and formulas by hand."""
 
+import copy
 import json
+import pickle
 import re
 import signal
 import subprocess
@@ -28,6 +30,7 @@ from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error,
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
+from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
 from recbole_video.popularity.dataset import PopularityDataset
@@ -35,6 +38,7 @@ from recbole_video.popularity.evaluation import PopularityMetrics, Predictions, 
 from recbole_video.popularity.loader import PopularityLoader, at_most, evenly_chosen
 from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
 from recbole_video.popularity.metrics import register
+from recbole_video.popularity.model import PopularityModel
 from recbole_video.popularity.predictor import Inputs
 from recbole_video.popularity.stap.choices import STAP_CHOICES
 from recbole_video.popularity.stap.model import STAP
@@ -921,6 +925,113 @@ class TestPredictor:
         good = self.inputs(root, predictor, ["v3", "v4"])
         with pytest.raises(DataError, match=message):
             predictor.predict(replace(good, **changed))
+
+    def test_a_model_sees_the_shapes_that_it_was_trained_on(self, root, in_tmp, monkeypatch):
+        """Whether missing frames are read is declared by the class, and means the same in training and out of it."""
+        monkeypatch.setattr(POPULARITY_MODELS, "_entries", dict(POPULARITY_MODELS._entries))
+        monkeypatch.setattr(POPULARITY_MODELS, "_admitted", {})
+        shapes = []
+
+        class Mean(PopularityModel):
+            """Takes the mean over all places, there or not: another number for another length."""
+
+            def __init__(self, config, inputs):
+                super().__init__(config, inputs)
+                self.out = torch.nn.Linear(inputs.frame_dim, 1)
+
+            def forward(self, batch):
+                shapes.append(batch["frames"].shape[1])
+                return self.out(batch["frames"].mean(dim=1)).squeeze(-1)
+
+        class Padded(Mean):
+            @classmethod
+            def reads_missing_frames(cls, config):
+                return True
+
+        register_popularity_model()(Mean)
+        register_popularity_model()(Padded)
+        counts = FrameStore(root / "pop" / "pop.frames.npy").frame_counts
+        own = {"use_text": False, "figures": False, "show_progress": False, "epochs": 1, "train_batch_size": 16}
+        for model in ("Mean", "Padded"):
+            folder = run_recbole_video(model, "pop", config_dict={"data_path": str(root), **own})["run_folder"]
+            written = pd.read_csv(f"{folder}/predictions.tsv", sep="\t")
+            short = [item for item in written["item_id"] if counts[int(item[1:])] < T][:2]
+            predictor = load_model(folder)
+            frames = self.inputs(root, predictor, short).frames
+            of_run = written.set_index("item_id")["prediction"][short]
+            batch = PopularityLoader(
+                predictor.config,
+                PopularityDataset(predictor.config),
+                np.array([int(item[1:]) for item in short]),
+                False,
+            )
+            for one in batch:
+                shapes.clear()
+                want = predictor.model.predict(one).tolist()
+                trained_on = shapes.pop()
+            longest = int(max(counts[int(item[1:])] for item in short))
+            assert trained_on == (T if model == "Padded" else longest) and longest < T
+            for given in (frames, frames[:, :longest], np.pad(frames, ((0, 0), (0, 5), (0, 0)))):
+                found = predictor.predict(Inputs(given, [counts[int(item[1:])] for item in short]))
+                assert shapes.pop() == trained_on
+                np.testing.assert_allclose(found, want, rtol=1e-6)
+            if model == "Padded":
+                np.testing.assert_allclose(found, of_run, rtol=1e-5)
+
+    def test_pickled_and_copied(self, root, trained):
+        predictor = load_model(trained)
+        inputs = self.inputs(root, predictor, ["v3", "v4"])
+        want = predictor.predict(inputs)
+        for twin in (pickle.loads(pickle.dumps(predictor)), copy.deepcopy(predictor)):
+            np.testing.assert_array_equal(twin.predict(inputs), want)
+            twin.update_memory(["new1", "new2"], inputs, torch.tensor([3.0, np.nan], dtype=torch.bfloat16))
+            np.testing.assert_array_equal(predictor.predict(inputs), want)
+
+    def test_tensors_of_any_type_and_values_that_no_store_holds(self, root, trained):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v4"])
+        half = torch.tensor(np.asarray(good.frames)).bfloat16()
+        want = predictor.predict(replace(good, frames=half.float()))
+        for frames in (half, list(half)):
+            np.testing.assert_array_equal(predictor.predict(replace(good, frames=frames)), want)
+        text = np.array(good.text)
+        text[1, 0, 0] = 1e30
+        with pytest.raises(DataError, match=r"text of video 1 \(counted from 0\) hold values beyond 65,504"):
+            predictor.predict(replace(good, text=text))
+        with pytest.raises(DataError, match="`frame_counts` must be 2 numbers between 0 and 4"):
+            predictor.predict(replace(good, frame_counts=[1.5, 2]))
+
+    @pytest.mark.parametrize(
+        ("keys", "value", "message"),
+        [
+            (("inputs",), [1], "its `data.inputs` is not a dictionary"),
+            (("inputs", "frame_dim"), "6", "`frame_dim` in its `data.inputs` is not a whole number"),
+            (("inputs", "n_frames"), 10**9, "`n_frames` in its `data.inputs` is not a whole number from 0 to 65536"),
+            (("inputs", "label_mean"), float("nan"), "`label_mean` in its `data.inputs` is not a finite number"),
+            (("inputs", "label_std"), 0.0, "`label_std` in its `data.inputs` is not a finite number above 0"),
+            (("inputs", "n_categories"), 3, "`metadata` in its `data` is not of the sizes|`n_categories`"),
+            (("inputs", "n_categories"), [10**6], "is not of the sizes that its `inputs` give"),
+            (("inputs", "colour"), 1, "`colour` in its `data.inputs` is not an input of this version"),
+            (("evaluated",), [3], "`evaluated` in its `data` is not a list of texts"),
+            (("metadata",), None, "`metadata` in its `data` is not there"),
+            (("metadata", "numeric"), "fans", "`numeric` in its `data.metadata` is not a list of different texts"),
+            (("metadata", "mean"), [0.0], r"`mean` in its `data.metadata` is not a list of \d finite numbers"),
+            (("metadata", "sd"), [0.0] * 3, "`sd` in its `data.metadata` is not a list of . finite numbers above 0"),
+            (("metadata", "log1p"), "yes", "`log1p` in its `data.metadata` is not True or False"),
+            (("metadata", "values"), [], "`values` in its `data.metadata` is not a list for each of"),
+            (("metadata", "values"), [[1, 2]], "`0` in its `data.metadata.values` is not a list of different texts"),
+        ],
+        ids=str,
+    )
+    def test_values_of_a_checkpoint(self, trained, tmp_path, keys, value, message):
+        state = torch.load(f"{trained}/model.pth", weights_only=True)
+        inner = state["data"]
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+        torch.save(state, tmp_path / "model.pth")
+        with pytest.raises(CheckpointError, match=message):
+            load_model(tmp_path / "model.pth")
 
     def test_another_grid(self, trained, tmp_path):
         state = torch.load(f"{trained}/model.pth", weights_only=True)

@@ -1,8 +1,11 @@
 """Using a trained model without its data."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,7 +13,8 @@ from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
-from recbole_video.experiment import build_model, load_data
+from recbole_video.evaluation.ranking import best_items, rank_targets
+from recbole_video.experiment import build_model, load_data, make_loaders
 
 from .conftest import FRAME_DIM, MODELS, small_options, write_dataset
 
@@ -135,6 +139,138 @@ def test_export(trained, tmp_path):
     assert tokens == model.items and vectors.shape == (len(tokens), 16) and vectors.dtype == np.float32
 
 
+class TestTies:
+    @pytest.fixture(scope="class")
+    def four_of_each(self, tmp_path_factory):
+        """A data set in which each video stands four times, under four tokens."""
+        root = tmp_path_factory.mktemp("ties")
+        write_dataset(root, n_users=60, n_items=60)
+        frames = np.tile(np.random.default_rng(0).normal(size=(15, 3, FRAME_DIM)), (4, 1, 1))
+        items = [f"i{i}" for i in range(60)]
+        write_frame_store(
+            root / "tiny" / "tiny.frames.npy", items, frames, vfm="random", sampling="none", overwrite=True
+        )
+        return root
+
+    @pytest.mark.parametrize("name", ["SASRec", "FMLPRec", "BERT4Rec"])
+    def test_targets_stand_where_the_evaluation_ranks_them(self, four_of_each, in_tmp, name):
+        options = small_options(name, "CVA", data_path=str(four_of_each))
+        folder = Path(run_recbole_video(name, "tiny", config_dict=options)["run_folder"])
+        config = Config(config_file_list=[folder / "config.yaml"])
+        data = load_data(config)
+        model = build_model(config, data.catalogue)
+        model.load_state_dict(torch.load(folder / "model.pth", weights_only=True)["state_dict"])
+        test = make_loaders(config, data, model)[2]
+        ranking = rank_targets(model, test, torch.device("cpu"), n_top=7)
+        assert (ranking.n_tied >= 2).mean() > 0.9  # the target's copies, but for those in the history
+        tokens, items = data.dataset.item_tokens, data.actions.items
+        histories = {
+            row: tokens[items[test.rows.first[row] : test.rows.end[row]]].tolist() for row in range(len(test.rows))
+        }
+        loaded = load_model(folder)
+        table = loaded.recommend(histories, k=60)
+        targets = dict(enumerate(tokens[ranking.targets]))
+        mine = table[table["item_id"] == table["user_id"].map(targets)].set_index("user_id")["rank"]
+        assert mine[range(len(ranking))].tolist() == ranking.ranks.tolist()
+        best = [tokens[row].tolist() for row in ranking.top_items]  # the lists that coverage and the like read
+        assert table[table["rank"] <= 7].groupby("user_id")["item_id"].apply(list).tolist() == best
+
+    def test_candidates_and_added_copies(self, four_of_each, in_tmp):
+        options = small_options("SASRec", "CVA", data_path=str(four_of_each))
+        model = load_model(run_recbole_video("SASRec", "tiny", config_dict=options)["run_folder"])
+        store = FrameStore(four_of_each / "tiny" / "tiny.frames.npy")
+        token = model.items[-1]
+        number = int(token[1:]) % 15
+        copies = [t for t in model.items if int(t[1:]) % 15 == number]
+        model.add_videos(["new1", "new2"], store.frames[[number, number]])
+        wanted = [*copies, "new1", "new2"]
+        seen = next(t for t in model.items if t not in wanted)
+        table = model.recommend([[seen]], candidates=wanted[::-1])
+        vectors = dict(zip(*model.item_vectors(), strict=True))
+        assert all(np.array_equal(vectors[t], vectors[wanted[0]]) for t in copies)
+        by_score = table.sort_values("score", ascending=False, kind="stable")
+        assert table["item_id"].tolist() == by_score["item_id"].tolist()
+        for _, tied in table.groupby("score"):
+            assert tied["item_id"].tolist() == [t for t in model.items if t in set(tied["item_id"])]
+
+    @pytest.mark.parametrize("k", [1, 3, 7, 20])
+    def test_best_items_against_a_stable_sort(self, k):
+        scores = torch.from_numpy(np.random.default_rng(k).integers(0, 4, (50, 20))).float()
+        scores[:, 3] = -torch.inf
+        values, columns = best_items(scores, k)
+        want = np.argsort(-scores.numpy(), axis=1, kind="stable")[:, :k]
+        assert columns.tolist() == want.tolist()
+        assert torch.equal(values, scores.gather(1, columns))
+
+
+class TestWhatIsUnknown:
+    """One item or user that the model does not know does not refuse a batch."""
+
+    @pytest.fixture
+    def model(self, trained):
+        return load_model(trained()[0])
+
+    def test_it_is_left_out_and_told(self, model):
+        histories = {"a": ["zz", "i1", "yy", "i2"], "b": [], "c": ["zz"], "d": ["i3"]}
+        with pytest.warns(UserWarning) as told:
+            table = model.recommend(histories, k=3)
+        messages = [str(warning.message) for warning in told]
+        assert messages == [
+            "Left out are 3 items of histories (first: `zz`), unknown to the model.",
+            "Left out are 2 users (first: `b`), whose histories hold no item that the model knows.",
+        ]
+        pd.testing.assert_frame_equal(table, model.recommend({"a": ["i1", "i2"], "d": ["i3"]}, k=3))
+        with pytest.warns(UserWarning):
+            assert model.score(histories, ["i5"]).index.tolist() == ["a", "d"]
+
+    def test_nobody_is_left(self, model):
+        with pytest.warns(UserWarning):
+            table, scores = model.recommend([["zz"], []]), model.score([["zz"], []], ["i5"])
+        assert table.columns.tolist() == ["user_id", "rank", "item_id", "score"] and not len(table)
+        assert scores.shape == (0, 1)
+
+    def test_it_is_refused_on_request(self, model):
+        for ask in (model.recommend, model.score):
+            with pytest.raises(DataError, match="There are 1 items of histories .first: `zz`., unknown to the model"):
+                ask([["i1", "zz"], ["i1"]], errors="raise")
+            with pytest.raises(DataError, match="There are 1 users .first: `b`., whose histories hold no item"):
+                ask({"a": ["i1"], "b": []}, errors="raise")
+
+    def test_histories_of_pandas_and_numpy(self, model):
+        histories = {"a": ["i1", "i2"], "b": ["i3"]}
+        want = model.recommend(histories, k=2)
+        rows = pd.DataFrame({"user": ["a", "a", "b"], "item": ["i1", "i2", "i3"]})
+        for given in (
+            rows.groupby("user")["item"].apply(list),
+            {user: np.array(items) for user, items in histories.items()},
+            {user: pd.Series(items, dtype=object) for user, items in histories.items()},
+            {user: tuple(items) for user, items in histories.items()},
+        ):
+            pd.testing.assert_frame_equal(model.recommend(given, k=2), want)
+
+
+@pytest.mark.parametrize(("name", "encoder"), [*((name, "CVA") for name in MODELS), ("SASRec", "ID")])
+def test_a_loaded_model_can_be_pickled_and_copied(trained, name, encoder):
+    model = load_model(trained(name, encoder)[0])
+    want = model.recommend(HISTORIES, k=4)
+    for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        pd.testing.assert_frame_equal(twin.recommend(HISTORIES, k=4), want)
+        if encoder != "ID":
+            twin.add_videos(["x"], np.ones((1, 3, FRAME_DIM)))
+            assert "x" in twin.items and "x" not in model.items
+        twin.model.load_state_dict(twin.model.state_dict())  # forgets the vectors of the twin alone
+        assert twin.model.item_embedding._catalogue is None
+        pd.testing.assert_frame_equal(model.recommend(HISTORIES, k=4), want)
+
+
+def test_home_in_paths(trained, tmp_path, monkeypatch):
+    (tmp_path / "model.pth").write_bytes((trained()[0] / "model.pth").read_bytes())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = load_model("~/model.pth")
+    assert model.items == load_model("~").items
+    assert model.export_item_vectors("~/out")[0] == tmp_path / "out" / "item_vectors.npy"
+
+
 class TestBadInput:
     @pytest.fixture
     def model(self, trained):
@@ -144,18 +280,42 @@ class TestBadInput:
         ("histories", "message"),
         [
             ([], "no history"),
-            ([["i1"], []], "user `1`"),
-            ({"a": "i1"}, "user `a` must be a list"),
-            ([["i1", "zz"]], "1 items are unknown .*`zz`"),
+            ("i1", "`histories` is a str; give a dictionary"),
+            (7, "`histories` is a int"),
+            ({"a": "i1"}, "user `a` must be a list of items, oldest first, not a str"),
+            ({"a": {"i1", "i2"}}, "user `a` must be a list of items, oldest first, not a set, which has no order"),
+            ([["i1"], None], "user `1` must be .* not a NoneType"),
+            ([["i1"], np.array(3)], "user `1` must be .* not a ndarray"),
+            ({("i1", "i2")}, "`histories` is a set"),
+            (pd.DataFrame({"a": ["i1"]}), "`histories` is a DataFrame"),
+            (pd.Series([["i1"], ["i2"]], index=["a", "a"]), "two rows of a user"),
         ],
+        ids=str,
     )
-    def test_histories(self, model, histories, message):
-        with pytest.raises(DataError, match=message):
-            model.recommend(histories)
+    @pytest.mark.parametrize("errors", ["skip", "raise"])
+    def test_histories(self, model, histories, message, errors):
+        for ask in (model.recommend, model.score):
+            with pytest.raises(DataError, match=message):
+                ask(histories, errors=errors)
 
-    def test_k(self, model):
-        with pytest.raises(ConfigError, match="`k` is 0"):
-            model.recommend([["i1"]], k=0)
+    @pytest.mark.parametrize("k", [0, -1, 2.0, "3", True, np.bool_(True), None, float("nan")])
+    def test_k(self, model, k):
+        with pytest.raises(ConfigError, match=f"`k` is {k}; it must be a whole number of at least 1"):
+            model.recommend([["i1"]], k=k)
+
+    @pytest.mark.parametrize("k", [np.int64(3), np.uint8(3), torch.tensor(3)])
+    def test_whole_numbers_of_other_libraries(self, model, k):
+        pd.testing.assert_frame_equal(model.recommend([["i1"]], k=k), model.recommend([["i1"]], k=3))
+
+    def test_nothing_to_score(self, model):
+        with pytest.raises(DataError, match="There is no item to score"):
+            model.score([["i1"]], items=[])
+        with pytest.raises(DataError, match="There is no candidate"):
+            model.recommend([["i1"]], candidates=[])
+        with pytest.raises(DataError, match="1 items are unknown to the model .first: `zz`"):
+            model.recommend([["i1"]], candidates=["i1", "zz"])
+        with pytest.raises(ConfigError, match="`errors` is `ignore`; it must be one of skip, raise"):
+            model.recommend([["i1"]], errors="ignore")
 
     @pytest.mark.parametrize(
         ("items", "shape", "message"),
@@ -177,6 +337,60 @@ class TestBadInput:
             model.add_videos(["x", "y"], frames)
         assert "x" not in model.items
 
+    @pytest.mark.parametrize("value", [1e30, 70_000, -1e5])
+    def test_new_videos_beyond_what_a_store_holds(self, model, value):
+        frames = np.ones((2, 3, FRAME_DIM))
+        frames[1, 2, 4] = value
+        with pytest.raises(DataError, match="frames of 1 new videos hold values beyond 65,504.*first: `y`"):
+            model.add_videos(["x", "y"], frames)
+        model.add_videos(["x", "y"], frames, [3, 2])  # what lies behind the last frame is not read
+        assert len(model.recommend([["i1"]], k=99)) == len(model.items) - 1
+
+    def test_new_videos_whose_vector_is_not_finite(self, model):
+        """Within float16, but the encoder overflows."""
+        with torch.no_grad():
+            model.model.item_embedding.encoder.compress.proj.weight.mul_(1e35)
+        before = model.recommend([["i1"]], k=99)
+        with pytest.raises(DataError, match="no finite vector of 2 new videos .first: `x`"):
+            model.add_videos(["x", "y"], np.full((2, 3, FRAME_DIM), 6e4))
+        pd.testing.assert_frame_equal(model.recommend([["i1"]], k=99), before)
+
+    @pytest.mark.parametrize(
+        ("frames", "counts", "message"),
+        [
+            ([[[1.0] * 8], [[1.0] * 8] * 2], None, "equally many frames"),
+            (np.ones((2, 3, 8), complex), None, "equally many frames"),
+            ("words", None, "equally many frames"),
+            (np.ones((2, 3, 8)), [1, 2.5], "`frame_counts` must be 2 numbers between 1 and 3"),
+            (np.ones((2, 3, 8)), [1, np.nan], "`frame_counts` must be"),
+            (np.ones((2, 3, 8)), [0, 3], "`frame_counts` must be"),
+            (np.ones((2, 3, 8)), ["a", "b"], "`frame_counts` is no array of numbers"),
+        ],
+        ids=str,
+    )
+    def test_new_videos_that_are_no_arrays(self, model, frames, counts, message):
+        with pytest.raises(DataError, match=message):
+            model.add_videos(["x", "y"], frames, counts)
+        with pytest.raises(DataError, match="`items` is a set, which has no order"):
+            model.add_videos({"x", "y"}, np.ones((2, 3, 8)))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int32])
+    def test_tensors_of_any_type(self, trained, dtype):
+        frames = torch.arange(48).reshape(2, 3, 8).to(dtype)
+        vectors = []
+        for given in (
+            frames,
+            list(frames),
+            frames.float().numpy(),
+            frames.tolist(),
+            frames.clone().float().requires_grad_(),
+        ):
+            model = load_model(trained()[0])
+            model.add_videos(["x", "y"], given, torch.tensor([2, 3]))
+            vectors.append(model.item_vectors()[1][-2:])
+        for other in vectors[1:]:
+            np.testing.assert_array_equal(other, vectors[0])
+
     def test_new_videos_for_a_model_of_ids(self, trained):
         with pytest.raises(ConfigError, match="item_encoder=ID"):
             load_model(trained("SASRec", "ID")[0]).add_videos(["x"], np.ones((1, 3, FRAME_DIM)))
@@ -187,7 +401,7 @@ class TestBadInput:
         state = torch.load(trained()[0] / "model.pth", weights_only=True)
         state["config"]["hidden_size"] = 32
         torch.save(state, tmp_path / "model.pth")
-        with pytest.raises(CheckpointError, match="does not hold a model that this version can build"):
+        with pytest.raises(CheckpointError, match=r"this version can build: `item_.*` is \[16, 16\], .* \[32, 16\]"):
             load_model(tmp_path)
         state["config"]["colour"] = "red"
         torch.save(state, tmp_path / "model.pth")

@@ -11,6 +11,7 @@ from recbole_video.data.loaders import PrefixLoader, SequenceLoader
 from recbole_video.errors import ConfigError
 from recbole_video.experiment import make_loaders
 from recbole_video.quick_start import run_recbole_video
+from recbole_video.user_encoders import USER_ENCODERS
 from recbole_video.user_encoders.base import VideoRecommender, _HostConfig
 from recbole_video.user_encoders.fmlprec import FilterLayer
 
@@ -238,6 +239,30 @@ def test_an_adapter_of_a_model_that_scores_in_another_way(make_config, data_root
     options = {"data_path": str(data_root), "use_gpu": False, "show_progress": False, "item_encoder": "MLP"}
     with pytest.raises(ConfigError, match=f"Video{stock.__name__} does not rank by the dot product"):
         run_recbole_video(video_model, "tiny", config_dict={**options, "embedding_size": 16}, saved=False)
+
+
+@pytest.mark.parametrize("way", ["registered", "path", "class"])
+def test_whoever_names_it_it_is_checked(data_root, monkeypatch, way):
+    """A registered adapter is no exception: only the package's own are known to score by a dot product."""
+    for attribute in ("_entries", "_admitted"):
+        monkeypatch.setattr(USER_ENCODERS, attribute, dict(getattr(USER_ENCODERS, attribute)))
+    cls = type("OtherHGN", (VideoRecommender, HGN), {})
+    model = cls
+    if way != "class":
+        USER_ENCODERS.register()(cls)
+        model = "OtherHGN" if way == "registered" else f"{cls.__module__}:{cls.__qualname__}"
+    options = {"data_path": str(data_root), "use_gpu": False, "show_progress": False, "item_encoder": "MLP"}
+    with pytest.raises(ConfigError, match="OtherHGN does not rank by the dot product"):
+        run_recbole_video(model, "tiny", config_dict={**options, "embedding_size": 16}, saved=False)
+
+
+def test_the_check_leaves_the_random_numbers_of_training_alone(make_model):
+    _, _, model = make_model("SASRec", "MLP")
+    torch.manual_seed(3)
+    want = torch.rand(4)
+    torch.manual_seed(3)
+    model.check_scoring()
+    assert torch.equal(torch.rand(4), want) and model.training and model.item_embedding._catalogue is None
 
 
 def test_nextitnets_penalty_is_recboles(make_model):

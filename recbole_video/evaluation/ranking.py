@@ -17,6 +17,7 @@ from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
 # Ranks are counted for this many users at a time: what is held beside the scores is small.
 _ROWS_AT_ONCE = {"cpu": 32, "cuda": 512}
 _EXACT_IN_FLOAT32 = 2**24
+_NOT_FINITE = "The model's scores are not finite: training has diverged; lower learning_rate."
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def rank_targets(
             _refuse_infinite(scores, targets)
             seen = None if batch.seen is None else tuple(part.to(device) for part in batch.seen)
             counted = count_ranks(scores, targets, seen)
-            top = scores.topk(n_top, dim=1).indices if n_top else None
+            top = best_items(scores, n_top)[1] if n_top else None
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceMemoryError(
                 f"The scores of {len(batch.index)} users do not fit on {device}; lower eval_memory_mb or "
@@ -108,6 +109,26 @@ def rank_targets(
             top_items[batch.index] = top.cpu().numpy()
     ranks, n_above, n_tied, n_ranked = counts
     return Ranking(loader.users, loader.targets, ranks, n_above, n_tied, n_ranked, top_items)
+
+
+def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` highest of each row of ``scores: [B, N]`` and their columns, each [B, k], best first.
+
+    Among equal scores the lower column goes first, as :func:`count_ranks` counts; ``topk`` takes any.
+
+    Raises:
+        TrainingError: If a score is not a number.
+    """
+    top = scores.topk(k, dim=1).values
+    if torch.isnan(top[:, :1]).any():  # goes before all numbers
+        raise TrainingError(_NOT_FINITE)
+    lowest = top[:, -1:]
+    above, equal = scores > lowest, scores == lowest
+    n_equal = k - above.sum(dim=1, keepdim=True)
+    kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= n_equal))
+    columns = kept.nonzero()[:, 1].view(-1, k)
+    values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
+    return values, columns.gather(1, order)
 
 
 def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
@@ -161,4 +182,4 @@ def _count_part(scores: Tensor, target_score: Tensor, targets: Tensor, is_masked
 
 def _refuse_infinite(scores: Tensor, targets: Tensor) -> None:
     if not torch.isfinite(scores.gather(1, targets[:, None])).all():
-        raise TrainingError("The model's scores are not finite: training has diverged; lower learning_rate.")
+        raise TrainingError(_NOT_FINITE)

@@ -18,6 +18,7 @@ from recbole_video.registry import Registry
 ITEM_ENCODERS: Registry[nn.Module] = Registry(
     "item encoder",
     {"CVA": CVA, "PerceiverIO": PerceiverIO, "MLP": MLP, "Pooling": Pooling, "ID": ID},
+    bases=(nn.Module,),
 )
 register_item_encoder = ITEM_ENCODERS.register
 

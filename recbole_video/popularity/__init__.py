@@ -8,6 +8,7 @@ POPULARITY_MODELS: Registry = Registry(
         "STAP": "recbole_video.popularity.stap.model:STAP",
         **{name: f"recbole_video.popularity.controls:{name}" for name in ("Constant", "MetadataRidge", "MetadataGBDT")},
     },
+    bases=("recbole_video.popularity.model:PopularityModel", "recbole_video.popularity.controls:Control"),
 )
 register_popularity_model = POPULARITY_MODELS.register
 

@@ -8,6 +8,7 @@ retrieved, with their popularity and nearest training videos; draws it as explai
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from recbole_video.errors import CheckpointError, DataError, nearest
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
     from recbole_video.popularity.dataset import PopularityDataset
     from recbole_video.popularity.predictor import Explanation
+    from recbole_video.registry import Trust
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -39,18 +41,24 @@ def _run(words: Sequence[str] | None) -> int:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("items", nargs="+", help="item tokens")
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos, for contact sheets")
+    parser.add_argument(
+        "--trust", metavar="MODULE:CLASS", default=False, help="a model class of yours that the run names"
+    )
     arguments = expand_home(parser.parse_args(words))
-    explain_items(arguments.run, arguments.items, arguments.videos)
+    explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust)
     return 0
 
 
-def explain_items(run: Path, items: Sequence[str], videos: Path | None = None) -> list[Explanation]:
+def explain_items(
+    run: Path, items: Sequence[str], videos: Path | None = None, trust: Trust = False
+) -> list[Explanation]:
     """Explain the predictions of some videos of the run's data set.
 
     Args:
         run: Folder of the run.
         items: Item tokens.
         videos: Folder of the videos, for contact sheets.
+        trust: As in :func:`recbole_video.load_model`.
 
     Raises:
         CheckpointError: If the run is not one of popularity prediction.
@@ -61,7 +69,7 @@ def explain_items(run: Path, items: Sequence[str], videos: Path | None = None) -
     from recbole_video.popularity.figures import draw_explanation
     from recbole_video.popularity.predictor import PopularityPredictor
 
-    predictor = load_model(run)
+    predictor = load_model(run, trust=trust)
     if not isinstance(predictor, PopularityPredictor):
         raise CheckpointError(f"`{run}` is not the run of a popularity model.")
     dataset = PopularityDataset(predictor.config)
@@ -74,11 +82,16 @@ def explain_items(run: Path, items: Sequence[str], videos: Path | None = None) -
         print(describe(item, float(dataset.labels[row_of[item]]), explanation))
         slots = [{**vars(s), "weight": w} for s, w in zip(explanation.slots, explanation.weights, strict=True)]
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
-        draw_explanation(title, explanation.frame_weights, slots, run / f"explain-{item}.png")
+        draw_explanation(title, explanation.frame_weights, slots, run / f"explain-{_in_a_name(item)}.png")
         if videos is not None:
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
     return found
+
+
+def _in_a_name(item: str) -> str:
+    """An item token as part of a file's name, whose folder it must not change."""
+    return re.sub(r"[/\\\0]", "_", item)
 
 
 def describe(item: str, label: float, explanation: Explanation) -> str:
@@ -119,7 +132,9 @@ def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: 
         )
     frames = decode_frames(paths[item], read_timeline(paths[item]), np.array(chosen[item].frames), 160)
     caption = f"{item}: predicted {explanation.popularity:.3f}; frame scores"
-    write_contact_sheet(run / f"explain-{item}.frames.png", caption, frames, np.array([weights.argmax()]), weights)
+    write_contact_sheet(
+        run / f"explain-{_in_a_name(item)}.frames.png", caption, frames, np.array([weights.argmax()]), weights
+    )
 
 
 if __name__ == "__main__":

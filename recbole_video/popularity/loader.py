@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
+from torch.nn.functional import pad
 
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.popularity.dataset import PopularityDataset
@@ -34,7 +35,7 @@ class PopularityLoader:
         self.batch_size: int = config["train_batch_size"] if shuffle else config["eval_batch_size"]
         self.seed: int = config["seed"]
         self.n_frames: int | None = config["n_frames"]
-        self.trims: bool = "mask_padding" not in config or config["mask_padding"]
+        self.reads_missing: bool = config.model_class.reads_missing_frames(config)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -62,9 +63,8 @@ class PopularityLoader:
             frames, mask = _gather(dataset.frames, rows)
             if self.n_frames is not None and self.n_frames < frames.shape[1]:
                 frames, mask = evenly_chosen(frames, mask, self.n_frames)
-            # A model that reads missing frames must not see fewer of them because of a video's neighbours.
-            longest = dataset.frames.longest(rows + 1) if self.trims else frames.shape[1]
-            fields["frames"], fields["frame_mask"] = frames[:, :longest], mask[:, :longest]
+            wanted = frames.shape[1] if self.reads_missing else dataset.frames.longest(rows + 1)
+            fields["frames"], fields["frame_mask"] = cut_or_filled(frames, mask, wanted)
         if dataset.text is not None:
             text, mask = _gather(dataset.text, rows)
             longest = dataset.text.longest(rows + 1)
@@ -94,6 +94,13 @@ def at_most(rows: np.ndarray, n: int | None, seed: int) -> np.ndarray:
 
 def _gather(table: FrameTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     return table.gather(torch.from_numpy(rows + 1).to(table.device))  # id 0 is padding
+
+
+def cut_or_filled(frames: Tensor, mask: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
+    """Frames [B, T, d] and mask [B, T] at the length ``wanted``: what lies behind is cut, what is missing is zero."""
+    missing = max(0, wanted - frames.shape[1])
+    frames, mask = frames[:, :wanted], mask[:, :wanted]
+    return (pad(frames, (0, 0, 0, missing)), pad(mask, (0, missing))) if missing else (frames, mask)
 
 
 def evenly_chosen(frames: Tensor, mask: Tensor, n: int) -> tuple[Tensor, Tensor]:

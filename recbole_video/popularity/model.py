@@ -72,6 +72,15 @@ class PopularityModel(AbstractRecommender):
         self.register_buffer("label_std", torch.tensor(inputs.label_std if standardises else 1.0))
         self._regression_loss, self._huber_delta = config["regression_loss"], config["huber_delta"]
 
+    @classmethod
+    def reads_missing_frames(cls, config: Any) -> bool:
+        """Whether frames that a video lacks are read, as zeros.
+
+        A batch is then as long as the longest video of the data set, however long those in it are, in training and
+        out of it; for other models it is cut to its own longest video.
+        """
+        return False
+
     def forward(self, batch: Batch) -> Any:
         """What :meth:`calculate_loss` and :meth:`predict` need of a batch."""
         raise NotImplementedError

@@ -13,17 +13,18 @@ import torch
 from pandas.api.types import is_list_like
 from torch import Tensor
 
+from recbole_video.arrays import Array, as_counts, as_floats, unstorable
+from recbole_video.checkpoint_checks import Fields, build_stored
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.popularity.dataset import PopularityDataset
-from recbole_video.popularity.loader import PopularityLoader, evenly_chosen
+from recbole_video.popularity.loader import PopularityLoader, cut_or_filled, evenly_chosen
 from recbole_video.popularity.metadata import MetadataEncoder
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.slots import Slot, read_slots
 from recbole_video.training.checkpoint import write_checkpoint
 
 _BATCH = 256  # videos
-Array = np.ndarray | Tensor | Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,20 @@ class PopularityPredictor:
         inputs: Sizes of what it reads.
     """
 
-    def __init__(self, model: PopularityModel, config: Any, data: dict[str, Any], slots: list[Slot]) -> None:
+    def __init__(
+        self,
+        model: PopularityModel,
+        config: Any,
+        data: dict[str, Any],
+        slots: list[Slot],
+        metadata: MetadataEncoder | None = None,
+    ) -> None:
         self.config = config
         self.device: torch.device = config["device"]
         self.model = model.to(self.device).eval()
         self.inputs: InputShape = model.inputs
         self._state = data
-        self._metadata = None if data["metadata"] is None else MetadataEncoder.from_state(data["metadata"])
+        self._metadata = metadata
         self._slots = {(slot.partition, slot.cluster): slot for slot in slots}
         self._bank = getattr(model, "bank", None)
         if self._bank is not None:
@@ -86,10 +94,18 @@ class PopularityPredictor:
         """Popularity of each video on the labels' scale, float64 [N].
 
         Raises:
-            DataError: If an input that the model reads is missing, of another size, or not finite.
+            DataError: If an input that the model reads is missing, of another size, or not finite, or makes no
+                finite prediction.
         """
         values = [self.model.predict(batch).double().cpu().numpy() for batch in self._batches(videos)]
-        return np.concatenate([np.zeros(0), *values])
+        found = np.concatenate([np.zeros(0), *values])
+        if not np.isfinite(found).all():
+            first = int((~np.isfinite(found)).argmax())
+            raise DataError(
+                f"The prediction of video {first} (counted from 0) is not finite: its inputs, or the model's weights, "
+                "are too large."
+            )
+        return found
 
     @torch.no_grad()
     def explain(self, videos: Inputs, row: int = 0) -> Explanation:
@@ -103,7 +119,8 @@ class PopularityPredictor:
         n = len(next(iter(batch.values())))
         if not 0 <= row < n:
             raise DataError(f"There is no row {row}: {n} videos are given, counted from 0.")
-        return self._explain({name: value[row : row + 1].to(self.device) for name, value in batch.items()})
+        one = self._fitted({name: value[row : row + 1] for name, value in batch.items()})
+        return self._explain({name: value.to(self.device) for name, value in one.items()})
 
     @torch.no_grad()
     def explain_row(self, dataset: PopularityDataset, row: int) -> Explanation:
@@ -157,9 +174,7 @@ class PopularityPredictor:
         queries += [self.model.read(batch).query for batch in self._batches(videos)]
         known = None
         if labels is not None:
-            known = (torch.as_tensor(np.asarray(labels), dtype=torch.float32) - self.inputs.label_mean) / (
-                self.inputs.label_std
-            )
+            known = (as_floats("labels", labels) - self.inputs.label_mean) / self.inputs.label_std
         self._bank.update(list(items), torch.cat(queries), known)
 
     def freeze_memory(self, is_frozen: bool = True) -> None:
@@ -170,6 +185,7 @@ class PopularityPredictor:
 
     def save(self, path: str | Path) -> None:
         """Write the model with its present memory; ``load_model`` reads it."""
+        path = Path(path).expanduser()
         state = {"config": self.config.to_options(), "state_dict": self.model.state_dict(), "data": self._state}
         write_checkpoint(path, state)
 
@@ -190,7 +206,7 @@ class PopularityPredictor:
         stored = {}
         for name, path in (("frames", frames), ("text", text)):
             if path is not None:
-                stored[name] = _read_store(Path(path), items)
+                stored[name] = _read_store(Path(path).expanduser(), items)
         counts = stored["frames"][1] if "frames" in stored else None
         return Inputs(
             frames=stored.get("frames", (None,))[0],
@@ -203,15 +219,16 @@ class PopularityPredictor:
         whole = self._checked(videos)
         n = len(next(iter(whole.values())))
         for start in range(0, n, _BATCH):
-            yield {name: value[start : start + _BATCH].to(self.device) for name, value in whole.items()}
+            part = self._fitted({name: value[start : start + _BATCH] for name, value in whole.items()})
+            yield {name: value.to(self.device) for name, value in part.items()}
 
     def _checked(self, videos: Inputs) -> dict[str, Tensor]:
         """The videos as one batch, in the CPU's memory: parts of it go to the device."""
         batch: dict[str, Tensor] = {}
         if self.inputs.frame_dim:
             frames = self._array("frames", videos.frames, self.inputs.frame_dim)
-            counts = np.full(len(frames), frames.shape[1]) if videos.frame_counts is None else videos.frame_counts
-            batch["frames"], batch["frame_mask"] = self._as_trained(frames, _as_array("frame_counts", counts).numpy())
+            counts = as_counts(videos.frame_counts, len(frames), 0, frames.shape[1])
+            batch["frames"], batch["frame_mask"] = self._as_trained(frames, counts)
         if self.inputs.text_dim:
             batch["text"] = self._array("text", videos.text, self.inputs.text_dim)
             batch["text_mask"] = batch["text"].abs().sum(dim=-1) > 0
@@ -226,50 +243,41 @@ class PopularityPredictor:
             raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
         return batch
 
-    def _as_trained(self, frames: Tensor, counts: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Frames and mask as the training's loader gives them."""
-        n, longest = frames.shape[:2]
-        if counts.shape != (n,) or counts.min(initial=0) < 0 or counts.max(initial=0) > longest:
-            raise DataError(f"`frame_counts` must be {n} numbers between 0 and {longest}.")
-        mask = torch.arange(longest) < torch.as_tensor(counts)[:, None]
+    def _as_trained(self, frames: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and mask as the training's loader gives them, but for the cut to a batch's longest video."""
+        mask = torch.arange(frames.shape[1]) < counts[:, None]
         frames = frames * mask[..., None]
         wanted = self.inputs.n_frames
-        if self.config["n_frames"] is not None and wanted < longest:
+        if self.config["n_frames"] is not None and wanted < frames.shape[1]:
             frames, mask = evenly_chosen(frames, mask, wanted)
-        missing = wanted - frames.shape[1]
-        if missing > 0 and not self.config["mask_padding"]:
-            frames = torch.nn.functional.pad(frames, (0, 0, 0, missing))
-            mask = torch.nn.functional.pad(mask, (0, missing))
         return frames, mask
+
+    def _fitted(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A part of the videos as the model was trained on it: as long as its longest video, or as the longest of all.
+
+        Text has no other reading: what is missing is masked.
+        """
+        for name, mask_name in (("frames", "frame_mask"), ("text", "text_mask")):
+            if name in batch:
+                values, mask = batch[name], batch[mask_name]
+                longest = max(1, int(np.flatnonzero(mask.any(dim=0)).max(initial=-1)) + 1)
+                if name == "frames" and self.model.reads_missing_frames(self.config):
+                    longest = max(longest, self.inputs.n_frames)
+                batch[name], batch[mask_name] = cut_or_filled(values, mask, longest)
+        return batch
 
     def _array(self, name: str, values: Array | None, width: int) -> Tensor:
         if values is None:
             raise DataError(f"The model reads {name}; give `{name}`.")
-        array = _as_array(name, values)
+        array = as_floats(name, values)
         if name == "text" and array.ndim == 2:
             array = array[:, None]
         if array.ndim != 3 or array.shape[-1] != width or not array.shape[1]:
             raise DataError(f"The {name} must be [N, n, {width}], not {list(array.shape)}: use the training's encoder.")
-        if not torch.isfinite(array).all():
-            bad = int((~torch.isfinite(array)).any(-1).any(-1).int().argmax())
-            raise DataError(f"The {name} of video {bad} (counted from 0) hold NaN or infinity.")
+        bad, wrong = unstorable(array)
+        if len(bad):
+            raise DataError(f"The {name} of video {bad[0]} (counted from 0) hold {wrong}.")
         return array
-
-
-def _as_array(name: str, values: Array) -> Tensor:
-    """Numbers, float32.
-
-    Raises:
-        DataError: If some videos have more of them than others, or they are no numbers.
-    """
-    if isinstance(values, Tensor):
-        return values.detach().cpu().float()
-    try:
-        return torch.as_tensor(np.asarray(values, dtype=np.float32))
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"`{name}` is no array of numbers: give the same number of them for each video, filled up with zeros."
-        ) from error
 
 
 def _as_table(metadata: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
@@ -293,22 +301,68 @@ def make_predictor(config: Any, state: dict[str, Any], path: Path) -> Popularity
     """Build the model of a checkpoint.
 
     Raises:
-        CheckpointError: If its sizes are not those of the options.
+        CheckpointError: If it is of a control, its sizes are not those of the options, or a value is not as it must be.
     """
-    inputs = dict(state["data"]["inputs"])
-    inputs["n_categories"] = tuple(inputs["n_categories"])
-    model = config.model_class(config, InputShape(**inputs))
-    try:
-        model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        bank, stored = getattr(model, "bank", None), state["state_dict"].get("bank.slots")
-        if bank is not None and stored is not None and stored.shape != bank.slots.shape:
-            raise CheckpointError(
-                f"`{path}` holds a memory bank of {stored.shape[0]} x {stored.shape[1]} slots, not of "
+    if config.model_class.is_control:
+        raise CheckpointError(f"`{path}` names the model {config['model']}, a control, which keeps no checkpoint.")
+    data = Fields(state["data"], "data", path)
+    inputs = _checked_inputs(data.inner("inputs"))
+    metadata = _checked_metadata(data, inputs)
+    evaluated = data.texts("evaluated")
+    weights = state["state_dict"]
+
+    def make() -> PopularityModel:
+        model = config.model_class(config, inputs)
+        bank, stored = getattr(model, "bank", None), weights.get("bank.slots")
+        if bank is not None and stored is not None and stored.ndim == 3 and stored.shape != bank.slots.shape:
+            raise ConfigError(
+                f"It holds a memory bank of {stored.shape[0]} x {stored.shape[1]} slots, not of "
                 f"{bank.n_partitions} x {bank.n_clusters}; set n_partitions and n_clusters as in its training."
-            ) from error
-        raise CheckpointError(f"`{path}` does not hold a model that this version can build: {error}") from error
-    return PopularityPredictor(model, config, state["data"], read_slots(path.with_name("slots.tsv")))
+            )
+        return model
+
+    model = build_stored(make, weights, 0, path)
+    slots = read_slots(path.with_name("slots.tsv"))
+    return PopularityPredictor(model, config, {**state["data"], "evaluated": evaluated}, slots, metadata)
+
+
+def _checked_inputs(values: Fields) -> InputShape:
+    """Sizes of the inputs, out of a checkpoint; what it does not name is not there."""
+    known = InputShape().as_plain()
+    for name in values.names():
+        if name not in known:
+            raise values.refusal(f"`{name}`", "an input of this version")
+    sizes = ("frame_dim", "n_frames", "text_dim", "n_numeric")
+    found: dict[str, Any] = {name: values.whole(name, 0) for name in sizes if values.has(name)}
+    if values.has("label_mean"):
+        found["label_mean"] = values.number("label_mean")
+    if values.has("label_std"):
+        found["label_std"] = values.number("label_std", above=0.0)
+    if values.has("n_categories"):
+        n = len(values.get("n_categories")) if isinstance(values.get("n_categories"), list) else 0
+        found["n_categories"] = tuple(int(size) for size in values.numbers("n_categories", n, above=0.0))
+    return InputShape(**found)
+
+
+def _checked_metadata(data: Fields, inputs: InputShape) -> MetadataEncoder | None:
+    """What makes the metadata vector, out of a checkpoint, if it fits the sizes of the inputs."""
+    if not data.has("metadata"):
+        if inputs.n_numeric or inputs.n_categories:
+            raise data.refusal("`metadata`", "there, and its `inputs` count metadata")
+        return None
+    state = data.inner("metadata")
+    numeric, categorical = state.texts("numeric", is_unique=True), state.texts("categorical", is_unique=True)
+    state.flag("log1p")
+    state.numbers("mean", len(numeric))
+    state.numbers("sd", len(numeric), above=0.0)
+    values = state.get("values")
+    if not isinstance(values, list) or len(values) != len(categorical):
+        raise state.refusal("`values`", f"a list for each of {len(categorical)} categorical columns")
+    columns = Fields({str(i): column for i, column in enumerate(values)}, "data.metadata.values", data.path)
+    sizes = tuple(len(columns.texts(str(i), is_unique=True)) + 1 for i in range(len(values)))
+    if (len(numeric), sizes) != (inputs.n_numeric, inputs.n_categories):
+        raise data.refusal("`metadata`", "of the sizes that its `inputs` give")
+    return MetadataEncoder.from_state(data.get("metadata"))
 
 
 def _read_store(path: Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
+from recbole_video.checkpoint_checks import refuse_unusable_tensor
 from recbole_video.data.files import write_atomically
 from recbole_video.errors import CheckpointError
+
+# What PyTorch and zipfile raise on bytes that somebody made up.
+_UNREADABLE = (
+    pickle.UnpicklingError, struct.error, zipfile.BadZipFile, ArithmeticError, AssertionError, AttributeError,
+    EOFError, ImportError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 def write_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
@@ -54,19 +62,32 @@ class _Watched:
 def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint with tensors on ``device``; code in the file is never run.
 
+    Returns:
+        Plain values; under ``state_dict`` nothing but tensors by name, each with memory of its own.
+
     Raises:
-        CheckpointError: If the file is missing, truncated, or not a checkpoint.
+        CheckpointError: If the file is missing, truncated, not a checkpoint, or larger unpacked than it is.
     """
-    if not Path(path).is_file():
+    path = Path(path).expanduser()
+    if not path.is_file():
         raise CheckpointError(f"There is no checkpoint `{path}`.")
-    damaged = f"The checkpoint `{path}` cannot be read: it is truncated, corrupt, or no checkpoint of this package."
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
-            if archive.testzip() is not None:
-                raise CheckpointError(damaged)
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(damaged) from error
-    if not isinstance(state, dict) or "state_dict" not in state:
+            # PyTorch packs nothing: what is packed could be a hundred times the file's size.
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+            is_sound = not packed and archive.testzip() is None
+        state = torch.load(path, map_location=device, weights_only=True) if is_sound else None
+    except _UNREADABLE as error:
+        raise CheckpointError(_damaged(path)) from error
+    if not is_sound:
+        raise CheckpointError(_damaged(path))
+    if not isinstance(state, dict) or not isinstance(state.get("state_dict"), dict):
         raise CheckpointError(f"`{path}` is not a checkpoint of this package: it has no `state_dict`.")
+    for name, weight in state["state_dict"].items():
+        if not isinstance(name, str) or not name.endswith("_extra_state"):
+            refuse_unusable_tensor(weight, str(name), path)
     return state
+
+
+def _damaged(path: Path) -> str:
+    return f"The checkpoint `{path}` cannot be read: it is truncated, corrupt, or no checkpoint of this package."

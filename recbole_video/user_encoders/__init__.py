@@ -11,6 +11,7 @@ USER_ENCODERS: Registry = Registry(
         name: f"recbole_video.user_encoders.{name.lower()}:{name}"
         for name in ("SASRec", "GRU4Rec", "NextItNet", "BERT4Rec", "NARM", "FMLPRec")
     },
+    bases=("recbole_video.user_encoders.base:VideoRecommender",),
 )
 register_user_encoder = USER_ENCODERS.register
 

@@ -77,12 +77,23 @@ class VideoRecommender(SequentialRecommender):
     def check_scoring(self) -> None:
         """Refuse a model that does not score by a dot product with the item vectors, as the loss does.
 
-        Compares RecBole's own ``full_sort_predict`` with it on random vectors.
+        Compares RecBole's own ``full_sort_predict`` with it on random vectors, which leave the random numbers of
+        training as they are.
 
         Raises:
             ConfigError: If they differ.
         """
-        tower, device = self.item_embedding, self.log_popularity.device
+        device = self.log_popularity.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            agrees = self._scores_by_product(device)
+        if not agrees:
+            raise ConfigError(
+                f"{type(self).__name__} does not rank by the dot product of a user vector with item vectors, on "
+                "which losses and retrieval here rest; override user_vectors, or choose another model."
+            )
+
+    def _scores_by_product(self, device: torch.device) -> bool:
+        tower = self.item_embedding
         history = torch.randint(1, self.n_items, (3, self.max_seq_length), device=device)
         length = torch.full((3,), self.max_seq_length, device=device)
         batch = Interaction({self.USER_ID: length, self.ITEM_SEQ: history, self.ITEM_SEQ_LEN: length})
@@ -95,11 +106,7 @@ class VideoRecommender(SequentialRecommender):
             got = got if bias is None else got + bias[1:]
             agrees = want.shape == got.shape and torch.allclose(want, got, rtol=1e-3, atol=1e-3)
         self.train()
-        if not agrees:
-            raise ConfigError(
-                f"{type(self).__name__} does not rank by the dot product of a user vector with item vectors, on "
-                "which losses and retrieval here rest; override user_vectors, or choose another model."
-            )
+        return agrees
 
     # -- what an adapter may override --------------------------------------------------------
 

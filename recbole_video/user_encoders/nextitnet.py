@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from recbole.model.sequential_recommender.nextitnet import NextItNet as RecBoleNextItNet
 from torch import Tensor
 
+from recbole_video.data.catalogue import Catalogue
+from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import ID
 from recbole_video.user_encoders.base import CausalVideoRecommender
+
+_MOST_BLOCKS = 10_000
 
 
 class NextItNet(CausalVideoRecommender, RecBoleNextItNet):
@@ -18,6 +24,15 @@ class NextItNet(CausalVideoRecommender, RecBoleNextItNet):
     depend on ``MAX_ITEM_LIST_LENGTH``. RecBole's L2 term on the id table is kept for ids and left
     out for encoded vectors, which are no weights.
     """
+
+    def __init__(self, config: Any, dataset: Catalogue) -> None:
+        # RecBole lists them all before it makes the first.
+        if len(config["dilations"]) * config["block_num"] > _MOST_BLOCKS:
+            raise ConfigError(
+                f"`block_num` is {config['block_num']}, with {len(config['dilations'])} dilations each; lower it, "
+                f"NextItNet may have {_MOST_BLOCKS:,} blocks in all."
+            )
+        super().__init__(config, dataset)
 
     def states(self, item_seq: Tensor) -> Tensor:
         return self.final_layer(self.residual_blocks(self.item_embedding(item_seq)))

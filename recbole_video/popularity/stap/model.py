@@ -116,6 +116,11 @@ class STAP(PopularityModel):
 
     # -- prediction ----------------------------------------------------------------------------
 
+    @classmethod
+    def reads_missing_frames(cls, config: Any) -> bool:
+        """Where padding is not masked."""
+        return not config["mask_padding"]
+
     def forward(self, batch: Batch) -> Tensor:
         """Prediction on the model's scale, [B]."""
         return self.read(batch).value

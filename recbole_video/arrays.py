@@ -1,0 +1,75 @@
+"""Numbers and tokens that a program hands to a loaded model: arrays, tensors of any type, nested lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_video.errors import DataError
+
+Array = np.ndarray | Tensor | Sequence[Any]
+_LARGEST = float(torch.finfo(torch.float16).max)  # embeddings are stored as float16, those of the training were
+
+
+def as_floats(name: str, values: Array) -> Tensor:
+    """Numbers as a float32 tensor in the CPU's memory.
+
+    Raises:
+        DataError: If some rows have more of them than others, or they are no numbers.
+    """
+    advice = f"`{name}` is no array of numbers: give the same number of them for each video, filled up with zeros."
+    if isinstance(values, (list, tuple)) and values and all(isinstance(value, Tensor) for value in values):
+        if len({value.shape for value in values}) > 1:
+            raise DataError(advice)
+        values = torch.stack([value.detach().cpu() for value in values])
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise DataError(advice)
+        return values.detach().cpu().float()
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO":
+            raise DataError(advice)
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
+            return torch.as_tensor(array.astype(np.float32))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(advice) from error
+
+
+def as_counts(frame_counts: Any, n_videos: int, lowest: int, highest: int) -> Tensor:
+    """Frames that each video has, int64 [n_videos]; all of them where ``frame_counts`` is None.
+
+    Raises:
+        DataError: If they are not one whole number from ``lowest`` to ``highest`` for each video.
+    """
+    if frame_counts is None:
+        return torch.full((n_videos,), highest)
+    counts = as_floats("frame_counts", frame_counts)
+    fits = counts.shape == (n_videos,) and bool((counts == counts.round()).all())
+    if not fits or (n_videos and not (lowest <= float(counts.min()) and float(counts.max()) <= highest)):
+        raise DataError(
+            f"`frame_counts` must be {n_videos} numbers between {lowest} and {highest}: the frames of each video."
+        )
+    return counts.long()
+
+
+def unstorable(embeddings: Tensor) -> tuple[np.ndarray, str]:
+    """Rows of embeddings [N, ...] that no frame store could hold: NaN, infinity, or beyond float16.
+
+    Returns:
+        Their numbers, and what is wrong with the first of them, in words.
+    """
+    bad = ~(embeddings.abs() <= _LARGEST).flatten(1).all(dim=1)  # a NaN is not below anything
+    rows = np.flatnonzero(bad.numpy())
+    if not len(rows) or not torch.isfinite(embeddings[rows[0]]).all():
+        return rows, "NaN or infinity"
+    return rows, f"values beyond {_LARGEST:,.0f}, the largest that a frame store holds"
+
+
+def as_tokens(items: Iterable[Any]) -> list[str]:
+    """Item tokens as text; a single one may be given by itself."""
+    return [items] if isinstance(items, str) else [str(token) for token in items]
