@@ -22,6 +22,7 @@ from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 from recbole_video import recbole_compat
 from recbole_video.data.atomic_file import read_header
 from recbole_video.data.files import plain
+from recbole_video.devices import choose_device, listed
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.option_checks import check_metrics, check_video_options
@@ -44,6 +45,7 @@ _RUNTIME_OPTIONS = frozenset([
     "training_neg_sample_num",
 ])  # fmt: skip
 _EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
+_SEEDS = 2**32  # what NumPy takes
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
     "sample_num": 1,
@@ -264,6 +266,7 @@ class Config(RecBoleConfig):
     def _set_default_parameters(self) -> None:
         folder = Path(str(self.final_config_dict["data_path"])) / self.dataset
         self._complete_eval_args()
+        self._check_seed()
         if self.task == "stock":
             self._load_what_there_is(folder)
         check_metrics(self)
@@ -307,15 +310,23 @@ class Config(RecBoleConfig):
         if not pairwise and final.get("train_neg_sample_args") is not None:
             raise ConfigError(f"`train_neg_sample_args` belongs to loss_type=BPR, not to {self['loss_type']}.")
         if final["eval_batch_size"] is None:
-            final["eval_batch_size"] = _EVAL_BATCH[bool(final["use_gpu"] and torch.cuda.is_available())]
+            final["eval_batch_size"] = _EVAL_BATCH[self._chosen_device().type == "cuda"]
         if final["mask_history"] is None:
             final["mask_history"] = final["protocol"] == "microlens"
 
     def _init_device(self) -> None:
-        if self.final_config_dict["use_gpu"]:
-            super()._init_device()
-            return
-        self.final_config_dict.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
+        """The GPU among the visible ones, where RecBole sets the environment, which may be too late."""
+        final = self.final_config_dict
+        final.update(gpu_id=listed(final["gpu_id"]) if final["use_gpu"] else "", single_spec=True, local_rank=0)
+        final["device"] = self._chosen_device()
+
+    def _chosen_device(self) -> torch.device:
+        return choose_device(self.final_config_dict["gpu_id"], self.final_config_dict["use_gpu"])
+
+    def _check_seed(self) -> None:
+        seed = self["seed"]
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < _SEEDS:
+            raise ConfigError(f"`seed` is `{seed}`; it must be a whole number from 0 to {_SEEDS - 1}.")
 
 
 def _find_model(model: str | type) -> tuple[str, type]:

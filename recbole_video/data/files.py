@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -41,6 +42,17 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, named: str) -> list[Path]:
+    """What :func:`write_atomically` has left in a folder where it was killed.
+
+    Args:
+        folder: The folder.
+        named: Regular expression of the names of the files that it was to write.
+    """
+    pattern = re.compile(rf"\.(?:{named})\.[a-z0-9_]{{8}}")  # as tempfile makes them
+    return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
 
 
 def write_text(path: str | Path, text: str) -> None:
