@@ -24,6 +24,7 @@ from recbole_video import recbole_compat
 from recbole_video.data.atomic_file import read_header
 from recbole_video.data.files import plain
 from recbole_video.data.reading import SafeLoader, read_yaml
+from recbole_video.devices import choose_device, listed
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.option_checks import check_shared, check_video_options
@@ -358,15 +359,18 @@ class Config(RecBoleConfig):
         if not pairwise and final.get("train_neg_sample_args") is not None:
             raise ConfigError(f"`train_neg_sample_args` belongs to loss_type=BPR, not to {self['loss_type']}.")
         if final["eval_batch_size"] is None:
-            final["eval_batch_size"] = _EVAL_BATCH[bool(final["use_gpu"] and torch.cuda.is_available())]
+            final["eval_batch_size"] = _EVAL_BATCH[self._chosen_device().type == "cuda"]
         if final["mask_history"] is None:
             final["mask_history"] = final["protocol"] == "microlens"
 
     def _init_device(self) -> None:
-        if self.final_config_dict["use_gpu"]:
-            super()._init_device()
-            return
-        self.final_config_dict.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
+        """The GPU among the visible ones, where RecBole sets the environment, which may be too late."""
+        final = self.final_config_dict
+        final.update(gpu_id=listed(final["gpu_id"]) if final["use_gpu"] else "", single_spec=True, local_rank=0)
+        final["device"] = self._chosen_device()
+
+    def _chosen_device(self) -> torch.device:
+        return choose_device(self.final_config_dict["gpu_id"], self.final_config_dict["use_gpu"])
 
 
 def _read_options(path: Any) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,31 @@ def run_logging(config: Any, run_log: Path | None) -> Iterator[Path]:
         RunFolderError: If a log file cannot be written.
     """
     path = _log_path(config)
-    handlers: list[logging.Handler] = [_console()]
+    with ExitStack() as opened:
+        files = [opened.enter_context(closing(_file(target))) for target in (path, run_log) if target is not None]
+        with _handled_by([_console(), *files], config):
+            yield path
+
+
+@contextmanager
+def console_logging(config: Any) -> Iterator[None]:
+    """Send the root logger to the console alone, for what is no run."""
+    with _handled_by([_console()], config):
+        yield
+
+
+@contextmanager
+def _handled_by(handlers: list[logging.Handler], config: Any) -> Iterator[None]:
+    """Add handlers to the root logger, which afterwards is as it was before."""
     root = logging.getLogger()
     level = getattr(logging, str(config["state"] or "INFO").upper(), logging.INFO)
     previous_level, previous_handlers = root.level, root.handlers[:]
     try:
-        handlers += [_file(target) for target in (path, run_log) if target is not None]
         root.setLevel(level)
         for handler in handlers:
             root.addHandler(handler)
         logging.getLogger("matplotlib").setLevel(logging.WARNING)
-        yield path
+        yield
     finally:
         for handler in handlers:
             root.removeHandler(handler)
@@ -67,10 +82,37 @@ def _console() -> logging.Handler:
     return handler
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that is given up, with one warning, when it cannot be written any more: a run is worth more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self._is_given_up = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._is_given_up:
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._is_given_up = True
+        logging.getLogger().warning(
+            f"The log file `{self.baseFilename}` cannot be written any more: {error.strerror or error}; the run goes "
+            "on without it."
+        )
+
+    def close(self) -> None:
+        with suppress(OSError):  # of what could not be written before; the warning has been given
+            super().close()
+
+
 def _file(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path)
     except OSError as error:
         raise RunFolderError(f"The log file `{path}` cannot be written: {error.strerror}.") from error
     handler.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))

@@ -38,7 +38,7 @@ def in_batch(
     """
     shift = column_weight.masked_fill(owned, -torch.inf)[rows]
     shift.scatter_(1, targets[:, None], target_weight[targets][:, None])
-    logits = (queries @ candidates.T).float() + shift
+    logits = scores(queries, candidates) + shift
     if bias is not None:
         logits = logits + bias
     return F.cross_entropy(logits, targets)
@@ -56,7 +56,7 @@ def full_softmax(queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tens
     Returns:
         Mean loss in nats, a scalar.
     """
-    logits = queries @ catalogue.T
+    logits = scores(queries, catalogue)
     return F.cross_entropy(logits if bias is None else logits + bias, targets)
 
 
@@ -70,7 +70,19 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     Returns:
         Mean loss in nats, a scalar.
     """
-    return -torch.log(1e-10 + torch.sigmoid(positive - negative)).mean()
+    return -torch.log(1e-10 + torch.sigmoid(positive.float() - negative.float())).mean()
+
+
+def scores(queries: Tensor, items: Tensor) -> Tensor:
+    """Dot products of queries [Q, d] with items: [Q, N] for items [N, d], [Q, S] for a query's own [Q, S, d].
+
+    They are float32 under autocast too: bfloat16 rounds a score of 10 to the next sixteenth, which is more than what a
+    loss has to tell apart.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        if items.dim() == 2:
+            return queries.float() @ items.float().T
+        return torch.einsum("qd,qsd->qs", queries.float(), items.float())
 
 
 def popularity_log(counts: Tensor, power: float) -> Tensor:

@@ -87,10 +87,8 @@ def check_shared(config: Any) -> None:
     if not top or not all(_is_number(k, int) for k in top):
         raise ConfigError(f"`topk` is `{topk}`; it is a list of whole numbers, such as [10, 20].")
     seed = config["seed"]
-    if not _is_number(seed, int):
-        raise ConfigError(f"`seed` is `{seed}`; it must be a whole number.")
-    if seed > _LARGEST_SEED:
-        raise ConfigError(f"`seed` is {seed}; it must be below {_LARGEST_SEED + 1}.")
+    if not (_is_number(seed, int) and 0 <= seed <= _LARGEST_SEED):
+        raise ConfigError(f"`seed` is `{seed}`; it must be a whole number from 0 to {_LARGEST_SEED}.")
 
 
 def check_video_options(config: Any) -> None:

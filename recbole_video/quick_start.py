@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,9 @@ from recbole.utils import init_seed, set_color
 
 from recbole_video.config import Config
 from recbole_video.data.files import write_json
+from recbole_video.data.reading import read_json
+from recbole_video.devices import make_current
+from recbole_video.errors import CheckpointError
 from recbole_video.evaluation.groups import results_by_group
 from recbole_video.evaluation.metrics import Metrics, RankingMetrics
 from recbole_video.evaluation.ranking import Ranking
@@ -26,8 +28,8 @@ from recbole_video.experiment import (
     prepare_bundled,
 )
 from recbole_video.hooks import Hooks
-from recbole_video.logs import FILE_ONLY, run_logging
-from recbole_video.popularity.experiment import run_popularity_model
+from recbole_video.logs import FILE_ONLY, console_logging, run_logging
+from recbole_video.popularity.experiment import log_popularity_results, run_popularity_model
 from recbole_video.provenance import provenance
 from recbole_video.report import (
     draw_curve,
@@ -38,7 +40,7 @@ from recbole_video.report import (
     write_per_user,
 )
 from recbole_video.run_folder import RunFolder
-from recbole_video.stock import run_stock_model
+from recbole_video.stock import log_stock_results, run_stock_model
 from recbole_video.training.recommendation import VideoTrainer
 
 
@@ -63,8 +65,8 @@ def run_recbole_video(
         config_dict: Options; they win over the files.
         saved: Write a run folder with checkpoints and results.
         command_line: Words as in ``sys.argv[1:]``; they win over all else.
-        run_folder: Folder of this very run; an unfinished run of the same options in it goes on. By default a new
-            one under ``checkpoint_dir``.
+        run_folder: Folder of this very run: a new or an empty one, or that of a run of the same options, which goes
+            on, or whose result is returned if it has finished. By default a new one under ``checkpoint_dir``.
         hooks: Called on the way.
 
     Returns:
@@ -76,21 +78,25 @@ def run_recbole_video(
         RecBoleVideoError: With one sentence about what to change.
     """
     config = make_config(model, dataset, config_file_list, config_dict, command_line)
+    make_current(config["device"])
     if not saved:
         with run_logging(config, None) as log_path:
             return _run(config, None, log_path, hooks or Hooks())
     folder = _choose_folder(config, run_folder)
     if folder.is_finished:
-        return _finished(folder)
-    try:
-        with folder.locked(), run_logging(config, folder.log) as log_path:
-            return _run(config, folder, log_path, hooks or Hooks())
-    except BaseException:
-        folder.discard_if_empty()
-        raise
+        folder.release()
+        return _stored_result(config, folder)
+    with folder.locked():
+        try:
+            with run_logging(config, folder.log) as log_path:
+                return _run(config, folder, log_path, hooks or Hooks())
+        except BaseException:
+            folder.discard_if_empty()
+            raise
 
 
 def _choose_folder(config: Config, run_folder: str | Path | None) -> RunFolder:
+    """The folder of this run, held; or that of a finished one."""
     if run_folder is not None:
         return RunFolder.at(run_folder, config)
     resumed = RunFolder.to_resume(config) if config.task != "stock" and config["resume"] else None
@@ -113,16 +119,27 @@ def make_config(
     return config
 
 
-def _finished(folder: RunFolder) -> dict[str, Any]:
-    """The stored result of a run that needs no resuming."""
-    logging.getLogger().warning(f"The run in {folder.path} is finished; this is its result.")
-    result = json.loads(folder.metrics.read_text(encoding="utf-8"))
-    return {key: value for key, value in result.items() if key not in ("history", "config", "made_by")}
+def _stored_result(config: Config, folder: RunFolder) -> dict[str, Any]:
+    """Show and return the result of a run that has finished: nothing is trained."""
+    damaged = f"`{folder.metrics}` does not hold the result of a run of this version; start a new run without --resume."
+    stored = read_json(folder.metrics, CheckpointError)
+    if not isinstance(stored, dict):
+        raise CheckpointError(damaged)
+    result = {key: value for key, value in stored.items() if key not in ("history", "config", "made_by")}
+    result["run_folder"] = str(folder.path)  # it may have been moved
+    log_results = {"stock": log_stock_results, "popularity": log_popularity_results, "recommendation": _log_results}
+    with console_logging(config):
+        logging.getLogger().info(f"The run in {folder.path} has finished; this is its result, nothing is trained.")
+        try:
+            log_results[config.task](config, result, folder.log)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise CheckpointError(damaged) from error
+    return result
 
 
 def _run(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:
     if config.task == "stock":
-        return run_stock_model(config, folder, hooks)
+        return run_stock_model(config, folder, log_path, hooks)
     if config.task == "popularity":
         return run_popularity_model(config, folder, log_path, hooks)
     started = perf_counter()

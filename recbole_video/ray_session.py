@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from recbole_video.errors import ConfigError, MissingDependencyError
+from recbole_video.memory import available_memory
 
 MIN_RAY = (2, 40)
 _PARTS = {"tune": ("Sweeps", "sweep"), "data": ("Clusters", "cluster")}  # part of Ray -> who needs it, and our extra
@@ -128,6 +129,4 @@ def _stay_on_the_loopback() -> None:
 
 
 def _object_store_bytes() -> int:
-    import psutil
-
-    return max(80 << 20, int(_OBJECT_STORE_SHARE * psutil.virtual_memory().available))
+    return max(80 << 20, int(_OBJECT_STORE_SHARE * available_memory()))

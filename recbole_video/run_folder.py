@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 from recbole.utils import get_local_time
 
 from recbole_video.config import Config
-from recbole_video.data.files import try_lock, write_json, write_text
-from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
+from recbole_video.data.files import leftovers, write_json, write_text
+from recbole_video.data.reading import read_json, read_yaml
+from recbole_video.errors import CheckpointError, ConfigError, RecBoleVideoError, RunFolderError
+from recbole_video.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.provenance import provenance
 
 # Options that do not change what a run computes: a resumed run may set them anew.
@@ -24,6 +26,13 @@ _FREE_ON_RESUME = frozenset([
     "data_path", "figures", "save_predictions", "n_popularity_groups", "cold_author_threshold", "cold_author_count",
     "cold_author_column",
 ])  # fmt: skip
+# Files that are replaced as a run goes on; RecBole's trainer names its checkpoint after model and time.
+_WRITTEN = (
+    r"config\.yaml|run\.json|last\.pth|model\.pth|metrics\.json|curve\.png|per_user\.tsv|predictions\.(?:tsv|png)"
+    r"|slots\.tsv|slot_usage\.png|trial\.json|status\.json|traceback\.txt|\w+-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d\.pth"
+)
+# What a folder may hold before a run begins in it: what a sweep notes of a trial.
+_OF_A_SWEEP = frozenset(["trial.json", "status.json", "traceback.txt"])
 
 
 class RunFolder:
@@ -32,10 +41,16 @@ class RunFolder:
     Holds ``config.yaml`` (all options, fit for ``--config_files``), ``run.json`` (versions, commit,
     machine), ``last.pth`` (to resume), ``model.pth`` (the best epoch), ``metrics.json``,
     ``curve.png`` and ``run.log``.
+
+    A folder is held, for one process at a time, before anything in it is touched; what is removed from it is only
+    what this very object has written, and what a killed run left half-written.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock = FolderLock(self.path)
+        self._is_made_here = False
+        self._written: list[Path] = []
 
     config = property(lambda self: self.path / "config.yaml")
     record = property(lambda self: self.path / "run.json")
@@ -52,26 +67,59 @@ class RunFolder:
     def is_finished(self) -> bool:
         return self.metrics.is_file()
 
+    # -- holding it ----------------------------------------------------------------------------
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder, so that no other process resumes a run that is alive.
+        """Hold the folder, so that no other process writes a run that is alive; let it go at the end.
 
         Raises:
             RunFolderError: If another process holds it.
         """
-        with self.record.open("rb") as handle:
-            if not try_lock(handle):
-                raise RunFolderError(f"The run in `{self.path}` is being written by another process.")
+        self._hold()
+        try:
             yield
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let the folder go."""
+        self._lock.release()
+
+    def _hold(self) -> None:
+        if not (self._lock.is_held or self._try_to_hold()):
+            raise RunFolderError(f"The run in `{self.path}` is being written by another process.")
+
+    def _try_to_hold(self) -> bool:
+        """Take the folder, and clear away what a killed run left half-written; False if another process has it."""
+        if not self._lock.acquire():
+            return False
+        for path in leftovers(self.path, _WRITTEN):
+            path.unlink(missing_ok=True)
+        return True
 
     def discard_if_empty(self) -> None:
-        """Remove the folder of a run that failed before it had anything to keep."""
-        if not (self.last.exists() or self.best.exists() or self.metrics.exists()):
-            shutil.rmtree(self.path, ignore_errors=True)
+        """Of a run that failed before it had anything to keep, remove what it wrote, and the folder if it made that.
+
+        Whatever else is in the folder stays, and then all does.
+        """
+        written = {path.name for path in self._written}
+        if not self._is_made_here:
+            written |= _OF_A_SWEEP
+        if not self.path.is_dir() or not {path.name for path in self.path.iterdir()} <= written | {LOCK_NAME}:
+            return
+        for path in self._written:
+            path.unlink(missing_ok=True)
+        self.release()
+        if self._is_made_here:
+            with suppress(OSError):  # somebody has put something into it meanwhile
+                self.path.rmdir()
+
+    # -- a new run -----------------------------------------------------------------------------
 
     @classmethod
     def create(cls, config: Config) -> RunFolder:
-        """Make a new folder named after model, item encoder, data set and time.
+        """Make a new folder, and hold it, named after model, item encoder, data set and time.
 
         Raises:
             RunFolderError: If it cannot be made.
@@ -80,85 +128,177 @@ class RunFolder:
         parts = [config["model"], *([config["item_encoder"]] if config.is_video_model else []), config["dataset"]]
         name = "-".join(str(part).replace(":", ".").replace("/", ".") for part in [*parts, get_local_time()])
         for attempt in range(1, 1000):
-            path = root / (name if attempt == 1 else f"{name}-{attempt}")
+            folder = cls(root / (name if attempt == 1 else f"{name}-{attempt}"))
             try:
-                path.mkdir(parents=True, exist_ok=False)
+                folder.path.mkdir(parents=True, exist_ok=False)
             except FileExistsError:
                 if root.exists() and not root.is_dir():
                     raise RunFolderError(f"`{root}` is a file; set checkpoint_dir to a folder.") from None
                 continue
             except OSError as error:
                 raise RunFolderError(
-                    f"The run folder `{path}` cannot be made: {error.strerror}; set checkpoint_dir to a folder "
+                    f"The run folder `{folder.path}` cannot be made: {error.strerror}; set checkpoint_dir to a folder "
                     "that can be written."
                 ) from error
-            folder = cls(path)
-            folder._describe(config)
+            folder._is_made_here = True
+            folder._begin(config)
             return folder
         raise RunFolderError(f"A thousand runs named `{name}` exist in `{root}`; move some away.")
 
     @classmethod
     def at(cls, path: str | Path, config: Config) -> RunFolder:
-        """The run in this very folder: a new one, or one of the same options that goes on or is finished.
+        """The run in this very folder: a new one, or one of the same options that goes on, held, or is finished.
 
         Raises:
             ConfigError: If it holds a run of other options.
-            RunFolderError: If it cannot be made.
+            RunFolderError: If it cannot be made, holds what is not of a run, or is held by another process.
         """
         folder = cls(path)
-        known = folder._fingerprint()
-        if known is not None and known != fingerprint(config):
-            raise ConfigError(f"`{path}` holds a run of other options; choose another folder.")
-        if known is None:
-            try:
-                folder.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RunFolderError(f"The run folder `{path}` cannot be made: {error.strerror}.") from error
-            folder._describe(config)
+        folder._refuse_others(config)
+        if folder.is_finished:
+            return folder
+        try:
+            folder._is_made_here = not folder.path.is_dir()
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"The run folder `{path}` cannot be made: {error.strerror}.") from error
+        folder._begin(config)
         return folder
 
+    def _refuse_others(self, config: Config) -> None:
+        """Refuse a folder with a run of other options, or with files that no run has written."""
+        if not self.path.is_dir():
+            return
+        recorded = self._fingerprint()
+        if recorded is None:
+            self._refuse_foreign_files(config)
+        elif recorded != fingerprint(config):
+            raise ConfigError(f"`{self.path}` holds a run of other options; choose another folder.")
+
+    def _refuse_foreign_files(self, config: Config) -> None:
+        """Refuse what a run killed as it began, or a sweep that is about to begin one, cannot have left."""
+        allowed = {*_OF_A_SWEEP, *(path.name for path in leftovers(self.path, _WRITTEN))}
+        if self._has_options_of(config):
+            allowed.add(self.config.name)
+        lock = self.path / LOCK_NAME
+        if lock.is_file() and lock.stat().st_size == 0:
+            allowed.add(LOCK_NAME)
+        others = sorted({path.name for path in self.path.iterdir()} - allowed)
+        if others:
+            raise RunFolderError(
+                f"`{self.path}` holds files that are not of a run (first: `{others[0]}`); choose a new or an empty "
+                "folder."
+            )
+
+    def _begin(self, config: Config) -> None:
+        self._hold()
+        try:
+            self._refuse_others(config)  # again, now that nobody else writes here
+            self._describe(config)
+        except BaseException:
+            self.discard_if_empty()
+            self.release()
+            raise
+
     def _describe(self, config: Config) -> None:
-        write_text(self.config, yaml.safe_dump(config.to_options(), sort_keys=True, allow_unicode=True))
-        write_json(self.record, {"fingerprint": fingerprint(config), **provenance()})
+        self._written += [path for path in (self.config, self.record, self.log) if not path.exists()]
+        if self.config in self._written:
+            write_text(self.config, yaml.safe_dump(config.to_options(), sort_keys=True, allow_unicode=True))
+        if self.record in self._written:
+            write_json(self.record, {"fingerprint": fingerprint(config), **provenance()})
+
+    # -- a run that is there already -----------------------------------------------------------
 
     @classmethod
     def to_resume(cls, config: Config) -> RunFolder | None:
-        """The run that ``resume`` names, or for ``resume=True`` the newest unfinished one of these options.
+        """The run that ``resume`` names, or for ``resume=True`` the newest of these options.
 
         Returns:
-            None if ``resume=True`` finds no unfinished run: there is nothing to continue.
+            For ``resume=True`` the newest unfinished run that no other process holds, else the newest finished one,
+            else None: there is nothing to continue. An unfinished run is held.
 
         Raises:
             CheckpointError: If the named folder holds no run.
             ConfigError: If the named run was made with other options.
+            RunFolderError: If another process holds the named run.
         """
         if config["resume"] is True:
-            runs = [cls(path.parent) for path in Path(config["checkpoint_dir"]).glob("*/run.json")]
-            wanted = fingerprint(config)
-            unfinished = [r for r in runs if not r.is_finished and r._fingerprint() == wanted and not r._is_held()]
-            return max(unfinished, key=lambda run: run.record.stat().st_mtime, default=None)
+            return cls._newest(config)
         folder = cls(config["resume"])
-        if not folder.record.is_file():
+        if not (folder.record.is_file() or folder.config.is_file()):
             raise CheckpointError(f"There is nothing to resume in `{folder.path}`: it is not the folder of a run.")
-        if folder._fingerprint() != fingerprint(config):
+        if not folder._is_of(config):
             raise ConfigError(
                 f"The run in `{folder.path}` was made with other options; leave out all options but --resume "
                 "to continue it as it was."
             )
+        if not folder.is_finished:
+            folder._begin(config)
         return folder
 
-    def _is_held(self) -> bool:
-        with self.record.open("rb") as handle:
-            return not try_lock(handle)
+    @classmethod
+    def _newest(cls, config: Config) -> RunFolder | None:
+        root = Path(config["checkpoint_dir"])
+        places = {path.parent for name in ("run.json", "config.yaml") for path in root.glob(f"*/{name}")}
+        runs = [run for run in sorted(map(cls, places), key=cls._time_of, reverse=True) if run._can_be_of(config)]
+        for run in runs:
+            if not run.is_finished and run._is_free():
+                run._begin(config)
+                return run
+        return next((run for run in runs if run.is_finished), None)
+
+    def _is_free(self) -> bool:
+        """Take the folder if no other process holds it, and it is still there."""
+        try:
+            return self._try_to_hold()
+        except RunFolderError:  # taken away by a run that had nothing to keep, or not ours to write
+            return False
+
+    def _time_of(self) -> float:
+        times = [path.stat().st_mtime for path in (self.record, self.config) if path.is_file()]
+        return max(times, default=0.0)
+
+    def _can_be_of(self, config: Config) -> bool:
+        """Whether the run is of these options; a damaged one that nobody has named is passed over."""
+        try:
+            self._refuse_others(config)
+        except RecBoleVideoError:
+            return False
+        return self._is_of(config)
+
+    def _is_of(self, config: Config) -> bool:
+        """Whether it holds a run of these options; one killed as it began may have written ``config.yaml`` alone."""
+        recorded = self._fingerprint()
+        return self._has_options_of(config) if recorded is None else recorded == fingerprint(config)
+
+    def _has_options_of(self, config: Config) -> bool:
+        """Whether ``config.yaml`` is what this package writes of these options."""
+        if not self.config.is_file():
+            return False
+        try:
+            options = read_yaml(self.config, ConfigError)
+        except ConfigError:
+            return False
+        return isinstance(options, dict) and _digest(options) == fingerprint(config)
 
     def _fingerprint(self) -> str | None:
-        try:
-            return json.loads(self.record.read_text(encoding="utf-8")).get("fingerprint")
-        except (OSError, ValueError):
+        """Of the options of the run; None where ``run.json`` is missing or another program's.
+
+        Raises:
+            CheckpointError: If it cannot be read.
+        """
+        if not self.record.is_file():
             return None
+        record = read_json(self.record, CheckpointError)
+        found = record.get("fingerprint") if isinstance(record, dict) else None
+        return found if isinstance(found, str) else None
 
 
 def fingerprint(config: Config) -> str:
     """A digest of all options that change what a run computes."""
-    options = {k: v for k, v in config.to_options().items() if k not in _FREE_ON_RESUME}
-    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return _digest(config.to_options())
+
+
+def _digest(options: dict[str, Any]) -> str:
+    kept = {k: v for k, v in options.items() if k not in _FREE_ON_RESUME}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from recbole.utils import get_trainer, init_seed, set_color
 from recbole_video.config import Config
 from recbole_video.data.files import file_digest, plain, write_json
 from recbole_video.errors import ConfigError
+from recbole_video.event_log import EventLog
 from recbole_video.experiment import prepare_bundled
 from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY
@@ -22,12 +23,13 @@ from recbole_video.report import forget_peak_memory, peak_memory_mb, result_tabl
 from recbole_video.run_folder import RunFolder
 
 
-def run_stock_model(config: Config, folder: RunFolder | None, hooks: Hooks) -> dict[str, Any]:
+def run_stock_model(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:
     """Train and test one of RecBole's models with RecBole's data, trainer and evaluation.
 
     Args:
         config: The run's configuration.
         folder: Where checkpoint and results go; None to keep neither.
+        log_path: The run's log.
         hooks: Told of each epoch; RecBole reads its data itself.
 
     Returns:
@@ -58,7 +60,7 @@ def run_stock_model(config: Config, folder: RunFolder | None, hooks: Hooks) -> d
         raise ConfigError(f"RecBole's {config['model']} cannot run on `{config['dataset']}` ({reason}).") from error
     logger.info(model, extra=FILE_ONLY)
     _refuse_short_catalogue(config, dataset.item_num - 1)
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer = _make_trainer(config, model, log_path)
     try:
         best_valid_score, best_valid_result = trainer.fit(
             train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=hooks.on_epoch
@@ -89,12 +91,31 @@ def run_stock_model(config: Config, folder: RunFolder | None, hooks: Hooks) -> d
     if folder is not None:
         record = {**result, "config": config.to_options(), "made_by": provenance()}
         write_json(folder.metrics, plain(record))
-    rows = [("valid", best_valid_result), ("test", test_result)]
-    title = f"RecBole's {config['model']} on {config['dataset']}; protocol: {result['protocol']}"
-    logger.info("\n".join(["", title, "", result_table(rows), "", f"Run folder: {result['run_folder']}"]))
-    logger.info(set_color("best valid ", "yellow") + f": {best_valid_result}")
-    logger.info(set_color("test result", "yellow") + f": {test_result}")
+    log_stock_results(config, result, log_path)
     return result
+
+
+def log_stock_results(config: Config, result: dict[str, Any], log_path: Path) -> None:
+    """Tell the console and the logs what came of a run."""
+    logger = logging.getLogger()
+    rows = [("valid", result["best_valid_result"]), ("test", result["test_result"])]
+    title = f"RecBole's {config['model']} on {config['dataset']}; protocol: {result['protocol']}"
+    places = f"Run folder: {result['run_folder'] or '(none: saved=False)'} · log: {log_path}"
+    logger.info("\n".join(["", title, "", result_table(rows), "", places]))
+    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
+    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
+
+
+def _make_trainer(config: Config, model: Any, log_path: Path) -> Any:
+    """RecBole's trainer, with an event log that a full disk does not end the run by."""
+    from recbole.trainer import trainer as recbole_trainer
+
+    make_writer = recbole_trainer.get_tensorboard
+    recbole_trainer.get_tensorboard = lambda _: EventLog(Path(config["tensorboard_dir"]) / log_path.stem)
+    try:
+        return get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    finally:
+        recbole_trainer.get_tensorboard = make_writer
 
 
 def _refuse_short_catalogue(config: Config, n_items: int) -> None:

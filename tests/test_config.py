@@ -193,7 +193,7 @@ class TestWhatNoOptionCanBe:
             ({"data_path": None}, "`data_path` is empty"),
             ({"resume": -0.5}, "`resume` is `-0.5`; it must be True, False or text"),
             ({"metrics": []}, "`metrics` is empty"),
-            ({"seed": 2**32}, "`seed` is 4294967296; it must be below"),
+            ({"seed": 2**32}, "`seed` is `4294967296`; it must be a whole number from 0 to 4294967295"),
             ({"topk": [10, "x"]}, "`topk` is .*; it is a list of whole numbers"),
             ({"topk": []}, "`topk` is .*; it is a list of whole numbers"),
             *[({name: 0}, f"`{name}` is `0`; it must be a whole number of at least 1") for name in (

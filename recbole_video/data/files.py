@@ -129,6 +129,17 @@ def is_plain_name(name: str) -> bool:
     return bool(name) and name not in (".", "..") and not re.search(r"[/\\\x00-\x1f\x7f]", name)
 
 
+def leftovers(folder: Path, named: str) -> list[Path]:
+    """What :func:`write_atomically` has left in a folder where it was killed.
+
+    Args:
+        folder: The folder.
+        named: Regular expression of the names of the files that it was to write.
+    """
+    pattern = re.compile(rf"\.(?:{named})\.[a-z0-9_]{{8}}")  # as tempfile makes them
+    return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))

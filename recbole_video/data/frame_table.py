@@ -7,13 +7,13 @@ import warnings
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from recbole_video.data.frame_store import FrameStore, refuse_non_finite
 from recbole_video.data.twins import Twins
 from recbole_video.errors import DataError, DeviceMemoryError
+from recbole_video.memory import available_memory
 
 # Share of the free memory that the frames may take before they stay on disk.
 _MEMORY_SHARE = 0.25
@@ -171,4 +171,4 @@ def _free_memory(device: torch.device) -> int:
     """Free memory of the device, in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    return available_memory()

@@ -10,9 +10,12 @@ import torch
 from recbole.evaluator import TopkMetric, metrics_dict
 from recbole.evaluator.collector import DataStruct
 
+from recbole_video.errors import ConfigError
 from recbole_video.evaluation.ranking import Ranking
 
 Metrics = dict[str, float]
+
+_VALUES_AT_ONCE = 1 << 22  # of a metric, at each rank and each cut-off up to the last one
 
 
 class RankingMetrics:
@@ -25,6 +28,9 @@ class RankingMetrics:
     Args:
         config: The run's configuration.
         train_counts: [n_items] training actions of each item; for metrics that need popularity.
+
+    Raises:
+        ConfigError: If ``topk`` asks for more items than there are.
     """
 
     def __init__(self, config: Any, train_counts: np.ndarray) -> None:
@@ -32,8 +38,9 @@ class RankingMetrics:
         self.decimals: int = config["metric_decimal_place"]
         self.train_counts = train_counts
         self._metrics = {name.lower(): metrics_dict[name.lower()](config) for name in config["metrics"]}
+        _refuse_long_lists(self.topk, len(train_counts) - 1)
         self._by_rank = {
-            name: _values_by_rank(metric, max(self.topk))
+            name: _values_by_rank(metric, self.topk)
             for name, metric in self._metrics.items()
             if isinstance(metric, TopkMetric)
         }
@@ -47,7 +54,9 @@ class RankingMetrics:
     def per_user(self, ranking: Ranking) -> dict[str, np.ndarray]:
         """Each user's value of every top-k metric: name@k -> [R] float."""
         row = np.minimum(ranking.ranks, max(self.topk) + 1) - 1
-        return {f"{name}@{k}": values[row, k - 1] for name, values in self._by_rank.items() for k in self.topk}
+        return {
+            f"{name}@{k}": values[row, i] for name, values in self._by_rank.items() for i, k in enumerate(self.topk)
+        }
 
     def average(self, ranking: Ranking) -> Metrics:
         """The metrics over all users, keys and rounding as in RecBole."""
@@ -80,9 +89,19 @@ class RankingMetrics:
         return collected
 
 
-def _values_by_rank(metric: TopkMetric, max_k: int) -> np.ndarray:
-    """Value of a top-k metric at cut-offs 1..max_k for a target on rank 1..max_k or below: [K + 1, K]."""
-    hits = np.eye(max_k + 1, max_k, dtype=bool)
-    n_targets = np.ones(max_k + 1, dtype=np.int64)
+def _refuse_long_lists(topk: list[int], n_items: int) -> None:
+    if max(topk) > n_items:
+        raise ConfigError(f"`topk` asks for the best {max(topk):,} items, and there are {n_items:,}; lower topk.")
+
+
+def _values_by_rank(metric: TopkMetric, topk: list[int]) -> np.ndarray:
+    """Value of a top-k metric at each cut-off, for a target on rank 1..K or below, where K is the last cut-off."""
+    max_k = max(topk)
     takes_number = metric.metric_info.__code__.co_argcount > 2
-    return np.asarray(metric.metric_info(hits, n_targets) if takes_number else metric.metric_info(hits), float)
+    parts = []
+    for ranks in np.array_split(np.arange(max_k + 1), (max_k + 1) * max_k // _VALUES_AT_ONCE + 1):
+        hits = ranks[:, None] == np.arange(max_k)
+        n_targets = np.ones(len(ranks), dtype=np.int64)
+        values = metric.metric_info(hits, n_targets) if takes_number else metric.metric_info(hits)
+        parts.append(np.asarray(values, float)[:, np.asarray(topk) - 1])
+    return np.concatenate(parts)

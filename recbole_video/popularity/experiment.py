@@ -76,7 +76,7 @@ def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Pat
     }
     if folder is not None:
         _write_results(folder, config, dataset, result, history, test)
-    _log_results(config, result, log_path)
+    log_popularity_results(config, result, log_path)
     return result
 
 
@@ -256,7 +256,8 @@ def _loss_name(config: Config) -> str:
     return f"{name} + routing" if has_routing and (config["dppo_weight"] or config["balance_weight"]) else name
 
 
-def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None:
+def log_popularity_results(config: Config, result: dict[str, Any], log_path: Path) -> None:
+    """Tell the console and the logs what came of a run."""
     logger = logging.getLogger()
     rows: list[tuple[str, Metrics]] = [
         (f"valid (epoch {result['best_epoch']})" if result["parameters"] else "valid", result["best_valid_result"]),

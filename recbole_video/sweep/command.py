@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,10 +63,6 @@ def sweep_command(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _report_what_there_is(folder, bool(ours.get("latex")))
         print("Interrupted; the sweep goes on with --resume.", file=sys.stderr)
-        raise
-    except RecBoleVideoError:
-        if not any(folder.trials.iterdir()):
-            shutil.rmtree(folder.path)  # nothing has begun
         raise
     content = write_report([folder.path], latex=bool(ours.get("latex")))
     print(console_table(content.sections[0]))

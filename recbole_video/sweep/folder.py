@@ -12,12 +12,16 @@ from typing import Any
 
 from recbole.utils import get_local_time
 
-from recbole_video.data.files import try_lock, write_json, write_text
+from recbole_video.data.files import leftovers, write_json, write_text
+from recbole_video.data.reading import read_json
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
+from recbole_video.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.provenance import provenance
 from recbole_video.sweep.plan import Plan, Trial
 from recbole_video.sweep.spec import Sweep
 
+# Files that are replaced as a sweep goes on.
+_WRITTEN = r"sweep\.(?:yaml|json)|report\.(?:md|html)|(?:results|failures)\.(?:csv|tex)|[\w.-]+\.png"
 FINISHED, STOPPED, FAILED, UNFINISHED = "finished", "stopped early", "failed", "unfinished"
 
 
@@ -45,6 +49,8 @@ class SweepFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock = FolderLock(self.path)
+        self._is_made_here = False
 
     record = property(lambda self: self.path / "sweep.json")
     trials = property(lambda self: self.path / "trials")
@@ -52,7 +58,7 @@ class SweepFolder:
 
     @classmethod
     def create(cls, plan: Plan, root: Path, command: str = "") -> SweepFolder:
-        """Make a new folder named after the sweep and the time; ``command`` is what makes it again.
+        """Make a new folder, and hold it, named after the sweep and the time; ``command`` is what makes it again.
 
         Raises:
             RunFolderError: If it cannot be made.
@@ -69,11 +75,21 @@ class SweepFolder:
                     f"The sweep's folder `{folder.path}` cannot be made: {error.strerror}; set checkpoint_dir to a "
                     "folder that can be written."
                 ) from error
-            write_text(folder.path / "sweep.yaml", plan.sweep.text)
-            about = {"fingerprint": fingerprint(plan), "command": command, **describe(plan), "made_by": provenance()}
-            write_json(folder.record, about)
+            folder._begin(plan, command)
             return folder
         raise RunFolderError(f"A thousand sweeps named `{name}` exist in `{root}`; move some away.")
+
+    def _begin(self, plan: Plan, command: str) -> None:
+        """Hold the new folder before there is a record in it, by which others would find it."""
+        self._is_made_here = True
+        self._hold()
+        try:
+            write_text(self.path / "sweep.yaml", plan.sweep.text)
+            about = {"fingerprint": fingerprint(plan), "command": command, **describe(plan), "made_by": provenance()}
+            write_json(self.record, about)
+        except BaseException:
+            self.discard_if_unused()
+            raise
 
     @classmethod
     def to_resume(cls, plan: Plan, root: Path, resume: bool | str) -> SweepFolder:
@@ -106,17 +122,40 @@ class SweepFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder.
+        """Hold the folder; let it go at the end.
 
         Raises:
             RunFolderError: If another sweep writes it.
         """
-        with self.record.open("rb") as handle:
-            if not try_lock(handle):
-                raise RunFolderError(
-                    f"The sweep in `{self.path}` is being written by another process; start another without --resume."
-                )
+        self._hold()
+        try:
             yield
+        finally:
+            self._lock.release()
+
+    def _hold(self) -> None:
+        if self._lock.is_held:
+            return
+        if not self._lock.acquire():
+            raise RunFolderError(
+                f"The sweep in `{self.path}` is being written by another process; start another without --resume."
+            )
+        for path in leftovers(self.path, _WRITTEN):
+            path.unlink(missing_ok=True)
+
+    def discard_if_unused(self) -> None:
+        """Remove the folder of a sweep that could not begin, if this object made it and nothing else is in it."""
+        ours = {LOCK_NAME, "sweep.yaml", "sweep.json", "trials"}
+        if not self._is_made_here or not {path.name for path in self.path.iterdir()} <= ours:
+            return
+        if any(self.trials.iterdir()):
+            return
+        for path in (self.path / "sweep.yaml", self.record):
+            path.unlink(missing_ok=True)
+        self._lock.release()
+        with suppress(OSError):  # somebody has put something into it meanwhile
+            self.trials.rmdir()
+            self.path.rmdir()
 
     def trial_folder(self, trial: Trial) -> Path:
         """Run folder of a trial."""
@@ -128,9 +167,10 @@ class SweepFolder:
 
     def _fingerprint(self) -> str | None:
         try:
-            return json.loads(self.record.read_text(encoding="utf-8")).get("fingerprint")
-        except (OSError, ValueError):
+            record = read_json(self.record, CheckpointError)
+        except CheckpointError:
             return None
+        return record.get("fingerprint") if isinstance(record, dict) else None
 
 
 def trial_state(folder: Path) -> TrialState:
@@ -138,10 +178,47 @@ def trial_state(folder: Path) -> TrialState:
     if (folder / "metrics.json").is_file():
         return TrialState(FINISHED)
     try:
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        status = read_json(folder / "status.json", CheckpointError)
+    except CheckpointError:
         return TrialState(UNFINISHED)
-    return TrialState(status["kind"], status.get("detail", ""), status.get("score"))
+    if not isinstance(status, dict) or status.get("kind") not in (STOPPED, FAILED):
+        return TrialState(UNFINISHED)
+    return TrialState(status["kind"], str(status.get("detail", "")), _number(status.get("score")))
+
+
+def read_trial(folder: Path) -> Trial:
+    """The trial whose run is in a folder.
+
+    Raises:
+        CheckpointError: If ``trial.json`` cannot be read or is not of a trial.
+    """
+    path = folder / "trial.json"
+    noted = read_json(path, CheckpointError)
+    kinds = {"row": str, "column": str, "point": dict, "seed": int, "options": dict}
+    if not isinstance(noted, dict) or set(noted) != set(kinds):
+        raise CheckpointError(f"`{path}` is not of a trial; it has {', '.join(kinds)}.")
+    for name, kind in kinds.items():
+        if not isinstance(noted[name], kind):
+            raise CheckpointError(f"`{path}`: `{name}` is `{noted[name]}`, which is not of a trial.")
+    return Trial(**noted)
+
+
+def best_score(folder: Path) -> float | None:
+    """Best validation score of a finished or stopped trial.
+
+    Raises:
+        CheckpointError: If ``metrics.json`` cannot be read.
+    """
+    metrics = folder / "metrics.json"
+    if not metrics.is_file():
+        return trial_state(folder).score
+    result = read_json(metrics, CheckpointError)
+    return _number(result.get("best_valid_score")) if isinstance(result, dict) else None
+
+
+def _number(value: Any) -> float | None:
+    """The value if it is a number."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def note_trial(folder: Path, trial: Trial) -> None:
@@ -157,7 +234,7 @@ def note_state(folder: Path, state: TrialState) -> None:
 def note_failure(folder: Path, trial: Trial, reason: str, traceback: str = "") -> None:
     """Write down why a trial failed; on a full disk it stays unfinished, which ``--resume`` takes up."""
     with suppress(OSError, RunFolderError):
-        note_trial(folder, trial)  # a run that had nothing to keep has taken its folder away
+        note_trial(folder, trial)  # its process may have died before it did
         note_state(folder, TrialState(FAILED, reason))
         if traceback:
             write_text(folder / "traceback.txt", traceback)

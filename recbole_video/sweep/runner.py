@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_video.errors import ConfigError, MissingDependencyError, SweepError
+from recbole_video.devices import listed
+from recbole_video.errors import ConfigError, MissingDependencyError, RecBoleVideoError, SweepError
 from recbole_video.ray_session import import_ray, ray_session
 from recbole_video.sweep.folder import (
     FAILED,
@@ -19,8 +19,10 @@ from recbole_video.sweep.folder import (
     UNFINISHED,
     SweepFolder,
     TrialState,
+    best_score,
     note_failure,
     note_state,
+    read_trial,
     trial_state,
 )
 from recbole_video.sweep.plan import Plan, Trial
@@ -64,16 +66,35 @@ def run_sweep(plan: Plan, folder: SweepFolder, resources: Resources) -> dict[str
         ConfigError: If there is no Ray at the address.
         KeyboardInterrupt: On Ctrl-C; what has finished stays.
     """
+    with folder.locked():
+        try:
+            _run_what_is_left(plan, folder, resources)
+        except RecBoleVideoError:
+            folder.discard_if_unused()
+            raise
+        return all_states(folder)
+
+
+def _run_what_is_left(plan: Plan, folder: SweepFolder, resources: Resources) -> None:
     if plan.sweep.search.kind == "optuna":
         _require_optuna()
-    with folder.locked():
-        remaining = [trial for trial in _known(plan, folder) if _is_to_run(folder.state(trial))]
-        if remaining or _n_left_to_search(plan, folder):
-            with ray_session(resources.address) as ray, _losses_named(ray):
-                _refuse_impossible(ray, resources)
-                _run_on(ray, plan, folder, resources, remaining)
-            shutil.rmtree(folder.ray, ignore_errors=True)
-        return all_states(folder)
+    _refuse_choice_of_gpu(plan)
+    remaining = [trial for trial in _known(plan, folder) if _is_to_run(folder.state(trial))]
+    if remaining or _n_left_to_search(plan, folder):
+        with ray_session(resources.address) as ray, _losses_named(ray):
+            _refuse_impossible(ray, resources)
+            _run_on(ray, plan, folder, resources, remaining)
+        shutil.rmtree(folder.ray, ignore_errors=True)
+
+
+def _refuse_choice_of_gpu(plan: Plan) -> None:
+    """A sweep's GPUs are Ray's to give; another than the default would be passed over in silence."""
+    gpu_id = plan.sweep.base.get("gpu_id")
+    if listed(gpu_id) not in ("", "0"):
+        raise ConfigError(
+            f"`gpu_id` is `{gpu_id}`, but in a sweep Ray gives each trial its GPU; leave it out, and set the "
+            "environment variable CUDA_VISIBLE_DEVICES to the GPUs that the sweep may use."
+        )
 
 
 @contextmanager
@@ -222,20 +243,6 @@ def _watcher(task: TrialTask, progress: Progress) -> Any:
             progress.ended(ours, reason)
 
     return Watcher()
-
-
-def best_score(folder: Path) -> float | None:
-    """Best validation score of a finished or stopped trial."""
-    metrics = folder / "metrics.json"
-    if metrics.is_file():
-        return json.loads(metrics.read_text(encoding="utf-8"))["best_valid_score"]
-    return trial_state(folder).score
-
-
-def read_trial(folder: Path) -> Trial:
-    """The trial whose run is in a folder."""
-    plain = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
-    return Trial(**plain)
 
 
 def _known(plan: Plan, folder: SweepFolder) -> Iterable[Trial]:

@@ -86,9 +86,9 @@ class TrialTask:
             "tensorboard_dir": str(logs / "log_tensorboard"),
             **trial.options,
         }
-        if "use_gpu" not in options and "gpu_id" not in options:
-            given = _gpus_of_this_worker()
-            options |= {"gpu_id": given} if given else {"use_gpu": False}
+        if "use_gpu" not in options:
+            given = _gpu_of_this_worker()
+            options |= {"use_gpu": False} if given is None else {"gpu_id": given}
         return options
 
     def _load(self, options: dict[str, Any], config: Any) -> Any:
@@ -121,11 +121,15 @@ def _report_epoch(epoch: int, score: float) -> None:
     tune.report({"score": float(score), "epoch": epoch + 1})
 
 
-def _gpus_of_this_worker() -> str:
-    """Ids of the GPUs that Ray gave this worker, as RecBole's ``gpu_id`` has them; empty without."""
+def _gpu_of_this_worker() -> int | None:
+    """The GPU that Ray gave this worker, as ``gpu_id`` counts it: among those that the worker sees; None without."""
     import ray
 
-    return ",".join(str(gpu) for gpu in ray.get_gpu_ids())
+    given = [str(gpu) for gpu in ray.get_gpu_ids()]
+    if not given:
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return visible.index(given[0]) if given[0] in visible else int(given[0])
 
 
 def _plain(value: Any) -> Any:

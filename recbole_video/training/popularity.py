@@ -9,6 +9,7 @@ import torch
 from recbole.utils import set_color
 from tqdm import tqdm
 
+from recbole_video.errors import TrainingError
 from recbole_video.evaluation.metrics import Metrics
 from recbole_video.popularity.evaluation import PopularityMetrics, Predictions
 from recbole_video.popularity.loader import PopularityLoader
@@ -70,7 +71,11 @@ def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Batch]:
 def predict_all(
     model: PopularityModel, data: PopularityLoader, device: torch.device, show_progress: bool = False
 ) -> Predictions:
-    """Predict every video of ``data``, in its order; labels are the data set's, in full precision."""
+    """Predict every video of ``data``, in its order; labels are the data set's, in full precision.
+
+    Raises:
+        TrainingError: If a prediction is not finite.
+    """
     model.eval()
     rows, values = [], []
     bar = tqdm(
@@ -84,5 +89,7 @@ def predict_all(
     for batch in bar:
         values.append(model.predict(batch).double().cpu())
         rows.append(batch["row"].cpu())
-    found = torch.cat(rows).numpy()
-    return Predictions(found, data.dataset.labels[found], torch.cat(values).numpy())
+    found, predicted = torch.cat(rows).numpy(), torch.cat(values)
+    if not torch.isfinite(predicted).all():
+        raise TrainingError("The model's predictions are not finite: training has diverged; lower learning_rate.")
+    return Predictions(found, data.dataset.labels[found], predicted.numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from recbole_video.data.loaders import HistoryLoader
 from recbole_video.evaluation.metrics import Metrics, RankingMetrics
@@ -33,13 +34,11 @@ class VideoTrainer(Trainer):
         ranking = rank_targets(self.model, data, self.device, self.metrics.n_top, self.config["show_progress"])
         return ranking, self.metrics.average(ranking)
 
-    def compile(self) -> None:
-        """Compile, in place, the item encoder and the user encoder's blocks."""
+    def parts_to_compile(self) -> list[nn.Module]:
+        """The item encoder and the user encoder's blocks."""
         tower = self.model.item_embedding
-        tower.encoder.compile(dynamic=True)
-        for child in self.model.children():
-            if child is not tower and any(True for _ in child.children()):
-                child.compile(dynamic=True)
+        blocks = [part for part in self.model.children() if part is not tower and any(True for _ in part.children())]
+        return [tower.encoder, *blocks]
 
     def state_for_use(self) -> dict[str, Any]:
         """The item vectors, so that the catalogue need not be encoded to recommend from it."""

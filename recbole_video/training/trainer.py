@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.utils import WandbLogger, dict2str, early_stopping, set_color
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_video.data.files import plain
 from recbole_video.errors import (
     CheckpointError,
+    ConfigError,
     DeviceMemoryError,
     MissingDependencyError,
-    RunFolderError,
     TrainingError,
 )
 from recbole_video.evaluation.metrics import Metrics
+from recbole_video.event_log import EventLog
 from recbole_video.run_folder import RunFolder
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.schedule import make_optimizer, make_schedule
@@ -87,13 +88,15 @@ class Trainer:
         self.bigger: bool = config["valid_metric_bigger"]
         self.progress = Progress(best_valid_score=-np.inf if self.bigger else np.inf)
         self.logger = logging.getLogger()
-        self.tensorboard = _summary_writer(Path(config["tensorboard_dir"]) / log_name)
+        self.tensorboard = EventLog(Path(config["tensorboard_dir"]) / log_name)
         self.wandb = _wandb_logger(config)
         self.use_amp = _use_amp(config["enable_amp"], self.device)
         self._best_state: dict[str, torch.Tensor] | None = None
         self._schedule: Any = None
-        if config["compile"]:
-            self.compile()
+        if config["compile"] and not self.compile():
+            raise ConfigError(
+                f"`compile` has no effect on {config['model']}, which has no parts to compile; remove it."
+            )
 
     # -- what a task decides -------------------------------------------------------------------
 
@@ -107,9 +110,19 @@ class Trainer:
         """Parameters, or groups of them, for the optimiser."""
         return self.model.parameters()
 
-    def compile(self) -> None:
-        """Compile, in place, what gains by it."""
-        self.model.compile(dynamic=True)
+    def compile(self) -> int:
+        """Compile, in place, the parts that the model calls; returns their number.
+
+        The model itself is not called: its losses and predictions are methods, which compiling it leaves as they are.
+        """
+        parts = self.parts_to_compile()
+        for part in parts:
+            part.compile(dynamic=True)
+        return len(parts)
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """The modules of the model that have something to learn."""
+        return [part for part in self.model.children() if any(True for _ in part.parameters())]
 
     def before_epoch(self, epoch: int, train_data: Any) -> None:
         """Called before each epoch."""
@@ -178,7 +191,7 @@ class Trainer:
         last = epoch + 1 == self.config["epochs"]
         is_judged = last or (epoch + 1) % self.config["eval_step"] == 0
         score = self._validate(epoch, valid_data, record) if is_judged else float("nan")
-        self._save_last()
+        self._save(is_best=self.progress.best_epoch == epoch)
         if is_judged and callback_fn is not None:
             callback_fn(epoch, score)
 
@@ -200,6 +213,7 @@ class Trainer:
                 total += self._train_step(interaction)
                 if step % _FINITE_CHECK_STEPS == 0 or step == len(train_data):
                     self._refuse_infinite(total, epoch)
+        self._refuse_infinite_weights(epoch)
         return total.item() / len(train_data)
 
     def _train_step(self, interaction: Any) -> torch.Tensor:
@@ -227,10 +241,24 @@ class Trainer:
                 "clip_grad_norm={'max_norm': 1.0}."
             )
 
+    def _refuse_infinite_weights(self, epoch: int) -> None:
+        """After the last step of an epoch, whose loss was still a number."""
+        learned = (weights for weights in self.model.parameters() if weights.requires_grad)
+        if not all(bool(torch.isfinite(weights).all()) for weights in learned):
+            raise TrainingError(
+                f"The weights are not finite after epoch {epoch}: training has diverged; lower learning_rate, or set "
+                "clip_grad_norm={'max_norm': 1.0}."
+            )
+
     def _validate(self, epoch: int, valid_data: Any, record: dict[str, float]) -> float:
         started = perf_counter()
         _, result = self.evaluate(valid_data)
         score = result[self.config["valid_metric"].lower()]
+        if np.isinf(score):
+            raise TrainingError(
+                f"The validation metric {self.config['valid_metric']} is not finite: training has diverged; lower "
+                "learning_rate."
+            )
         if np.isnan(score):
             raise TrainingError(
                 f"The validation metric {self.config['valid_metric']} is undefined (a constant or single label); "
@@ -250,15 +278,24 @@ class Trainer:
         self.wandb.log_metrics({**result, "valid_step": epoch}, head="valid")
         if improved:
             p.best_epoch, p.best_valid_result = epoch, result
-            self._save_best()
         if p.is_stopped:
             self.logger.info(f"Finished training, best eval result in epoch {p.best_epoch}")
         return score
 
     def load_best(self) -> None:
-        """Put the weights of the best epoch into the model."""
+        """Put the weights of the best epoch into the model.
+
+        Raises:
+            CheckpointError: If ``model.pth`` cannot be read or is of another epoch than the best.
+        """
         if self.folder is not None:
-            state = read_checkpoint(self.folder.best, self.device)["state_dict"]
+            best = read_checkpoint(self.folder.best, self.device)
+            if best.get("epoch") != self.progress.best_epoch:
+                raise CheckpointError(
+                    f"`{self.folder.best}` holds epoch {best.get('epoch')}, and `{self.folder.last}` says that the "
+                    f"best one is {self.progress.best_epoch}: they are not of one run; start anew, without --resume."
+                )
+            state = best["state_dict"]
             self.logger.info(f"Loading model structure and parameters from {self.folder.best}")
         elif self._best_state is not None:
             state = self._best_state
@@ -267,6 +304,16 @@ class Trainer:
         self.model.load_state_dict(state)
 
     # -- checkpoints ---------------------------------------------------------------------------
+
+    def _save(self, is_best: bool) -> None:
+        """Write ``last.pth``, which says what the best epoch is, and then that epoch's weights.
+
+        Killed in between, the run has the weights of its best epoch in ``last.pth`` alone, from where resuming it puts
+        them into ``model.pth``: at no moment is another epoch's weight beside the record of the best one unnoticed.
+        """
+        self._save_last()
+        if is_best:
+            self._save_best()
 
     def _save_best(self) -> None:
         if self.folder is None:
@@ -282,7 +329,7 @@ class Trainer:
         state.update(
             optimizer=self.optimizer.state_dict(),
             schedule=self._schedule.state_dict(),
-            rng=_rng_state(),
+            rng=_rng_state(self.device),
         )
         write_checkpoint(self.folder.last, state)
 
@@ -323,25 +370,28 @@ class Trainer:
                 group["fused"] = fused  # the run may go on on another device
             self._schedule.load_state_dict(state["schedule"])
             self.progress = Progress(**state["progress"])
-            _set_rng_state(state["rng"])
+            self._restore_best(self.folder.best)
+            _set_rng_state(state["rng"], self.device)
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise CheckpointError(f"`{self.folder.last}` does not fit this model: {error}") from error
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.progress.next_epoch}")
 
+    def _restore_best(self, path: Path) -> None:
+        """Write the best epoch's weights where the run was killed before it could: they are those just loaded."""
+        best = self.progress.best_epoch
+        if best != self.progress.next_epoch - 1:
+            return
+        if not path.is_file() or read_checkpoint(path).get("epoch") != best:
+            self.model.eval()
+            self._save_best()
+
     def _log_hyper_parameters(self) -> None:
         options = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in self._hyper_parameters()}
         score = float(self.progress.best_valid_score)
-        self.tensorboard.add_hparams(options, {"hparam/best_valid_result": score}, run_name="hparams")
+        self.tensorboard.add_hparams(options, {"hparam/best_valid_result": score})
 
     def _hyper_parameters(self) -> list[tuple[str, Any]]:
         return [(k, v) for k, v in self.config.to_options().items() if v is not None]
-
-
-def _summary_writer(folder: Path) -> SummaryWriter:
-    try:
-        return SummaryWriter(str(folder))
-    except OSError as error:
-        raise RunFolderError(f"`{folder}` cannot be written: {error.strerror}; set tensorboard_dir.") from error
 
 
 def _wandb_logger(config: Any) -> WandbLogger:
@@ -361,21 +411,22 @@ def _use_amp(wanted: str | bool, device: torch.device) -> bool:
     return bool(wanted)
 
 
-def _rng_state() -> dict[str, Any]:
+def _rng_state(device: torch.device) -> dict[str, Any]:
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "python": plain(random.getstate()),
         "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Of the run's own GPU: to ask another one would take memory there.
+        "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
     }
 
 
-def _set_rng_state(state: dict[str, Any]) -> None:
+def _set_rng_state(state: dict[str, Any], device: torch.device) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    if state["cuda"] and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"][0].cpu(), device)

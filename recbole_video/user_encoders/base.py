@@ -169,8 +169,8 @@ class VideoRecommender(SequentialRecommender):
         sampled = self._sample_negatives(sequences[queries.rows])
         distinct, inverse = torch.unique(sampled, return_inverse=True)
         vectors = self.item_embedding.encode(distinct)[inverse]  # [Q, S, d]
-        negative = torch.einsum("qd,qsd->qs", queries.vectors, vectors)
-        positive = (queries.vectors * self.item_embedding(queries.targets)).sum(dim=1, keepdim=True)
+        negative = losses.scores(queries.vectors, vectors)
+        positive = (queries.vectors.float() * self.item_embedding(queries.targets).float()).sum(dim=1, keepdim=True)
         bias = self.item_bias()
         if bias is not None:
             positive, negative = positive + bias[queries.targets][:, None], negative + bias[sampled]

@@ -1,0 +1,67 @@
+"""How much of the machine's memory this process may still take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+# Per version of control groups: its files of limit and use, and what of memory.stat the system gives back at need.
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = ("memory.max", "memory.current", "inactive_file")
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that can be taken without swapping: of the machine, and of every control group that the process is in.
+
+    A container, or a job of a scheduler, may have a small part of the machine. What the system tells of the whole
+    would have it take more, and be killed.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are.
+    """
+    return max(0, min([psutil.virtual_memory().available, *_left_in_groups(root)]))
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """What is left in each control group that has a limit; none elsewhere than on Linux."""
+    for folder, (limit, used, reclaimable) in _groups(root):
+        with suppress(OSError, ValueError):  # no such file, or `max`: no limit
+            most = int((folder / limit).read_text(encoding="ascii"))
+            yield most - int((folder / used).read_text(encoding="ascii")) + _statistic(folder, reclaimable)
+
+
+def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """The process's groups and all above them: a limit holds for those below.
+
+    In a container the file may name a path of the host; what is mounted there is the container's own group.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    mounted = root / "sys/fs/cgroup"
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, name = rest.partition(":")
+        if "memory" in controllers.split(","):
+            top, names = mounted / "memory", _V1
+        elif number == "0" and not controllers:
+            top, names = mounted / "unified" if (mounted / "unified").is_dir() else mounted, _V2
+        else:
+            continue
+        parts = [part for part in name.split("/") if part not in ("", "..")]
+        for depth in range(len(parts), -1, -1):
+            yield top.joinpath(*parts[:depth]), names
+
+
+def _statistic(folder: Path, name: str) -> int:
+    """A line of ``memory.stat``; 0 where it is missing."""
+    with suppress(OSError, ValueError):
+        for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return 0
