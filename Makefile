@@ -6,12 +6,14 @@ READY := $(VENV)/.installed
 empty :=
 space := $(empty) $(empty)
 comma := ,
+CASES ?= 1000
+SEED := $(or $(SEED),$(shell date +%s))
 
 # A local wheel folder that pip knows of serves uv as well; elsewhere this is empty.
 FIND_LINKS = $(subst $(space),$(comma),$(strip $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))))
 WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
 
-.PHONY: demo test test-lowest test-newest lint format bench pins clean
+.PHONY: demo test test-lowest test-newest lint format bench fuzz kills pins clean
 
 demo: $(READY)  ## Train SASRec + CVA on the bundled synthetic data and print the result.
 	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA
@@ -42,6 +44,9 @@ format: $(READY)
 bench: $(READY)  ## Measure speed and memory beside RecBole; writes benchmarks/results.
 	$(VENV)/bin/python benchmarks/run.py
 
+fuzz: $(READY)  ## Try CASES odd inputs of each kind, new ones each time; SEED=n repeats a run, ONLY=expression selects.
+	FUZZ_CASES=$(CASES) $(VENV)/bin/python -m pytest tests/fuzz --hypothesis-seed=$(SEED) $(if $(ONLY),-k '$(ONLY)')
+
 $(READY): pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(WITH_LINKS) $(UV) pip install --quiet --python $(VENV)/bin/python --constraint constraints.txt --editable '.[test,lint]'
@@ -58,4 +63,4 @@ pins: | $(UV)  ## Renew constraints.txt: the newest versions of the ranges for e
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -102,7 +102,9 @@ def check_video_options(config: Any) -> None:
     """
     refuse_without_effect(config, NO_EFFECT, "video models")
     encoder_defaults = constructor_defaults(ITEM_ENCODERS.get(config["item_encoder"]))
-    check_types(config, {**config.internal_config_dict, **encoder_defaults}, _ANY_TYPE | set(_CHOICES))
+    follows_frames = {config.model_class.width_option} if config.keeps_frame_dim else set()  # no width: that of frames
+    exempt = _ANY_TYPE | set(_CHOICES) | {name for name in follows_frames if config[name] is None}
+    check_types(config, {**config.internal_config_dict, **encoder_defaults}, exempt)
     check_choices(config, _CHOICES)
     _check_choices(config)
     _check_ranges(config)

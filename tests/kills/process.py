@@ -1,0 +1,141 @@
+"""Commands that run in sessions of their own, and their ends."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+MARK = "RECBOLE_VIDEO_KILLED_CASE"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run.
+
+    Attributes:
+        entry: ``module:function`` that takes its words from ``sys.argv``.
+        program: Words for a fresh interpreter, which come to the same.
+        words: Its options.
+        folder: The working folder.
+        log: Where its output goes.
+    """
+
+    entry: str
+    program: tuple
+    words: tuple
+    folder: Path
+    log: Path
+
+
+class Running:
+    """A command that has been started; ``code`` is its exit status once it has ended."""
+
+    def __init__(self, pid, wait, mark):
+        self.pid, self.mark, self.code = pid, mark, None
+        self.started = time.monotonic()
+        self._thread = Thread(target=self._watch, args=(wait,), daemon=True)
+        self._thread.start()
+
+    def _watch(self, wait):
+        self.code = wait()
+
+    def ended_within(self, seconds):
+        self._thread.join(max(0.0, seconds))
+        return self.code is not None
+
+    def send(self, number, to_group):
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if to_group else os.kill)(self.pid, number)
+
+    def others(self):
+        """Processes of its session, or with its mark in their environment, that outlive it."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if process.status() != psutil.STATUS_ZOMBIE and process.pid != self.pid and self._is_ours(process):
+                    found.append(process)
+        return found
+
+    def _is_ours(self, process):
+        return os.getsid(process.pid) == self.pid or process.environ().get(MARK) == self.mark
+
+    def outlived_by(self, seconds):
+        """Names of processes that are still there after so many seconds."""
+        end = time.monotonic() + seconds
+        while (left := self.others()) and time.monotonic() < end:
+            time.sleep(0.1)
+        return [process.name() for process in left]
+
+    def clean_up(self):
+        """End whatever is left of it."""
+        if self.code is None:
+            self.send(signal.SIGKILL, to_group=True)
+            self._thread.join()
+        for process in self.others():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+class Launcher:
+    """Starts commands in forks of a process that has imported ``modules``, or afresh; a context manager."""
+
+    def __init__(self, modules, threads=1):
+        self._modules = modules
+        count = str(threads)
+        self._environment = {
+            **os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count,
+            "CUDA_VISIBLE_DEVICES": "", "RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "ignore",
+        }  # fmt: skip
+        self._n_started = 0
+
+    def __enter__(self):
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.kills.server", *self._modules], cwd=ROOT, env=self._environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        if self._server.stdout.readline() != "ready\n":
+            raise RuntimeError(f"{' '.join(self._modules)} cannot be imported.")
+        return self
+
+    def __exit__(self, *error):
+        self._server.stdin.close()
+        try:
+            self._server.wait(5)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+
+    def start(self, command, fresh=False):
+        self._n_started += 1
+        mark = f"{os.getpid()}-{id(self)}-{self._n_started}"
+        temporary = command.folder.parent / "tmp"
+        temporary.mkdir(exist_ok=True)
+        own = {MARK: mark, "TMPDIR": str(temporary), "RAY_TMPDIR": str(temporary)}
+        return self._start_fresh(command, own, mark) if fresh else self._fork(command, own, mark)
+
+    def _start_fresh(self, command, own, mark):
+        environment = {**self._environment, **own}
+        with command.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *command.program, *command.words], cwd=command.folder, env=environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        return Running(process.pid, process.wait, mark)
+
+    def _fork(self, command, own, mark):
+        request = {
+            "entry": command.entry, "program": command.program[-1], "words": command.words,
+            "folder": str(command.folder), "log": str(command.log), "environment": own,
+        }  # fmt: skip
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return Running(int(self._server.stdout.readline()), lambda: int(self._server.stdout.readline()), mark)

@@ -1,0 +1,54 @@
+"""Starts commands in processes of their own, imports done: ``python -m tests.kills.server MODULE ...``.
+
+Reads a line of JSON per command, imports nothing for it but forks, and answers with its process id, then with its exit
+status. The command runs in a session of its own, from its entry point to the end of the interpreter, as if started from
+a shell that had the imports behind it.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from importlib import import_module
+
+
+def serve(modules):
+    for module in modules:
+        import_module(module)
+    answers = os.fdopen(os.dup(1), "w")
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        ready, is_ready = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            os.close(ready)
+            os.close(is_ready)
+            answers.close()
+            return request
+        os.close(is_ready)
+        os.read(ready, 1)  # until it has a session of its own
+        os.close(ready)
+        print(child, file=answers, flush=True)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+    return None
+
+
+def become(request):
+    """Turn this process into the command."""
+    os.chdir(request["folder"])
+    nothing, log = os.open(os.devnull, os.O_RDONLY), os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.environ.update(request["environment"])
+    tempfile.tempdir = None
+    sys.argv = [request["program"], *request["words"]]
+    module, function = request["entry"].split(":")
+    return getattr(import_module(module), function)()
+
+
+if __name__ == "__main__":
+    asked = serve(sys.argv[1:])
+    sys.exit(0 if asked is None else become(asked))
