@@ -283,7 +283,7 @@ class TestBadInput:
             ("i1", "`histories` is a str; give a dictionary"),
             (7, "`histories` is a int"),
             ({"a": "i1"}, "user `a` must be a list of items, oldest first, not a str"),
-            ({"a": {"i1", "i2"}}, "user `a` must be a list of items, oldest first, not a set, which has no order"),
+            ({"a": {"i1"}}, "user `a` must be a list of items, oldest first, not a set, which has no order"),
             ([["i1"], None], "user `1` must be .* not a NoneType"),
             ([["i1"], np.array(3)], "user `1` must be .* not a ndarray"),
             ({("i1", "i2")}, "`histories` is a set"),
