@@ -110,5 +110,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise MissingDependencyError("Clusters need Ray Data; pip install 'recbole_video[cluster]'.") from error
+        raise MissingDependencyError(
+            "Clusters need Ray Data; uv pip install -e '.[cluster]' in the checkout."
+        ) from error
     return ray

@@ -15,7 +15,7 @@ from typing import Any
 from recbole_video.errors import ConfigError, MissingDependencyError
 
 MIN_RAY = (2, 40)
-_INSTALL = "pip install 'recbole_video[sweep]'"
+_INSTALL = "uv pip install -e '.[sweep]' in the checkout"
 _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths are the user's
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run folders have it all
