@@ -145,9 +145,22 @@ def read_counts(folder: Path, name: str, sources: tuple[str, ...]) -> tuple[np.n
         columns = {str(column): table[column].to_numpy() for column in table if column != "item_id"}
         return table["item_id"].to_numpy(), columns
     if sources != ("interactions",):
-        raise DataError(f"There is no `{path}`, and so only one count, `interactions`; give --source=interactions.")
+        raise DataError(_advice_without_counts(path, sources))
     counts = read_columns(folder / f"{name}.inter", {"item_id"}, set())["item_id"].value_counts(sort=False)
     return counts.index.to_numpy(dtype=object), {"interactions": counts.to_numpy(dtype=np.float64)}
+
+
+def _advice_without_counts(path: Path, sources: tuple[str, ...]) -> str:
+    """What to do where a source is none of interactions and there is no ``.counts``."""
+    items = path.with_suffix(".item")
+    known = {field.name for field in read_header(items)} if items.is_file() else set()
+    if set(sources) <= known:
+        header = " ".join(["item_id:token", *(f"{source}:float" for source in sources)])
+        return (
+            f"There is no `{path}`, which counts are read from; `{sources[0]}` is a column of `{items}`: copy it and "
+            f"item_id into `{path.name}`, separated by tabs, under the header `{header}`."
+        )
+    return f"There is no `{path}`, and so only one count, `interactions`; give --source=interactions."
 
 
 def read_times(path: Path, items: np.ndarray) -> np.ndarray:

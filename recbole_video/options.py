@@ -6,6 +6,7 @@ import ast
 import inspect
 import math
 import numbers
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from recbole_video.text_options import (
 ENCODER_PREFIX = "encoder_"
 SHORT_FLAGS = {"-m": "model", "-d": "dataset"}
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None, "~": None}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # none of which a name or a separator needs
 _LARGEST_INTEGER = 2**63 - 1
 # Commands that say themselves what they lack.
 _ALONE = frozenset(["sweep", "report", "resume"])
@@ -90,13 +92,13 @@ def _are_text(value: Any) -> bool:
 
 
 def check_value(name: str, value: Any) -> None:
-    """Refuse what no option can be: text that is not Unicode or holds a NUL, numbers beyond 64 bits or without end.
+    """Refuse what no option can be: text that is no Unicode or acts on a terminal, numbers beyond 64 bits or endless.
 
     Raises:
         ConfigError: On the first such value, however deep.
     """
     if isinstance(value, str):
-        if "\0" in value or not _is_unicode(value):
+        if _CONTROL.search(value) or not _is_unicode(value):
             raise ConfigError(f"`{name}` is `{value}`; it holds a character that text cannot have: write it anew.")
     elif isinstance(value, dict):
         for inner in (*value, *value.values()):

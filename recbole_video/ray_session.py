@@ -16,7 +16,7 @@ from typing import Any
 from recbole_video.errors import ConfigError, MissingDependencyError
 from recbole_video.memory import available_memory
 
-MIN_RAY = (2, 40)
+MIN_RAY = (2, 54)
 _PARTS = {"tune": ("Sweeps", "sweep"), "data": ("Clusters", "cluster")}  # part of Ray -> who needs it, and our extra
 _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths are the user's
@@ -44,7 +44,7 @@ def import_ray(part: str = "tune") -> Any:
         MissingDependencyError: If it is missing or too old.
     """
     who, extra = _PARTS[part]
-    install = f"pip install 'recbole_video[{extra}]'"
+    install = f"uv pip install -e '.[{extra}]' in the checkout"
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
     try:
         import ray

@@ -211,5 +211,5 @@ class TestTables:
 
     def test_without_pyarrow(self, tmp_path, monkeypatch):
         monkeypatch.setattr("recbole_video.dataset_tools.raw.csv_tables.find_spec", lambda name: None)
-        with pytest.raises(MissingDependencyError, match=r"a.csv` needs pyarrow.*pip install 'recbole_video\[data\]'"):
+        with pytest.raises(MissingDependencyError, match=r"a.csv` needs pyarrow.*uv pip install -e '.\[data\]'"):
             self.read(write(tmp_path / "a.csv", ""), ("user",))

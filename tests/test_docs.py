@@ -13,7 +13,7 @@ from recbole_video.dataset_tools.popularity.presets import PRESETS
 from recbole_video.config import Config
 from recbole_video.options import parse_command_line
 from recbole_video.popularity.__main__ import main as explain
-from recbole_video.sweep.spec import load_sweep, preset_names
+from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
 
 FOLDER = Path(__file__).parent.parent / "docs"
 TEXTS = {
@@ -23,7 +23,7 @@ TEXTS = {
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 LINES += re.findall(r"`(python (?:-m recbole_video\.dataset_tools|run_recbole_video\.py) [^`A-Z]+)`", TEXT)
-OTHERS = [line for line in LINES if line.startswith(("pip install", "python -m recbole_video.popularity "))]
+OTHERS = [line for line in LINES if line.startswith("python -m recbole_video.popularity ")]
 
 
 def words_behind(program):
@@ -37,6 +37,27 @@ RUNS = words_behind("run_recbole_video.py ")
 
 def test_commands_are_found():
     assert len(CONVERSIONS) >= 6 and len(RUNS) >= 2 and len(CONVERSIONS) + len(RUNS) + len(OTHERS) == len(LINES)
+
+
+def test_nothing_is_installed_from_an_index_that_lacks_it():
+    pages = [*FOLDER.glob("*.md"), FOLDER.parent / "README.md"]
+    sources = [*(FOLDER.parent / "recbole_video").rglob("*.py"), *(FOLDER.parent / "dataset_tools").rglob("*.py")]
+    for path in [*pages, *sources]:
+        assert not re.search(r"pip install '?recbole_video", path.read_text(encoding="utf-8")), path
+
+
+def test_keys_of_a_sweep_are_accepted_as_the_table_writes_them():
+    """`compare`, `search`, `figure`, `resources` and metrics with a key, copied out of the page."""
+    table = {key: text for key, text in re.findall(r"^\| `(\w+)` \| (.*) \|$", TEXTS["sweeps.md"], re.MULTILINE)}
+    code = {key: re.findall(r"`(\{[^`]*\})`", text) for key, text in table.items()}
+    rows = "rows: [{label: row, group: x, options: {}}, {label: other, options: {}}]\nmetrics: [HR@10]\n"
+    text = f"compare: {code['compare'][0].replace('b: row', 'b: other')}\nresources: {code['resources'][0]}\n"
+    [comparison] = read_sweep(rows + text, "mine", "mine.yaml").compare
+    assert (comparison.a, comparison.b, comparison.over) == ("x / row", "other", "seeds")
+    search = f"search: {code['search'][0]}\nspace: {{learning_rate: [0.1]}}\n"
+    assert read_sweep(search, "mine", "mine.yaml").search.n_trials == 20
+    metric = code["metrics"][0].replace("...", "cold", 1)
+    assert read_sweep(f"metrics: [{metric}]", "mine", "mine.yaml").metrics[0].name == "cold"
 
 
 @pytest.mark.parametrize("words", CONVERSIONS, ids=" ".join)

@@ -264,7 +264,7 @@ class TestErrors:
         (tmp_path / "mine.parquet").write_bytes(b"")
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         convert(tmp_path / "mine.parquet", status=1)
-        assert "pip install 'recbole_video[data]'" in capsys.readouterr().err
+        assert "uv pip install -e '.[data]'" in capsys.readouterr().err
 
     def test_compressed_text_is_read_as_it_is(self, convert, tmp_path):
         with gzip.open(tmp_path / "mine.csv.gz", "wt") as file:

@@ -1,6 +1,7 @@
 """Popularity labels and splits, against scikit-learn, numbers worked by hand, and what must not leak."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,16 @@ class TestCommand:
             "e": 1,
         }
         run(folder, "--source=views", status=1)
+
+    def test_the_advice_where_counts_are_a_column_of_the_items_works(self, folder, capsys):
+        (folder / "d.counts").unlink()
+        (folder / "d.item").write_text("item_id:token\tviews:float\na\t8\nb\t2\n")
+        run(folder, "--source=views", "--shares", "1", "0", "0", status=1)
+        told = capsys.readouterr().err
+        assert "`views` is a column of" in told and "--source=interactions" not in told
+        [header] = re.findall("header `([^`]*)`", told)
+        (folder / "d.counts").write_text(header.replace(" ", "\t") + "\na\t8\nb\t2\n")
+        run(folder, "--source=views", "--shares", "1", "0", "0")
 
     @pytest.mark.parametrize(
         ("options", "message"),

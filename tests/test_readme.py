@@ -46,6 +46,18 @@ def test_adapter_of_a_user_encoder(in_tmp):
     assert done.returncode == 0 and "'hit@10'" in done.stdout, done.stderr[-2000:]
 
 
+def test_the_commands_after_make_demo_find_the_environment():
+    """The block as it is printed, after what `make` leaves; the run itself is in other tests."""
+    [block] = [block for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "bin/activate" in block]
+    activate, run = block.splitlines()
+    assert run.startswith("python run_recbole_video.py ")
+    if not (ROOT / ".venv" / "bin" / "activate").is_file():
+        pytest.skip("no .venv: not set up by make")
+    lines = [activate, "python -c 'import sys; print(sys.prefix)'", f"{run.split(' --')[0]} --help"]
+    done = subprocess.run(["bash", "-ec", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"{ROOT / '.venv'}\n") and "usage:" in done.stdout, done.stderr
+
+
 def test_nothing_is_left_to_fill_in():
     assert not re.findall(r"@@\w+|\bTODO\b|^.*_(?:TABLE|ROWS|COMMENT)$", README, re.MULTILINE)
 

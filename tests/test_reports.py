@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -173,6 +174,125 @@ class TestFiles:
             assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
 
+NASTY = "<script>alert(1)</script> | [a](javascript:b)\n\n# =1 *x* `y` $z_1 \\\\end{tabular} __i__ &amp; \\u202e"
+
+
+class TestWhatLabelsSay:
+    """Labels, titles and notes come from files of others: they are shown, and do nothing."""
+
+    @pytest.fixture
+    def written(self, tmp_path):
+        text = SWEEP.replace("{label: CVA,", f'{{label: "{NASTY}", group: "=HYPERLINK(0)",'.replace("\n", "\\n"))
+        text = text.replace("a: CVA", f'a: "{NASTY}"'.replace("\n", "\\n")).replace("{label: MLP", '{label: "[x]"')
+        text = text.replace("b: MLP", 'b: "[x]"').replace("title:", "note: 'a\n\n  <img src=x>'\ntitle:")
+        plan = make_plan(read_sweep(text, "encoders", "encoders.yaml"))
+        folder = SweepFolder.create(plan, tmp_path, "python `x` ```\n<b>")
+        for trial in plan.trials:
+            place = folder.trial_folder(trial)
+            note_trial(place, trial)
+            result = result_of(0.1, trial.seed)
+            result["data"]["dataset"] = "<i>|`"
+            (place / "metrics.json").write_text(json.dumps(result))
+        write_report([folder.path], latex=True)
+        return folder.path
+
+    def test_in_markdown(self, written):
+        text = (written / "report.md").read_text()
+        assert "<script" not in text and "<img" not in text and "<i>" not in text and "\u202e" not in text
+        assert (
+            "&lt;script&gt;alert(1)&lt;/script&gt; \\| \\[a\\](javascript:b) # =1 \\*x\\* \\`y\\` $z_1 "
+            "\\\\end{tabular} \\__i_\\_ &amp;amp; ?"
+        ) in text
+        tables = [line for line in text.splitlines() if line.startswith("|")]
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in tables} == {7, 8}  # of the main table, of the trials
+        assert "````bash\npython `x` ``` <b>\n````" in text and "> a &lt;img src=x&gt;" in text
+
+    def test_in_html(self, written):
+        text = (written / "report.html").read_text()
+        assert "<script" not in text and "<img src=x" not in text and "<i>" not in text and "<b>" not in text
+
+    def test_in_csv(self, written):
+        rows = list(csv.reader((written / "results.csv").open(newline="")))
+        assert {"'=HYPERLINK(0)", "[x]"} <= {cell for row in rows for cell in row}
+        for cell in (cell for row in rows[1:] for cell in row):
+            assert not cell.startswith(("=", "+", "@", "\t", "\r")) and (cell[:1] != "-" or float(cell) < 0)
+
+    def test_in_latex(self, written):
+        text = (written / "results.tex").read_text()
+        assert text.count(r"\end{tabular}") == text.count(r"\begin{tabular}") == 1
+        assert r"\textbackslash{}end\{tabular\}" in text and "\n{[}x{]} & " in text  # no argument of the line before
+        assert all(line.strip() for line in text.strip().splitlines())
+
+
+class TestRepeats:
+    """A second run of the same options and seed is no second seed."""
+
+    def write(self, folder, hit, seed, **config):
+        result = result_of(hit, seed)
+        result["config"] |= config
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(result))
+
+    def test_of_hand_made_runs(self, tmp_path):
+        for i, (hit, seed) in enumerate([(0.35, 42), (0.35, 42), (0.35, 42), (0.45, 7)]):
+            self.write(tmp_path / f"run{i}", hit, seed)
+        content = write_report([tmp_path, tmp_path / "run0"], tmp_path / "out")
+        [row] = content.sections[0].table.rows
+        assert row.cells[0].mean == pytest.approx(40) and row.cells[0].spread == pytest.approx(np.std([35, 45], ddof=1))
+        text = (tmp_path / "out" / "report.md").read_text()
+        assert "2 runs repeat the options and the seed of another and are left out (run0, run1)" in text
+        assert "over 2 seeds" in text
+
+    def test_one_seed_has_no_deviation(self, tmp_path):
+        for i in range(3):
+            self.write(tmp_path / f"run{i}", 0.35, 42)
+        [section] = write_report([tmp_path], tmp_path / "out").sections
+        assert section.table.rows[0].cells[0].spread is None and "One seed." in section.legend
+
+    def test_of_a_sweep_in_two_folders(self, tmp_path):
+        parts = [make_sweep(tmp_path / "a", seeds=(1, 2)), make_sweep(tmp_path / "b", seeds=(2, 3))]
+        [collection] = collect([*parts, parts[0]])
+        assert len(collection.repeats) == 2 * 2  # of two rows, seed 2: of b by a's second reading, and of a by b
+        assert sorted(make_table(collection).rows[1].cells[0].values) == pytest.approx([10, 11, 12])
+
+    def test_runs_of_several_folders_differ_by_their_options(self, tmp_path):
+        self.write(tmp_path / "a" / "run", 0.1, 1, learning_rate=0.1)
+        self.write(tmp_path / "b" / "run", 0.2, 1, learning_rate=0.2)
+        [collection] = collect([tmp_path / "a", tmp_path / "b"])
+        assert [row.label for row in make_table(collection).rows] == [
+            "SASRec + CVA, learning_rate=0.1", "SASRec + CVA, learning_rate=0.2",
+        ]  # fmt: skip
+        assert collection.repeats == ()
+
+    def test_runs_of_other_data_are_no_repeats(self, tmp_path):
+        for name in ("a", "b"):
+            self.write(tmp_path / name, 0.1, 1)
+        result = json.loads((tmp_path / "b" / "metrics.json").read_text())
+        result["data"]["inter_sha256"] = "ef" * 32
+        (tmp_path / "b" / "metrics.json").write_text(json.dumps(result))
+        [collection] = collect([tmp_path])
+        assert len(collection.sweep.rows) == 2 and collection.repeats == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [({"test_result": [1]}, "test_result"), ({"config": {"seed": "x"}}, "config"), ({"seconds": "long"}, "seconds"),
+     ({"history": [3]}, "history"), ({"history": [{"valid_score": "x"}]}, "history"), ({"data": 7}, "data")],
+)  # fmt: skip
+def test_results_that_no_run_writes(tmp_path, change, part):
+    (tmp_path / "metrics.json").write_text(json.dumps({**result_of(0.1, 1), **change}))
+    with pytest.raises(DataError, match=f"`{part}` of `.*metrics.json` is not what a run writes"):
+        collect([tmp_path])
+
+
+@pytest.mark.parametrize(("file", "text"), [("trial.json", '{"row": 1}'), ("sweep.json", "{}"), ("sweep.json", "[]")])
+def test_records_that_no_sweep_writes(tmp_path, file, text):
+    path = make_sweep(tmp_path)
+    next(path.rglob(file)).write_text(text)
+    with pytest.raises(DataError, match=f"`.*{file}` "):
+        collect([path])
+
+
 class TestCollect:
     def test_sweeps_of_one_name_become_one_table(self, tmp_path):
         parts = [make_sweep(tmp_path / "a", seeds=(1,)), make_sweep(tmp_path / "b", seeds=(2, 3))]
@@ -261,7 +381,7 @@ class TestCollect:
         broken.write_text("{")
         [collection] = collect([path])
         [record] = [record for record in collection.records if record.folder == broken.parent]
-        assert record.state.kind == FAILED and f"`{broken}` cannot be read" in record.state.detail
+        assert record.state.kind == FAILED and f"`{broken}` is not valid JSON" in record.state.detail
 
 
 @pytest.mark.parametrize(

@@ -368,7 +368,7 @@ class TestFolder:
 class TestDependencies:
     def test_ray_is_missing(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "ray", None)
-        with pytest.raises(MissingDependencyError, match=r"Sweeps need Ray; pip install 'recbole_video\[sweep\]'"):
+        with pytest.raises(MissingDependencyError, match=r"Sweeps need Ray; uv pip install -e '.\[sweep\]'"):
             import_ray()
 
     def test_ray_is_too_old(self, monkeypatch):

@@ -43,7 +43,7 @@ def read_tables(
         MissingDependencyError: If pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
-        raise MissingDependencyError(f"`{path}` needs pyarrow to be read: pip install 'recbole_video[data]'.")
+        raise MissingDependencyError(f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout.")
     for block in read_blocks(path, layout, block_bytes):
         for table, counts in _tables_of(path, block, layout, columns):
             tally.add(counts)

@@ -143,7 +143,9 @@ def _open(path: Path) -> Any:
         import openpyxl
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
-        raise MissingDependencyError("Workbooks need openpyxl; run: pip install 'recbole_video[data]'.") from error
+        raise MissingDependencyError(
+            "Workbooks need openpyxl; run: uv pip install -e '.[data]' in the checkout."
+        ) from error
     try:
         return openpyxl.load_workbook(path, read_only=True, data_only=True)
     except (OSError, BadZipFile, KeyError, ValueError, InvalidFileException) as error:

@@ -137,7 +137,9 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise MissingDependencyError("Parquet files need pyarrow; run: pip install 'recbole_video[data]'.") from error
+        raise MissingDependencyError(
+            "Parquet files need pyarrow; run: uv pip install -e '.[data]' in the checkout."
+        ) from error
     try:
         with parquet.ParquetFile(path) as file:
             records = (record for batch in file.iter_batches(batch_size=1024) for record in batch.to_pylist())

@@ -154,7 +154,7 @@ def _read_parquet(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependencyError(
-            f"`{path}` needs pyarrow to be read: pip install 'recbole_video[data]'."
+            f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout."
         ) from error
     try:
         with parquet.ParquetFile(path) as file:

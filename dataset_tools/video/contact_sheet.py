@@ -55,7 +55,9 @@ def draw_contact_sheet(caption: str, frames: Frames, chosen: np.ndarray, similar
     try:
         from PIL import Image, ImageDraw
     except ImportError as error:
-        raise MissingDependencyError("Contact sheets need Pillow; pip install 'recbole_video[video]'.") from error
+        raise MissingDependencyError(
+            "Contact sheets need Pillow; uv pip install -e '.[video]' in the checkout."
+        ) from error
     n, height, width, _ = frames.pictures.shape
     cell = _cell(width, height)
     columns = min(_COLUMNS, n)

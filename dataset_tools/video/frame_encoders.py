@@ -237,7 +237,9 @@ def load_transformers_model(weights: Weights) -> Any:
         from transformers import AutoModel
         from transformers.utils import logging as transformers_logging
     except ImportError as error:
-        raise MissingDependencyError("Encoding needs transformers; pip install 'recbole_video[video]'.") from error
+        raise MissingDependencyError(
+            "Encoding needs transformers; uv pip install -e '.[video]' in the checkout."
+        ) from error
     transformers_logging.disable_progress_bar()
     try:
         return AutoModel.from_pretrained(weights.folder, local_files_only=True, dtype=torch.float32).eval()
@@ -269,5 +271,5 @@ def _import_open_clip() -> Any:
     try:
         import open_clip
     except ImportError as error:
-        raise MissingDependencyError("CLIP needs open_clip; pip install 'recbole_video[video]'.") from error
+        raise MissingDependencyError("CLIP needs open_clip; uv pip install -e '.[video]' in the checkout.") from error
     return open_clip

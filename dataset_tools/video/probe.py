@@ -273,5 +273,7 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise MissingDependencyError("Reading videos needs PyAV; pip install 'recbole_video[video]'.") from error
+        raise MissingDependencyError(
+            "Reading videos needs PyAV; uv pip install -e '.[video]' in the checkout."
+        ) from error
     return av

@@ -96,7 +96,7 @@ def _from_hub(source: Source) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
     except ImportError as error:
         raise MissingDependencyError(
-            "Getting weights needs huggingface_hub; pip install 'recbole_video[video]'."
+            "Getting weights needs huggingface_hub; uv pip install -e '.[video]' in the checkout."
         ) from error
 
     def fetch(patterns: tuple[str, ...]) -> Path:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_video.errors import DataError
-from recbole_video.sweep.folder import FAILED, FINISHED, UNFINISHED, TrialState, trial_state
+from recbole_video.data.reading import read_json, read_text
+from recbole_video.errors import ConfigError, DataError
+from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import Trial
+from recbole_video.sweep.space import point_key
 from recbole_video.sweep.spec import Row, Sweep, read_sweep
 
 HAND_MADE = "runs"
@@ -48,6 +52,7 @@ class Collection:
         folders: Where they come from.
         made_by: Provenance of the folders' sweeps.
         command: What makes it again.
+        repeats: Folders of finished runs that repeat the options and the seed of another, which alone counts.
     """
 
     sweep: Sweep
@@ -55,40 +60,48 @@ class Collection:
     planned: int
     folders: tuple[Path, ...]
     command: str = ""
+    repeats: tuple[Path, ...] = ()
 
 
 def collect(folders: Iterable[str | Path]) -> list[Collection]:
-    """Read all runs under some folders; the same sweep in several becomes one.
+    """Read all runs under some folders; the same sweep in several becomes one, and hand-made runs one section.
 
-    Sweeps are the same if they run the same, seeds and places apart. Of two runs of one cell and seed a finished one
-    wins, then the later folder's.
+    Sweeps are the same if they run the same, seeds and places apart. Of two runs of one cell and seed one alone counts:
+    a finished one, and of two the later folder's. A repeat of a seed is no further seed.
 
     Raises:
         DataError: If a folder is missing, or holds neither a sweep nor a finished run.
     """
     found: dict[str, Collection] = {}
+    hand_made: dict[Path, dict[str, Any]] = {}
+    roots = []
     for given in folders:
         path = Path(given)
         if not path.is_dir():
             raise DataError(f"There is no folder `{path}` to report on.")
-        for collection in _read_folder(path):
+        sweeps = [record.parent for record in sorted(path.rglob("sweep.json"))]
+        runs = _read_finished(path, sweeps)
+        if not sweeps and not runs:
+            raise DataError(f"`{path}` holds no sweep and no finished run (no metrics.json of one).")
+        for collection in map(_read_sweep_folder, sweeps):
             key = _what_runs(collection.sweep)
             found[key] = _merge(found[key], collection) if key in found else collection
-    return list(found.values())
+        new = {folder: result for folder, result in runs.items() if folder not in hand_made}
+        hand_made |= new
+        roots += [path] if new else []
+    return [*found.values(), *([_read_runs(roots, hand_made)] if hand_made else [])]
 
 
-def _read_folder(path: Path) -> list[Collection]:
-    """The sweeps under a folder, and the runs that belong to none of them."""
-    sweeps = [record.parent for record in sorted(path.rglob("sweep.json"))]
-    runs = [
-        metrics.parent
-        for metrics in sorted(path.rglob("metrics.json"))
-        if not any(sweep in metrics.parents for sweep in sweeps)
-    ]
-    hand_made = _read_runs(path, runs)
-    if not sweeps and hand_made is None:
-        raise DataError(f"`{path}` holds no sweep and no finished run (no metrics.json of one).")
-    return [*map(_read_sweep_folder, sweeps), *([hand_made] if hand_made else [])]
+def _read_finished(path: Path, sweeps: list[Path]) -> dict[Path, dict[str, Any]]:
+    """Results of the finished runs under a folder that belong to none of its sweeps, by their folders."""
+    found = {}
+    for metrics in sorted(path.rglob("metrics.json")):
+        if any(sweep in metrics.parents for sweep in sweeps):
+            continue
+        result = _read_json(metrics)
+        if "test_result" in result and "config" in result:
+            found[metrics.parent.resolve()] = _checked(result, metrics)
+    return found
 
 
 def _what_runs(sweep: Sweep) -> str:
@@ -100,59 +113,100 @@ def _what_runs(sweep: Sweep) -> str:
 
 def _read_sweep_folder(folder: Path) -> Collection:
     about = _read_json(folder / "sweep.json")
-    try:
-        text = (folder / "sweep.yaml").read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"`{folder}` lacks its sweep.yaml; it is not the whole folder of a sweep.") from error
-    sweep = read_sweep(text, about["sweep"], str(folder / "sweep.yaml"), about["demo"])
-    sweep = replace(
-        sweep,
-        metrics=tuple(Metric.of(given) for given in about["metrics"]),
-        seeds=tuple(about["seeds"]),
-        base=about["base"],
-    )
+    text = read_text(folder / "sweep.yaml", DataError)
     records = [_read_record(path.parent) for path in sorted((folder / "trials").glob("*/trial.json"))]
-    place = {name: i for i, name in enumerate(about["trials"])}
+    try:
+        sweep = read_sweep(text, about["sweep"], str(folder / "sweep.yaml"), about["demo"])
+        metrics = tuple(Metric.of(given) for given in about["metrics"])
+        sweep = replace(sweep, metrics=metrics, seeds=tuple(about["seeds"]), base=dict(about["base"]))
+        place = {name: i for i, name in enumerate(about["trials"])}
+        planned, command = int(about["n_trials"]), str(about["command"])
+    except (ConfigError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"`{folder / 'sweep.json'}` is not the record of a sweep of this version ({error}).") from error
     records.sort(key=lambda record: place.get(record.folder.name, len(place)))
-    planned = about["n_trials"]
-    return Collection(sweep, tuple(records), planned, (folder,), about["command"])
+    return Collection(sweep, tuple(records), planned, (folder,), command)
 
 
 def _read_record(folder: Path) -> Record:
-    trial = Trial(**_read_json(folder / "trial.json"))
+    path = folder / "trial.json"
+    try:
+        trial = Trial(**_read_json(path))
+        is_trial = isinstance(trial.row, str) and isinstance(trial.column, str) and _is_whole(trial.seed)
+        is_trial = is_trial and isinstance(trial.point, dict) and isinstance(trial.options, dict)
+    except TypeError:
+        is_trial = False
+    if not is_trial:
+        raise DataError(f"`{path}` does not say which trial this is; remove that run, or run it again.")
     state = trial_state(folder)
     if state.kind != FINISHED:
         return Record(trial, folder, state, {})
     try:
-        return Record(trial, folder, state, _read_json(folder / "metrics.json"))
+        return Record(trial, folder, state, _checked(_read_json(folder / "metrics.json"), folder / "metrics.json"))
     except DataError as error:
         return Record(trial, folder, TrialState(FAILED, str(error)), {})
 
 
-def _read_runs(folder: Path, paths: list[Path]) -> Collection | None:
+def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collection:
     """Hand-made runs: a row for each set of options that differ, its seeds together; data sets and protocols apart."""
-    runs = [(path, _read_json(path / "metrics.json")) for path in paths]
-    runs = [(path, result) for path, result in runs if "test_result" in result and "config" in result]
-    if not runs:
-        return None
-    differing = _differing_options([result["config"] for _, result in runs])
+    configs = {path: {**result["config"], "data": _data_read(result)} for path, result in runs.items()}
+    differing = _differing_options(list(configs.values()))
     rows: dict[str, Row] = {}
-    records = []
-    for path, result in runs:
-        row = _run_row(result["config"], differing)
+    records: dict[tuple[str, int], Record] = {}
+    repeats = []
+    for path, result in runs.items():
+        row = _run_row(configs[path], differing)
         rows[row.name] = row
         trial = Trial(row.name, "", {}, result["config"].get("seed", 0), result["config"])
-        records.append(Record(trial, path, TrialState(FINISHED), result))
-    names = dict.fromkeys(name for _, result in runs for name in result["test_result"])
+        if (row.name, trial.seed) in records:
+            repeats.append(records[row.name, trial.seed].folder)
+        records[row.name, trial.seed] = Record(trial, path, TrialState(FINISHED), result)
+    names = dict.fromkeys(name for result in runs.values() for name in result["test_result"])
     sweep = Sweep(
         name=HAND_MADE,
-        title=f"Runs in {folder.name or folder}",
+        title=f"Runs in {', '.join(root.name or str(root) for root in roots)}",
         base={},
         metrics=tuple(Metric.of(name) for name in [*map(_shown, names), "seconds", "GB"]),
         rows=tuple(sorted(rows.values(), key=lambda row: row.group)),
-        seeds=tuple(sorted({record.trial.seed for record in records})),
+        seeds=tuple(sorted({seed for _, seed in records})),
     )
-    return Collection(sweep, tuple(records), len(records), (folder,))
+    return Collection(sweep, tuple(records.values()), len(records), tuple(roots), repeats=tuple(repeats))
+
+
+def _data_read(result: dict[str, Any]) -> str:
+    """The checksums of what a run read, as one: runs of other data under one name are no repeats."""
+    data = result.get("data") or {}
+    read = [data, data.get("label"), data.get("frames"), *dict(data.get("inputs") or {}).values()]
+    sums = [str(part.get(key)) for part in read if isinstance(part, dict) for key in ("inter_sha256", "sha256")]
+    return hashlib.sha256(" ".join(sums).encode()).hexdigest()[:8]
+
+
+def _checked(result: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A result whose parts are of the kinds that a report reads.
+
+    Raises:
+        DataError: If one is of another kind.
+    """
+    tables = ("test_result", "config", "data", "made_by", "groups")
+    wrong = [name for name in tables if not isinstance(result.get(name) or {}, dict)]
+    figures = ("best_valid_score", "seconds", "peak_memory_mb")
+    wrong += [name for name in figures if not _is_number_or_none(result.get(name))]
+    wrong += ["config"] if not _is_whole((result.get("config") or {}).get("seed", 0)) else []
+    history = result.get("history") or []
+    is_history = isinstance(history, list) and all(
+        isinstance(epoch, dict) and all(map(_is_number_or_none, epoch.values())) for epoch in history
+    )
+    wrong += [] if is_history else ["history"]
+    if wrong:
+        raise DataError(f"`{wrong[0]}` of `{path}` is not what a run writes; remove that run, or run it again.")
+    return result
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, numbers.Real)
 
 
 def _differing_options(configs: list[dict[str, Any]]) -> list[str]:
@@ -188,22 +242,25 @@ def _shown(name: str) -> str:
 
 def _merge(a: Collection, b: Collection) -> Collection:
     def place(record: Record) -> tuple[str, str, str, int]:
-        return record.trial.row, record.trial.column, str(record.trial.point), record.trial.seed
+        return record.trial.row, record.trial.column, point_key(record.trial.point), record.trial.seed
 
     records = {place(record): record for record in a.records}
+    repeats = [*a.repeats, *b.repeats]
     for record in b.records:
-        kinds = records[place(record)].state.kind if place(record) in records else UNFINISHED, record.state.kind
-        if kinds[1] == FINISHED or kinds[0] != FINISHED:
+        other = records.get(place(record), record)
+        if other.state.kind != FINISHED or record.state.kind == FINISHED:
             records[place(record)] = record
+        if other.state.kind == record.state.kind == FINISHED and other.folder.resolve() != record.folder.resolve():
+            repeats.append(other.folder)
     seeds = tuple(dict.fromkeys([*a.sweep.seeds, *b.sweep.seeds]))
     rows = tuple({row.name: row for row in [*a.sweep.rows, *b.sweep.rows]}.values())
     planned = max(round(max(c.planned / len(c.sweep.seeds) for c in (a, b)) * len(seeds)), len(records))
     sweep = replace(b.sweep, seeds=seeds, rows=rows)
-    return Collection(sweep, tuple(records.values()), planned, (*a.folders, *b.folders), b.command)
+    return Collection(sweep, tuple(records.values()), planned, (*a.folders, *b.folders), b.command, tuple(repeats))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"`{path}` cannot be read: {error}; remove that run, or run it again.") from error
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"`{path}` must hold names and values; remove that run, or run it again.")
+    return content

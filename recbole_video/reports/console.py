@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recbole_video.reports.content import Section
-from recbole_video.reports.markdown import cell_texts, head_text
+from recbole_video.reports.markdown import cell_texts, head_text, one_line
 
 _WIDE = 150  # characters; a wider table leaves out the published numbers
 
@@ -16,9 +16,9 @@ def console_table(section: Section) -> str:
 
 def _table(section: Section, with_published: bool) -> str:
     table = section.table
-    rows = [["", *(head_text(column.title, metric) for column, metric in table.heads)]]
+    rows = [["", *(one_line(head_text(column.title, metric)) for column, metric in table.heads)]]
     for row in table.rows:
-        cells = [row.name or "run"]
+        cells = [one_line(row.name) or "run"]
         for cell, (_, metric) in zip(row.cells, table.heads, strict=True):
             ours, theirs = cell_texts(cell, metric)
             cells.append(f"{ours} ({theirs})" if theirs and with_published else ours)

@@ -11,6 +11,7 @@ from recbole_video.reports.table import Table, make_table
 from recbole_video.sweep.folder import FAILED, FINISHED
 
 _SMALL_P = 1e-4
+_SHOWN_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Section:
     tests: tuple[Tested, ...]
     trial_heads: list[str]
     trial_rows: list[list[str]]
-    data_lines: tuple[str, ...]
+    data_lines: tuple[tuple[str, str], ...]
     command: str
 
     @property
@@ -112,6 +113,13 @@ def _warnings(collection: Collection) -> list[str]:
         for record in collection.records
         if record.state.kind == FAILED
     ]
+    if n := len(collection.repeats):
+        folders = ", ".join(sorted({folder.name for folder in collection.repeats})[:_SHOWN_REPEATS])
+        found.append(
+            f"{n} {'run repeats' if n == 1 else 'runs repeat'} the options and the seed of another and "
+            f"{'is' if n == 1 else 'are'} left out ({folders}{', …' * (n > _SHOWN_REPEATS)}): a repeat of a seed is "
+            "no further seed."
+        )
     commits = {record.result["made_by"].get("commit") for record in collection.records if record.result.get("made_by")}
     if len(commits) > 1:
         found.append("The trials were made by different commits of recbole_video.")
@@ -142,7 +150,7 @@ def _legend(collection: Collection, table: Table) -> str:
 def _trial_row(record: Record) -> list[str]:
     result = record.result
     history = result.get("history") or []
-    score = result["best_valid_score"] if result else record.state.score
+    score = result.get("best_valid_score") if result else record.state.score
     detail = f": {record.state.detail}" if record.state.detail and record.state.kind != FAILED else ""
     return [
         record.trial.label,
@@ -150,25 +158,27 @@ def _trial_row(record: Record) -> list[str]:
         record.state.kind + detail,
         "–" if score is None else f"{score:.5f}",
         str(len(history)) if history else "–",
-        f"{result['seconds']:.1f}" if "seconds" in result else "–",
-        f"{result['peak_memory_mb'] / 1024:.2f}" if "peak_memory_mb" in result else "–",
+        f"{result['seconds']:.1f}" if result.get("seconds") is not None else "–",
+        f"{result['peak_memory_mb'] / 1024:.2f}" if result.get("peak_memory_mb") is not None else "–",
     ]
 
 
-def _data_lines(records: tuple[Record, ...]) -> list[str]:
-    """Each data set and feature store once, with its checksum."""
-    lines: dict[str, None] = {}
+def _data_lines(records: tuple[Record, ...]) -> list[tuple[str, str]]:
+    """Each data set and feature store once, by its name, with its checksum."""
+    lines: dict[tuple[str, str], None] = {}
     for record in records:
         data = record.result.get("data") or {}
+        name = str(data.get("dataset"))
         if "inter_sha256" in data:
-            lines[f"`{data['dataset']}`: .inter SHA-256 {data['inter_sha256']}, protocol {data['protocol']}"] = None
-        if "label" in data:
-            label = data["label"]
-            lines[f"`{data['dataset']}`: label {label['name']}, SHA-256 {label['sha256']}"] = None
-        stores = [data.get("frames"), *((data.get("inputs") or {}).get(kind) for kind in ("frames", "text"))]
-        for store in filter(None, stores):
-            lines[f"`{store['file']}`: {store['vfm']}, {store['sampling']}, SHA-256 {store['sha256']}"] = None
-    return list(lines) or ["No run has finished."]
+            lines[name, f".inter SHA-256 {data['inter_sha256']}, protocol {data.get('protocol')}"] = None
+        inputs = data.get("inputs") or {}
+        if isinstance(label := data.get("label"), dict):
+            lines[name, f"label {label.get('name')}, SHA-256 {label.get('sha256')}"] = None
+        for store in (data.get("frames"), inputs.get("frames"), inputs.get("text")):
+            if isinstance(store, dict):
+                about = f"{store.get('vfm')}, {store.get('sampling')}, SHA-256 {store.get('sha256')}"
+                lines[str(store.get("file")), about] = None
+    return list(lines) or [("none", "no run has finished")]
 
 
 def _made_by(collections: list[Collection]) -> tuple[tuple[str, str], ...]:

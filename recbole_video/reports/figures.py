@@ -13,7 +13,8 @@ import numpy as np
 from recbole_video.data.files import write_atomically
 from recbole_video.reports.collect import Collection
 from recbole_video.reports.table import Cell, Table, TableRow
-from recbole_video.sweep.plan import point_label
+from recbole_video.sweep.plan import point_labels
+from recbole_video.sweep.space import point_key
 
 _OURS, _THEIRS = "#1f5fa8", "#c9712b"
 _MOST_CURVES = 12
@@ -66,7 +67,8 @@ def _picture(name: str, caption: str, draw: Callable[[Any], None]) -> Picture:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10}):
+    settings = {"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10, "text.parse_math": False}
+    with mpl.rc_context(settings):  # a label with dollars is no formula
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         axis = figure.add_subplot()
@@ -167,10 +169,11 @@ def _lines(axis: Any, collection: Collection, table: Table) -> None:
 def _curves(axis: Any, collection: Collection) -> None:
     """Mean validation score over seeds, a line per cell of the table."""
     runs: dict[str, list[list[dict[str, float]]]] = {}
+    labels = point_labels(record.trial.point for record in collection.records)
     for record in collection.records:
         history = [epoch for epoch in record.result.get("history", []) if "valid_score" in epoch]
         if history:
-            parts = (record.trial.row, record.trial.column, point_label(record.trial.point))
+            parts = (record.trial.row, record.trial.column, labels[point_key(record.trial.point)])
             runs.setdefault(" · ".join(part for part in parts if part) or "run", []).append(history)
     shown = list(runs.items())[:_MOST_CURVES]
     for i, (label, histories) in enumerate(shown):

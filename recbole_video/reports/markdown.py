@@ -4,57 +4,84 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
+from recbole_video.data.files import spreadsheet_safe
 from recbole_video.reports.content import Content, Section
 from recbole_video.reports.table import BEST, SECOND, Cell, Table
 from recbole_video.sweep.metrics import Metric
 
+# What Markdown, and the HTML in it, would act on; between letters an underscore is only that.
+_MARKS = re.compile(r"[\\`*<>\[\]~]|(?<!\w)_|_(?!\w)|&(?=[#\w]+;)")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_FIRST_MARKS = re.compile(r"^(?:#{1,6}|[+=-]|\d+[.)])(?=\s|[-=]|$)")  # of a heading, a list, a rule
+
 
 def to_markdown(content: Content) -> str:
-    """The whole report."""
-    parts = [f"# {content.title}", ""]
+    """The whole report; what labels and notes say is shown, and not taken for Markdown or HTML."""
+    parts = [f"# {plain_text(content.title)}", ""]
     for section in content.sections:
-        parts += [f"## {section.title}", ""] if len(content.sections) > 1 else []
+        parts += [f"## {plain_text(section.title)}", ""] if len(content.sections) > 1 else []
         parts += _section(section)
-    parts += ["## How this was made", "", *[f"- {name}: {value}" for name, value in content.made_by], ""]
+    made_by = [f"- {name}: {plain_text(value)}" for name, value in content.made_by]
+    parts += ["## How this was made", "", *made_by, ""]
     return "\n".join(parts)
+
+
+def plain_text(text: str) -> str:
+    """Text for a line of Markdown that is shown as it is."""
+    line = _MARKS.sub(lambda mark: _ENTITIES.get(mark.group(), f"\\{mark.group()}"), one_line(text))
+    return _FIRST_MARKS.sub(lambda mark: f"{mark.group()[:-1]}\\{mark.group()[-1]}", line)
+
+
+def one_line(text: str) -> str:
+    """Text in one line, with what cannot be seen, or acts on a terminal, as a question mark."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def _section(section: Section) -> list[str]:
     parts: list[str] = []
     if section.source:
-        parts += [f"Published numbers: {section.source}.", ""]
-    parts += [f"> {warning}\n" for warning in section.warnings]
+        parts += [f"Published numbers: {plain_text(section.source)}.", ""]
+    parts += [f"> {plain_text(warning)}\n" for warning in section.warnings]
     parts += [_table(section.table), "", section.legend, ""]
     for picture in section.pictures:
-        parts += [f"![{picture.caption}]({section.prefix}{picture.name}.png)", "", f"*{picture.caption}*", ""]
+        caption = plain_text(picture.caption)
+        parts += [f"![{caption}]({section.prefix}{picture.name}.png)", "", f"*{caption}*", ""]
     if section.tests:
-        parts += ["### Significance", "", *[f"- {line}" for line in section.test_lines], ""]
-    parts += ["### Trials", "", _plain_table(section.trial_heads, section.trial_rows), ""]
-    parts += ["### Data", "", *[f"- {line}" for line in section.data_lines], ""]
+        parts += ["### Significance", "", *[f"- {plain_text(line)}" for line in section.test_lines], ""]
+    trials = [[plain_text(cell) for cell in row] for row in section.trial_rows]
+    parts += ["### Trials", "", _plain_table(section.trial_heads, trials), ""]
+    parts += ["### Data", "", *[f"- {plain_text(name)}: {plain_text(about)}" for name, about in section.data_lines], ""]
     if section.command:
-        parts += ["To run it again:", "", "```bash", section.command, "```", ""]
+        parts += ["To run it again:", "", *_code(section.command), ""]
     return parts
+
+
+def _code(command: str) -> list[str]:
+    """A block of code that the command cannot end."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", command)), 3)
+    return [f"{fence}bash", " ".join(command.splitlines()), fence]
 
 
 def _table(table: Table) -> str:
     has_groups = any(row.group for row in table.rows)
-    heads = [*([""] if has_groups else []), "", *(head_text(column.title, metric) for column, metric in table.heads)]
+    heads = [*([""] if has_groups else []), ""]
+    heads += [plain_text(head_text(column.title, metric)) for column, metric in table.heads]
     lines = []
     last = None
     for row in table.rows:
         cells = [markdown_cell(cell, metric) for cell, (_, metric) in zip(row.cells, table.heads, strict=True)]
-        group = [row.group if row.group != last else ""] if has_groups else []
+        group = [plain_text(row.group) if row.group != last else ""] if has_groups else []
         last = row.group
-        lines.append([*group, row.label, *cells])
+        lines.append([*group, plain_text(row.label), *cells])
     return _plain_table(heads, lines)
 
 
 def _plain_table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [heads, *rows]]
+    return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
 
 
 def head_text(block: str, metric: Metric) -> str:
@@ -99,7 +126,8 @@ def to_csv(content: Content) -> str:
             for cell, (column, metric) in zip(row.cells, section.table.heads, strict=True):
                 numbers = [_number(cell.mean), _number(cell.spread), len(cell.values) or ""]
                 numbers += [_number(cell.published), _number(cell.difference), cell.missing]
-                writer.writerow([section.name, row.group, row.label, column.label, metric.name, *numbers])
+                names = [section.name, row.group, row.label, column.label, metric.name]
+                writer.writerow([*map(spreadsheet_safe, names), *numbers])
     return out.getvalue()
 
 
@@ -109,7 +137,8 @@ def _number(value: float | None) -> str:
 
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
           "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$",
-          "<": "$<$", ">": "$>$", "α": r"$\alpha$"}  # fmt: skip
+          "<": "$<$", ">": "$>$", "α": r"$\alpha$", "|": "$|$",
+          "[": "{[}", "]": "{]}", "*": "{*}"}  # fmt: skip
 
 
 def to_latex(content: Content) -> str:
@@ -149,4 +178,5 @@ def _emphasis(text: str, rank: int) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    """Text in LaTeX, in one line; a bracket or a star behind a line's end would be an argument of it."""
+    return "".join(_LATEX.get(character, character) for character in one_line(text))

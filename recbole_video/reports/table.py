@@ -8,7 +8,8 @@ from statistics import fmean, stdev
 from recbole_video.reports.collect import Collection, Record
 from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.plan import point_label
+from recbole_video.sweep.plan import point_labels
+from recbole_video.sweep.space import point_key
 from recbole_video.sweep.spec import Column, Row
 
 BEST, SECOND = 1, 2
@@ -92,23 +93,24 @@ def make_table(collection: Collection) -> Table:
 
 
 def _by_point(collection: Collection, row: Row, records: list[Record]) -> list[tuple[str, list[Record]]]:
-    points: dict[str, list[Record]] = {}
-    for record in records:
-        points.setdefault(point_label(record.trial.point), []).append(record)
     if not collection.sweep.space:
         return [(row.label, records)]
+    points: dict[str, list[Record]] = {}
+    for record in records:
+        points.setdefault(point_key(record.trial.point), []).append(record)
+    labels = point_labels(record.trial.point for record in records)
     ordered = list(points.items())
     if collection.sweep.search.kind != "grid":
         ordered.sort(key=lambda item: _validation(item[1]), reverse=True)
-    return [(" · ".join(part for part in (row.label, point) if part), same) for point, same in ordered]
+    return [(" · ".join(part for part in (row.label, labels[key]) if part), same) for key, same in ordered]
 
 
 def _validation(records: list[Record]) -> float:
     """Mean validation score of some runs, turned so that more is better."""
     scores = [
-        record.result["best_valid_score"] * (1 if record.result["valid_score_bigger"] else -1)
+        record.result["best_valid_score"] * (1 if record.result.get("valid_score_bigger", True) else -1)
         for record in records
-        if record.result
+        if record.result.get("best_valid_score") is not None
     ]
     return fmean(scores) if scores else -float("inf")
 

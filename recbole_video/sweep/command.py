@@ -13,6 +13,7 @@ from recbole_video.config import Config
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
 from recbole_video.options import parse_command_line, split_paths
 from recbole_video.reports.console import console_table
+from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, make_plan, require_data
@@ -97,7 +98,7 @@ def report_command(words: Sequence[str]) -> int:
     out = expand_home("out", given.get("out"))
     content = write_report(folders, out, bool(given.get("latex")))
     for section in content.sections:
-        print(f"{section.title}\n\n{console_table(section)}\n")
+        print(f"{one_line(section.title)}\n\n{console_table(section)}\n")
     print(f"Report: {Path(out or folders[0]) / 'report.html'}")
     return 0
 

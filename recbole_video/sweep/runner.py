@@ -279,7 +279,9 @@ def _require_optuna() -> None:
     try:
         import optuna
     except ImportError as error:
-        raise MissingDependencyError("A search by Optuna needs it; pip install 'recbole_video[sweep]'.") from error
+        raise MissingDependencyError(
+            "A search by Optuna needs it; uv pip install -e '.[sweep]' in the checkout."
+        ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
