@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -303,30 +303,27 @@ class Recommender:
     ) -> Iterator[tuple[list[Any], list[np.ndarray], Tensor]]:
         """Users, their histories as ids, and the scores [users, chosen] of each batch."""
         users, ids = list(histories), list(histories.values())
+        score = self._as_evaluated if is_all and len(self._table) == self._n_table else self._by_product(chosen)
         size = max(1, min(self.config["eval_batch_size"], _SCORES_AT_ONCE // len(chosen)))
         for start in range(0, len(users), size):
             part = ids[start : start + size]
-            interaction = self._interaction(part)
-            scores = self._score_all(interaction) if is_all else self._score_some(interaction, chosen)
+            scores = score(self._interaction(part))
             if not torch.isfinite(scores).all():
                 raise CheckpointError("The model's scores are not finite: its weights, or new videos, are too large.")
             yield users[start : start + size], part, scores
 
-    def _score_all(self, interaction: Interaction) -> Tensor:
-        """Scores of all :attr:`items`, [B, N]: those that the evaluation ranks, and those of added videos."""
-        known = self.model.full_sort_predict(interaction)[:, 1 : self._n_known]
-        if len(self._table) == self._n_table:
-            return known
-        return torch.cat([known, self._score_some(interaction, np.arange(self._n_table, len(self._table)))], dim=1)
+    def _as_evaluated(self, interaction: Interaction) -> Tensor:
+        """Scores of all items of the training as the evaluation computes them, to the last bit: ties stay ties."""
+        return self.model.full_sort_predict(interaction)[:, 1 : self._n_known]
 
-    def _score_some(self, interaction: Interaction, chosen: np.ndarray) -> Tensor:
-        """Scores of some ids, [B, chosen]; less work than those of all."""
+    def _by_product(self, chosen: np.ndarray) -> Callable[[Interaction], Tensor]:
+        """What scores some ids, [B, chosen]: less work than all, and for added videos, too."""
         ids = torch.from_numpy(chosen).to(self.device)
-        scores = self.model.user_vectors(interaction) @ self._table[ids].T
-        bias = self.model.item_bias()
+        vectors, bias = self._table[ids].T, self.model.item_bias()
         if bias is None:
-            return scores
-        return scores + pad(bias[: self._n_known], (0, len(self._table) - self._n_known))[ids]  # none of added videos
+            return lambda interaction: self.model.user_vectors(interaction) @ vectors
+        biases = pad(bias[: self._n_known], (0, len(self._table) - self._n_known))[ids]  # added videos have none
+        return lambda interaction: self.model.user_vectors(interaction) @ vectors + biases
 
     def _interaction(self, ids: list[np.ndarray]) -> Interaction:
         """The last items of some histories, as the evaluation lays them out."""

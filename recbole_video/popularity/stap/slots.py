@@ -137,5 +137,5 @@ def read_slots(path: Path) -> list[Slot]:
                 )
                 for row in rows
             ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (csv.Error, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"`{path}`, line {rows.line_num}: not a line of a table of slots.") from error
