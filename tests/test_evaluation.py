@@ -1,5 +1,7 @@
 """Ranks against sorting, metrics against RecBole's evaluator, groups against loops."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from recbole.evaluator import Collector, Evaluator
 
 from recbole_video.data.loaders import HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
+from recbole_video.evaluation import metrics as metrics_module
 from recbole_video.evaluation.groups import popularity_groups, results_by_group
 from recbole_video.evaluation.metrics import RankingMetrics
 from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
@@ -121,6 +124,26 @@ class TestMetrics:
         counts = np.ones(30)
         assert RankingMetrics(make_config(), counts).n_top == 0
         assert RankingMetrics(make_config(metrics=["Hit", "GiniIndex"], valid_metric="Hit@10"), counts).n_top == 20
+
+    def test_a_list_longer_than_the_catalogue_is_refused_before_it_is_made(self, make_config):
+        """50,000 cut-offs for 50,000 ranks are 18.6 GiB."""
+        config = make_config(topk=[50_000], valid_metric="NDCG@50000")
+        tracemalloc.start()
+        with pytest.raises(ConfigError, match="`topk` asks for the best 50,000 items, and there are 41; lower topk"):
+            RankingMetrics(config, np.ones(42, dtype=np.int64))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+
+    def test_long_lists_of_a_large_catalogue_are_computed_in_parts(self, make_config, monkeypatch):
+        options = {"topk": [3, 20, 11], "metrics": ["Hit", "NDCG", "MRR", "MAP", "Recall", "Precision"]}
+        config = make_config(**options, valid_metric="NDCG@3")
+        counts = np.ones(42, dtype=np.int64)
+        whole = RankingMetrics(config, counts)._by_rank
+        monkeypatch.setattr(metrics_module, "_VALUES_AT_ONCE", 50)
+        parts = RankingMetrics(config, counts)._by_rank
+        assert all(np.array_equal(whole[name], parts[name]) for name in whole) and len(whole) == 6
+        assert whole["ndcg"].shape == (21, 3)
+        assert whole["ndcg"][4].tolist() == pytest.approx([0, 1 / np.log2(6), 1 / np.log2(6)])  # rank 5
 
     def test_per_user_values_average_to_the_result(self, make_config):
         metrics = RankingMetrics(make_config(), np.ones(30))

@@ -103,3 +103,65 @@ def test_full_softmax_equals_cross_entropy_by_hand():
         for row, t in zip(logits.tolist(), targets.tolist(), strict=True)
     )
     assert losses.full_softmax(queries, targets, catalogue).item() == pytest.approx(want / 4, rel=1e-5)
+
+
+class TestAutocast:
+    """Losses are float32 under autocast too: bfloat16 has three digits."""
+
+    def tensors(self, *shapes):
+        generator = torch.Generator().manual_seed(0)
+        return [4 * torch.randn(shape, generator=generator) for shape in shapes]
+
+    def under_autocast(self, loss):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return loss()
+
+    def test_softmax_losses(self):
+        queries, items = self.tensors((6, 16), (9, 16))
+        targets, rows = torch.arange(6), torch.zeros(6, dtype=torch.long)
+        owned, weight = torch.zeros(1, 9, dtype=torch.bool), torch.zeros(9)
+        for loss in (
+            lambda: losses.full_softmax(queries, targets, items),
+            lambda: losses.in_batch(queries, targets, rows, owned, items, weight, weight),
+        ):
+            got = self.under_autocast(loss)
+            assert got.dtype == torch.float32
+            want = -torch.log_softmax(queries.double() @ items.double().T, dim=1)[targets, targets].mean().item()
+            assert got.item() == pytest.approx(want, rel=1e-6)
+
+    def test_bpr_of_scores(self):
+        queries, items = self.tensors((6, 16), (6, 3, 16))
+
+        def loss():
+            scores = losses.scores(queries, items)
+            return losses.bpr(scores[:, :1], scores[:, 1:])
+
+        got = self.under_autocast(loss)
+        scores = (queries.double()[:, None] * items.double()).sum(dim=2)
+        want = -torch.log(1e-10 + torch.sigmoid(scores[:, :1] - scores[:, 1:])).mean().item()
+        assert got.dtype == torch.float32 and got.item() == pytest.approx(want, rel=1e-6)
+
+    def test_bpr_of_rounded_scores(self):
+        positive, negative = torch.tensor([[3.0]]), torch.tensor([[2.0, 1.0]])
+        want = losses.bpr(positive, negative).item()
+        assert losses.bpr(positive.bfloat16(), negative.bfloat16()).item() == pytest.approx(want, rel=1e-6)
+
+    @pytest.mark.parametrize("loss_type", ["in_batch", "CE", "BPR"])
+    def test_of_a_model(self, make_model, loss_type):
+        """What is rounded are the states that the encoders compute, not what the loss makes of them."""
+        config, data, model = make_model("SASRec", "CVA", loss_type=loss_type, train_batch_size=12)
+        model.eval()
+        batch = training_batch(config, data, model)
+        seen = []
+        original = losses.bpr
+        model.negatives = model.negatives or {}
+
+        def spy(positive, negative):
+            seen.append((positive.dtype, negative.dtype))
+            return original(positive, negative)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(losses, "bpr", spy)
+            got = self.under_autocast(lambda: model.calculate_loss(batch))
+        assert got.dtype == torch.float32
+        assert seen == ([(torch.float32, torch.float32)] if loss_type == "BPR" else [])

@@ -10,7 +10,15 @@ from recbole_video.cli import main
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
 from recbole_video.ray_session import import_ray
-from recbole_video.sweep.folder import FAILED, UNFINISHED, SweepFolder, TrialState, note_failure, trial_state
+from recbole_video.sweep.folder import (
+    FAILED,
+    UNFINISHED,
+    SweepFolder,
+    TrialState,
+    note_failure,
+    read_trial,
+    trial_state,
+)
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan, point_labels, require_data
 from recbole_video.sweep.runner import Resources, run_sweep
@@ -348,6 +356,61 @@ class TestFolder:
         with folder.locked(), pytest.raises(RunFolderError, match="is being written by another process"):
             run_sweep(plan, SweepFolder(folder.path), Resources())
 
+    def test_one_that_is_still_starting_is_left_alone(self, in_tmp):
+        """--resume finds its folder before the first trial has begun."""
+        plan = make_plan(sweep_of(BASE))
+        folder = SweepFolder.create(plan, in_tmp)
+        before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+        with pytest.raises(RunFolderError, match="is being written by another process"):
+            run_sweep(plan, SweepFolder.to_resume(plan, in_tmp, True), Resources())
+        assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+
+    @pytest.mark.parametrize("others", [False, True])
+    def test_one_that_could_not_begin_takes_its_own_files_away(self, in_tmp, others):
+        plan = make_plan(sweep_of(BASE))
+        folder = SweepFolder.create(plan, in_tmp)
+        if others:
+            (folder.path / "notes.txt").write_text("mine")
+        with folder.locked():
+            folder.discard_if_unused()
+        assert folder.path.exists() == others
+        if others:
+            names = {"notes.txt", "sweep.json", "sweep.yaml", "trials"}
+            assert {path.name for path in folder.path.iterdir()} == names
+            SweepFolder(folder.path).discard_if_unused()  # not by one that did not make it
+            assert folder.record.is_file()
+
+    def test_what_a_killed_one_left_half_written_goes_when_it_goes_on(self, in_tmp):
+        folder = SweepFolder.create(make_plan(sweep_of(BASE)), in_tmp)
+        with folder.locked():
+            pass
+        left, other = folder.path / ".report.md.abcd_123", folder.path / ".notes.md.abcd_123"
+        left.touch()
+        other.touch()
+        with folder.locked():
+            assert not left.exists() and other.exists()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("{", "is not valid JSON"),
+            ("[]", "is not of a trial"),
+            ('{"row": "a"}', "is not of a trial"),
+            ('{"row": "a", "column": "", "point": [], "seed": 1, "options": {}}', r"`point` is `\[\]`"),
+        ],
+    )
+    def test_damaged_trial(self, tmp_path, content, message):
+        (tmp_path / "trial.json").write_text(content)
+        with pytest.raises(CheckpointError, match=message):
+            read_trial(tmp_path)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"kind": "finished"}', '{"kind": ["failed"]}'])
+    def test_damaged_status_is_none(self, tmp_path, content):
+        (tmp_path / "status.json").write_text(content)
+        assert trial_state(tmp_path).kind == UNFINISHED
+        (tmp_path / "status.json").write_text('{"kind": "stopped early", "score": "best", "detail": 3}')
+        assert trial_state(tmp_path) == TrialState("stopped early", "3", None)
+
     def test_what_is_resumed(self, in_tmp):
         plan, other = make_plan(sweep_of(BASE)), make_plan(sweep_of(BASE), {"epochs": 2})
         with pytest.raises(CheckpointError, match="no sweep `mine` of these options"):
@@ -374,7 +437,7 @@ class TestDependencies:
     def test_ray_is_too_old(self, monkeypatch):
         ray = import_ray()
         monkeypatch.setattr(ray, "__version__", "2.6.3")
-        with pytest.raises(MissingDependencyError, match="Ray 2.40 or newer, and this is 2.6.3"):
+        with pytest.raises(MissingDependencyError, match="Ray 2.54 or newer, and this is 2.6.3"):
             import_ray()
 
     def test_optuna_is_missing(self, monkeypatch, in_tmp):

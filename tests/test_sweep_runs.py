@@ -14,9 +14,9 @@ import yaml
 
 from recbole_video import run_recbole_video
 from recbole_video.errors import ConfigError
-from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED, SweepFolder, trial_state
+from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED, SweepFolder, best_score, read_trial, trial_state
 from recbole_video.sweep.plan import make_plan
-from recbole_video.sweep.runner import Resources, best_score, read_trial, run_sweep
+from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.spec import read_sweep
 
 from .conftest import small_options

@@ -22,8 +22,10 @@ from recbole_video.run_folder import RunFolder
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.recommendation import VideoTrainer
 from recbole_video.training.schedule import make_schedule, rate_factor
+from recbole_video.training.trainer import Trainer
 
 from .conftest import small_options, write_dataset
+from .test_popularity import SMALL, write_popularity
 
 
 def run(data_root, model="SASRec", encoder="CVA", saved=True, **options):
@@ -132,6 +134,97 @@ def test_compiled_model_gives_the_same_numbers(in_tmp, data_root, monkeypatch):
     assert fast["test_result"] == pytest.approx(plain["test_result"], abs=0.05)
 
 
+class TestCompile:
+    """`compile=True` compiles what is called; graphs are counted as they are made, and run without a C++ compiler."""
+
+    @pytest.fixture
+    def graphs(self, monkeypatch):
+        made, compile_call, compile_part = [], torch.compile, torch.nn.Module.compile
+
+        def backend(graph, inputs):
+            made.append(graph)
+            return graph.forward
+
+        monkeypatch.setattr(torch, "compile", lambda call, **k: compile_call(call, **{"backend": backend, **k}))
+        monkeypatch.setattr(torch.nn.Module, "compile", lambda part, **k: compile_part(part, backend=backend, **k))
+        return made
+
+    def test_popularity_model(self, in_tmp, graphs):
+        write_popularity(in_tmp / "data")
+        options = {"data_path": str(in_tmp / "data"), **SMALL, "epochs": 1, "use_gpu": False, "train_batch_size": 64}
+        options |= {"temporal": "pooled", "memory": "off", "use_text": False, "use_metadata": False}
+        for name in ("n_partitions", "n_clusters", "memory_top_k", "memory_warmup_epochs", "state_size", "base_window"):
+            del options[name]
+        plain, fast = (
+            run_recbole_video("STAP", "pop", config_dict={**options, "compile": wanted}, saved=False)
+            for wanted in (False, True)
+        )
+        assert len(graphs) >= 2  # the encoder and the head
+        assert fast["test_result"] == pytest.approx(plain["test_result"], rel=1e-3)
+
+    def test_every_part_with_something_to_learn(self, graphs):
+        class Net(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer, self.act = torch.nn.Linear(2, 2), torch.nn.ReLU()
+
+            def calculate_loss(self, x):
+                return self.act(self.layer(x)).sum()
+
+        trainer = Trainer.__new__(Trainer)
+        trainer.model = Net()
+        assert trainer.compile() == 1 and not graphs
+        trainer.model.calculate_loss(torch.ones(1, 2))
+        assert len(graphs) == 1
+
+    def test_model_without_parts_is_refused(self, in_tmp, make_model, monkeypatch):
+        config, data, model = make_model(compile=True)
+        monkeypatch.setattr(VideoTrainer, "parts_to_compile", lambda self: [])
+        with pytest.raises(ConfigError, match="`compile` has no effect on SASRec"):
+            VideoTrainer(config, model, RankingMetrics(config, data.catalogue.train_counts.numpy()))
+
+
+class TestDiverged:
+    """One sentence, and not what a metric says of numbers that are none."""
+
+    def popularity(self, root, **options):
+        chosen = {"data_path": str(root), **SMALL, "use_metadata": False, "use_gpu": False, "learner": "sgd", **options}
+        return run_recbole_video("STAP", "pop", config_dict=chosen, saved=False)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"weight_decay": 1e38}, "The weights are not finite after epoch 0: training has diverged; lower learn"),
+            ({}, "predictions are not finite: training has diverged; lower learning_rate"),
+        ],
+    )
+    def test_popularity_model(self, in_tmp, options, message):
+        """One step in an epoch, after which the loss was still a number."""
+        write_popularity(in_tmp / "data")
+        with pytest.raises(TrainingError, match=message):
+            self.popularity(in_tmp / "data", train_batch_size=64, learning_rate=1e30, **options)
+
+    def test_metric_without_end(self, make_trainer, monkeypatch):
+        trainer, batch = make_trainer(epochs=1)
+        monkeypatch.setattr(trainer, "evaluate", lambda data: (None, {"ndcg@10": float("inf")}))
+        with pytest.raises(TrainingError, match="NDCG@10 is not finite: training has diverged"):
+            trainer.fit(_OneBatch(batch), None)
+
+
+@pytest.fixture
+def make_trainer(in_tmp, make_model):
+    """trainer, batch = make_trainer(option=value)"""
+
+    def make(**options):
+        config, data, model = make_model(**options)
+        train, _, _ = make_loaders(config, data, model)
+        trainer = VideoTrainer(config, model, RankingMetrics(config, data.catalogue.train_counts.numpy()))
+        trainer._schedule = make_schedule(config, trainer.optimizer, len(train))
+        return trainer, train.batch(np.arange(16))
+
+    return make
+
+
 class _OneBatch(list):
     """A loader of one batch."""
 
@@ -143,19 +236,6 @@ class _OneBatch(list):
 
 
 class TestStep:
-    @pytest.fixture
-    def make_trainer(self, in_tmp, make_model):
-        """trainer, batch = make_trainer(option=value)"""
-
-        def make(**options):
-            config, data, model = make_model(**options)
-            train, _, _ = make_loaders(config, data, model)
-            trainer = VideoTrainer(config, model, RankingMetrics(config, data.catalogue.train_counts.numpy()))
-            trainer._schedule = make_schedule(config, trainer.optimizer, len(train))
-            return trainer, train.batch(np.arange(16))
-
-        return make
-
     @pytest.mark.parametrize("max_norm", [0.01, 1e6])
     def test_plain_gradient_descent_by_hand(self, make_trainer, max_norm):
         """w - rate * (g * min(1, max_norm / |g|) + decay * w), with the gradient of the loss g."""
@@ -223,66 +303,32 @@ class TestSchedule:
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from recbole_video import run_recbole_video
 from recbole_video.training import trainer
-options = {options!r}
-die_in = {die_in!r}
-if die_in == "step":
-    original, calls = trainer.Trainer._train_step, []
-    def step(self, *a):
-        calls.append(1)
-        if len(calls) == 8: os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, *a)
-    trainer.Trainer._train_step = step
-elif die_in == "write":
-    import torch
-    original, calls = torch.save, []
-    def save(state, file, *a, **k):
-        calls.append(1)
-        if len(calls) == 6:
-            file.write(b"half"); file.flush(); os.kill(os.getpid(), signal.SIGKILL)
-        return original(state, file, *a, **k)
-    torch.save = save
-elif die_in == "between":  # the best epoch is written, the last one is not
-    original = trainer.Trainer._save_last
-    def save_last(self):
-        if self.progress.next_epoch == 3: os.kill(os.getpid(), signal.SIGKILL)
-        original(self)
-    trainer.Trainer._save_last = save_last
-elif die_in == "patience":  # one epoch without improvement before early stopping
-    original = trainer.Trainer._save_last
-    def save_last(self):
-        original(self)
-        if self.progress.cur_step == 2: os.kill(os.getpid(), signal.SIGKILL)
-    trainer.Trainer._save_last = save_last
-elif die_in == "report":
-    from recbole_video import quick_start
-    quick_start.draw_curve = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
-run_recbole_video({model!r}, "tiny", config_dict=options)
+original, calls = trainer.Trainer._train_step, []
+def step(self, *a):
+    calls.append(1)
+    if len(calls) == 8: os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, *a)
+trainer.Trainer._train_step = step
+run_recbole_video("SASRec", "tiny", config_dict={options!r})
 """
 
 
-@pytest.mark.parametrize(
-    ("model", "die_in"),
-    [("SASRec", "step"), ("BERT4Rec", "write"), ("NARM", "between"), ("GRU4Rec", "report"), ("FMLPRec", "patience")],
-)
-def test_run_killed_at_any_moment_resumes_to_the_same_numbers(in_tmp, data_root, model, die_in):
-    options = small_options(
-        model, "CVA", data_path=str(data_root), epochs=6, learning_rate=0.003, lr_scheduler="cosine"
-    )
+def test_run_killed_in_an_epoch_resumes_to_the_same_numbers(in_tmp, data_root):
+    """By SIGKILL; tests/test_run_folder.py has the other moments."""
+    options = small_options(data_path=str(data_root), epochs=5, learning_rate=0.003, lr_scheduler="cosine")
     options["id_fusion"] = "sum"
-    if die_in == "patience":
-        options.update(epochs=60, stopping_step=2, learning_rate=0.01)
     torch.set_num_threads(1)
-    unbroken = run_recbole_video(model, "tiny", config_dict={**options, "checkpoint_dir": "unbroken"})
-    script = KILLED.format(options=options, model=model, die_in=die_in)
+    unbroken = run_recbole_video("SASRec", "tiny", config_dict={**options, "checkpoint_dir": "unbroken"})
+    script = KILLED.format(options=options)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     [folder] = Path("saved").iterdir()
     assert not RunFolder(folder).is_finished and read_checkpoint(folder / "last.pth")["epoch"] >= 0
-    resumed = run_recbole_video(model, "tiny", config_dict={**options, "resume": True})
+    resumed = run_recbole_video("SASRec", "tiny", config_dict={**options, "resume": True})
     assert resumed["run_folder"] == str(folder)
     assert comparable(resumed) == comparable(unbroken)
     assert losses(resumed) == losses(unbroken)
@@ -309,15 +355,6 @@ class TestResume:
         result = run(data_root, epochs=2, resume=True, learning_rate=0.002)
         assert result["run_folder"] != str(unfinished)
 
-    def test_finished_runs_are_not_resumed(self, in_tmp, data_root):
-        first = run(data_root)
-        assert run(data_root, resume=True)["run_folder"] != first["run_folder"]
-
-    def test_finished_run_by_name_returns_its_result(self, in_tmp, data_root):
-        first = run(data_root)
-        again = run_recbole_video(config_dict={"resume": first["run_folder"]})
-        assert comparable(again) == comparable(first) and again["seconds"] == first["seconds"]
-
     def test_changed_data(self, in_tmp):
         write_dataset(in_tmp, "own")
         options = small_options(data_path=str(in_tmp))
@@ -326,11 +363,6 @@ class TestResume:
         write_dataset(in_tmp, "own", seed=1)
         with pytest.raises(CheckpointError, match="The data set has changed since `.*last.pth` was written"):
             run_recbole_video(config_dict={"resume": str(folder)})
-
-    def test_run_that_is_alive(self, unfinished):
-        with RunFolder(unfinished).locked(), pytest.raises(RunFolderError, match="written by another process"):
-            run_recbole_video(config_dict={"resume": str(unfinished)})
-        assert (unfinished / "last.pth").is_file()
 
     def test_run_killed_before_its_first_checkpoint(self, unfinished):
         (unfinished / "last.pth").unlink()

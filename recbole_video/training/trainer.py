@@ -117,12 +117,16 @@ class Trainer:
         """
         parts = self.parts_to_compile()
         for part in parts:
-            part.compile(dynamic=True)
+            if type(part).__module__.startswith("torch."):  # Module.compile leaves PyTorch's own classes as they are
+                part.forward = torch.compile(part.forward, dynamic=True)
+            else:
+                part.compile(dynamic=True)
         return len(parts)
 
     def parts_to_compile(self) -> list[nn.Module]:
-        """The modules of the model that have something to learn."""
-        return [part for part in self.model.children() if any(True for _ in part.parameters())]
+        """The modules of the model that have something to learn; recurrent ones of PyTorch cannot be compiled."""
+        learning = (part for part in self.model.children() if any(True for _ in part.parameters()))
+        return [part for part in learning if not isinstance(part, nn.RNNBase)]
 
     def before_epoch(self, epoch: int, train_data: Any) -> None:
         """Called before each epoch."""
