@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
@@ -22,10 +22,13 @@ from recbole_video.dataset_tools.popularity.presets import PRESETS
 from recbole_video.dataset_tools.popularity.splits import KINDS, SplitSettings
 
 from recbole_video import __version__
-from recbole_video.data.atomic_file import read_columns, read_header
+from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
 from recbole_video.data.files import file_digest, is_plain_name, plain, write_json
 from recbole_video.data.replacement import Replacement
 from recbole_video.errors import ConfigError, DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HELP = "popularity labels from the counts of a converted data set"
 _SETTINGS = ("sources", "transform", "scaling", "top", "cap", "fitted_on")
@@ -67,6 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.name:
         raise ConfigError("Name a data set, or give --list_presets.")
     settings = settings_of(arguments)
+    if not is_plain_name(arguments.name):
+        raise ConfigError(f"`{arguments.name}` cannot be the name of a data set; the folder is what --data_path names.")
     folder = arguments.data_path / arguments.name
     label_name = arguments.label_name or arguments.preset or f"{'-'.join(settings.sources)}-{settings.transform}"
     if not is_plain_name(label_name):
@@ -141,26 +146,34 @@ def read_counts(folder: Path, name: str, sources: tuple[str, ...]) -> tuple[np.n
     if not (folder / f"{name}.inter").is_file():
         raise DataError(f"There is no data set `{name}` in `{folder.parent}`; convert it first, or set --data_path.")
     if path.is_file():
-        table = read_columns(path, None, set(), may_be_empty=lambda field: field != "item_id")
-        columns = {str(column): table[column].to_numpy() for column in table if column != "item_id"}
-        return table["item_id"].to_numpy(), columns
+        numbers = {field.name for field in read_header(path) if field.type == FLOAT}
+        table = read_columns(path, {"item_id", *numbers}, set(), may_be_empty=lambda field: field != "item_id")
+        _refuse_twice(path, table["item_id"])
+        return table["item_id"].to_numpy(), {name: table[name].to_numpy() for name in table if name in numbers}
     if sources != ("interactions",):
-        raise DataError(_advice_without_counts(path, sources))
+        raise DataError(f"There is no `{path}`{_where_else(folder / f'{name}.item', sources)}.")
     counts = read_columns(folder / f"{name}.inter", {"item_id"}, set())["item_id"].value_counts(sort=False)
     return counts.index.to_numpy(dtype=object), {"interactions": counts.to_numpy(dtype=np.float64)}
 
 
-def _advice_without_counts(path: Path, sources: tuple[str, ...]) -> str:
-    """What to do where a source is none of interactions and there is no ``.counts``."""
-    items = path.with_suffix(".item")
-    known = {field.name for field in read_header(items)} if items.is_file() else set()
-    if set(sources) <= known:
-        header = " ".join(["item_id:token", *(f"{source}:float" for source in sources)])
+def _where_else(item_path: Path, sources: tuple[str, ...]) -> str:
+    """How to come by the counts that were asked for, where there is no ``.counts``."""
+    fields = {field.name: field.type for field in read_header(item_path)} if item_path.is_file() else {}
+    if there := [name for name in sources if fields.get(name) == FLOAT]:
         return (
-            f"There is no `{path}`, which counts are read from; `{sources[0]}` is a column of `{items}`: copy it and "
-            f"item_id into `{path.name}`, separated by tabs, under the header `{header}`."
+            f", and `{there[0]}` is a column of `{item_path.name}`, which holds what is known before a video is seen: "
+            f"put it into a file of that name, with the header `item_id:token`, tab, `{there[0]}:float`"
         )
-    return f"There is no `{path}`, and so only one count, `interactions`; give --source=interactions."
+    return (
+        ", a table of item_id:token and counts, each a column name:float; without it there is one count, how often "
+        "an item occurs: --source=interactions"
+    )
+
+
+def _refuse_twice(path: Path, items: pd.Series) -> None:
+    twice = items.duplicated()
+    if twice.any():
+        raise DataError(f"`{path}` has two rows of item `{items[twice].iloc[0]}`; keep one.")
 
 
 def read_times(path: Path, items: np.ndarray) -> np.ndarray:
@@ -179,6 +192,7 @@ def read_official(path: Path, items: np.ndarray) -> np.ndarray | None:
     if not path.is_file() or "split" not in {field.name for field in read_header(path)}:
         return None
     table = read_columns(path, {"item_id", "split"}, set())
+    _refuse_twice(path, table["item_id"])
     split = table.set_index("item_id")["split"].reindex(items)
     if split.isna().any():
         raise DataError(f"`{path}` has no row for item `{items[split.isna().argmax()]}` of the counts.")

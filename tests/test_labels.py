@@ -264,12 +264,47 @@ class TestCommand:
             (["--source=plays"], "DataError: There is no count `plays`"),
             (["--source=views", "--label_name=a/b"], "ConfigError: `a/b` cannot be a label's name"),
             (["--source=views", "--split=official"], "DataError: `"),
+            (["--source=views", "--label_name=.."], "ConfigError: `..` cannot be a label's name"),
+            (["--source=views", "--shares", "nan", "0.5", "0.5"], "ConfigError: The shares of train, valid and test"),
+            (["--source=views", "--seed=-1"], "ConfigError: A seed of the split is -1; it must be from 0"),
+            (["--source=views", "--seed=4294967296"], "ConfigError: A seed of the split is 4294967296"),
+            (
+                ["--source=views", "--split=two_stage", "--seed", "1", "2", "--shares", "1", "0", "0"],
+                "ConfigError: A two",
+            ),
+            (["--source=views", "--scaling=minmax", "--top=nan"], "ConfigError: `top` is nan"),
+            (["--source=views", "--cap=inf"], "ConfigError: `cap` is inf"),
+            (["--source", "views", "views"], "ConfigError: The sources are views, views; name each count once"),
         ],
     )
     def test_errors(self, folder, capsys, options, message):
         run(folder, *options, status=1)
         assert capsys.readouterr().err.startswith(message)
         assert not list(folder.glob("*.popularity*"))
+
+    @pytest.mark.parametrize(
+        ("name", "text", "message"),
+        [
+            ("counts", "item_id:token\tviews:float\na\t1\nb\t2\na\t3\n", "d.counts` has two rows of item `a`"),
+            ("counts", "item_id:token\tviews:token\na\t1\nb\t2\n", "There is no count `views`"),
+            ("counts", "item_id:token\tviews:float\na\t1e308\nb\t1.5e308\n", "The counts views are too large"),
+            ("item", "item_id:token\tsplit:token\na\ttrain\na\ttest\n", "d.item` has two rows of item `a`"),
+        ],
+    )
+    def test_tables_that_make_no_labels(self, folder, capsys, name, text, message):
+        (folder / f"d.{name}").write_text(text)
+        run(folder, "--source=views", "--split=official", status=1)
+        assert message in capsys.readouterr().err and not list(folder.glob("*.popularity*"))
+
+    def test_counts_that_are_a_column_of_the_items(self, folder, capsys):
+        (folder / "d.counts").unlink()
+        run(folder, "--source=views", status=1)
+        assert "no `" in (error := capsys.readouterr().err) and error.endswith(
+            "how often an item occurs: --source=interactions.\n"
+        )
+        (folder / "d.item").write_text("item_id:token\tviews:float\na\t1\n")
+        run(folder, "--source=views", status=1)
+        assert "`views` is a column of `d.item`" in (error := capsys.readouterr().err) and "interactions" not in error
 
     def test_existing_labels_are_kept(self, folder, capsys):
         named = ("--label_name=x", "--shares", "0.5", "0.25", "0.25")

@@ -290,6 +290,8 @@ def test_cells_that_a_spreadsheet_would_run(text, expected):
     assert spreadsheet_safe(text) == expected
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\nb", "a\0b", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "a\nb", "a\0b", "\x1b[2J", "\udcff", "x" * 151, "é" * 80]
+)
 def test_names_that_are_no_parts_of_a_file_name(name):
     assert not is_plain_name(name) and is_plain_name("视频 1.x")

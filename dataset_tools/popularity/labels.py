@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,12 @@ class LabelSettings:
         ):
             if value not in known:
                 raise ConfigError(f"`{name}` must be one of {', '.join(known)}, not `{value}`{nearest(value, known)}.")
+        if not 0 < self.top < math.inf:
+            raise ConfigError(f"`top` is {self.top}; it must be a number above 0.")
+        if self.cap is not None and not math.isfinite(self.cap):
+            raise ConfigError(f"`cap` is {self.cap}; it must be a number.")
+        if not self.sources or len(set(self.sources)) < len(self.sources):
+            raise ConfigError(f"The sources are {', '.join(self.sources) or 'none'}; name each count once.")
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,23 @@ def make_labels(
         settings: What a label is.
 
     Raises:
-        DataError: If a source is missing, no item has a label, or a part of the split is empty.
+        DataError: If a source is missing, no item has a label, a label is beyond what a float holds, or a part of the
+            split is empty.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond a float is refused below
+        labels = _make_labels(counts, times, official, settings)
+    n_beyond = int(np.isinf(labels.label).sum()) + int(np.isinf(labels.raw).sum())
+    if n_beyond or not all(math.isfinite(number) for fit in labels.fitted.values() for number in fit.values()):
+        raise DataError(
+            f"The counts {', '.join(settings.sources)} are too large: labels, or their mean and deviation, are beyond "
+            "what a float holds; choose a logarithm as --transform, or mend the counts."
+        )
+    return labels
+
+
+def _make_labels(
+    counts: Mapping[str, np.ndarray], times: np.ndarray, official: np.ndarray | None, settings: LabelSettings
+) -> Labels:
     raw = np.stack([_source(counts, name) for name in settings.sources], axis=1)
     transformed = TRANSFORMS[settings.transform](raw)
     has_label = ~np.isnan(transformed).any(axis=1)

@@ -11,6 +11,7 @@ import numpy as np
 from recbole_video.errors import ConfigError, DataError
 
 PARTS = ("train", "valid", "test")
+_SEEDS = 1 << 32  # NumPy's older generator, which scikit-learn uses, takes no others
 KINDS = ("random", "two_stage", "temporal", "official")
 
 
@@ -35,11 +36,23 @@ class SplitSettings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError(f"The split must be one of {', '.join(KINDS)}, not `{self.kind}`.")
-        if len(self.shares) != 3 or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
+        # Written so that NaN, which compares as false, is refused.
+        if (
+            len(self.shares) != 3
+            or not all(share >= 0 for share in self.shares)
+            or not abs(sum(self.shares) - 1) < 1e-6
+        ):
             raise ConfigError(f"The shares of train, valid and test must sum to 1, which {self.shares} do not.")
         wanted = {"random": 1, "two_stage": 2}.get(self.kind)
         if wanted and len(self.seeds) != wanted:
             raise ConfigError(f"A {self.kind} split takes {wanted} seeds, not {len(self.seeds)}.")
+        for seed in self.seeds:
+            if not 0 <= seed < _SEEDS:
+                raise ConfigError(f"A seed of the split is {seed}; it must be from 0 to {_SEEDS - 1:,}.")
+        if self.kind == "two_stage" and not self.shares[1] + self.shares[2] > 0:
+            raise ConfigError("A two_stage split leaves nothing for the second draw: give valid or test a share.")
+        if self.drawn_first not in PARTS[1:]:
+            raise ConfigError(f"The part that is drawn first must be valid or test, not `{self.drawn_first}`.")
 
 
 def split_items(settings: SplitSettings, times: np.ndarray, official: np.ndarray | None) -> np.ndarray:
@@ -93,7 +106,7 @@ def _two_stage(n_items: int, settings: SplitSettings) -> np.ndarray:
 def _train_test_split(n_rows: int, test_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows as scikit-learn's ``train_test_split(range(n_rows), test_size=test_share, random_state=seed)``."""
     order = np.random.RandomState(seed).permutation(n_rows)
-    n_test = math.ceil(round(test_share * n_rows, 6))  # 0.1 + 0.2 is a little more than 0.3
+    n_test = min(n_rows, math.ceil(round(test_share * n_rows, 6)))  # 0.1 + 0.2 is a little more than 0.3
     return order[n_test:], order[:n_test]
 
 

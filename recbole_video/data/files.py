@@ -22,6 +22,8 @@ from recbole_video.errors import RunFolderError
 # What a spreadsheet takes for the start of a formula, in the full-width forms too; white space before it is no guard.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NO_NAME = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LONGEST_NAME = 150
 MOST_WRITERS = 100  # of one file at a time
 ASIDE = re.compile(r"\..+\.[0-9]+\.making")  # folders in which files are made: see replacement.py
 CAN_MOVE_OPEN_FILES = os.name != "nt"
@@ -124,9 +126,16 @@ def shown(path: Path) -> Path:
     return path
 
 
-def is_plain_name(name: str) -> bool:
-    """Whether ``name`` can be a part of a file's name: no path, and nothing that a terminal acts on."""
-    return bool(name) and name not in (".", "..") and not re.search(r"[/\\\x00-\x1f\x7f]", name)
+def is_plain_name(name: str, longest: int = _LONGEST_NAME) -> bool:
+    """Whether ``name`` can be a part of a file's name: text, no path, and nothing that a terminal acts on.
+
+    Args:
+        name: The name.
+        longest: Bytes that it may have; file systems allow 255 for a file, and here endings follow.
+    """
+    if not name or name in (".", "..") or _NO_NAME.search(name):
+        return False
+    return len(name.encode("utf-8")) <= longest
 
 
 def leftovers(folder: Path, named: str) -> list[Path]:

@@ -223,7 +223,11 @@ def _to_remove(made: Path) -> list[str]:
     """Names in the folder, whatever the file says that lists them."""
     path = made / _REMOVE
     names = read_json(path, RunFolderError) if path.is_file() else []
-    return [name for name in names if isinstance(name, str) and is_plain_name(name)] if isinstance(names, list) else []
+    return (
+        [name for name in names if isinstance(name, str) and is_plain_name(name, 255)]
+        if isinstance(names, list)
+        else []
+    )
 
 
 def _files(folder: Path) -> list[Path]:
