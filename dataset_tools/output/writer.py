@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -19,6 +20,8 @@ from recbole_video.dataset_tools.card.page import page
 from recbole_video.dataset_tools.cleaning.interactions import as_times, codes_of, positions, sort_order
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.background import background
+from recbole_video.dataset_tools.output.names import check_column_name, check_file_name
+from recbole_video.dataset_tools.output.replace import Replacement, restore
 from recbole_video.dataset_tools.output.tokens import (
     Mended,
     as_objects,
@@ -27,6 +30,7 @@ from recbole_video.dataset_tools.output.tokens import (
     feature_tokens,
     number_sequences,
 )
+from recbole_video.dataset_tools.raw.times import far_time
 
 from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.data.files import try_lock, write_atomically, write_json, write_text
@@ -59,13 +63,13 @@ class DatasetWriter:
     """
 
     def __init__(self, folder: Path, name: str, overwrite: bool = False) -> None:
-        if not name or name != Path(name).name:
-            raise DataError(f"`{name}` cannot be the name of a data set: it must be a plain file name.")
+        check_file_name(name, "a data set (--name)")
         self.folder = Path(folder) / name
         self.name = name
         self.card = Card(name)
         self.overwrite = overwrite
         self._aside = Path()
+        self._is_new = False
         self._distinct: dict[str, np.ndarray] = {}
         self._described: set[Path] = set()
         self._pending: list[Future[None]] = []
@@ -83,6 +87,7 @@ class DatasetWriter:
 
     def __enter__(self) -> DatasetWriter:
         try:
+            self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
             self._aside = Path(tempfile.mkdtemp(dir=self.folder, prefix=_ASIDE))
@@ -93,7 +98,7 @@ class DatasetWriter:
         return self
 
     def _remove_leftovers(self) -> None:
-        """Remove what conversions left that were killed: nobody holds their lock."""
+        """Remove what killed conversions left, whose lock nobody holds; what they had put aside comes back."""
         for folder in self.folder.glob(f"{_ASIDE}*"):
             lock = folder / _LOCK
             if not lock.is_file():
@@ -101,6 +106,7 @@ class DatasetWriter:
             with lock.open("rb") as handle:
                 is_left = try_lock(handle)
             if is_left:
+                restore(folder, self.folder)
                 shutil.rmtree(folder, ignore_errors=True)
 
     def __exit__(
@@ -113,17 +119,20 @@ class DatasetWriter:
             wait(self._pending)
             self._lock.close()
             shutil.rmtree(self._aside, ignore_errors=True)
-            if not any(self.folder.iterdir()):
+            if self._is_new and not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
     def file(self, suffix: str) -> Path:
         """Where to make one more output, ``<name><suffix>``; it is moved in with the others.
 
         Raises:
-            DataError: If it exists and ``overwrite`` is false.
+            DataError: If it exists and ``overwrite`` is false, or this conversion has made it already.
         """
         self._refuse_existing(suffix)
-        return self._aside / f"{self.name}{suffix}"
+        path = self._aside / f"{self.name}{suffix}"
+        if path.exists():
+            raise DataError(f"`{path.name}` would be made twice; give each of its sources a name of its own.")
+        return path
 
     def write_interactions(self, frame: Any, time_unit: str, types: Mapping[str, str] | None = None) -> None:
         """Write ``.inter``, sorted by user, time and original row, and ``.times.npy``.
@@ -138,7 +147,7 @@ class DatasetWriter:
             types: Further columns -> ``token``, ``token_seq``, ``float`` or ``float_seq``.
 
         Raises:
-            DataError: If there is no interaction, a time is missing, or an id cannot be a token.
+            DataError: If there is no interaction, a time is missing or in another unit, or an id cannot be a token.
         """
         if time_unit not in UNITS_PER_SECOND:
             raise DataError(f"The time unit must be one of {', '.join(UNITS_PER_SECOND)}, not `{time_unit}`.")
@@ -154,6 +163,8 @@ class DatasetWriter:
         order = sort_order(users, times)
         users, items = users[order], items[order]
         times = None if times is None else times[order]
+        if times is not None and (far := far_time(times, time_unit)):
+            raise DataError(f"The time {times[far[0]]} {far[1]}; check the times of the raw file.")
         offsets = positions(users) if times is None else (times - times.min()) // UNITS_PER_SECOND[time_unit]
         columns = {
             "user_id:token": distinct_users[users],
@@ -206,12 +217,15 @@ class DatasetWriter:
         for name, kind in types.items():
             if kind not in FIELD_TYPES:
                 raise DataError(f"The type of column `{name}` must be one of {', '.join(FIELD_TYPES)}, not `{kind}`.")
+            check_column_name(name)
             columns[f"{name}:{kind}"] = self._cells(name, frame[name], kind, order)
         return columns
 
     def _cells(self, name: str, values: Any, kind: str, order: Any) -> Any:
         if kind == "float":
             numbers = _numbers(name, values)[order]
+            if np.isinf(numbers).any():
+                raise DataError(f"The column `{name}` holds an infinite number; mend it in the raw file.")
             if empty := int(np.isnan(numbers).sum()):
                 self.card.note(f"empty cells of {name}", empty)
             return numbers
@@ -285,13 +299,13 @@ class DatasetWriter:
         content = self.card.content()
         write_text(self._aside / f"{self.name}.card.html", page(content))
         write_json(self._aside / f"{self.name}.card.json", content)
-        if self.overwrite:
-            for suffix in reversed(OUTPUTS):
-                (self.folder / f"{self.name}{suffix}").unlink(missing_ok=True)
-            if labels := sorted(path.name for path in self.folder.glob(f"{self.name}.*.popularity")):
-                print(f"Warning: {', '.join(labels)} were made of the earlier files; make them anew by `label`.")
-        for path in [*made, self._aside / f"{self.name}.card.html", self._aside / f"{self.name}.card.json"]:
-            path.replace(self.folder / path.name)
+        made += [self._aside / f"{self.name}.card.html", self._aside / f"{self.name}.card.json"]
+        # What an earlier conversion left goes, card first, so that no half of it is taken for a whole.
+        earlier = [self.folder / f"{self.name}{suffix}" for suffix in reversed(OUTPUTS)] if self.overwrite else []
+        Replacement(self._aside, self.folder).run(made, earlier)
+        labels = sorted(path.name for path in self.folder.glob(f"{escape(self.name)}.*.popularity"))
+        if earlier and labels:
+            print(f"Warning: {', '.join(labels)} were made of the earlier files; make them anew by `label`.")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser, name: str | None = None) -> None:
@@ -329,13 +343,14 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 
 def _write_json_lines(file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
-    for row in _checked(rows):
-        text = json.dumps(row, ensure_ascii=False)
-        try:
-            line = text.encode("utf-8")
-        except UnicodeEncodeError:  # half of a surrogate pair, which only JSON's escapes can carry
-            line = json.dumps(row).encode("ascii")
-        file.write(line + b"\n")
+    row: dict[str, Any] = {}
+    try:
+        for row in _checked(rows):
+            file.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The text of item `{row['item_id']}` holds half of a surrogate pair, which is no text; mend the raw file."
+        ) from error
 
 
 def _checked(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
