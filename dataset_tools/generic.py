@@ -5,14 +5,16 @@ FILE and the tables of items and users are csv, tsv, JSON lines or parquet. Say 
   generic FILE --user uid --item video --time watched_at --time_unit ms --columns watch_time:float=seconds
   generic FILE --items videos.csv --item_id video --item_columns genre:token=genre title:text=name
 
-A column is NAME:TYPE=RAW, the type one of token, token_seq (split at spaces), float, float_seq and, for items, text,
-which goes to .text.jsonl; =RAW may be left out where the raw column is called NAME too. Ids stay as they are.
+A column is NAME:TYPE=RAW, the type one of token, token_seq, float, float_seq and, for items, text, which goes to
+.text.jsonl; =RAW may be left out where the raw column is called NAME too. Ids stay as they are. A list in text may be
+written as a b, a,b, a;b, a|b or [a, b]; where a column allows for two of these, --list_separator decides.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,16 @@ import numpy as np
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.raw.columns import TEXT, Column, TokenBuffer, as_text, buffers_of, parse_column
-from recbole_video.dataset_tools.raw.tables import Layout, read_parts
+from recbole_video.dataset_tools.raw.columns import (
+    TEXT,
+    Column,
+    IdBuffer,
+    as_text,
+    buffers_of,
+    parse_column,
+    refuse_compound,
+)
+from recbole_video.dataset_tools.raw.tables import Layout, read_parts, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, doubt_old_times
 
 from recbole_video.errors import ConfigError, DataError
@@ -48,9 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users", type=Path, metavar="FILE", help="table of users")
     parser.add_argument("--user_id", default="user_id", help="its column of ids (default: user_id)")
     parser.add_argument("--user_columns", help="columns of it to keep", **columns)
-    parser.add_argument("--separator", default="", help="between the cells of text tables (default: by suffix)")
+    parser.add_argument(
+        "--separator", default="", help="between the cells of text tables, one character or more (default: by suffix)"
+    )
     parser.add_argument("--items_separator", help="the same of the table of items, where it is another")
     parser.add_argument("--users_separator", help="the same of the table of users, where it is another")
+    parser.add_argument(
+        "--encoding", default="utf-8", help="of text tables and JSON lines, such as gbk or cp1252 (default: utf-8)"
+    )
+    parser.add_argument(
+        "--list_separator",
+        metavar="SEPARATOR",
+        help="between the elements of lists that are text, ' ' for white space (default: told from each column)",
+    )
     parser.add_argument("--no_header", action="store_true", help="text tables name no columns: they are 1, 2, ...")
     parser.add_argument("--no_quotes", action="store_true", help="a double quote is a character like any other")
     parser.add_argument(
@@ -67,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     _check_tables(arguments)
     layout, items_layout, users_layout = _layouts(arguments)
-    arguments.name = arguments.name or arguments.file.name.partition(".")[0]
+    arguments.name = arguments.file.name.partition(".")[0] if arguments.name is None else arguments.name
     with DatasetWriter.from_arguments(arguments) as out:
         table, unit = read_interactions(arguments, inter, layout, out.card)
         table = apply_filters(drop_copies(table, out.card), arguments, out.card)
@@ -75,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.items is not None:
             features = [column for column in item if column.type != TEXT]
             found = _read_features(
-                arguments.items, arguments.item_id, "item_id", features, table, items_layout, out.card
+                arguments.items, "item_id", _features_of(arguments, "item", features), table, items_layout, out.card
             )
             if features:
                 out.write_items(found, {column.name: column.type for column in features})
@@ -83,7 +103,8 @@ def run(arguments: argparse.Namespace) -> None:
             if texts:
                 out.write_text(_read_texts(arguments.items, arguments.item_id, texts, found["item_id"], items_layout))
         if arguments.users is not None:
-            found = _read_features(arguments.users, arguments.user_id, "user_id", user, table, users_layout, out.card)
+            wanted = _features_of(arguments, "user", user)
+            found = _read_features(arguments.users, "user_id", wanted, table, users_layout, out.card)
             out.write_users(found, {column.name: column.type for column in user})
     print(f"{arguments.name} is in {out.folder}.")
 
@@ -92,7 +113,27 @@ def _layouts(arguments: argparse.Namespace) -> list[Layout]:
     """Of the tables of interactions, items and users."""
     own = arguments.separator
     separators = (own, *(own if s is None else s for s in (arguments.items_separator, arguments.users_separator)))
-    return [Layout(s.replace("\\t", "\t"), not arguments.no_header, not arguments.no_quotes) for s in separators]
+    header, quotes = not arguments.no_header, not arguments.no_quotes
+    return [Layout(s.replace("\\t", "\t"), header, quotes, arguments.encoding) for s in separators]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is read of a table of items or users.
+
+    Attributes:
+        id_column: The raw column of its ids.
+        columns: The columns that are kept.
+        list_separator: Between the elements of lists that are text; None to tell it from each column.
+    """
+
+    id_column: str
+    columns: Sequence[Column]
+    list_separator: str | None
+
+
+def _features_of(arguments: argparse.Namespace, kind: str, columns: Sequence[Column]) -> Features:
+    return Features(getattr(arguments, f"{kind}_id"), columns, arguments.list_separator)
 
 
 def _parse_columns(option: str, texts: Sequence[str]) -> list[Column]:
@@ -125,18 +166,19 @@ def read_interactions(
     path = arguments.file
     card.add_input(path)
     keys = {"user_id": arguments.user, "item_id": arguments.item}
-    buffers: dict[str, Any] = {"user_id": TokenBuffer(), "item_id": TokenBuffer(), **buffers_of(columns)}
+    buffers: dict[str, Any] = {"user_id": IdBuffer(), "item_id": IdBuffer()}
+    buffers.update(buffers_of(columns, arguments.list_separator))
     times = None
     if not arguments.no_time:
         keys["time"] = arguments.time
         times = buffers["time"] = TimeBuffer(arguments.time_unit)
     raw_of = {**keys, **{column.name: column.raw for column in columns}}
     n_rows = n_kept = 0
-    for part in _numbered(path, list(raw_of.values()), layout):
+    for part in _with_progress(path, list(raw_of.values()), layout):
         n_rows += len(part)
-        part = _complete_rows(part, list(keys.values()), path, arguments.drop_incomplete)
+        part = _complete_rows(part, list(keys.values()), where_in(path), arguments.drop_incomplete)
         n_kept += len(part)
-        _add_part(buffers, part, raw_of, path)
+        _add_part(buffers, part, raw_of, where_in(path))
     if arguments.drop_incomplete:
         card.step("incomplete rows", n_rows, n_kept, f"no {', '.join(keys.values())}")
     table = {name: buffer.array() for name, buffer in buffers.items()}
@@ -158,86 +200,97 @@ def _doubt_decimal_ids(column: str, ids: np.ndarray, card: Card) -> None:
         )
 
 
-def _numbered(path: Path, columns: Sequence[str], layout: Layout) -> Iterator[pd.DataFrame]:
-    """Parts of a table; their index numbers its rows from 0."""
+def _with_progress(path: Path, columns: Sequence[str], layout: Layout) -> Iterator[pd.DataFrame]:
+    """The parts of a table, with a progress bar on terminals."""
     from tqdm import tqdm
 
-    start = 0
     with tqdm(unit=" rows", unit_scale=True, desc=path.name, disable=None, leave=False) as bar:
         for part in read_parts(path, columns, layout):
-            yield part.set_axis(range(start, start + len(part)))
-            start += len(part)
+            yield part
             bar.update(len(part))
 
 
-def _complete_rows(part: pd.DataFrame, needed: Sequence[str], path: Path, drop: bool) -> pd.DataFrame:
+def _complete_rows(part: pd.DataFrame, needed: Sequence[str], where: Callable[[int], str], drop: bool) -> pd.DataFrame:
     complete = np.ones(len(part), dtype=bool)
     for raw in needed:
-        there = (as_text(part[raw]) != "").to_numpy()
+        there = (as_text(part[raw]).str.strip() != "").to_numpy()
         if not there.all() and not drop:
             raise DataError(
-                f"`{path}`, row {part.index[there.argmin()] + 1:,}: no `{raw}`; mend the row, or give "
-                "--drop_incomplete to leave out such rows."
+                f"{where(part.index[there.argmin()])}: no `{raw}`; mend the row, or give --drop_incomplete to leave "
+                "such rows out."
             )
         complete &= there
     return part if complete.all() else part[complete]
 
 
-def _add_part(buffers: dict[str, Any], part: pd.DataFrame, raw_of: dict[str, str], path: Path) -> None:
+def _add_part(buffers: dict[str, Any], part: pd.DataFrame, raw_of: dict[str, str], where: Callable[[int], str]) -> None:
     """Hand each column of a part to its buffer."""
-
-    def where(row: int) -> str:
-        return f"`{path}`, row {part.index[row] + 1:,}"
-
     for name, buffer in buffers.items():
-        buffer.add(part[raw_of[name]], where)
+        if len(part):
+            buffer.add(part[raw_of[name]], where)
 
 
 def _read_features(
-    path: Path,
-    id_column: str,
-    key: str,
-    columns: Sequence[Column],
-    table: dict[str, np.ndarray],
-    layout: Layout,
-    card: Card,
+    path: Path, key: str, features: Features, table: dict[str, np.ndarray], layout: Layout, card: Card
 ) -> dict[str, np.ndarray]:
     """Some columns of the items (or users) that have interactions, in the order of their table."""
     card.add_input(path)
     wanted = set(table[key])
-    buffers: dict[str, Any] = {key: TokenBuffer(), **buffers_of(columns)}
-    raw_of = {key: id_column, **{column.name: column.raw for column in columns}}
+    buffers: dict[str, Any] = {key: IdBuffer(), **buffers_of(features.columns, features.list_separator)}
+    raw_of = {key: features.id_column, **{column.name: column.raw for column in features.columns}}
     unused = 0
-    for part in _numbered(path, list(raw_of.values()), layout):
-        is_wanted = as_text(part[id_column]).isin(wanted)
+    lines: list[int] = []
+    for part in _with_progress(path, list(raw_of.values()), layout):
+        refuse_compound(part[features.id_column], where_in(path))
+        is_wanted = as_text(part[features.id_column]).isin(wanted)
         unused += int((~is_wanted).sum())
-        _add_part(buffers, part[is_wanted], raw_of, path)
+        _add_part(buffers, part[is_wanted], raw_of, where_in(path))
+        lines += part.index[is_wanted].tolist()
     found = {name: buffer.array() for name, buffer in buffers.items()}
     card.note(f"{key.removesuffix('_id')}s of {path.name} without interactions", unused)
-    return _without_copies(found, path, card)
+    return _without_copies(found, lines, path, card)
 
 
-def _without_copies(found: dict[str, np.ndarray], path: Path, card: Card) -> dict[str, np.ndarray]:
-    """Leave out rows that repeat another in all cells; those that repeat its id alone are for the writer to refuse."""
+def _without_copies(
+    found: dict[str, np.ndarray], lines: Sequence[int], path: Path, card: Card
+) -> dict[str, np.ndarray]:
+    """Leave out rows that repeat another in all cells; refuse those that repeat its id alone."""
     import pandas as pd
 
-    copies = pd.DataFrame({name: pd.Series(list(map(str, values))) for name, values in found.items()}).duplicated()
+    table = pd.DataFrame({name: pd.Series(list(map(str, values))) for name, values in found.items()})
+    copies = table.duplicated()
+    kept = ~copies.to_numpy()
+    key = str(table.columns[0])
+    again = table[kept][key].duplicated()
+    if again.any():
+        row = int(again.index[again.argmax()])
+        raise DataError(
+            f"{where_in(path)(lines[row])}: `{table[key][row]}` is there a second time, with other values; keep one of "
+            "these rows."
+        )
     if not copies.any():
         return found
     card.note(f"rows of {path.name} that repeat another", int(copies.sum()))
-    kept = ~copies.to_numpy()
     return {name: values[kept] for name, values in found.items()}
 
 
 def _read_texts(
     path: Path, id_column: str, columns: Sequence[Column], items: Collection[str], layout: Layout
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the text sidecar, a part of the file at a time; empty texts are left out."""
-    wanted = set(items)
+    """Rows of the text sidecar, a part of the file at a time; empty texts and copies of rows are left out."""
+    wanted, where = set(items), where_in(path)
+    written: dict[str, int] = {}
     for part in read_parts(path, [id_column, *(column.raw for column in columns)], layout):
-        ids = as_text(part[id_column])
+        for column in columns:
+            refuse_compound(part[column.raw], where)
         texts = [as_text(part[column.raw]) for column in columns]
-        for item, *values in zip(ids, *texts, strict=True):
-            row = {column.name: value for column, value in zip(columns, values, strict=True) if value}
-            if item in wanted and row:
+        for line, item, *values in zip(part.index, as_text(part[id_column]), *texts, strict=True):
+            row = {column.name: value for column, value in zip(columns, values, strict=True) if value.strip()}
+            if item not in wanted or not row:
+                continue
+            digest = hash(tuple(values))
+            if item not in written:
+                written[item] = digest
                 yield {"item_id": item, **row}
+            elif written[item] != digest:
+                raise DataError(f"{where(line)}: `{item}` is there a second time, with another text; keep one of them.")

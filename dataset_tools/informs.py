@@ -106,6 +106,8 @@ def read_videos(raw: Path, spool: TextSpool, card: Card) -> pd.DataFrame:
         _note_unknown_columns(path, card)
         required = (*_REQUIRED, *TARGETS) if split == "train" else _REQUIRED
         rows += [_read_video(row, split, spool) for row in read_rows(path, required, faults)]
+    if not rows:
+        raise DataError(f"The workbooks of `{raw}` hold no video; fetch them again.")
     videos = _distinct(pd.DataFrame(rows), card)
     if labelled is not None:
         if labelled not in sheets.values():
@@ -125,7 +127,7 @@ def _read_video(row: Row, split: str, spool: TextSpool) -> dict[str, Any]:
         spool.put(item, {name: text for name, text in texts.items() if text})
     return {
         "item_id": item,
-        "user_id": row.token(AUTHOR),
+        "user_id": row.author(AUTHOR),
         "time": row.seconds(TIME),
         "split": split,
         KEY: row.token(KEY),

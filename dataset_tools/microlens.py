@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Convert the download."""
     size = arguments.size or find_size(arguments.raw)
-    arguments.name = arguments.name or f"microlens-{size.lower()}"
+    arguments.name = f"microlens-{size.lower()}" if arguments.name is None else arguments.name
     files = find_files(arguments.raw, size, arguments.titles)
     with DatasetWriter.from_arguments(arguments) as out:
         for path in dict.fromkeys(vars(files).values()):

@@ -11,6 +11,7 @@ The data have no explicit licence. Do not pass them on, nor what this command ma
 from __future__ import annotations
 
 import argparse
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("raw", type=Path, metavar="RAW", help="the csv file, or the folder of the download")
     parser.add_argument(
         "--effective_view",
-        type=float,
+        type=_seconds,
         default=3.0,
         metavar="SECONDS",
         help="a view is effective beyond this (default: 3)",
@@ -83,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filter_arguments(parser)
     add_media_arguments(parser)
     add_output_arguments(parser, "shortvideo")
+
+
+def _seconds(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return value
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -147,7 +154,7 @@ def read_csv(path: Path, spool: TextSpool, card: Card) -> Fold:
     """Read the file once, and put on the card how its records were read.
 
     Raises:
-        DataError: If it holds no record.
+        DataError: If it holds no record, or most of it is in another encoding.
     """
     layout = layout_of(path)
     fold, tally = Fold(spool), Tally()
@@ -156,6 +163,11 @@ def read_csv(path: Path, spool: TextSpool, card: Card) -> Fold:
             fold.add(table)
     if not fold.rows:
         raise DataError(f"`{path}` holds no record that can be read ({tally.unreadable:,} lines cannot).")
+    if 2 * tally.not_utf8 > tally.records:
+        raise DataError(
+            f"`{path}` is not text in UTF-8: bytes of {tally.not_utf8:,} lines do not fit (first: line "
+            f"{tally.first_not_utf8:,}); save it as UTF-8."
+        )
     card.add_input(path)
     card.note("reading", vars(tally))
     _warn_of_flaws(fold, tally, card)
@@ -164,9 +176,10 @@ def read_csv(path: Path, spool: TextSpool, card: Card) -> Fold:
 
 
 def _warn_of_flaws(fold: Fold, tally: Tally, card: Card) -> None:
+    wrong = f"(first: line {tally.first_not_utf8:,})"
     flaws = {
         f"lines that belong to no record, left out (first: line {tally.first_unreadable:,})": tally.unreadable,
-        "lines that are not UTF-8, whose wrong bytes became U+FFFD": tally.not_utf8,
+        f"lines that are not UTF-8, whose wrong bytes became U+FFFD {wrong}": tally.not_utf8,
         "empty flags, taken as false": fold.empty_flags,
         "videos with several titles, of which the first is kept": len(fold.titles.conflicts),
         "videos with several authors or durations, of which the first is kept": fold.conflicting_items(),
@@ -220,5 +233,6 @@ def prepare_users(fold: Fold, kept: np.ndarray) -> pd.DataFrame:
     users = fold.users()
     users = users[users["user_id"].isin(kept)].sort_values("user_id", ignore_index=True)
     for name in ("age", "mod_price"):
-        users[name] = pd.to_numeric(users[name], errors="coerce")
+        numbers = pd.to_numeric(users[name], errors="coerce").to_numpy(dtype=np.float64)
+        users[name] = np.where(np.isfinite(numbers), numbers, np.nan)
     return users

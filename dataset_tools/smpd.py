@@ -69,9 +69,14 @@ def join_posts(tables: Tables, card: Card) -> pd.DataFrame:
     """One row per post: ``item_id``, ``user_id``, ``time`` (s), ``split``, features, ``score`` (NaN without one).
 
     A post without an author is left out: it would be nobody's interaction.
+
+    Raises:
+        DataError: If no post has an author.
     """
     found = tables.rows["posts"]
     rows = [{"item_id": pid, **row} for pid, row in found.items() if row["user_id"]]
+    if not rows:
+        raise DataError(f"None of the {len(found):,} posts has a uid, the id of its author; check the files of posts.")
     card.step("posts without an author", len(found), len(rows), "the uid is null")
     posts = pd.DataFrame(rows)
     nothing: dict[str, Any] = {**dict.fromkeys(VIDEO_NUMBERS), **dict.fromkeys(VIDEO_TOKENS, "")}

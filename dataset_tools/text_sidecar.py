@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recbole_video.dataset_tools.output.names import CONTROL
+from recbole_video.dataset_tools.raw.files import numbered_lines
+
 from recbole_video.data.reading import parse_json
 from recbole_video.data.replacement import finish_replacements
 from recbole_video.errors import DataError
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def sidecar_path(folder: Path, name: str) -> Path:
@@ -25,30 +26,30 @@ def read_text_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         Line number, from 1, and object; its ``item_id`` is a str. Blank lines are left out.
 
     Raises:
-        DataError: If a line is not such an object, or not text in UTF-8.
+        DataError: If the file cannot be read, or a line is not such an object; the line is named.
     """
     finish_replacements(path.parent)
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                content = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
-                if content.strip():
-                    yield number, _parse(path, number, content)
-    except OSError as error:
-        raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+    for number, line in numbered_lines(path):
+        yield number, _parse(f"`{path}`, line {number}", line)
 
 
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    where = f"`{path}`, line {number}"
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: byte {error.start + 1} is not text in UTF-8; save the file as UTF-8.") from error
-    row = parse_json(text, where)
+def _parse(where: str, line: str) -> dict[str, Any]:
+    row = parse_json(line, where)
     item = row.get("item_id") if isinstance(row, dict) else None
-    if isinstance(item, bool) or not isinstance(item, str | int) or item == "":
+    if not isinstance(item, str | int) or isinstance(item, bool) or item == "":
         raise DataError(f'{where}: not an object with "item_id", a text or a whole number.')
     return {**row, "item_id": str(item)}
+
+
+def is_media_path(file: Any) -> bool:
+    """Whether something is the path of a file inside a folder of media: relative, and never out of it."""
+    return (
+        isinstance(file, str)
+        and bool(file)
+        and not Path(file).is_absolute()
+        and ".." not in Path(file).parts
+        and not CONTROL.search(file)
+    )
 
 
 def read_media(path: Path) -> dict[str, str]:
@@ -64,9 +65,9 @@ def read_media(path: Path) -> dict[str, str]:
         file = row.get("media")
         if file is None:
             continue
-        if not isinstance(file, str) or not file or Path(file).is_absolute() or ".." in Path(file).parts:
+        if not is_media_path(file):
             raise DataError(
-                f"`{path}`, line {number}: `media` must be a path inside the folder of media, not {file!r}."
+                f"`{path}`, line {number}: `media` must be a path inside the folder of media, not `{file}`."
             )
         media[row["item_id"]] = file
     return media

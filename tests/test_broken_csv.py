@@ -96,6 +96,7 @@ class TestFile:
         path = write(tmp_path / "a.csv", 'a,1\n1,1,True,a,"\xe9",7,X\n', "latin-1")
         rows, tally = records(path)
         assert titles(rows) == ["\ufffd"] and tally.not_utf8 == 1 and tally.unreadable == 1
+        assert tally.first_not_utf8 == 3
 
     def test_a_title_longer_than_the_csv_module_allows(self, tmp_path):
         long = "x, " * 60_000
@@ -121,6 +122,12 @@ class TestFile:
     def test_missing_and_empty(self, tmp_path):
         with pytest.raises(DataError, match=r"absent.csv` cannot be read: No such file"):
             read_header(tmp_path / "absent.csv")
+        (tmp_path / "wide.csv").write_bytes("user,title\n".encode("utf-16"))
+        with pytest.raises(DataError, match=r"wide.csv` is not text in UTF-8 \(it is UTF-16\)"):
+            read_header(tmp_path / "wide.csv")
+        (tmp_path / "long.csv").write_text("x" * 200_000)
+        with pytest.raises(DataError, match=r"long.csv`, line 1: field larger than field limit"):
+            read_header(tmp_path / "long.csv")
         (tmp_path / "empty.csv").write_text("")
         with pytest.raises(DataError, match=r"empty.csv` has no header"):
             read_header(tmp_path / "empty.csv")
@@ -206,8 +213,20 @@ class TestTables:
 
     def test_a_number_that_is_too_large_is_an_error(self, tmp_path):
         path = write(tmp_path / "a.csv", f"7,1,True,a,t,7,X\n{10**30},1,True,a,t,7,X\n")
-        with pytest.raises(DataError, match=r"a.csv`, lines 3 to 3 cannot be read: .*int64"):
+        with pytest.raises(DataError, match=r"line 3: column `user`, .*int64.*; mend or remove the record"):
             self.read(path, ("user",))
+        path = write(tmp_path / "a.csv", f"7,1,True,a,t,7,X\n8,1,True,a,t,{10**30},X\n")
+        with pytest.raises(DataError, match=r"a.csv`, line 3: column `hour`, .*int64"):
+            self.read(path, ("flag", "hour", "user"))
+
+    @pytest.mark.parametrize("n_before", [0, 1, 40])
+    def test_a_number_beyond_all_floats_is_named_with_its_line(self, tmp_path, n_before):
+        lines = [f"{n},1,True,a,t,7,X" for n in range(n_before)]
+        path = write(tmp_path / "a.csv", "\n".join([*lines, "7,1e999,True,a,t,7,X", *lines, "8,1,True,a,t,7,X"]) + "\n")
+        with pytest.raises(
+            DataError, match=rf"a.csv`, line {n_before + 2}: the number in `size` is beyond what a float"
+        ):
+            self.read(path, ("user", "size"))
 
     def test_without_pyarrow(self, tmp_path, monkeypatch):
         monkeypatch.setattr("recbole_video.dataset_tools.raw.csv_tables.find_spec", lambda name: None)

@@ -1,8 +1,11 @@
 """What converters share: files that appear together, tokens that come back, filters, cards."""
 
+import errno
 import json
+import shutil
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,11 +18,13 @@ from recbole_video.dataset_tools.cleaning.interactions import (
     positions,
     sort_order,
 )
+from recbole_video.dataset_tools.output import replace
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.tokens import MISSING_WORDS
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 from recbole_video.dataset_tools.raw import files as raw_files
 from recbole_video.dataset_tools.raw.files import find_file, numbered_lines, open_text, read_integers
+from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
 from recbole_video.data.files import file_digest
 from recbole_video.errors import DataError, RunFolderError
@@ -94,7 +99,9 @@ class TestTokens:
         ]
         assert card["notes"]["empty cells of age"] == 1
 
-    @pytest.mark.parametrize("token", ["", "NA", "null", 'a"b', "a\tb", None, np.nan])
+    @pytest.mark.parametrize(
+        "token", ["", " ", "NA", "null", 'a"b', "a\tb", "a\x1bb", "a\u2028", "[PAD]", None, np.nan]
+    )
     def test_ids_are_never_changed(self, tmp_path, token):
         with (
             pytest.raises(DataError, match=r"The id .* in column `item_id` cannot be a token"),
@@ -193,6 +200,8 @@ class TestRawFiles:
             ("1\n2,3,4\n", "line 2: 1 columns"),  # as many cells in all as two good lines
             ("1,2\n3,4.5\n", "line 3, column `b`: `4.5` is not a whole number"),
             ("1,2\n3,\n", "line 3, column `b`: `` is not"),
+            ("1,2\n3,1e999\n", "line 3, column `b`: `1e999` is not a whole number"),
+            ("1,2\n3," + "9" * 5000 + "\n", "line 3, column `b`: .* is too large for a 64-bit number"),
         ],
     )
     def test_faults_are_named(self, tmp_path, text, message):
@@ -292,7 +301,20 @@ class TestWriter:
             (lambda out: out.write_counts({"item_id": ["a"], "likes": ["many"]}), "`likes` must hold numbers"),
             (lambda out: out.write_text([{"item_id": 1}, {"item_id": "1"}]), "Row 2 of the text has `1` a second time"),
             (lambda out: out.write_text([{"title": "x"}]), "Row 1 of the text has no item_id"),
-            (lambda out: DatasetWriter(out.folder, "a/b"), "cannot be the name of a data set"),
+            (
+                lambda out: out.write_text([{"item_id": 1, "title": "\ud83d"}]),
+                "text of item `1` holds half of a surrogate",
+            ),
+            (lambda out: out.write_counts({"item_id": ["a"], "likes": [np.inf]}), "`likes` holds an infinite number"),
+            (
+                lambda out: out.write_items({"item_id": [1], "a\tb": [1]}, {"a\tb": "float"}),
+                "cannot be the name of a col",
+            ),
+            (lambda out: out.write_interactions({**FEW, "time": np.array([1, 2, 2**62])}, "s"), "beyond the year 2200"),
+            (
+                lambda out: out.write_interactions({**FEW, "time": np.array([1, 2, -(2**62)])}, "ms"),
+                "before the year 1",
+            ),
         ],
     )
     def test_errors(self, tmp_path, write, message):
@@ -300,18 +322,151 @@ class TestWriter:
             write(out)
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        "name",
+        ["", ".", "..", "../x", "a/b", "/x", "a\\b", ".x", "a\tb", "a\nb", "a\0", "\x1b[m", " x", "n" * 200, "\udcff"],
+    )
+    def test_names_that_would_be_written_elsewhere(self, tmp_path, name):
+        with pytest.raises(DataError, match="cannot be the name of a data set"):
+            DatasetWriter(tmp_path, name)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_names_of_outputs_are_given_once(self, tmp_path):
+        with (
+            pytest.raises(DataError, match=r"`d.x.frames.npy` would be made twice"),
+            DatasetWriter(tmp_path, "d") as out,
+        ):
+            out.file(".x.frames.npy").touch()
+            out.file(".x.frames.npy")
+
+    def test_a_folder_of_the_user_s_stays(self, tmp_path):
+        (tmp_path / "d").mkdir()
+        with pytest.raises(DataError), DatasetWriter(tmp_path, "d") as out:
+            out.write_items({"item_id": [1], "x": [1]}, {"x": "number"})
+        assert list(tmp_path.iterdir()) == [tmp_path / "d"]
+
     def test_unwritable_folder(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(RunFolderError, match="give another --out"), DatasetWriter(tmp_path / "file", "d"):
             pass
 
     def test_text_is_as_it_was(self, tmp_path):
-        titles = ['tab\t, quote " and\nline', "\ud83d half a pair", "👩‍⚕️\u2028"]
+        titles = ['tab\t, quote " and\nline', "\ufffd", "👩‍⚕️\u2028"]
         with DatasetWriter(tmp_path, "d") as out:
             out.write_text({"item_id": number, "title": title} for number, title in enumerate(titles))
         with (tmp_path / "d" / "d.text.jsonl").open(encoding="utf-8", newline="\n") as file:
             rows = [json.loads(line) for line in file]
         assert rows == [{"item_id": str(number), "title": title} for number, title in enumerate(titles)]
+
+
+class TestReplacement:
+    """What an earlier conversion left is there, byte for byte, whatever happens while it is replaced."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        with DatasetWriter(tmp_path, "d") as out:
+            out.write_interactions(FEW, "s")
+            out.write_counts({"item_id": ["a"], "likes": [1]})
+        (tmp_path / "d" / "notes.txt").write_text("of the user")
+        return tmp_path / "d"
+
+    def convert(self, folder):
+        with DatasetWriter(folder.parent, "d", overwrite=True) as out:
+            out.write_interactions({**FEW, "time": np.array([1, 2, 3])}, "s")
+            out.write_items({"item_id": ["a", "b"], "x": [1, 2]}, {"x": "float"})
+
+    def files(self, folder):
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    def test_a_failing_move_at_each_step(self, folder, monkeypatch):
+        before, rename, steps = self.files(folder), Path.rename, 0
+        for failing in range(30):
+            calls = iter(range(30))
+
+            def fail(path, target, failing=failing, calls=calls):
+                if next(calls) == failing:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return rename(path, target)
+
+            monkeypatch.setattr(Path, "rename", fail)
+            try:
+                self.convert(folder)
+                break
+            except RunFolderError as error:
+                assert "No space left on device; what was there is as it was" in str(error)
+            assert self.files(folder) == before and len(list(folder.iterdir())) == len(before)
+            steps += 1
+        assert steps == 5 + 5  # the earlier files go, the new ones come
+        after = self.files(folder)
+        assert after.keys() == before.keys() - {"d.counts"} | {"d.item"} and after["notes.txt"] == b"of the user"
+
+    def test_a_kill_at_each_step(self, folder, monkeypatch):
+        """Nothing is tidied up then; the next conversion does it, and may fail itself."""
+        before, rename, steps = self.files(folder), Path.rename, 0
+        for killed in range(10):
+            calls = iter(range(30))
+
+            def die(path, target, killed=killed, calls=calls):
+                if next(calls) == killed:
+                    raise KeyboardInterrupt
+                return rename(path, target)
+
+            with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+                patched.setattr(Path, "rename", die)
+                patched.setattr(replace, "restore", lambda *_: None)
+                patched.setattr(shutil, "rmtree", lambda *_, **__: None)
+                self.convert(folder)
+            steps += 1
+            with pytest.raises(ZeroDivisionError), DatasetWriter(folder.parent, "d", overwrite=True):
+                raise ZeroDivisionError
+            assert self.files(folder) == before and len(list(folder.iterdir())) == len(before)
+        assert steps == 10
+
+    @pytest.mark.parametrize("plan", ['["../../x"]', "{}", '["d.inter", 5]'])
+    def test_a_plan_that_somebody_else_wrote_is_not_followed(self, folder, plan):
+        aside = folder / ".converting.x"
+        (aside / "earlier").mkdir(parents=True)
+        (aside / "lock").touch()
+        (aside / "moves.json").write_text(plan)
+        (folder.parent.parent / "x").touch()
+        with pytest.raises(DataError, match="is not what a conversion left"):
+            self.convert(folder)
+        assert (folder.parent.parent / "x").exists() and (folder / "d.inter").exists()
+
+    @pytest.mark.parametrize("what", ["fsync", "write"])
+    def test_a_disk_that_fills_up_while_files_are_made(self, folder, monkeypatch, what):
+        before = self.files(folder)
+
+        def fail(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        if what == "fsync":
+            monkeypatch.setattr("recbole_video.data.files.os.fsync", fail)
+        else:
+            monkeypatch.setattr("recbole_video.dataset_tools.output.writer.np.save", fail)
+        with pytest.raises(RunFolderError, match="No space left on device"):
+            self.convert(folder)
+        assert self.files(folder) == before and len(list(folder.iterdir())) == len(before)
+
+    def test_a_full_disk_under_the_temporary_folder(self, monkeypatch):
+        with TextSpool() as spool:
+            monkeypatch.setattr(spool, "_file", FullDisk(spool._file))
+            with pytest.raises(RunFolderError, match=r"No space left.*set TMPDIR"):
+                spool.put("a", {"title": "x"})
+
+
+class FullDisk:
+    def __init__(self, file):
+        self.file = file
+
+    def seek(self, position):
+        return self.file.seek(position)
+
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self):
+        self.file.close()
 
 
 class Page(HTMLParser):

@@ -225,14 +225,32 @@ class TestAtomicFile:
             ("a\tb\t1\na\t\t2\n", r"x\.inter`, line 3, column `item_id`: the token is empty"),
             ("a\tb\tnan\n", r"x\.inter`, line 2, column `timestamp`: `nan` is not a finite number"),
             ("a\tb\t1\n\na\tb\t2\n", r"x\.inter`, line 3: 1 columns"),
+            ("a\tb\t1\na\0b\tb\t2\n", r"x\.inter`, line 3: it holds a carriage return or a NUL"),
+            ("a\tb\t1\na\tb\rc\t2\n", r"x\.inter`, line 3: it holds a carriage return or a NUL"),
+            ("a\tb\t1_0\n", r"x\.inter`, line 2, column `timestamp`: `1_0` is not a number"),
+            ("a\tb\t1e999\n", r"x\.inter`, line 2, column `timestamp`: `1e999` is not a finite number"),
         ],
     )
     def test_fault_is_named_with_file_line_and_column(self, tmp_path, body, message):
         with pytest.raises(DataError, match=message):
             self.read(tmp_path, self.HEADER + body)
 
+    def test_infinite_features_are_refused_where_cells_may_be_empty(self, tmp_path):
+        (tmp_path / "x.item").write_text("item_id:token\tsize:float\na\t\nb\t1e999\n")
+        with pytest.raises(DataError, match="line 3, column `size`: `1e999` is not a finite number"):
+            read_columns(tmp_path / "x.item", None, set(), may_be_empty=lambda field: field == "size")
+
+    @pytest.mark.parametrize("cell", ["1 x", "1 1e999", "nan", "1,5"])
+    def test_sequences_of_numbers(self, make_config, tmp_path, cell):
+        write_dataset(tmp_path)
+        (tmp_path / "tiny" / "tiny.item").write_text(
+            "item_id:token\tsizes:float_seq\n" + "".join(f"i{n}\t{'1 2' if n else cell}\n" for n in range(30))
+        )
+        with pytest.raises(DataError, match=f"tiny.item`, line 2, column `sizes`: `{cell}` is not finite numbers"):
+            load_data(make_config(data_path=str(tmp_path), load_col=None))
+
     def test_not_utf8(self, tmp_path):
-        with pytest.raises(DataError, match="line 3: the text is not UTF-8"):
+        with pytest.raises(DataError, match="of line 3 does not fit"):
             self.read(tmp_path, self.HEADER.encode() + b"a\tb\t1\n\xff\tb\t2\n")
 
     @pytest.mark.parametrize(

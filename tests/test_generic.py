@@ -200,23 +200,31 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("rows", "options", "message"),
         [
-            ("a,x,1\n,y,2\n", [], "row 2: no `user_id`; mend the row, or give --drop_incomplete"),
-            ("a,x,1\na,y,soon\n", [], "row 2, column `timestamp`: `soon` is no number"),
-            ("a,x,1\n", ["--time_unit=iso"], "row 1, column `timestamp`: `1` is no ISO date"),
-            ("a,x,1661000000123\n", [], "The latest time, 1661000000123, lies beyond the year 2200 in s"),
+            ("a,x,1\n,y,2\n", [], "mine.csv`, line 3: no `user_id`; mend the row, or give --drop_incomplete"),
+            ("a,x,1\na,y,soon\n", [], "mine.csv`, line 3, column `timestamp`: `soon` is no number"),
+            ("a,x,1\n", ["--time_unit=iso"], "mine.csv`, line 2, column `timestamp`: `1` is no ISO date"),
+            ("a,x,1661000000123\n", [], "line 2, column `timestamp`: `1661000000123` lies beyond the year 2200 in s"),
             ("a,x,1\n", ["--time=timestam"], "has no column `timestam` (did you mean `timestamp`?)"),
-            ("a,x,1\n", ["--columns", "n:float=item_id"], "row 1, column `item_id`: `x` is not a number"),
+            ("a,x,1\n", ["--columns", "n:float=item_id"], "line 2, column `item_id`: `x` is not a number"),
             ("a,x,1\na,y\n", [], "line 3: 2 columns where the first line has 3"),
             ("a,x,1\na,y,2,3\n", [], "line 3: 4 columns where the first line has 3"),
             ('a,"x,1\na,y,2\n', [], "or give --no_quotes"),
-            ("a,NA,1\n", [], "The id 'NA' in column `item_id` cannot be a token"),
+            ("a,NA,1\n", [], "line 2: the id `NA` in column `item_id` cannot be a token"),
+            ("a,x,1\na\x1b,y,2\n", [], "line 3: the id `a\\x1b` in column `user_id` cannot be a token"),
+            ("a,[PAD],1\n", [], "the id `[PAD]` in column `item_id` cannot be a token: RecBole pads with this word"),
+            ("a,x,1e999\n", [], "line 2, column `timestamp`: `1e999` is no number"),
+            ('a,x,1\n"a\nb",y,2\na,z,soon\n', [], "line 3: the id"),  # the row that begins there
+            ('a,x,1\n\n"a",y,soon\n', [], "line 4, column `timestamp`"),
+            ("a,x,1\na,y," + "9" * 5000 + "\n", [], "line 3, column `timestamp`"),
+            ("a,x,1\n", ['--separator="'], "cannot separate cells"),
+            ("a,x,1\n", ["--encoding=klingon"], "`--encoding` is `klingon`, which is no encoding"),
         ],
     )
     def test_faulty_rows(self, convert, tmp_path, capsys, rows, options, message):
         (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\n" + rows)
         folder = convert(tmp_path / "mine.csv", *options, status=1)
         error = capsys.readouterr().err
-        assert error.startswith("DataError: ") and message in error and not folder.exists()
+        assert error.startswith(("DataError: ", "ConfigError: ")) and message in error and not folder.exists()
 
     def test_incomplete_rows_are_counted(self, convert, tmp_path):
         (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\na,x,1\n,y,2\na,,3\na,z,\na,w,5\n")
@@ -235,6 +243,10 @@ class TestErrors:
             (["--columns", "x:float", "x:token=y"], "that name is taken"),
             (["--items", "items.csv"], "`--items` and `--item_columns` belong together"),
             (["--user_columns", "x:float"], "`--users` and `--user_columns` belong together"),
+            (["--columns", "a\tb:float=x"], "`a\tb` cannot be the name of a column"),
+            (["--columns", "a\nb:token=x"], "cannot be the name of a column"),
+            (["--columns", "a:b:token=x"], "`a:b` cannot be the name of a column"),
+            (["--item_columns", 'a"b:token=x'], "cannot be the name of a column"),
         ],
     )
     def test_options(self, convert, tmp_path, capsys, options, message):
@@ -245,11 +257,36 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("mine.jsonl", b'{"user_id": 1,\n', "line 1: not JSON"),
+            ("mine.jsonl", b'{"user_id": 1,\n', "line 1 is not valid JSON"),
             ("mine.jsonl", b"[1]\n", "line 1: `[1]` is no JSON object"),
             ("mine.parquet", b"PAR0", "cannot be read as parquet"),
             ("mine.csv", b"", "is empty"),
-            ("mine.csv", b"user_id,item_id,timestamp\n\xff,x,1\n", "can't decode byte"),
+            (
+                "mine.csv",
+                b"user_id,item_id,timestamp\n\xff,x,1\n",
+                "byte 1 of line 2 does not fit); save it as UTF-8, or",
+            ),
+            ("mine.csv", "user_id,item_id,timestamp\na,日本,1\n".encode("gbk"), "byte 3 of line 2 does not fit"),
+            ("mine.csv", "user_id,item_id,timestamp\na,x,1\n".encode("utf-16"), "it is UTF-16"),
+            ("mine.jsonl", b'{"user_id": "\xe9"}\n', "byte 14 of line 1 does not fit"),
+            ("mine.csv", b"user_id,item_id,item_id,timestamp\na,x,y,1\n", "column `item_id` twice, columns 2 and 3"),
+            ("mine.csv.gz", b"\x1f\x8bxx", "is damaged and cannot be decompressed"),
+            ("mine.jsonl", b"[" * 100_000, "line 1 is nested too deeply"),
+            ("mine.jsonl", b'{"user_id": ' + b"9" * 5000 + b"}", "line 1 holds a number that cannot be used"),
+            ("mine.jsonl", b'{"user_id": "\\ud800"}', "half of a surrogate pair"),
+            ("mine.jsonl", b'{"user_id": 1, "user_id": 2}', "gives `user_id` twice"),
+            (
+                "mine.jsonl",
+                b'{"user_id": ["x"], "item_id": 1, "timestamp": 1}',
+                "line 1, column `user_id`: `['x']` is a list",
+            ),
+            (
+                "mine.jsonl",
+                b'{"user_id": "x", "item_id": {"a": 1}, "timestamp": 1}',
+                "column `item_id`: `{'a': 1}` is an object",
+            ),
+            ("mine.jsonl", b'{"user_id": 1, "item_id": 1, "timestamp": 1e999}', "1e999 is beyond what a float holds"),
+            ("mine.jsonl", b'{"user_id": 1, "item_id": 1, "timestamp": true}', "`True` is no number"),
             ("mine.xml", b"", "ends in none of .csv"),
         ],
     )
@@ -270,3 +307,152 @@ class TestErrors:
         with gzip.open(tmp_path / "mine.csv.gz", "wt") as file:
             file.write("user_id,item_id,timestamp\na,x,1\n")
         assert lines(convert(tmp_path / "mine.csv.gz"), ".inter")[1:] == ["a\tx\t0"]
+
+    def test_one_damaged_byte_of_a_compressed_table(self, convert, tmp_path, capsys):
+        """Anywhere behind the header of gzip: what can be decompressed nevertheless has another checksum."""
+        rows = "".join(f"{user},{item},{user + item}\n" for user in range(30) for item in range(30))
+        content = gzip.compress(f"user_id,item_id,timestamp\n{rows}".encode(), mtime=0)
+        for position in (60, len(content) // 2, len(content) - 9, len(content) - 6, len(content) - 1):
+            damaged = bytearray(content)
+            damaged[position] ^= 0x10
+            (tmp_path / "mine.csv.gz").write_bytes(damaged)
+            folder = convert(tmp_path / "mine.csv.gz", status=1)
+            assert "mine.csv.gz`" in capsys.readouterr().err and not folder.exists()
+        (tmp_path / "mine.csv.gz").write_bytes(content[: len(content) // 2])
+        convert(tmp_path / "mine.csv.gz", status=1)
+        assert "is damaged and cannot be decompressed" in capsys.readouterr().err
+
+    def test_rows_that_contradict_each_other_are_named(self, convert, tmp_path, capsys):
+        write(tmp_path, frame("s"), ".csv")
+        (tmp_path / "videos.csv").write_text("item_id,kind,name\nw,a,one\nw,a,one\nw,b,one\n")
+        convert(
+            tmp_path / "mine.csv",
+            *COLUMNS,
+            "--items",
+            tmp_path / "videos.csv",
+            "--item_columns",
+            "kind:token",
+            status=1,
+        )
+        assert "videos.csv`, line 4: `w` is there a second time, with other values" in capsys.readouterr().err
+        (tmp_path / "videos.csv").write_text("item_id,kind,name\nw,a,one\nw,a,two\n")
+        options = ("--items", tmp_path / "videos.csv", "--item_columns", "title:text=name")
+        convert(tmp_path / "mine.csv", *COLUMNS, *options, status=1)
+        assert "videos.csv`, line 3: `w` is there a second time, with another text" in capsys.readouterr().err
+
+
+class TestOrdinaryTables:
+    """What users bring, and what was refused or misread."""
+
+    def test_movielens_1m(self, convert, tmp_path):
+        """Its separator has two characters, its suffix is .dat, its films are in Latin-1 and their genres have bars."""
+        (tmp_path / "mine.dat").write_text("1::1193::5::978300760\n1::661::3::978302109\n2::661::4::978298413\n")
+        (tmp_path / "movies.dat").write_bytes(
+            "1193::Élisa (1995)::Drama\n661::J & G::Animation|Children's\n".encode("latin-1")
+        )
+        folder = convert(
+            tmp_path / "mine.dat", "--separator=::", "--no_header", "--encoding=latin-1", "--user=1", "--item=2",
+            "--time=4", "--columns", "rating:float=3", "--items", tmp_path / "movies.dat", "--item_id=1",
+            "--item_columns", "genre:token_seq=3", "title:text=2",
+        )  # fmt: skip
+        assert lines(folder, ".inter")[1:] == ["1\t1193\t2347\t5", "1\t661\t3696\t3", "2\t661\t0\t4"]
+        assert lines(folder, ".item")[1:] == ["1193\tDrama", "661\tAnimation Children's"]
+        assert json.loads(lines(folder, ".text.jsonl")[0])["title"] == "Élisa (1995)"
+
+    def test_first_row_lacks_an_optional_key(self, convert, tmp_path, capsys):
+        rows = [
+            '{"user_id": 1, "item_id": 2, "timestamp": 3}',
+            '{"user_id": 1, "item_id": 3, "timestamp": 4, "n": 0.5}',
+        ]
+        (tmp_path / "mine.jsonl").write_text("\n".join(rows))
+        assert lines(convert(tmp_path / "mine.jsonl", "--columns", "n:float"), ".inter")[1:] == [
+            "1\t2\t0\t",
+            "1\t3\t1\t0.5",
+        ]
+        convert(tmp_path / "mine.jsonl", "--columns", "m:float", "--overwrite", status=1)
+        assert "has no column `m`" in capsys.readouterr().err
+
+    def test_missing_numbers_as_python_writes_them(self, convert, tmp_path):
+        (tmp_path / "mine.jsonl").write_text('{"user_id": 1, "item_id": 2, "timestamp": 3, "n": NaN}\n')
+        assert lines(convert(tmp_path / "mine.jsonl", "--columns", "n:token"), ".inter")[1:] == ["1\t2\t0\t"]
+
+    @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+    def test_numbers_and_lists_as_sequences_of_numbers(self, convert, tmp_path, suffix):
+        table = pd.DataFrame({"user_id": [1, 1], "item_id": [2, 3], "timestamp": [4, 5], "s": [0.5, 2.0]})
+        table["l"] = [[1.5, 2.5], []]
+        path = tmp_path / f"mine{suffix}"
+        table.to_parquet(path) if suffix == ".parquet" else table.to_json(path, orient="records", lines=True)
+        folder = convert(path, "--columns", "s:float_seq", "l:float_seq", "t:token_seq=l")
+        assert [line.split("\t")[3:] for line in lines(folder, ".inter")[1:]] == [
+            ["0.5", "1.5 2.5", "1.5 2.5"],
+            ["2.0", "", ""],
+        ]
+
+    @pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-8", "UTF-8"])
+    def test_other_encodings(self, convert, tmp_path, encoding):
+        (tmp_path / "mine.csv").write_bytes("user_id,item_id,timestamp\na,猫,1\n".encode(encoding))
+        assert lines(convert(tmp_path / "mine.csv", f"--encoding={encoding}"), ".inter")[1:] == ["a\t猫\t0"]
+
+
+class TestLists:
+    """Text that is a list: read where it can be read in one way, else refused."""
+
+    @pytest.mark.parametrize(
+        ("cells", "expected"),
+        [
+            (["20,43", "7"], ["20 43", "7"]),
+            (["20, 43", "7 , 8"], ["20 43", "7 8"]),
+            (["[27, 9]", "[]"], ["27 9", ""]),
+            (["[27,9]", "['a', 'b c']"], ["27 9", "a b_c"]),
+            (['["a", "b c"]', "[d]"], ["a b_c", "d"]),
+            (["[27  9]", "['a' 'b']"], ["27 9", "a b"]),
+            (["[007, 1]", "[a, b c]"], ["007 1", "a b_c"]),
+            (["a|b", "c"], ["a b", "c"]),
+            (["a b", "c"], ["a b", "c"]),
+            (["a;b", ""], ["a b", ""]),
+        ],
+    )
+    def test_ways_of_writing(self, convert, tmp_path, cells, expected):
+        assert self.read(convert, tmp_path, cells) == expected
+
+    @pytest.mark.parametrize(
+        ("cells", "message"),
+        [
+            (["a b,c", "x"], "line 2, column `l`: `a b,c` may be a list with commas or with blanks"),
+            (["a b", "a,b"], "line 3, column `l`: `a,b` is a list with commas, but `a b` one with blanks"),
+            (["a|b", "[a]"], "`[a]` is a list with brackets, but `a|b` one with bars"),
+            (["[a]", "b"], "line 3, column `l`: `b` is not in brackets, as `[a]` is"),
+            (["[1, 2", "3"], "may be a list with"),
+            (["[[1], 2]", ""], "line 2, column `l`: `[1]` is a list or an object within a list"),
+            (["[1,,2]", ""], "`[1,,2]` is no list that can be read"),
+            (["[home food]", ""], "`[home food]` is no list that can be read"),
+            (["[" * 5000 + "]", ""], "is no list that can be read"),
+            (["[" + "a ," * 5000 + "[]", ""], "is no list that can be read"),
+        ],
+    )
+    def test_never_silently_wrong(self, convert, tmp_path, capsys, cells, message):
+        self.read(convert, tmp_path, cells, status=1)
+        error = capsys.readouterr().err
+        assert message in error and "--list_separator" in error
+
+    @pytest.mark.parametrize(
+        ("separator", "expected"), [(" ", ["a,b c", "[d]"]), (",", ["a b_c", "[d]"]), ("::", ["a,b_c", "[d]"])]
+    )
+    def test_the_user_decides(self, convert, tmp_path, separator, expected):
+        assert self.read(convert, tmp_path, ["a,b c", "[d]"], f"--list_separator={separator}") == expected
+
+    @pytest.mark.parametrize("cell", ["1,x", "1e999", "nan", "[null]", "9" * 5000])
+    def test_sequences_of_numbers(self, convert, tmp_path, capsys, cell):
+        assert self.read(convert, tmp_path, ["1.5,2", "3"], kind="float_seq") == ["1.5 2.0", "3.0"]
+        self.read(
+            convert, tmp_path, ["1,2" if cell[0] != "[" else "[1]", cell], "--overwrite", kind="float_seq", status=1
+        )
+        assert "line 3, column `l`" in capsys.readouterr().err
+
+    def read(self, convert, tmp_path, cells, *options, kind="token_seq", status=0):
+        table = pd.DataFrame(
+            {"user_id": "a", "item_id": [f"i{n}" for n in range(len(cells))], "timestamp": range(len(cells))}
+        )
+        table.assign(l=cells).to_csv(tmp_path / "mine.csv", index=False)
+        folder = convert(tmp_path / "mine.csv", "--columns", f"l:{kind}", *options, status=status)
+        return None if status else [line.split("\t")[3] for line in lines(folder, ".inter")[1:]]

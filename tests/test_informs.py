@@ -1,6 +1,7 @@
 """The Informs converter on four videos with every flaw of the real sheets, worked by hand."""
 
 import json
+import zipfile
 from datetime import datetime
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from recbole_video.dataset_tools.__main__ import main
 from recbole_video.dataset_tools.informs import official_split
+from recbole_video.dataset_tools.raw import informs_sheets
 
 from .loading import recbole_dataset
 from .recbole_features import features, tokens
@@ -229,12 +231,97 @@ class TestSheets:
         write_books(raw, columns=(*FEATURES[:4], "video_id", *FEATURES[5:], *TARGETS))
         convert(tmp_path, status=1)
         assert "training.xlsx` has the column `video_id` twice" in capsys.readouterr().err
+        write_books(raw, training=(), testing=())
+        convert(tmp_path, status=1)
+        assert "hold no video" in capsys.readouterr().err
         (raw / "training.xlsx").write_text("no workbook")
         convert(tmp_path, status=1)
         assert "training.xlsx` cannot be read as an xlsx workbook" in capsys.readouterr().err
         (raw / "training.xlsx").unlink()
         convert(tmp_path, status=1)
         assert "holds none of `training.xlsx`" in capsys.readouterr().err
+
+
+class TestDamagedBooks:
+    def rewrite(self, path, change):
+        """The workbook with ``change(name, content)`` in place of each part; None leaves it out."""
+        with zipfile.ZipFile(path) as old:
+            parts = {name: change(name, old.read(name)) for name in old.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+            for name, content in parts.items():
+                if content is not None:
+                    new.writestr(name, content)
+
+    def refused(self, tmp_path, capsys):
+        convert(tmp_path, status=1)
+        error = capsys.readouterr().err
+        assert error.startswith("DataError: `") and "training.xlsx`" in error and not (tmp_path / "informs").exists()
+        return error
+
+    @pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "[Content_Types].xml"])
+    def test_a_part_is_missing(self, tmp_path, capsys, part):
+        write_books(tmp_path / "raw")
+        self.rewrite(tmp_path / "raw" / "training.xlsx", lambda name, content: None if name == part else content)
+        self.refused(tmp_path, capsys)
+
+    def test_one_damaged_byte(self, tmp_path, capsys):
+        write_books(tmp_path / "raw")
+        path = tmp_path / "raw" / "training.xlsx"
+        with zipfile.ZipFile(path) as book:
+            sheet = book.getinfo("xl/worksheets/sheet1.xml")
+        content = bytearray(path.read_bytes())
+        content[sheet.header_offset + 30 + len(sheet.filename) + sheet.compress_size // 2] ^= 0xFF
+        path.write_bytes(content)
+        self.refused(tmp_path, capsys)
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+    @pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/styles.xml"])
+    def test_entities_are_not_read(self, tmp_path, capsys, part, encoding):
+        """Neither a bomb of entities nor a file from elsewhere: a document type is refused before anything is built."""
+        write_books(tmp_path / "raw")
+        bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;"><!ENTITY c SYSTEM "file:///etc/passwd">]>'
+        declared = (
+            f'<?xml version="1.0" encoding="{encoding}"?><!-- {"x" * 9000} -->{bomb}<worksheet>&b;&c;</worksheet>'
+        )
+        self.rewrite(
+            tmp_path / "raw" / "training.xlsx",
+            lambda name, content: declared.encode(encoding) if name == part else content,
+        )
+        assert f"holds `{part}` with a document type, which no workbook has" in self.refused(tmp_path, capsys)
+
+    def test_a_part_that_expands_without_end(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(informs_sheets, "_LARGE_PART", 1000)
+        write_books(tmp_path / "raw")
+        self.rewrite(
+            tmp_path / "raw" / "training.xlsx",
+            lambda name, content: b" " * 10**6 if name == "xl/styles.xml" else content,
+        )
+        assert "holds `xl/styles.xml`, which expands to 1,000,000 bytes" in self.refused(tmp_path, capsys)
+
+    @pytest.mark.parametrize(
+        ("row", "message"),
+        [
+            (
+                ("1", "'../x'", *ONE[2:], 1, 1, 1, 1),
+                "row 2, column `video_id`: `../x` cannot be the name of a video's file",
+            ),
+            (("1", '"a"', *ONE[2:], 1, 1, 1, 1), 'row 2: the id `"a"` in column `video_id` cannot be a token'),
+            ((*ONE[:2], "NA", *ONE[3:], 1, 1, 1, 1), "row 2: the id `NA` in column `author_id` cannot be a token"),
+            ((*ONE, "1e999", 1, 1, 1), "row 2, column `video_comment_count`: `1e999` is no finite number"),
+            ((*ONE, "9" * 5000, 1, 1, 1), "row 2, column `video_comment_count`"),
+            (
+                (*ONE[:3], 1e300, *ONE[4:], 1, 1, 1, 1),
+                "row 2, column `video_create_date`: `1e+300` lies beyond the year",
+            ),
+            (
+                (*ONE[:3], 1700000000000, *ONE[4:], 1, 1, 1, 1),
+                "lies beyond the year 2200 in s; it must be in Unix seconds",
+            ),
+        ],
+    )
+    def test_cells(self, tmp_path, capsys, row, message):
+        write_books(tmp_path / "raw", training=(row, *TRAINING[1:]))
+        assert message in self.refused(tmp_path, capsys)
 
 
 @pytest.mark.parametrize(("share", "train"), [(0.2, 8), (0.25, 7), (0.0, 10)])

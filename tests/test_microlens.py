@@ -217,14 +217,39 @@ class TestPairs:
         (raw / "MicroLens-50k_pairs.csv").write_text(PAIRS.replace("2,8,", "2,x,"))
         convert(status=1)
         assert "line 8, column `item`: `x` is not a whole number" in capsys.readouterr().err
+        for replaced, message in (
+            ("1661000000123", "9" * 5000),
+            ("1661000000123", "1e999"),
+            ("1661000000123", "[1]"),
+        ):
+            (raw / "MicroLens-50k_pairs.csv").write_text(PAIRS.replace(replaced, message))
+            convert(status=1)
+            assert "line 2, column `timestamp`: `" in capsys.readouterr().err
+        (raw / "MicroLens-50k_pairs.csv").write_text(PAIRS.replace("item,", "item,item,"))
+        convert(status=1)
+        assert "has the column `item` twice, columns 2 and 3" in capsys.readouterr().err
+        (raw / "MicroLens-50k_pairs.csv").write_text(PAIRS.replace("1661735593066", "7258118400001"))
+        convert(status=1)
+        assert "The time 7258118400001 lies beyond the year 2200 in ms" in capsys.readouterr().err
         (raw / "MicroLens-50k_pairs.csv").write_text(PAIRS.replace("item", "video"))
         convert(status=1)
         assert "has no column `item`" in capsys.readouterr().err
 
-    def test_malformed_tsv(self, tmp_path):
-        (tmp_path / "pairs.tsv").write_text("1\t2 3\n2 4 5\n")
-        with pytest.raises(DataError, match=r"line 2: `2 4 5` is not a user id"):
+    @pytest.mark.parametrize("line", ["2 4 5", "2\t4 x", "9" * 30 + "\t4", "2\t" + "9" * 30, "2\t" + "9" * 5000])
+    def test_malformed_tsv(self, tmp_path, line):
+        (tmp_path / "pairs.tsv").write_text(f"1\t2 3\n{line}\n")
+        with pytest.raises(DataError, match=r"line 2: `.* is not a user id"):
             read_sequences(tmp_path / "pairs.tsv")
+
+    def test_empty_tsv(self, convert, raw):
+        (raw / "MicroLens-50k_pairs.tsv").write_text("")
+        assert any("3 users in one file only" in text for text in card(convert())["warnings"])
+
+    def test_malformed_counts(self, convert, raw, capsys):
+        for line in ("1\t2", "1\t2\tx", f"1\t2\t{'9' * 20}", f"1\t{'9' * 5000}\t3"):
+            (raw / "MicroLens-50k_likes_and_views.txt").write_text(f"3\t4\t5\n{line}\n")
+            convert(status=1)
+            assert "likes_and_views.txt`, line 2: `1" in capsys.readouterr().err
 
 
 class TestSizes:
@@ -277,8 +302,26 @@ class TestTitles:
         assert found == {1: "first", 2: "x"} and sum(faults.values()) == 2
 
     def test_bytes_that_are_no_text(self, tmp_path):
-        with pytest.raises(DataError, match="line 2: the text is not UTF-8"):
+        with pytest.raises(DataError, match="byte 3 of line 2 does not fit"):
             self.read(tmp_path, b"1,a\n2,\xff\n")
+
+    def test_blanks_are_no_title_and_no_part_of_one(self, tmp_path):
+        found, _ = self.read(tmp_path, '1, \n2,"  "\n3, a b \n4," c "\n5, "d, e"\n6,\u3000\n')
+        assert found == {1: "", 2: "", 3: "a b", 4: "c", 5: "d, e", 6: ""}
+
+    def test_blank_titles_are_filled(self, convert, raw):
+        (raw / "MicroLens-50k_titles.csv").write_text(
+            "item,title\n" + "".join(f"{item}, \n" for item in (1, 2, 3, 5, 7))
+        )
+        (raw / "other.csv").write_text("".join(f"{item},from elsewhere\n" for item in (1, 2, 3)))
+        folder = convert("--fill_titles", raw / "other.csv")
+        assert titles(folder) == dict.fromkeys("123", "from elsewhere")
+        assert card(folder)["notes"]["other.csv: titles used"] == 3
+
+    @pytest.mark.parametrize("digits", ["9" * 19, "9" * 5000])
+    def test_ids_beyond_64_bits_are_none(self, tmp_path, digits):
+        found, faults = self.read(tmp_path, f"1,a\n{digits},b\n")
+        assert found == {1: "a"} and faults == {"lines without an id (left out)": 1}
 
     def test_titles_of_50k_fill_in_for_100k(self, convert, raw, tmp_path):
         (raw / "other.csv").write_text(TITLES_100K, encoding="utf-8")

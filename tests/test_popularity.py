@@ -254,8 +254,11 @@ class TestDataset:
         ("changed", "options", "message"),
         [
             ({"label": 3.0}, {}, "All training labels of .* are the same"),
-            ({"label": [np.inf] + [1.0] * (N - 1)}, {}, "the label of item `v0` is infinite"),
+            ({"label": [np.inf] + [1.0] * (N - 1)}, {}, "line 2, column `label`: `inf` is not a finite number"),
             ({"split": "train"}, {}, "no video with a label in the split `valid`"),
+            ({"split": ["holdout"] * 2 + ["train"] * (N - 22) + ["valid"] * 10 + ["test"] * 10}, {},
+             "line 2, column `split`: `holdout` of item `v0` is none of train, valid, test; rename it, or empty the"),
+            ({"split": ["train"] * (N - 20) + ["vaild"] * 10 + ["test"] * 10}, {}, "`vaild` .* .did you mean `valid`."),
             ({"item_id": ["v1", *(f"v{i}" for i in range(1, N))]}, {}, "lists item `v1` twice"),
             ({}, {"metadata_numeric": ["secnds"]}, r"`secnds` .did you mean `seconds`.. is neither in `pop.item`"),
             ({}, {"metadata_numeric": ["kind"]}, "`kind` of .* is not a number; name it in metadata_categorical"),

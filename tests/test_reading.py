@@ -54,7 +54,10 @@ def test_yaml_may_repeat_itself_a_little():
         ('"\\ud800"', "surrogate"),
         ("[1e999]", "beyond what a float holds"),
         ("[NaN]", "NaN is not a number"),
-        ('{"a":1', "line 1, column 7"),
+        ('{"a":1', "JSON: Expecting ',' delimiter at column 7"),
+        ('{"a":1,\n"b"', "at line 2, column 4"),
+        ('{"a": 1, "a": 2}', "gives `a` twice"),
+        ('{"\\ud800": 1}', "surrogate"),
     ],
 )
 def test_json_that_is_refused(text, said):

@@ -13,6 +13,7 @@ from recbole_video.dataset_tools.__main__ import main
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.exposure_filter import Filter, apply_filter
 from recbole_video.dataset_tools.media.files import check_durations, read_id_map
+from recbole_video.dataset_tools.media.shortvideo_media import read_categories
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from recbole_video.dataset_tools.shortvideo import FILES, find_csv
 from recbole_video.dataset_tools.video.probe import read_duration
@@ -172,6 +173,36 @@ def test_what_is_held_does_not_grow_with_titles(tmp_path, monkeypatch):
             tracemalloc.stop()
             assert fold.rows == len(spool) == 3000 and len(spool.get(2999)["title"]) == length
     assert held[2] - held[1] < 3_000_000
+
+
+class TestWholeFilesThatAreWrong:
+    def test_another_encoding(self, tmp_path, capsys):
+        """A few wrong bytes are counted; where most records have some, the file is not in UTF-8."""
+        raw = tmp_path / "raw"
+        raw.mkdir()
+        (raw / "interaction.csv").write_bytes(SAMPLED.encode("gbk"))
+        assert main(["shortvideo", str(raw), f"--out={tmp_path}", "--name=sv"]) == 1
+        assert "is not text in UTF-8: bytes of 12 lines do not fit (first: line 2)" in capsys.readouterr().err
+        assert not (tmp_path / "sv").exists()
+
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            (",46,91.9,", ",1e999,91.9,", "line 2: the number in `watch_time` is beyond what a float holds"),
+            (",1663400000,", f",{2**63 - 2},", "lies beyond the year 2200 in s"),
+            (",1663400000,", f",{-(2**62)},", "lies before the year 1 in s"),
+            (",1663400000,", f",{'9' * 5000},", "line 15: "),
+        ],
+    )
+    def test_numbers(self, tmp_path, capsys, old, new, message):
+        assert old in FILTERED
+        convert(tmp_path, FILTERED.replace(old, new), "--preset=all", status=1)
+        assert message in capsys.readouterr().err and not (tmp_path / "sv").exists()
+
+    @pytest.mark.parametrize("seconds", ["nan", "1e999", "x"])
+    def test_an_effective_view_of_no_length(self, tmp_path, seconds):
+        with pytest.raises(SystemExit):
+            convert(tmp_path, FILTERED, f"--effective_view={seconds}")
 
 
 class TestOutput:
@@ -456,6 +487,50 @@ class TestMedia:
         path.write_text("12,13\n14\n")
         with pytest.raises(DataError, match=r"map.csv`, line 2: an id map has two columns"):
             read_id_map(path)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("12,猫狗\n".encode("gbk"), r"map.csv` is not text in UTF-8 \(byte 6 of line 1"),
+            ("12,13\n14,é\n".encode("cp1252"), r"byte 4 of line 2"),
+            ("12,13\n".encode("utf-16"), "it is UTF-16"),
+            (b"12,13\n14,../15\n", r"line 2, column 2: `../15` cannot be the name of a media file"),
+            (b"12,/etc/x\n", r"line 1, column 2: `/etc/x` cannot be"),
+            (b"12,a\\b\n", r"line 1, column 2"),
+            (b"12,13\n14,a\x1bb\n", r"line 2, column 2"),
+            (b'12,13\n14,"open\n15,16\n', r"line 2: unexpected end of data"),
+            (b"12," + b"x" * 200_000, r"line 1: field larger than field limit"),
+        ],
+    )
+    def test_id_maps_that_are_refused(self, tmp_path, content, message):
+        (tmp_path / "map.csv").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_id_map(tmp_path / "map.csv")
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"category_id,category_id,category_name_en\n3,4,x\n", "has the column `category_id` twice"),
+            (b"category_id,name\n3,x\n", "line 2: needs a category_id and a category_name_en"),
+            (b"category_id,category_name_en\n" + b"9" * 5000 + b",x\n", "line 2: needs a category_id"),
+            ("category_id,category_name_en\n3,é\n".encode("cp1252"), "byte 3 of line 2"),
+        ],
+    )
+    def test_categories_that_are_refused(self, tmp_path, content, message):
+        (tmp_path / "c.csv").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_categories(tmp_path / "c.csv", Card("x"))
+
+    def test_speech_in_another_encoding(self, tmp_path, media, capsys):
+        (media / "12.txt").write_bytes("说话".encode("gbk"))
+        convert(tmp_path, FILTERED, "--preset=all", f"--asr={media}", status=1)
+        assert "12.txt` is not text in UTF-8 (byte 3 of line 1" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", [b"PK\x03\x04", b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}", b"", b"\x93NUMPY"])
+    def test_damaged_features(self, tmp_path, media, capsys, content):
+        (media / "12.npy").write_bytes(content)
+        convert(tmp_path, FILTERED, "--preset=all", f"--features={media}", status=1)
+        assert "12.npy` cannot be read as an npy file" in capsys.readouterr().err and not (tmp_path / "sv").exists()
 
     def test_durations_of_real_videos(self, real_data):
         """As ffprobe tells them."""

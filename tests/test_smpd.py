@@ -35,6 +35,7 @@ def user(author, *counts):
     return {"uid": f"USER{author:08d}", **{f"user_{n}_count": c for n, c in zip(COUNTS, counts, strict=True)}}
 
 
+POST = '{"pid": "P", "uid": "U", "post_time": "2023-01-05", "post_content": "a", "video_path": "v.mp4"}'
 POSTS_TRAIN = (
     post(1, 7, "Easy,dinner,idea,fyp", "US", ["easy dinner", "fyp"], "en", "train", 21, "2023-01-05 10:30"),
     post(4, 7, "", "NA", [], "un", "train", 25, "2023-01-05 10:30"),
@@ -285,6 +286,23 @@ class TestFlaws:
             "2 posts of the train split have no score (first: POST00000001)" in w for w in card_of(dataset)["warnings"]
         )
 
+    def test_posts_without_authors(self, tmp_path, capsys):
+        """A key that is not there is as good as null; where no post has an author there is nothing to convert."""
+        nobody = {key: value for key, value in POSTS_TRAIN[0].items() if key != "uid"}
+        write_jsonl(tmp_path / "raw", posts_train=(nobody, *POSTS_TRAIN[1:]))
+        assert len(recbole_dataset(convert(tmp_path).parent, "smpd").inter_feat) == 3
+        write_jsonl(tmp_path / "raw", posts_train=(nobody,), posts_test=())
+        convert(tmp_path, "--overwrite", status=1)
+        assert "None of the 1 posts has a uid" in capsys.readouterr().err
+
+    def test_ids_that_are_numbers(self, tmp_path):
+        write_jsonl(
+            tmp_path / "raw",
+            posts_train=({**POSTS_TRAIN[0], "pid": 5},),
+            popularity_train=({"pid": 5, "popularity": 2},),
+        )
+        assert table(convert(tmp_path), "counts")["score"].dropna().to_dict() == {"5": 2.0}
+
     def test_missing_videos_are_counted(self, tmp_path):
         write_jsonl(tmp_path / "raw")
         video = tmp_path / "videos" / POSTS_TRAIN[0]["video_path"]
@@ -299,12 +317,27 @@ class TestFlaws:
         write_jsonl(raw)
         posts = raw / "SMP-Video_anonymized_posts_test.jsonl"
         for text, message in (
-            ('{"pid": \n', "posts_test.jsonl`, line 1: this is no JSON object"),
+            ('{"pid": \n', "posts_test.jsonl`, line 1 is not valid JSON"),
             ("[1]\n", "posts_test.jsonl`, line 1: this is no JSON object."),
             ('\n{"pid": "P", "post_time": "soon"}\n', "line 2: the post_time 'soon' is not of the form"),
             ('{"pid": "P", "popularity": "high"}\n', "line 1, `popularity`: 'high' is no number"),
+            ('{"pid": "P", "popularity": 1e999}\n', "line 1 holds a number that cannot be used (1e999 is beyond"),
+            ('{"pid": "P", "popularity": "1e999"}\n', "line 1, `popularity`: `1e999` is beyond what a float holds"),
+            ('{"pid": ["P"], "popularity": 1}\n', "line 1, `pid`: `['P']` is no id"),
+            ('{"pid": "P\\u001b", "popularity": 1}\n', "line 1: the id `P\\x1b` in column `pid` cannot be a token"),
+            ('{"pid": "P", "popularity": {"a": 1}}\n', "`popularity`: {'a': 1} is no number"),
+            ('{"uid": "U", "user_follower_count": 1.5}\n', "`user_follower_count`: `1.5` is no count"),
+            ('{"uid": "U", "user_follower_count": 1e30}\n', "`user_follower_count`: `1e+30` is no count"),
+            ('{"pid": "P", "video_height": 1, "video_ratio": []}\n', "`video_ratio`: `[]` is no text"),
+            (POST.replace('"a"', "5"), "line 1, `post_content`: `5` is neither text nor a list of words"),
+            (POST.replace('"a"', '[["b"]]'), "line 1, `post_content`: `[['b']]` is neither"),
+            (POST.replace("v.mp4", "../v.mp4"), "line 1, `video_path`: `../v.mp4` is no path inside the archive"),
+            (POST.replace('"U"', "[1]"), "line 1, `uid`: `[1]` is no id"),
+            ("[" * 100_000, "line 1 is nested too deeply"),
+            ('{"pid": ' + "9" * 5000, "line 1 holds a number that cannot be used"),
+            (b'{"pid": "\xff"}', "is not text in UTF-8 (byte 10 of line 1 does not fit)"),
         ):
-            posts.write_text(text)
+            posts.write_bytes(text if isinstance(text, bytes) else text.encode())
             convert(tmp_path, status=1)
             assert message in capsys.readouterr().err
         assert not (tmp_path / "smpd").exists()

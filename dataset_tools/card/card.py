@@ -99,7 +99,7 @@ class Card:
 
     def content(self) -> dict[str, Any]:
         """All of it as plain values, as written to ``.card.json``."""
-        return plain(
+        return _printable(
             {
                 "data_set": self.name,
                 "made_by": f"recbole_video {__version__}",
@@ -114,9 +114,22 @@ class Card:
         )
 
 
+def _printable(value: Any) -> Any:
+    """Plain values whose text can be written as UTF-8: names of files may hold other bytes."""
+    value = plain(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_printable(key): _printable(inner) for key, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _describe_file(path: Path) -> dict[str, Any]:
     path = Path(path)
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
+    try:
+        return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from error
 
 
 def _dates(times: np.ndarray, unit: str) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_video.dataset_tools.raw.files import open_text
+from recbole_video.dataset_tools.raw.files import csv_rows
+from recbole_video.dataset_tools.text_sidecar import is_media_path
 from recbole_video.dataset_tools.video.failures import VideoFailure
 from recbole_video.dataset_tools.video.probe import read_duration
 from tqdm import tqdm
@@ -26,21 +26,20 @@ def read_id_map(path: Path) -> dict[str, str]:
     A first line whose item id is no whole number is the header.
 
     Raises:
-        DataError: If a line has not two columns, or an item has two media ids.
+        DataError: If a line has not two columns, a media id is no name of a file, or an item has two of them.
     """
     media: dict[str, str] = {}
-    with open_text(path, newline="") as file:
-        for number, cells in enumerate(csv.reader(file), start=1):
-            cells = [cell.strip() for cell in cells]
-            if not any(cells) or (number == 1 and not cells[0].isdecimal()):
-                continue
-            if len(cells) != 2 or not all(cells):
-                raise DataError(f"`{path}`, line {number}: an id map has two columns, item id and media id.")
-            item, target = cells
-            if media.setdefault(item, target) != target:
-                raise DataError(
-                    f"`{path}`, line {number}: item `{item}` has two media ids, {media[item]} and {target}."
-                )
+    for number, cells in csv_rows(path):
+        cells = [cell.strip() for cell in cells]
+        if not any(cells) or (number == 1 and not cells[0].isdecimal()):
+            continue
+        if len(cells) != 2 or not all(cells):
+            raise DataError(f"`{path}`, line {number}: an id map has two columns, item id and media id.")
+        item, target = cells
+        if "/" in target or "\\" in target or not is_media_path(target):
+            raise DataError(f"`{path}`, line {number}, column 2: `{target}` cannot be the name of a media file.")
+        if media.setdefault(item, target) != target:
+            raise DataError(f"`{path}`, line {number}: item `{item}` has two media ids, {media[item]} and {target}.")
     return media
 
 

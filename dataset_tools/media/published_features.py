@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from recbole_video.dataset_tools.output.names import check_file_name
 from recbole_video.dataset_tools.output.writer import DatasetWriter
+from recbole_video.dataset_tools.raw.files import load_array, open_text, reading
 
 from recbole_video.data.frame_store import write_frame_store
 from recbole_video.errors import DataError
@@ -38,6 +40,7 @@ def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> N
     Raises:
         DataError: If the file is missing or not of that form.
     """
+    check_file_name(name, "a frame store (--features)")
     items, features = _read_json(path) if path.suffix == ".json" else _read_array(path, last_item)
     counts = np.asarray(features.any(axis=1), dtype=np.int64)
     out.card.add_input(path)
@@ -60,10 +63,7 @@ def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> N
 
 
 def _read_array(path: Path, last_item: int) -> tuple[list[str], np.ndarray]:
-    try:
-        features = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"`{path}` cannot be read as an npy file: {error}.") from error
+    features = load_array(path, mapped=True)
     if features.ndim != 2 or features.dtype.kind != "f":
         raise DataError(
             f"`{path}` holds {features.dtype} of shape {features.shape}; features must be real numbers [items, width]."
@@ -81,13 +81,15 @@ def _read_json(path: Path) -> tuple[list[str], np.ndarray]:
     rows: list[np.ndarray] = []
     for item, numbers in _entries(path):
         try:
-            row = np.array(numbers.split(","), dtype=np.float32)
+            row = np.array(numbers.split(","), dtype=np.float64)
         except ValueError as error:
             raise DataError(f"`{path}`: item `{item}` holds something other than numbers: {error}.") from error
+        if not np.isfinite(row).all():
+            raise DataError(f"`{path}`: item `{item}` holds a number that is not finite; make its features anew.")
         if rows and len(row) != len(rows[0]):
             raise DataError(f"`{path}`: item `{item}` has {len(row)} numbers where the first one has {len(rows[0])}.")
         items.append(item)
-        rows.append(row)
+        rows.append(row.astype(np.float32))
     if not rows:
         raise DataError(f"`{path}` holds no `item: [numbers]`.")
     return items, np.stack(rows)
@@ -95,17 +97,20 @@ def _read_json(path: Path) -> tuple[list[str], np.ndarray]:
 
 def _entries(path: Path) -> Iterator[tuple[str, str]]:
     """Key and text of each list of a JSON object of flat lists, a block of the file at a time."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            text = ""
-            while block := file.read(_BLOCK):
-                text += block
-                end = 0
-                for match in _ENTRY.finditer(text):
-                    yield match[1], match[2]
-                    end = match.end()
-                text = text[end:]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"`{path}` cannot be read: {error}.") from error
-    if text.strip(" \n\r\t,{}"):
-        raise DataError(f"`{path}` is not a JSON object of `item: [numbers]`: `{text.strip()[:40]}` is left over.")
+    with reading(path), open_text(path, newline=None) as file:
+        text = ""
+        while block := file.read(_BLOCK):
+            text += block
+            end = 0
+            for match in _ENTRY.finditer(text):
+                _refuse_rest(path, text[end : match.start()])
+                yield match[1], match[2]
+                end = match.end()
+            text = text[end:]
+    _refuse_rest(path, text)
+
+
+def _refuse_rest(path: Path, rest: str) -> None:
+    """Refuse what stands between, before or behind the lists, other than the marks of JSON."""
+    if rest := rest.strip(" \n\r\t,{}"):
+        raise DataError(f"`{path}` is not a JSON object of `item: [numbers]`: `{rest[:40]}` is left over.")

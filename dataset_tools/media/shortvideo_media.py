@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.media.files import TOLERANCE_SECONDS, check_durations, read_id_map
 from recbole_video.dataset_tools.output.writer import DatasetWriter
-from recbole_video.dataset_tools.raw.files import open_text
+from recbole_video.dataset_tools.raw.files import csv_rows, load_array, refuse_twice, whole_number
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
 from recbole_video.data.frame_store import FrameBlock, write_frame_blocks
+from recbole_video.data.reading import read_text
 from recbole_video.errors import DataError
 
 # Media files are numbered from 1 to this; a larger pid is a hash that leads to no file.
@@ -98,18 +98,22 @@ def read_categories(path: Path, card: Card) -> dict[int, str]:
     """English names of categories; of several names for one id, the first.
 
     Raises:
-        DataError: If a column is missing or an id is no number.
+        DataError: If a column is missing or there twice, or an id is no number.
     """
     names: dict[int, str] = {}
     several: set[int] = set()
-    with open_text(path, newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                key, name = int(row["category_id"]), row["category_name_en"].strip()
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
-                raise DataError(f"`{path}`, line {number}: needs a category_id and a category_name_en.") from error
-            if names.setdefault(key, name) != name:
-                several.add(key)
+    rows = csv_rows(path)
+    _, header = next(rows, (1, []))
+    wanted = ("category_id", "category_name_en")
+    refuse_twice(path, wanted, header)
+    columns = [header.index(name) for name in wanted if name in header]
+    for number, row in rows:
+        key = whole_number(row[columns[0]].strip()) if len(columns) == 2 and len(row) > max(columns) else None
+        if key is None:
+            raise DataError(f"`{path}`, line {number}: needs a category_id and a category_name_en.")
+        name = row[columns[1]].strip()
+        if names.setdefault(key, name) != name:
+            several.add(key)
     card.add_input(path)
     if several:
         card.warn(f"{len(several)} categories have several English names; the first is kept: {sorted(several)}.")
@@ -150,11 +154,15 @@ def text_rows(
 
 
 def _read_speech(folder: Path | None, media_id: str | None) -> str:
-    """Recognised speech; empty where recognition failed or there is no file."""
+    """Recognised speech; empty where recognition failed or there is no file.
+
+    Raises:
+        DataError: If the file is not in UTF-8.
+    """
     if folder is None or media_id is None:
         return ""
     path = folder / f"{media_id}.txt"
-    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    return read_text(path).strip() if path.is_file() else ""
 
 
 def check_videos(folder: Path, items: pd.DataFrame, media: Mapping[int, str], card: Card) -> None:
@@ -201,10 +209,7 @@ def _feature_blocks(files: Sequence[Path]) -> Iterator[FrameBlock]:
 
 
 def _read_feature(path: Path) -> np.ndarray:
-    try:
-        feature = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"`{path}` cannot be read as an npy file: {error}.") from error
+    feature = load_array(path)
     if feature.shape != _FEATURE_SHAPE or feature.dtype.kind != "f":
         raise DataError(f"`{path}` holds {feature.dtype} of shape {feature.shape}, not real numbers [8, 256].")
     return np.asarray(feature)

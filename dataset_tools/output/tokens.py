@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from recbole_video.dataset_tools.output.names import CONTROL
 
 from recbole_video.errors import DataError
 
@@ -20,8 +21,8 @@ MISSING_WORDS = frozenset(
     ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
      "NULL", "NaN", "None", "n/a", "nan", "null"]
 )  # fmt: skip
-_FORBIDDEN = re.compile(r'["\t\r\n\0]')
-_BREAKS = re.compile(r"[\t\r\n]+")
+_PADDING = "[PAD]"  # RecBole's own token, for what is not there
+_CONTROLS = re.compile(f"{CONTROL.pattern}+")
 
 
 @dataclass
@@ -50,6 +51,18 @@ def as_objects(values: Any) -> np.ndarray:
     return array
 
 
+def id_problem(value: Any) -> str | None:
+    """Why RecBole would not read an id back unchanged; None if it would."""
+    token = str(value)
+    if value is None or value != value or token in MISSING_WORDS or not token.strip():
+        return "RecBole would read it as missing"
+    if token == _PADDING:
+        return "RecBole pads with this word"
+    if '"' in token or CONTROL.search(token):
+        return "RecBole would split it at a quote, tab or line break, or it holds another control character"
+    return None
+
+
 def check_ids(column: str, distinct: Iterable[Any]) -> None:
     """Refuse ids that RecBole would not read back unchanged.
 
@@ -59,12 +72,16 @@ def check_ids(column: str, distinct: Iterable[Any]) -> None:
         DataError: Naming the first such id.
     """
     for value in distinct:
-        token = str(value)
-        if value is None or value != value or token in MISSING_WORDS or _FORBIDDEN.search(token):
-            raise DataError(
-                f"The id {token!r} in column `{column}` cannot be a token: RecBole would read it as missing or split "
-                "it at a quote, tab or line break; rename it in the raw file and in the names of its media."
-            )
+        if problem := id_problem(value):
+            raise DataError(f"The id {refused_id(str(value), column, problem)}")
+
+
+def refused_id(token: str, column: str, problem: str) -> str:
+    """The end of a message about an id that is refused."""
+    return (
+        f"`{token}` in column `{column}` cannot be a token: {problem}; rename it in the raw file and in the names of "
+        "its media."
+    )
 
 
 def feature_tokens(values: Iterable[Any], mended: Mended) -> list[str]:
@@ -81,10 +98,11 @@ def feature_sequences(values: Iterable[Any], mended: Mended) -> list[str]:
 
 
 def number_sequences(values: Iterable[Any]) -> list[str]:
-    """Cells of a ``float_seq`` column from lists of numbers, or from text with spaces between them."""
+    """Cells of a ``float_seq`` column from lists of numbers, single numbers, or text with spaces between them."""
     cells = []
     for value in values:
         numbers = [] if _is_missing(value) else value.split() if isinstance(value, str) else value
+        numbers = numbers if isinstance(numbers, (list, tuple, np.ndarray)) else [numbers]
         cells.append(" ".join(repr(float(number)) for number in numbers))
     return cells
 
@@ -106,10 +124,10 @@ def _is_missing(value: Any) -> bool:
 
 
 def _mend(token: str, mended: Mended, space: str = " ") -> str:
-    text = _BREAKS.sub(" ", token).replace('"', "").replace("\0", "").strip()
+    text = _CONTROLS.sub(" ", token.replace("\0", "")).replace('"', "").strip()
     if space != " ":
         text = re.sub(r"\s+", space, text)
-    if text in MISSING_WORDS and text:
+    if text and (text in MISSING_WORDS or text == _PADDING):
         text += "_"
     if text != token:
         mended.add(token, text)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -17,6 +18,7 @@ from recbole_video.dataset_tools.card.page import page
 from recbole_video.dataset_tools.cleaning.interactions import as_times, codes_of, positions, sort_order
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.background import background
+from recbole_video.dataset_tools.output.names import check_column_name, check_file_name
 from recbole_video.dataset_tools.output.tokens import (
     Mended,
     as_objects,
@@ -25,6 +27,7 @@ from recbole_video.dataset_tools.output.tokens import (
     feature_tokens,
     number_sequences,
 )
+from recbole_video.dataset_tools.raw.times import far_time
 
 from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.data.files import write_atomically, write_json, write_text
@@ -56,14 +59,14 @@ class DatasetWriter:
     """
 
     def __init__(self, folder: Path, name: str, overwrite: bool = False) -> None:
-        if not name or name != Path(name).name:
-            raise DataError(f"`{name}` cannot be the name of a data set: it must be a plain file name.")
+        check_file_name(name, "a data set (--name)")
         self.folder = Path(folder) / name
         self.name = name
         self.card = Card(name)
         self.overwrite = overwrite
         self._new = Replacement(self.folder, name)
         self._aside = Path()
+        self._is_new = False
         self._distinct: dict[str, np.ndarray] = {}
         self._described: set[Path] = set()
         self._pending: list[Future[None]] = []
@@ -81,6 +84,7 @@ class DatasetWriter:
 
     def __enter__(self) -> DatasetWriter:
         try:
+            self._is_new = not self.folder.exists()
             self._aside = self._new.open().folder
         except RunFolderError as error:
             raise RunFolderError(f"{str(error).removesuffix('.')}; give another --out.") from error
@@ -95,17 +99,20 @@ class DatasetWriter:
         finally:
             wait(self._pending)
             self._new.close()
-            if not any(self.folder.iterdir()):
+            if self._is_new and not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
     def file(self, suffix: str) -> Path:
         """Where to make one more output, ``<name><suffix>``; it is moved in with the others.
 
         Raises:
-            DataError: If it exists and ``overwrite`` is false.
+            DataError: If it exists and ``overwrite`` is false, or this conversion has made it already.
         """
         self._refuse_existing(suffix)
-        return self._aside / f"{self.name}{suffix}"
+        path = self._aside / f"{self.name}{suffix}"
+        if path.exists():
+            raise DataError(f"`{path.name}` would be made twice; give each of its sources a name of its own.")
+        return path
 
     def write_interactions(self, frame: Any, time_unit: str, types: Mapping[str, str] | None = None) -> None:
         """Write ``.inter``, sorted by user, time and original row, and ``.times.npy``.
@@ -120,7 +127,7 @@ class DatasetWriter:
             types: Further columns -> ``token``, ``token_seq``, ``float`` or ``float_seq``.
 
         Raises:
-            DataError: If there is no interaction, a time is missing, or an id cannot be a token.
+            DataError: If there is no interaction, a time is missing or in another unit, or an id cannot be a token.
         """
         if time_unit not in UNITS_PER_SECOND:
             raise DataError(f"The time unit must be one of {', '.join(UNITS_PER_SECOND)}, not `{time_unit}`.")
@@ -136,6 +143,8 @@ class DatasetWriter:
         order = sort_order(users, times)
         users, items = users[order], items[order]
         times = None if times is None else times[order]
+        if times is not None and (far := far_time(times, time_unit)):
+            raise DataError(f"The time {times[far[0]]} {far[1]}; check the times of the raw file.")
         offsets = positions(users) if times is None else (times - times.min()) // UNITS_PER_SECOND[time_unit]
         columns = {
             "user_id:token": distinct_users[users],
@@ -188,12 +197,15 @@ class DatasetWriter:
         for name, kind in types.items():
             if kind not in FIELD_TYPES:
                 raise DataError(f"The type of column `{name}` must be one of {', '.join(FIELD_TYPES)}, not `{kind}`.")
+            check_column_name(name)
             columns[f"{name}:{kind}"] = self._cells(name, frame[name], kind, order)
         return columns
 
     def _cells(self, name: str, values: Any, kind: str, order: Any) -> Any:
         if kind == "float":
             numbers = _numbers(name, values)[order]
+            if np.isinf(numbers).any():
+                raise DataError(f"The column `{name}` holds an infinite number; mend it in the raw file.")
             if empty := int(np.isnan(numbers).sum()):
                 self.card.note(f"empty cells of {name}", empty)
             return numbers
@@ -270,7 +282,7 @@ class DatasetWriter:
             if earlier not in made:
                 self._new.remove(earlier)
         self._new.commit()
-        labels = sorted(path.name for path in self.folder.glob(f"{self.name}.*.popularity"))
+        labels = sorted(path.name for path in self.folder.glob(f"{escape(self.name)}.*.popularity"))
         if self.overwrite and labels:
             print(f"Warning: {', '.join(labels)} were made of the earlier files; make them anew by `label`.")
 
@@ -310,13 +322,14 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 
 def _write_json_lines(file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
-    for row in _checked(rows):
-        text = json.dumps(row, ensure_ascii=False)
-        try:
-            line = text.encode("utf-8")
-        except UnicodeEncodeError:  # half of a surrogate pair, which only JSON's escapes can carry
-            line = json.dumps(row).encode("ascii")
-        file.write(line + b"\n")
+    row: dict[str, Any] = {}
+    try:
+        for row in _checked(rows):
+            file.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The text of item `{row['item_id']}` holds half of a surrogate pair, which is no text; mend the raw file."
+        ) from error
 
 
 def _checked(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_video.data.reading import wrong_bytes
 from recbole_video.errors import DataError
 
 # Kind of a column -> the form of its cells. A `key` is never empty.
@@ -100,6 +101,7 @@ class Tally:
         broken_quotes: Read from both ends: quotes that do not match.
         bare_breaks: Read from both ends: line breaks outside sound quotes.
         not_utf8: Lines with bytes that are not UTF-8; each became U+FFFD.
+        first_not_utf8: Number of the first of them, from 1; 0 if there is none.
         unreadable: Lines that belong to no record; they are left out.
         first_unreadable: Number of the first of them, from 1; 0 if there is none.
     """
@@ -110,15 +112,15 @@ class Tally:
     broken_quotes: int = 0
     bare_breaks: int = 0
     not_utf8: int = 0
+    first_not_utf8: int = 0
     unreadable: int = 0
     first_unreadable: int = 0
 
     def add(self, other: Tally) -> None:
         """Add the counts of a later part of the same file."""
-        first = self.first_unreadable or other.first_unreadable
         for name in (f.name for f in fields(self)):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.first_unreadable = first
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, (mine or theirs) if name.startswith("first_") else mine + theirs)
 
     def leave_out(self, lines: Sequence[str], number: int) -> None:
         """Count ``lines`` as unreadable; ``number`` is that of the first. Blank lines are nothing."""
@@ -144,14 +146,18 @@ def read_header(path: Path) -> tuple[str, ...]:
     """
     try:
         with path.open("rb") as file:
-            line = file.readline().decode("utf-8-sig").rstrip("\r\n")
+            raw = file.readline()  # no more: wrong bytes further on are counted
+        line = raw.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
         raise DataError(f"`{path}` cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"`{path}`, line 1: the text is not UTF-8.") from error
+        raise wrong_bytes([raw], path) from error
     if not line:
         raise DataError(f"`{path}` has no header in its first line.")
-    return tuple(name.strip() for name in next(csv.reader([line])))
+    try:
+        return tuple(name.strip() for name in next(csv.reader([line])))
+    except csv.Error as error:
+        raise DataError(f"`{path}`, line 1: {error}; this is no header of a csv file.") from error
 
 
 def read_blocks(path: Path, layout: Layout, block_bytes: int = 1 << 24) -> Iterator[Block]:
@@ -189,10 +195,15 @@ def _last_start(data: bytes, layout: Layout) -> int:
 
 
 def halve(block: Block, layout: Layout) -> list[Block]:
-    """Cut a block before a record in its middle; the block alone if there is no such place."""
-    cut = block.data.find(b"\n", len(block.data) // 2) + 1
+    """Cut a block before a record near its middle; the block alone if it has only one."""
+    middle = len(block.data) // 2
+    cut = block.data.find(b"\n", middle) + 1
     while 0 < cut < len(block.data) and not layout.left_bytes.match(block.data, cut):
         cut = block.data.find(b"\n", cut) + 1
+    if not 0 < cut < len(block.data):  # then before the one that reaches over the middle
+        cut = block.data.rfind(b"\n", 0, middle) + 1
+        while cut and not layout.left_bytes.match(block.data, cut):
+            cut = block.data.rfind(b"\n", 0, cut - 1) + 1
     if not 0 < cut < len(block.data):
         return [block]
     lines = block.data.count(b"\n", 0, cut)
@@ -225,7 +236,7 @@ def mend(block: Block, layout: Layout, careful: bool = False) -> tuple[bytes, Ta
     copied = 0
     for first, last in _runs(odd):
         pieces.append(data[copied : starts[first]])
-        lines = _decode(data[starts[first] : ends[last]], tally)
+        lines = _decode(data[starts[first] : ends[last]], block.first_line + first, tally)
         pieces += _mend_lines(lines, block.first_line + first, layout, tally)
         copied = int(ends[last]) + 1
     pieces.append(data[copied:])
@@ -249,13 +260,15 @@ def _runs(flags: np.ndarray) -> Iterator[tuple[int, int]]:
         yield first, after - 1
 
 
-def _decode(data: bytes, tally: Tally) -> list[str]:
-    """The lines of ``data``, without line ends."""
+def _decode(data: bytes, number: int, tally: Tally) -> list[str]:
+    """The lines of ``data``, without line ends; ``number`` is that of the first."""
     try:
         return data.decode("utf-8").split("\n")
     except UnicodeDecodeError:
         lines = data.decode("utf-8", errors="replace").split("\n")
-        tally.not_utf8 += sum(line.encode() != raw for line, raw in zip(lines, data.split(b"\n"), strict=True))
+        wrong = [i for i, (line, raw) in enumerate(zip(lines, data.split(b"\n"), strict=True)) if line.encode() != raw]
+        tally.not_utf8 += len(wrong)
+        tally.first_not_utf8 = tally.first_not_utf8 or number + wrong[0]
         return lines
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from recbole_video.dataset_tools.output.tokens import as_objects
+from recbole_video.dataset_tools.output.names import check_column_name
+from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
+from recbole_video.dataset_tools.raw.lists import ListBuffer
 
 from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.errors import ConfigError, DataError
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXT = "text"
-Where = Callable[[int], str]  # names the place of a row of the part, for errors
+Where = Callable[[int], str]  # names the place of a row by its number in the index of a part, for errors
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,13 @@ def parse_column(option: str) -> Column:
     """Read ``NAME:TYPE=RAW``, or ``NAME:TYPE`` where the raw column has the same name.
 
     Raises:
-        ConfigError: If it is not of that form.
+        ConfigError: If it is not of that form, or a header cannot hold the name.
     """
     described, _, raw = option.partition("=")
     name, colon, kind = described.rpartition(":")
     if not colon or not name or kind not in (*FIELD_TYPES, TEXT):
         raise ConfigError(f"`{option}` is not NAME:TYPE=RAW with a type of {', '.join((*FIELD_TYPES, TEXT))}.")
+    check_column_name(name, ConfigError)
     return Column(name, kind, raw or name)
 
 
@@ -49,17 +52,38 @@ class TokenBuffer:
         self._code_of: dict[str, int] = {}
 
     def add(self, values: pd.Series, where: Where) -> None:
+        """Add the values of some rows, whose index tells their places.
+
+        Raises:
+            DataError: Naming the first row whose value is no single one.
+        """
         import pandas as pd
 
+        refuse_compound(values, where)
         codes, distinct = pd.factorize(as_text(values))
+        for code, token in enumerate(distinct):
+            if problem := self._problem(token):
+                line = values.index[int((codes == code).argmax())]
+                raise DataError(f"{where(line)}: the id {refused_id(token, str(values.name), problem)}")
         known = self._code_of
         numbers = np.array([known.setdefault(token, len(known)) for token in distinct], dtype=np.int32)
         self._codes.append(numbers[codes])
+
+    def _problem(self, token: str) -> str | None:
+        """Why a token is refused; a feature is not, but mended where it is written."""
+        return None
 
     def array(self) -> np.ndarray:
         """All values, object [rows] of str."""
         tokens = np.array(list(self._code_of), dtype=object)
         return tokens[np.concatenate(self._codes)] if self._codes else tokens
+
+
+class IdBuffer(TokenBuffer):
+    """Collects ids of users or items, which are never mended: one that cannot be a token is refused."""
+
+    def _problem(self, token: str) -> str | None:
+        return None if token in self._code_of else id_problem(token)
 
 
 class NumberBuffer:
@@ -69,13 +93,21 @@ class NumberBuffer:
         self._parts: list[np.ndarray] = []
 
     def add(self, values: pd.Series, where: Where) -> None:
-        import pandas as pd
+        """Add the values of some rows.
 
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        bad = np.isnan(numbers) & (as_text(values) != "").to_numpy() & values.notna().to_numpy()
+        Raises:
+            DataError: Naming the first row that holds something other than a finite number.
+        """
+        refuse_compound(values, where)
+        numbers = as_numbers(values)
+        bad = ~np.isfinite(numbers) & (as_text(values) != "").to_numpy() & values.notna().to_numpy()
         if bad.any():
             row = int(bad.argmax())
-            raise DataError(f"{where(row)}, column `{values.name}`: `{values.iloc[row]}` is not a number.")
+            problem = "beyond what a float holds" if np.isinf(numbers[row]) else "not a number"
+            raise DataError(
+                f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` is {problem}; mend it, or "
+                "leave the cell empty."
+            )
         self._parts.append(numbers)
 
     def array(self) -> np.ndarray:
@@ -83,27 +115,23 @@ class NumberBuffer:
         return np.concatenate(self._parts) if self._parts else np.empty(0)
 
 
-class ObjectBuffer:
-    """Collects values as they are: lists, or text that is still to be split."""
-
-    def __init__(self) -> None:
-        self._values: list[object] = []
-
-    def add(self, values: pd.Series, where: Where) -> None:
-        self._values += values.tolist()
-
-    def array(self) -> np.ndarray:
-        """All values, object [rows]."""
-        return as_objects(self._values)
+Buffer = TokenBuffer | NumberBuffer | ListBuffer
 
 
-Buffer = TokenBuffer | NumberBuffer | ObjectBuffer
+def buffers_of(columns: Sequence[Column], list_separator: str | None = None) -> dict[str, Buffer]:
+    """An empty buffer of the right kind for each column.
 
-
-def buffers_of(columns: Sequence[Column]) -> dict[str, Buffer]:
-    """An empty buffer of the right kind for each column."""
-    kinds: dict[str, type[Buffer]] = {"token": TokenBuffer, "float": NumberBuffer}
-    return {column.name: kinds.get(column.type, ObjectBuffer)() for column in columns}
+    Args:
+        columns: The columns, without those of text.
+        list_separator: Between the elements of lists that are text; None to tell it from the column.
+    """
+    kinds: dict[str, Callable[[], Buffer]] = {
+        "token": TokenBuffer,
+        "float": NumberBuffer,
+        "token_seq": lambda: ListBuffer(False, list_separator),
+        "float_seq": lambda: ListBuffer(True, list_separator),
+    }
+    return {column.name: kinds[column.type]() for column in columns}
 
 
 def as_text(values: pd.Series) -> pd.Series:
@@ -113,3 +141,42 @@ def as_text(values: pd.Series) -> pd.Series:
     if pd.api.types.infer_dtype(values, skipna=False) in ("string", "empty"):
         return values
     return values.astype(object).where(values.notna(), "").map(str)
+
+
+def as_numbers(values: pd.Series) -> np.ndarray:
+    """Values as float64 [rows]; NaN for what is missing or no number, infinity for what a float does not hold."""
+    import pandas as pd
+
+    try:
+        numbers = pd.to_numeric(values, errors="coerce")
+        return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError):  # whole numbers of hundreds of digits
+        return np.array([_as_number(value) for value in values], dtype=np.float64)
+
+
+def _as_number(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def refuse_compound(values: pd.Series, where: Where) -> None:
+    """Refuse lists, objects and bytes where one value is expected.
+
+    Raises:
+        DataError: Naming the first row that holds one.
+    """
+    import pandas as pd
+
+    if values.dtype != object or pd.api.types.infer_dtype(values, skipna=True) in ("string", "integer", "floating"):
+        return
+    for row, value in enumerate(values):
+        if isinstance(value, (list, tuple, dict, set, np.ndarray, bytes)):
+            kind = {dict: "an object", bytes: "bytes"}.get(type(value), "a list")
+            raise DataError(
+                f"{where(values.index[row])}, column `{values.name}`: `{value}` is {kind}, where one value is expected;"
+                " mend it, or give the column the type token_seq or float_seq."
+            )

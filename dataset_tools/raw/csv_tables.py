@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from recbole_video.dataset_tools.raw.broken_csv import Block, Layout, Tally, halve, mend, read_blocks
 
 from recbole_video.errors import DataError, MissingDependencyError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _TRUE, _FALSE = ["True", "TRUE", "true", "1"], ["False", "FALSE", "false", "0"]
 _CAREFUL_BYTES = 1 << 16  # what is read line by line around a line that cannot be parsed
+_CSV_COLUMN = re.compile(r"In CSV column #(\d+): ")
 _PARSER_BYTES = 1 << 22  # small enough for each processor to get some of a block
 
 
@@ -71,9 +74,23 @@ def _tables_of(
     mended, counts = mend(block, layout, careful=True)
     try:
         yield _parse_block(mended, layout, columns), counts
+        return
     except pa.ArrowInvalid as error:
-        last = block.first_line + block.data.count(b"\n") - 1
-        raise DataError(f"`{path}`, lines {block.first_line} to {last} cannot be read: {error}.") from error
+        fault = error
+    parts = halve(block, layout)
+    if len(parts) == 1:
+        last = block.first_line + max(block.data.count(b"\n") - 1, 0)
+        place = f"line {last}" if last == block.first_line else f"lines {block.first_line} to {last}"
+        raise DataError(f"`{path}`, {place}: {_reason(fault, layout)}; mend or remove the record.")
+    for part in parts:
+        yield from _tables_of(path, part, layout, columns)
+
+
+def _reason(error: Exception, layout: Layout) -> str:
+    """What pyarrow has to say of a record, with the name of the column for its number."""
+    said = str(error).splitlines()[0].rstrip(".")
+    match = _CSV_COLUMN.match(said)
+    return f"column `{layout.columns[int(match[1])]}`, {said[match.end() :]}" if match else said
 
 
 def _parse_block(mended: bytes, layout: Layout, columns: Sequence[str]) -> pa.Table | None:
@@ -98,7 +115,10 @@ def _parse_block(mended: bytes, layout: Layout, columns: Sequence[str]) -> pa.Ta
             false_values=_FALSE,
         ),
     )
-    keys = [c for c in columns if layout.kinds.get(c) == "key"]
-    if any(table[c].null_count for c in keys):
-        raise pa.ArrowInvalid(f"a cell of {', '.join(keys)} is empty")
+    for name in columns:
+        kind = layout.kinds.get(name)
+        if kind == "key" and table[name].null_count:
+            raise pa.ArrowInvalid(f"the cell of `{name}` is empty")
+        if kind == "number" and not np.isfinite(table[name].drop_null().to_numpy()).all():
+            raise pa.ArrowInvalid(f"the number in `{name}` is beyond what a float holds")
     return table.unify_dictionaries()

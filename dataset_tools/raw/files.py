@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import gzip
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from recbole_video.errors import DataError
+from recbole_video.data.reading import wrong_bytes
+from recbole_video.errors import DataError, RecBoleVideoError
 
 _BLOCK_BYTES = 1 << 18  # small, so that what is derived from a block stays in the cache
 _LARGE_BYTES = 1 << 26
 _LINES_PER_UPDATE = 1 << 14
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF8 = "utf-8-sig"  # with or without a byte order mark
+_MOST_DIGITS = 19  # of a number of 64 bits
+Part = TypeVar("Part")
 
 
 def find_file(folder: Path, candidates: Sequence[str]) -> Path:
@@ -36,42 +44,136 @@ def find_optional(folder: Path, candidates: Sequence[str]) -> Path | None:
     return next((path for name in candidates if (path := Path(folder) / name).is_file()), None)
 
 
-def open_text(path: Path, newline: str | None = "\n") -> TextIO:
-    r"""Open a UTF-8 file with or without a byte order mark.
+def open_text(path: Path, newline: str | None = "\n", encoding: str = _UTF8) -> TextIO:
+    r"""Open a text file, compressed by gzip if its name ends in ``.gz``; read it inside :func:`reading`.
 
     Args:
         path: The file.
         newline: As in ``open``: by default lines end at ``\n`` alone, so that a carriage return within a
             line stays; a reader strips ``\r\n`` at its end. Give ``""`` for the csv module.
+        encoding: By default UTF-8 with or without a byte order mark.
 
     Raises:
         DataError: If the file cannot be opened.
     """
+    path = Path(path)
     try:
-        return Path(path).open(encoding="utf-8-sig", newline=newline)
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding=encoding, newline=newline)
+        return path.open(encoding=encoding, newline=newline)
     except OSError as error:
-        raise DataError(f"`{path}` cannot be read: {error.strerror}.") from error
+        raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from error
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+@contextmanager
+def reading(path: Path, encoding: str = _UTF8, advice: str = "save it as UTF-8") -> Iterator[None]:
+    """Turn what goes wrong while a file is read into one sentence.
+
+    Args:
+        path: The file that :func:`open_text` opened.
+        encoding: Its encoding.
+        advice: What to do about another encoding.
+
+    Raises:
+        DataError: If the file cannot be read, is damaged, or is in another encoding; then with line and column.
+    """
+    try:
+        yield
+    except UnicodeError as error:
+        raise _wrong_encoding(Path(path), encoding, advice) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"`{path}` is damaged and cannot be decompressed: {error}; fetch it again.") from error
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+
+
+def _wrong_encoding(path: Path, encoding: str, advice: str) -> RecBoleVideoError:
+    """Read the file again, line by line, up to the place."""
+    name = codecs.lookup(encoding).name.removesuffix("-sig")
+    wide = name.startswith(("utf-16", "utf-32"))  # there a line feed is no single byte
+    with reading(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return wrong_bytes((line for line in file if not wide), path, name, advice=advice)
+
+
+def numbered_lines(path: Path, encoding: str = _UTF8, advice: str = "save it as UTF-8") -> Iterator[tuple[int, str]]:
     """Number, from 1, and text of each line, without its end and without a byte order mark.
 
     Raises:
-        DataError: If the file cannot be read, or naming the first line that is not UTF-8.
+        DataError: If the file cannot be read, or is not in this encoding; then with line and column.
     """
-    try:
-        with Path(path).open("rb") as file:
-            for number, raw in enumerate(_with_progress(file, path), start=1):
-                line = raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw
-                try:
-                    yield number, line.rstrip(b"\r\n").decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise DataError(f"`{path}`, line {number}: the text is not UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"`{path}` cannot be read: {error.strerror}.") from error
+    with reading(path, encoding, advice), open_text(path, encoding=encoding) as file:
+        for number, line in enumerate(_with_progress(file, path), start=1):
+            yield number, line.rstrip("\r\n")
 
 
-def _with_progress(file: BinaryIO, path: Path) -> Iterable[bytes]:
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a small csv file in UTF-8 and the lines in which they begin, from 1; empty lines are passed over.
+
+    Raises:
+        DataError: If the file cannot be read, or a row does not follow the rules of csv; then with its line.
+    """
+    before = 0
+    with reading(path), open_text(path, newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for row in reader:
+                if row:
+                    yield before + 1, row
+                before = reader.line_num
+        except csv.Error as error:
+            raise DataError(f"`{path}`, line {before + 1}: {error}; mend the line.") from error
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a text of decimal digits is; None if it is anything else, or does not fit 64 bits."""
+    digits = text.removeprefix("-").lstrip("0") or text[-1:]
+    if not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+        return None
+    value = int(text)
+    return value if abs(value) < np.iinfo(np.int64).max else None
+
+
+def guarded(parts: Iterator[Part], path: Path, kind: str) -> Iterator[Part]:
+    """What a library reads of a file, part by part.
+
+    A library raises almost anything over a damaged file, and whatever that is, the file is at fault.
+
+    Raises:
+        DataError: In place of what the library raises; the package's own errors stay.
+    """
+    while True:
+        try:
+            part = next(parts)
+        except StopIteration:
+            return
+        except RecBoleVideoError:
+            raise
+        except Exception as error:
+            said = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise DataError(f"`{path}` cannot be read as {kind}: {said.rstrip('.')}; fetch or save it anew.") from error
+        yield part
+
+
+def load_array(path: Path, mapped: bool = False) -> np.ndarray:
+    """Read an ``.npy`` file of plain numbers.
+
+    Args:
+        path: The file.
+        mapped: Leave the numbers on disk.
+
+    Raises:
+        DataError: If it is no such file.
+    """
+
+    def load() -> Iterator[Any]:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)  # np.load would take an archive of arrays as well
+        yield np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+
+    return next(guarded(load(), path, "an npy file"))
+
+
+def _with_progress(file: TextIO, path: Path) -> Iterable[str]:
     """The lines of a file; with a progress bar, on terminals, if it is large."""
     size = Path(path).stat().st_size
     if size < _LARGE_BYTES:
@@ -83,7 +185,7 @@ def _with_progress(file: BinaryIO, path: Path) -> Iterable[bytes]:
         for number, line in enumerate(file):
             yield line
             if number % _LINES_PER_UPDATE == 0:
-                bar.update(file.tell() - bar.n)
+                bar.update(file.buffer.tell() - bar.n)
 
 
 def read_integers(path: Path, columns: Sequence[str], separator: str = ",") -> dict[str, np.ndarray]:
@@ -105,6 +207,7 @@ def read_integers(path: Path, columns: Sequence[str], separator: str = ",") -> d
     absent = [name for name in columns if name not in names]
     if absent:
         raise DataError(f"`{path}` has no column `{absent[0]}`; its header is `{header}`.")
+    refuse_twice(path, columns, names)
     chosen = [names.index(name) for name in columns]
     blocks: list[np.ndarray] = []
     line = 2
@@ -118,6 +221,19 @@ def read_integers(path: Path, columns: Sequence[str], separator: str = ",") -> d
             blocks.append(rows[:, chosen])
             line += n_lines
     return {name: np.concatenate([b[:, i] for b in blocks]) if blocks else _no_rows() for i, name in enumerate(columns)}
+
+
+def refuse_twice(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
+    """Refuse a header in which a column that is wanted stands twice.
+
+    Raises:
+        DataError: Naming the first such column.
+    """
+    for name in wanted:
+        if names.count(name) > 1:
+            first = names.index(name)
+            places = f"columns {first + 1} and {names.index(name, first + 1) + 1}"
+            raise DataError(f"`{path}` has the column `{name}` twice, {places} of its header; keep one.")
 
 
 def _no_rows() -> np.ndarray:
@@ -162,14 +278,11 @@ def _parse_slowly(path: Path, block: bytes, names: Sequence[str], separator: str
 
 def _whole(path: Path, line: int, column: str, cell: str) -> int:
     text = cell.strip().strip('"')
-    try:
-        value = int(text)
-        if abs(value) < np.iinfo(np.int64).max:
-            return value
+    value = whole_number(text)
+    if value is not None:
+        return value
+    if text.removeprefix("-").isdecimal():
         raise DataError(f"`{path}`, line {line}, column `{column}`: `{cell}` is too large for a 64-bit number.")
-    except ValueError as error:
-        if isinstance(error, DataError):
-            raise
     try:
         real = float(text)
         if real == int(real) and abs(real) < 2**53:

@@ -6,10 +6,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from xml.parsers.expat import ExpatError, ParserCreate
+from zipfile import ZipFile, ZipInfo
+
+import numpy as np
+from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
+from recbole_video.dataset_tools.raw.files import guarded
+from recbole_video.dataset_tools.raw.times import far_time
+from recbole_video.dataset_tools.text_sidecar import is_media_path
 
 from recbole_video.errors import DataError, MissingDependencyError
 
@@ -32,6 +40,9 @@ DESCRIPTION = "video_description"
 KNOWN = (KEY, VIDEO, AUTHOR, TIME, *TARGETS, *AUTHOR_NUMBERS, *VIDEO_TOKENS, DESCRIPTION)
 # A spreadsheet keeps this many digits of a number and makes the others zeros.
 _EXACT_DIGITS = 15
+_LARGE_PART = 1 << 28  # bytes; a larger part of a workbook must not expand by more than
+_MOST_EXPANSION = 200
+_PROLOG_BYTES = 1 << 12
 _ROUNDED = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE]\+?[0-9]+")
 
 
@@ -67,36 +78,67 @@ class Row:
         """An id that names media, with every digit; the apostrophes around it go. Empty where there is none.
 
         Raises:
-            DataError: If a spreadsheet has taken it for a number and rounded it.
+            DataError: If a spreadsheet has taken it for a number and rounded it, or it is no name of a file.
         """
         value = self.cells.get(column)
         token = self.token(column)
         is_number = isinstance(value, (int, float)) and len(token.lstrip("-")) > _EXACT_DIGITS
         if is_number or _ROUNDED.fullmatch(token):
             raise DataError(
-                f"{self.place}: the {column} {value} was stored as a number, and a spreadsheet rounds such to "
+                f"{self.place}: the {column} `{value}` was stored as a number, and a spreadsheet rounds such to "
                 f"{_EXACT_DIGITS} digits, so that its video cannot be found; take the workbook as it was delivered."
             )
+        self._check_id(column, token)
+        if not is_media_path(f"{token}.mp4") or "/" in token or "\\" in token:
+            raise DataError(f"{self.place}, column `{column}`: `{token}` cannot be the name of a video's file.")
         return token
 
+    def author(self, column: str) -> str:
+        """An id of a user.
+
+        Raises:
+            DataError: If it cannot be a token.
+        """
+        token = self.token(column)
+        self._check_id(column, token)
+        return token
+
+    def _check_id(self, column: str, token: str) -> None:
+        if token and (problem := id_problem(token)):
+            raise DataError(f"{self.place}: the id {refused_id(token, column, problem)}")
+
     def number(self, column: str) -> float:
-        """A cell as a number; NaN where it is empty or no number, the latter counted."""
+        """A cell as a number; NaN where it is empty or no number, the latter counted.
+
+        Raises:
+            DataError: If it is infinite, or beyond what a float holds.
+        """
         value = self.cells.get(column)
         if value is None or str(value).strip() == "":
             return math.nan
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             self.faults[f"cells of {column} that are no number (taken as empty)"] += 1
             return math.nan
-        return number if math.isfinite(number) else math.nan
+        if math.isinf(number):
+            raise DataError(
+                f"{self.place}, column `{column}`: `{value}` is no finite number; mend it or empty the cell."
+            )
+        return number
 
     def seconds(self, column: str) -> int | None:
-        """A time in Unix seconds; None where there is none."""
+        """A time in Unix seconds; None where there is none.
+
+        Raises:
+            DataError: If it is beyond the year 2200 or before the year 1: it is in another unit.
+        """
         value = self.cells.get(column)
         if isinstance(value, datetime):
             return int(value.replace(tzinfo=UTC).timestamp())
         number = self.number(column)
+        if far := far_time(np.array([number]), "s"):
+            raise DataError(f"{self.place}, column `{column}`: `{value}` {far[1]}; it must be in Unix seconds.")
         return None if math.isnan(number) else int(number)
 
 
@@ -112,44 +154,63 @@ def read_rows(path: Path, required: tuple[str, ...], faults: Counter[str]) -> It
         DataError: If the file is no workbook, or a column is missing or there twice.
         MissingDependencyError: If openpyxl is not installed.
     """
-    workbook = _open(path)
-    try:
-        sheet = workbook.worksheets[0]
-        sheet.reset_dimensions()  # some programs state a wrong size
-        rows = sheet.iter_rows(values_only=True)
-        header = ["" if cell is None else str(cell).strip() for cell in next(rows, ())]
-        _check_header(path, header, required)
-        for number, cells in enumerate(rows, start=2):
-            if all(cell is None or str(cell).strip() == "" for cell in cells):
-                faults["blank rows"] += 1
-                continue
-            yield Row(dict(zip(header, cells, strict=False)), f"`{path}`, row {number}", faults)
-    finally:
-        workbook.close()
+    rows = guarded(_first_sheet(path), path, "an xlsx workbook")
+    header = ["" if cell is None else str(cell).strip() for cell in next(rows, ())]
+    _check_header(path, header, required)
+    for number, cells in enumerate(rows, start=2):
+        if all(cell is None or str(cell).strip() == "" for cell in cells):
+            faults["blank rows"] += 1
+            continue
+        yield Row(dict(zip(header, cells, strict=False)), f"`{path}`, row {number}", faults)
 
 
 def read_header(path: Path) -> tuple[str, ...]:
     """The column names of a workbook's first sheet."""
-    workbook = _open(path)
+    cells = next(guarded(_first_sheet(path), path, "an xlsx workbook"), ())
+    return tuple(str(cell).strip() for cell in cells if cell is not None)
+
+
+def _first_sheet(path: Path) -> Iterator[tuple[Any, ...]]:
+    """The cells of each row of a workbook's first sheet.
+
+    Raises:
+        DataError: If the workbook declares entities, expands to what no workbook holds, or has no sheet of cells.
+        MissingDependencyError: If openpyxl is not installed.
+    """
     try:
-        cells = next(workbook.worksheets[0].iter_rows(values_only=True), ())
-        return tuple(str(cell).strip() for cell in cells if cell is not None)
+        import openpyxl
+    except ImportError as error:
+        raise MissingDependencyError("Workbooks need openpyxl; run: pip install 'recbole_video[data]'.") from error
+    with ZipFile(path) as archive:
+        for part in archive.infolist():
+            _check_part(path, archive, part)
+    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        if not workbook.worksheets:
+            raise DataError(f"`{path}` has no sheet of cells; fetch it again.")
+        sheet = workbook.worksheets[0]
+        sheet.reset_dimensions()  # some programs state a wrong size
+        yield from sheet.iter_rows(values_only=True)
     finally:
         workbook.close()
 
 
-def _open(path: Path) -> Any:
-    try:
-        import openpyxl
-        from openpyxl.utils.exceptions import InvalidFileException
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Workbooks need openpyxl; run: uv pip install -e '.[data]' in the checkout."
-        ) from error
-    try:
-        return openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (OSError, BadZipFile, KeyError, ValueError, InvalidFileException) as error:
-        raise DataError(f"`{path}` cannot be read as an xlsx workbook: {error}.") from error
+def _check_part(path: Path, archive: ZipFile, part: ZipInfo) -> None:
+    """Refuse a part that would fill the memory: an archive bomb, or XML with entities, which no workbook declares."""
+    if part.file_size > max(_LARGE_PART, _MOST_EXPANSION * part.compress_size):
+        raise DataError(f"`{path}` holds `{part.filename}`, which expands to {part.file_size:,} bytes; fetch it again.")
+    if not part.filename.endswith((".xml", ".rels")):
+        return
+    parser, found = ParserCreate(), set()
+    parser.StartDoctypeDeclHandler = lambda *_: found.add("doctype")
+    parser.StartElementHandler = lambda *_: found.add("element")
+    with archive.open(part) as file, suppress(ExpatError):  # what is no XML is for openpyxl to refuse
+        while not found and (block := file.read(_PROLOG_BYTES)):
+            parser.Parse(block)
+    if "doctype" in found:
+        raise DataError(
+            f"`{path}` holds `{part.filename}` with a document type, which no workbook has; fetch it again."
+        )
 
 
 def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> None:

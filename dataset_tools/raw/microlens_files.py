@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.raw.files import numbered_lines
+from recbole_video.dataset_tools.raw.files import numbered_lines, whole_number
 
 from recbole_video.errors import DataError
 
 # Counts in files that were fetched before 2025-01-26 can be too large by a factor of 10,000.
 STALE_VIEWS = 10_000_000_000
-_NUMBERED = re.compile(r'\s*"?(\d+)"?,(.*)', re.DOTALL)
+_NUMBERED = re.compile(r'\s*"?([0-9]{1,18})"?,(.*)', re.DOTALL)  # an id of 64 bits
 _JOINED_LINES = 10_000
 
 
@@ -23,7 +23,7 @@ def numbered_texts(path: Path, faults: Counter[str]) -> Iterator[tuple[int, str]
 
     The file may have a header or none, and its text may be quoted or not: the first comma ends the id,
     and the rest of the line is the text, without its quotes where they pair. A line that does not begin
-    with an id goes on with a quoted text of the line before.
+    with an id goes on with a quoted text of the line before. Blanks around a text go.
 
     Args:
         path: The file.
@@ -38,7 +38,7 @@ def numbered_texts(path: Path, faults: Counter[str]) -> Iterator[tuple[int, str]
             faults["ids that occur again (their first text is kept)"] += 1
             continue
         seen.add(item)
-        yield item, _unquoted(raw, faults)
+        yield item, _unquoted(raw.strip(), faults).strip()
 
 
 def _records(path: Path, faults: Counter[str]) -> Iterator[tuple[int, str]]:
@@ -85,14 +85,13 @@ def read_likes_and_views(path: Path) -> dict[str, np.ndarray]:
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        try:
-            item, likes, views = (int(cell) for cell in line.split("\t"))
-        except ValueError as error:
+        cells = [whole_number(cell.strip()) for cell in line.split("\t")]
+        if len(cells) != 3 or None in cells:
             raise DataError(
-                f"`{path}`, line {number}: `{line[:80]}` is not item id, likes and views, whole numbers with tabs "
-                "between them."
-            ) from error
-        rows.append((item, likes, views))
+                f"`{path}`, line {number}: `{line}` is not item id, likes and views, whole numbers of 64 bits with "
+                "tabs between them."
+            )
+        rows.append(cells)
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     _refuse_twice(path, table[:, 0])
     return {"item_id": table[:, 0], "likes": table[:, 1], "views": table[:, 2]}
@@ -114,10 +113,10 @@ def count_comments(path: Path, faults: Counter[str]) -> dict[int, int]:
         cells = line.split("\t", 2)
         if len(cells) < 3:
             faults["comment lines with fewer than three fields (left out)"] += bool(line.strip())
-        elif not cells[1].isdecimal():
+        elif (item := whole_number(cells[1])) is None:
             faults["comment lines whose item is no number (left out)"] += 1
         else:
-            counts[int(cells[1])] += 1
+            counts[item] += 1
     return dict(counts)
 
 
@@ -134,11 +133,11 @@ def read_sequences(path: Path) -> dict[str, np.ndarray]:
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        user, tab, sequence = line.partition("\t")
-        cells = sequence.split()
-        if not tab or not user.isdecimal() or not cells or not all(map(str.isdecimal, cells)):
-            raise DataError(f"`{path}`, line {number}: `{line[:80]}` is not a user id, a tab, and item ids.")
-        users.append(int(user))
+        name, tab, sequence = line.partition("\t")
+        user, cells = whole_number(name), sequence.split()
+        if not tab or user is None or not cells or not all(map(_is_id, cells)):
+            raise DataError(f"`{path}`, line {number}: `{line}` is not a user id, a tab, and item ids of 64 bits.")
+        users.append(user)
         lengths.append(len(cells))
         texts.append(" ".join(cells))
         if len(texts) == _JOINED_LINES:
@@ -147,6 +146,10 @@ def read_sequences(path: Path) -> dict[str, np.ndarray]:
     items.append(_whole_numbers(texts))
     _refuse_twice(path, np.array(users, dtype=np.int64))
     return {"user_id": np.repeat(np.array(users, dtype=np.int64), lengths), "item_id": np.concatenate(items)}
+
+
+def _is_id(cell: str) -> bool:
+    return cell.isdecimal() and (len(cell) < 19 or whole_number(cell) is not None)
 
 
 def _whole_numbers(texts: Iterable[str]) -> np.ndarray:
@@ -182,5 +185,7 @@ def disagreements(csv: dict[str, np.ndarray], tsv: dict[str, np.ndarray]) -> dic
 
 
 def _by_user(users: np.ndarray, items: np.ndarray) -> dict[int, np.ndarray]:
+    if not len(users):
+        return {}
     distinct, starts = np.unique(users, return_index=True)
     return dict(zip(distinct.tolist(), np.split(items, starts[1:]), strict=True))

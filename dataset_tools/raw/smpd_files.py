@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.dataset_tools.card.card import Card
-from recbole_video.dataset_tools.raw.files import numbered_lines
+from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
+from recbole_video.dataset_tools.raw.files import guarded, numbered_lines, refuse_twice
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
+from recbole_video.dataset_tools.text_sidecar import is_media_path
 from tqdm import tqdm
 
+from recbole_video.data.reading import parse_json
 from recbole_video.errors import DataError, MissingDependencyError
 
 SPLITS = ("train", "test")
@@ -28,6 +31,7 @@ VIDEO_TOKENS = ("video_ratio", "video_format")
 _MARKS = {"posts": "post_time", "users": "user_follower_count", "videos": "video_height", "scores": "popularity"}
 _KEYS = {"posts": "pid", "users": "uid", "videos": "pid", "scores": "pid"}
 _SEPARATORS = re.compile(r"[,\s]+")
+_LARGEST_COUNT = 2**53  # beyond it a float is no exact whole number
 
 
 @dataclass
@@ -123,10 +127,7 @@ def _json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not line.strip():
             continue
         place = f"`{path}`, line {number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{place}: this is no JSON object ({error}).") from error
+        record = parse_json(line, place, nan_is_missing=True)
         if not isinstance(record, dict):
             raise DataError(f"{place}: this is no JSON object.")
         yield place, record
@@ -134,19 +135,23 @@ def _json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        import pyarrow as pa
-        from pyarrow import parquet
+        import pyarrow  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
             "Parquet files need pyarrow; run: uv pip install -e '.[data]' in the checkout."
         ) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            records = (record for batch in file.iter_batches(batch_size=1024) for record in batch.to_pylist())
-            for number, record in enumerate(records, start=1):
-                yield f"`{path}`, row {number}", record
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"`{path}` cannot be read as parquet: {error}.") from error
+    for number, record in enumerate(guarded(_parquet_records(path), path, "parquet"), start=1):
+        yield f"`{path}`, row {number}", record
+
+
+def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        refuse_twice(path, dict.fromkeys(names), names)
+        for batch in file.iter_batches(batch_size=1024):
+            yield from batch.to_pylist()
 
 
 def _add_record(
@@ -155,55 +160,92 @@ def _add_record(
     for table, mark in _MARKS.items():
         if record.get(mark) is None:
             continue
-        key = record.get(_KEYS[table])
+        key = _key(record, _KEYS[table], place)
         if tables.add(table, key, {"split": split, **_READERS[table](record, place)}):
-            text = _TEXTS[table](record, empty_text) if table in _TEXTS else {}
+            text = _TEXTS[table](record, empty_text, place) if table in _TEXTS else {}
             if text:
                 spool.put(key, {**spool.get(key), **text})
 
 
 def _read_post(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {
-        "user_id": record.get("uid"),
+        "user_id": _key(record, "uid", place),
         "time": parse_time(record["post_time"], place),
-        "location": record.get("post_location") or "",
-        "language": record.get("post_text_language") or "",
+        "location": _text(record, "post_location", place),
+        "language": _text(record, "post_text_language", place),
     }
 
 
 def _read_user(record: Mapping[str, Any], place: str) -> dict[str, Any]:
-    return {name: _number(record, name, place) for name in USER_COUNTS}
+    return {name: _count(record, name, place) for name in USER_COUNTS}
 
 
 def _read_video(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     numbers = {name: _number(record, name, place) for name in VIDEO_NUMBERS}
-    return {**numbers, **{name: record.get(name) or "" for name in VIDEO_TOKENS}}
+    return {**numbers, **{name: _text(record, name, place) for name in VIDEO_TOKENS}}
 
 
 def _read_score(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {"score": _number(record, "popularity", place)}
 
 
-def _post_text(record: Mapping[str, Any], empty_text: str) -> dict[str, str]:
-    text = {"title": assemble_text(record, empty_text), "media": record.get("video_path")}
+def _post_text(record: Mapping[str, Any], empty_text: str, place: str) -> dict[str, str]:
+    media = _text(record, "video_path", place)
+    if media and not is_media_path(media):
+        raise DataError(f"{place}, `video_path`: `{media}` is no path inside the archive of videos.")
+    text = {"title": assemble_text(record, empty_text, place), "media": media}
     return {key: value for key, value in text.items() if value}
 
 
-def _video_text(record: Mapping[str, Any], empty_text: str) -> dict[str, str]:
-    return {"music": record["music_title"]} if record.get("music_title") else {}
+def _video_text(record: Mapping[str, Any], empty_text: str, place: str) -> dict[str, str]:
+    music = _text(record, "music_title", place)
+    return {"music": music} if music.strip() else {}
 
 
 _READERS = {"posts": _read_post, "users": _read_user, "videos": _read_video, "scores": _read_score}
 _TEXTS = {"posts": _post_text, "videos": _video_text}
 
 
+def _key(record: Mapping[str, Any], name: str, place: str) -> str | None:
+    """An id as text; None where there is none."""
+    value = record.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        raise DataError(f"{place}, `{name}`: `{value}` is no id, which is text or a whole number.")
+    if problem := id_problem(value):
+        raise DataError(f"{place}: the id {refused_id(str(value), name, problem)}")
+    return str(value)
+
+
+def _text(record: Mapping[str, Any], name: str, place: str) -> str:
+    """A cell of text, or of one number; empty where there is none."""
+    value = record.get(name)
+    if value is not None and not isinstance(value, (str, int, float)):
+        raise DataError(f"{place}, `{name}`: `{value}` is no text.")
+    return "" if value is None or value != value else str(value)
+
+
 def _number(record: Mapping[str, Any], name: str, place: str) -> float | None:
     value = record.get(name)
+    if value is None or value != value:
+        return None
     try:
-        number = None if value is None else float(value)
-    except (TypeError, ValueError) as error:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{place}, `{name}`: {value!r} is no number.") from error
-    return None if number != number else number
+    if number != number:
+        return None
+    if math.isinf(number):
+        raise DataError(f"{place}, `{name}`: `{value}` is beyond what a float holds.")
+    return number
+
+
+def _count(record: Mapping[str, Any], name: str, place: str) -> float | None:
+    number = _number(record, name, place)
+    if number is not None and (number != int(number) or abs(number) > _LARGEST_COUNT):
+        raise DataError(f"{place}, `{name}`: `{record[name]}` is no count.")
+    return number
 
 
 def parse_time(value: Any, place: str) -> int:
@@ -215,20 +257,31 @@ def parse_time(value: Any, place: str) -> int:
     if not isinstance(value, datetime):
         try:
             value = datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise DataError(f"{place}: the post_time {value!r} is not of the form `YYYY-MM-DD HH:MM`.") from error
     return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
 
 
-def assemble_text(record: Mapping[str, Any], empty_text: str = "") -> str:
+def assemble_text(record: Mapping[str, Any], empty_text: str = "", place: str = "The record") -> str:
     """A post's caption with spaces for commas, then each suggested word after a ``#``.
 
     Args:
         record: With ``post_content`` (text, or a list of words) and ``post_suggested_words`` (a list, or text).
         empty_text: Returned where both are empty.
+        place: Of the record, for errors.
+
+    Raises:
+        DataError: If one is neither text nor a list of words.
     """
-    caption, words = record.get("post_content") or "", record.get("post_suggested_words") or []
-    caption = caption if isinstance(caption, str) else " ".join(map(str, caption))
-    words = [words] if isinstance(words, str) else words
+    caption = " ".join(_words(record, "post_content", place))
+    words = _words(record, "post_suggested_words", place)
     parts = [_SEPARATORS.sub(" ", caption).strip(), *(f"#{word}" for word in words if word)]
     return " ".join(part for part in parts if part) or empty_text
+
+
+def _words(record: Mapping[str, Any], name: str, place: str) -> list[str]:
+    value = record.get(name)
+    words = [value] if isinstance(value, str) else value or []
+    if not isinstance(words, list) or not all(isinstance(word, (str, int, float)) for word in words):
+        raise DataError(f"{place}, `{name}`: `{value}` is neither text nor a list of words.")
+    return [str(word) for word in words]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Hashable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
+
+from recbole_video.errors import RunFolderError
 
 
 class TextSpool:
@@ -21,10 +24,20 @@ class TextSpool:
         self._size = 0
 
     def put(self, key: Hashable, record: Mapping[str, Any]) -> None:
-        """Store ``record`` (what JSON can hold) in place of what ``key`` had."""
+        """Store ``record`` (what JSON can hold) in place of what ``key`` had.
+
+        Raises:
+            RunFolderError: If the disk is full.
+        """
         line = json.dumps(record, ensure_ascii=False).encode("utf-8", errors="surrogatepass") + b"\n"
-        self._file.seek(self._size)
-        self._file.write(line)
+        try:
+            self._file.seek(self._size)
+            self._file.write(line)
+        except OSError as error:
+            raise RunFolderError(
+                f"A temporary file in `{tempfile.gettempdir()}` cannot be written: {error.strerror or error}; make "
+                "room, or set TMPDIR to another folder."
+            ) from error
         self._places[key] = self._size
         self._size += len(line)
 
@@ -51,4 +64,5 @@ class TextSpool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what was still to be written to a full disk is not wanted any more
+            self._file.close()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND, Card, date_of
-from recbole_video.dataset_tools.raw.columns import Where, as_text
+from recbole_video.dataset_tools.raw.columns import Where, as_numbers, as_text
 
 from recbole_video.errors import DataError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TIME_UNITS = (*UNITS_PER_SECOND, "iso")
 # The year 2200: a larger number of seconds is meant in a finer unit.
 _LATEST_SECOND = 7_258_118_400
+_FIRST_SECOND = -62_135_596_800  # the year 1
 _OLD_SECOND = 631_152_000  # 1990
 _ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
@@ -24,6 +25,22 @@ def doubt_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> No
     """Warn of times that all lie before 1990: they are probably in a coarser unit."""
     if len(times) and times.max() < _OLD_SECOND * UNITS_PER_SECOND[unit]:
         card.warn(f"The latest time is {date_of(int(times.max()), unit)} in {unit}: {advice}.")
+
+
+def far_time(times: np.ndarray, unit: str) -> tuple[int, str] | None:
+    """A time beyond the year 2200 or before the year 1, which is in another unit.
+
+    Returns:
+        Its row among ``times`` [rows] and what is wrong with it; None if there is none.
+    """
+    if not len(times):
+        return None
+    latest, earliest = int(times.argmax()), int(times.argmin())
+    if times[latest] / UNITS_PER_SECOND[unit] > _LATEST_SECOND:
+        return latest, f"lies beyond the year 2200 in {unit}"
+    if times[earliest] / UNITS_PER_SECOND[unit] < _FIRST_SECOND:
+        return earliest, f"lies before the year 1 in {unit}"
+    return None
 
 
 class TimeBuffer:
@@ -41,24 +58,13 @@ class TimeBuffer:
         """Add the times of some rows.
 
         Raises:
-            DataError: Naming the first row that is no time.
+            DataError: Naming the first row that is no time, or none of this unit.
         """
-        self._parts.append(_dates(values, where) if self.unit == "iso" else _numbers(values, where))
+        self._parts.append(_dates(values, where) if self.unit == "iso" else _numbers(values, self.unit, where))
 
     def array(self) -> np.ndarray:
-        """All times in :attr:`finest_unit`, int64 [rows].
-
-        Raises:
-            DataError: If the numbers cannot be of the unit given.
-        """
+        """All times in :attr:`finest_unit`, int64 [rows]."""
         times = np.concatenate(self._parts) if self._parts else np.empty(0, dtype=np.int64)
-        if self.unit == "iso":
-            return times
-        latest = times.max(initial=0)
-        if latest / UNITS_PER_SECOND[self.unit] > _LATEST_SECOND:
-            raise DataError(
-                f"The latest time, {latest:.0f}, lies beyond the year 2200 in {self.unit}; give another --time_unit."
-            )
         if times.dtype.kind == "i":
             return times
         return np.rint(times * (UNITS_PER_SECOND["us"] // UNITS_PER_SECOND[self.unit])).astype(np.int64)
@@ -70,30 +76,39 @@ class TimeBuffer:
         return self.unit if is_whole else "us"
 
 
-def _numbers(values: pd.Series, where: Where) -> np.ndarray:
+def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
     """int64 where all are whole, else float64."""
     import pandas as pd
 
     if values.dtype.kind == "M":
-        raise DataError(f"The column `{values.name}` holds dates, not numbers; give --time_unit=iso.")
-    numbers = pd.to_numeric(values, errors="coerce")
-    _refuse_gaps(values, numbers.isna(), "number", where)
-    array = numbers.to_numpy()
-    if array.dtype.kind in "iu":
-        return array.astype(np.int64)
-    array = array.astype(np.float64)
-    return array.astype(np.int64) if (array == np.floor(array)).all() else array
+        raise DataError(f"{where(values.index[0])}: `{values.name}` holds dates, not numbers; give --time_unit=iso.")
+    numbers = as_numbers(values)
+    if pd.api.types.infer_dtype(values, skipna=True) in ("boolean", "mixed", "mixed-integer"):
+        numbers[values.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(dtype=bool)] = np.nan
+    _refuse_gaps(values, pd.Series(~np.isfinite(numbers)), "number", where)
+    if far := far_time(numbers, unit):
+        row, problem = far
+        raise DataError(
+            f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` {problem}; give another "
+            "--time_unit."
+        )
+    return numbers.astype(np.int64) if (numbers == np.floor(numbers)).all() else numbers
 
 
 def _dates(values: pd.Series, where: Where) -> np.ndarray:
     """Microseconds since 1970, int64."""
     import pandas as pd
 
-    dates = pd.Series(pd.NaT, index=values.index, dtype="datetime64[ns, UTC]")
-    # Apart: pandas gives a date without a zone that of the date before it.
-    has_zone = as_text(values).str.contains(_ZONE)
-    for rows in (has_zone, ~has_zone):
-        dates[rows] = pd.to_datetime(values[rows], format="ISO8601", utc=True, errors="coerce")
+    if values.dtype.kind == "M":
+        dates = pd.to_datetime(values, utc=True)
+    else:
+        texts = as_text(values)
+        dates = pd.Series(pd.NaT, index=values.index, dtype="datetime64[us, UTC]")
+        # Apart: pandas gives a date without a zone that of the date before it.
+        has_zone = texts.str.contains(_ZONE)
+        for rows in (has_zone, ~has_zone):
+            read = pd.to_datetime(texts[rows], format="ISO8601", utc=True, errors="coerce")
+            dates[rows] = read.dt.as_unit("us")
     _refuse_gaps(values, dates.isna(), "ISO date", where)
     return dates.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
 
@@ -102,6 +117,6 @@ def _refuse_gaps(values: pd.Series, gaps: pd.Series, kind: str, where: Where) ->
     if gaps.any():
         row = int(gaps.to_numpy(dtype=bool).argmax())
         raise DataError(
-            f"{where(row)}, column `{values.name}`: `{values.iloc[row]}` is no {kind}; mend it, or give "
+            f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` is no {kind}; mend it, or give "
             "another --time_unit."
         )

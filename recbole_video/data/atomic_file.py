@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recbole_video.data.reading import wrong_bytes
 from recbole_video.data.replacement import finish_replacements
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, RecBoleVideoError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +45,13 @@ def read_header(path: Path, separator: str = "\t") -> list[Field]:
     finish_replacements(path.parent)
     try:
         with path.open("rb") as file:
-            line = file.readline().decode(_ENCODING).rstrip("\r\n")
+            raw = file.readline()
     except OSError as error:
         raise DataError(f"The atomic file `{path}` cannot be read: {error.strerror}.") from error
+    try:
+        line = raw.decode(_ENCODING).rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"`{path}`, line 1: the text is not UTF-8.") from error
+        raise wrong_bytes([raw], path) from error
     fields = [_parse_cell(path, column, cell) for column, cell in enumerate(line.split(separator), start=1)]
     names = [field.name for field in fields]
     for name in names:
@@ -119,39 +122,46 @@ def read_columns(
         frame = pd.DataFrame({f.name: [] for f in chosen})
     except (ValueError, UnicodeDecodeError) as error:  # a ParserError is a ValueError
         raise _first_fault(path, fields, chosen, separator, may_be_empty) or DataError(f"`{path}`: {error}.") from error
-    # pandas takes a row with too many columns in silence when it reads only some of them.
-    expected_separators = (len(fields) - 1) * (len(frame) + 1)
-    if (
-        _has_gaps(frame, [f for f in chosen if not may_be_empty(f.name)])
-        or _count(path, separator) != expected_separators
-    ):
+    # pandas takes a row with too many columns in silence when it reads only some of them, ends a line at a lone
+    # carriage return, and a cell at a NUL.
+    n_separators, has_odd = _marks(path, separator)
+    is_odd = has_odd or n_separators != (len(fields) - 1) * (len(frame) + 1)
+    if is_odd or _has_gaps(frame, chosen, may_be_empty):
         fault = _first_fault(path, fields, chosen, separator, may_be_empty)
         if fault:
             raise fault
     return frame
 
 
-def _has_gaps(frame: pd.DataFrame, chosen: list[Field]) -> bool:
-    """Whether a value is missing or not a number, as short rows and empty cells leave it."""
+def _has_gaps(frame: pd.DataFrame, chosen: list[Field], may_be_empty: Callable[[str], bool]) -> bool:
+    """Whether a value is infinite, or missing where it must not be, as short rows and empty cells leave it."""
     for field in chosen:
         column = frame[field.name]
         if field.type == FLOAT:
-            if not np.isfinite(column.to_numpy(dtype=np.float64)).all():
+            numbers = column.to_numpy(dtype=np.float64)
+            if np.isinf(numbers).any() or (np.isnan(numbers).any() and not may_be_empty(field.name)):
                 return True
-        elif column.isna().any() or (field.type == TOKEN and (column == "").any()):
+        elif column.isna().any() or (field.type == TOKEN and (column == "").any() and not may_be_empty(field.name)):
             return True
     return False
 
 
-def _count(path: Path, separator: str) -> int:
-    """How often ``separator`` occurs in the file."""
+def _marks(path: Path, separator: str) -> tuple[int, bool]:
+    """How often ``separator`` occurs in the file, and whether a NUL or a lone carriage return does."""
+    n_separators = n_lone = 0
+    last = b""
     with path.open("rb") as file:
-        return sum(block.count(separator.encode()) for block in iter(lambda: file.read(1 << 24), b""))
+        for block in iter(lambda: file.read(1 << 24), b""):
+            n_separators += block.count(separator.encode())
+            n_lone += block.count(b"\0") + block.count(b"\r") - block.count(b"\r\n")
+            n_lone -= last == b"\r" and block.startswith(b"\n")
+            last = block[-1:]
+    return n_separators, n_lone > 0
 
 
 def _first_fault(
     path: Path, fields: list[Field], chosen: list[Field], separator: str, may_be_empty: Callable[[str], bool]
-) -> DataError | None:
+) -> RecBoleVideoError | None:
     """Go through the file line by line and describe the first fault."""
     is_chosen = [field in chosen for field in fields]
     with path.open("rb") as file:
@@ -160,7 +170,12 @@ def _first_fault(
             try:
                 line = raw.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
-                return DataError(f"`{path}`, line {number}: the text is not UTF-8.")
+                file.seek(0)
+                return wrong_bytes(file, path)
+            if "\r" in line or "\0" in line:
+                return DataError(
+                    f"`{path}`, line {number}: it holds a carriage return or a NUL; mend or remove the line."
+                )
             cells = line.split(separator)
             if len(cells) != len(fields):
                 return DataError(
@@ -178,7 +193,7 @@ def _problem(field: Field, cell: str) -> str | None:
         return "the token is empty"
     if field.type == FLOAT:
         try:
-            number = float(cell)
+            number = float(cell if "_" not in cell else "")
         except ValueError:
             return f"`{cell}` is not a number"
         if not np.isfinite(number):

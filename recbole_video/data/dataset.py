@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,16 +87,25 @@ class VideoDataset(SequentialDataset):
                 if kind == FeatureType.FLOAT:
                     self.field2bucketnum[field.name] = 2
                 if field.is_sequence:
-                    frame[field.name] = self._split_sequences(frame[field.name], kind)
+                    frame[field.name] = self._split_sequences(frame[field.name], kind, filepath)
                     self.field2seqlen[field.name] = frame[field.name].map(len).max()
         if source == FeatureSource.INTERACTION and not len(frame):
             raise DataError(f"`{filepath}` holds no interactions.")
         return frame
 
-    def _split_sequences(self, column: pd.Series, kind: FeatureType) -> pd.Series:
+    def _split_sequences(self, column: pd.Series, kind: FeatureType, path: str) -> pd.Series:
         dtype: Any = str if kind == FeatureType.TOKEN_SEQ else np.float64
         separator = self.config["seq_separator"]
-        return column.map(lambda text: np.array([w for w in text.split(separator) if w], dtype=dtype))
+        sequences = []
+        for row, text in enumerate(column):
+            words = [word for word in text.split(separator) if word]
+            if dtype is not str and not all(map(_is_finite, words)):
+                raise DataError(
+                    f"`{path}`, line {row + 2}, column `{column.name}`: `{text}` is not finite numbers with "
+                    f"`{separator}` between them; mend it, or check seq_separator."
+                )
+            sequences.append(np.array(words, dtype=dtype))
+        return pd.Series(sequences, index=column.index, dtype=object)
 
     # -- filtering ---------------------------------------------------------------------------
 
@@ -239,6 +249,13 @@ class VideoDataset(SequentialDataset):
     def user_tokens(self) -> np.ndarray:
         """Token of each user id, [n_users] str; id 0 is ``[PAD]``."""
         return self.field2id_token[self.uid_field]
+
+
+def _is_finite(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def _others(source: FeatureSource, ids: set[str]) -> Callable[[str], bool]:

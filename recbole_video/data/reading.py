@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,42 @@ def decode_text(content: bytes, path: str | Path, refuse: type[RecBoleVideoError
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        marked = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
-        before = content[: error.start]
-        line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
-        kind = f"it is {marked}" if marked else f"byte {column} of line {line} does not fit"
-        raise refuse(f"`{path}` is not text in UTF-8 ({kind}); save it as UTF-8.") from error
+        raise wrong_bytes(content.splitlines(keepends=True), path, refuse=refuse) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def wrong_bytes(
+    lines: Iterable[bytes],
+    path: str | Path,
+    encoding: str = "utf-8",
+    refuse: type[RecBoleVideoError] = DataError,
+    advice: str = "save it as UTF-8",
+) -> RecBoleVideoError:
+    """The error for a text that is in another encoding: it names line and column of the first byte that does not fit.
+
+    Args:
+        lines: The text from its beginning, which need not be held at once.
+        path: The file, for the message.
+        encoding: In which it was to be read.
+        refuse: The kind of error.
+        advice: What to do, the end of the message.
+    """
+    kind = "some of it does not fit"
+    for number, line in enumerate(lines, start=1):
+        if column := _misfit(line, encoding):
+            marked = next((name for mark, name in _BYTE_ORDER_MARKS if number == 1 and line.startswith(mark)), None)
+            kind = f"it is {marked}" if marked else f"byte {column} of line {number} does not fit"
+            break
+    return refuse(f"`{path}` is not text in {encoding.upper()} ({kind}); {advice}.")
+
+
+def _misfit(line: bytes, encoding: str) -> int:
+    """Number of the first byte that does not fit the encoding, from 1; 0 if all do."""
+    try:
+        line.decode(encoding)
+    except UnicodeError as error:
+        return int(getattr(error, "start", 0)) + 1
+    return 0
 
 
 def read_json(path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> Any:
@@ -70,30 +100,43 @@ def read_json(path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> 
     return parse_json(read_text(path, refuse), f"`{path}`", refuse)
 
 
-def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataError) -> Any:
+def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataError, nan_is_missing: bool = False) -> Any:
     """Turn JSON into plain values.
 
     Args:
         text: The JSON.
         where: What it is, for messages: a file in backticks, with the line where there is one.
         refuse: The kind of error to raise.
+        nan_is_missing: Read ``NaN``, which Python writes for a missing number, as None; else it is refused.
 
     Raises:
-        RecBoleVideoError: Of the kind ``refuse``, if it is no JSON, is nested too deeply, has a number without end or
-            beyond what a float holds, or text that is not Unicode (half of a surrogate pair).
+        RecBoleVideoError: Of the kind ``refuse``, if it is no JSON, is nested too deeply, gives a key twice, has a
+            number without end or beyond what a float holds, or text that is not Unicode (half of a surrogate pair).
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        value = _DECODERS[nan_is_missing].decode(text)
+        if "\\u" in text or not text.isascii():  # only there half of a pair can stand
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
-        raise refuse(f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
+        line = f"line {error.lineno}, " if "\n" in text else ""  # of one line, `where` may name the number in its file
+        raise refuse(f"{where} is not valid JSON: {error.msg} at {line}column {error.colno}.") from error
     except RecursionError as error:
         raise refuse(f"{where} is nested too deeply to be read.") from error
     except UnicodeEncodeError as error:
         raise refuse(f"{where} holds text that is not Unicode, half of a surrogate pair; mend it.") from error
+    except _GivenTwice as error:
+        raise refuse(f"{where} gives `{error.key}` twice; keep one.") from error
     except ValueError as error:  # a number of thousands of digits, NaN, 1e999
         raise refuse(f"{where} holds a number that cannot be used ({_first_part(error)}).") from error
     return value
+
+
+class _GivenTwice(ValueError):
+    """A JSON object has a key twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
 def _first_part(error: ValueError) -> str:
@@ -101,8 +144,21 @@ def _first_part(error: ValueError) -> str:
     return str(error).partition(";")[0]
 
 
-def _refuse_constant(name: str) -> float:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
+
+
+def _nan_as_none(name: str) -> None:
+    if name != "NaN":
+        _refuse_constant(name)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _GivenTwice(next(key for key in keys if keys.count(key) > 1))
+    return found
 
 
 def _finite(text: str) -> float:
@@ -110,6 +166,12 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"{text[:20]} is beyond what a float holds")
     return value
+
+
+_DECODERS = {
+    lenient: json.JSONDecoder(parse_constant=constant, parse_float=_finite, object_pairs_hook=_each_key_once)
+    for lenient, constant in ((False, _refuse_constant), (True, _nan_as_none))
+}
 
 
 def dump_yaml(content: Any) -> str:

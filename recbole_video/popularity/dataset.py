@@ -6,6 +6,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
 from recbole_video.data.files import file_digest
 from recbole_video.data.frame_store import FrameStore, store_path
 from recbole_video.data.frame_table import FrameTable, missing_frames_error
+from recbole_video.data.reading import read_json
 from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND
+from recbole_video.dataset_tools.raw.files import load_array
 from recbole_video.dataset_tools.text_sidecar import read_text_rows, sidecar_path
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.popularity.metadata import DERIVED, Metadata, MetadataEncoder, chosen_columns, raw_columns
@@ -142,7 +145,10 @@ class PopularityDataset:
     def _label_settings(self) -> dict[str, Any]:
         """What `label` wrote beside the labels; empty for labels of one's own."""
         record = self.label_path.with_name(f"{self.label_path.name}.json")
-        return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        settings = read_json(record) if record.is_file() else {}
+        if not isinstance(settings, dict):
+            raise DataError(f"`{record}` is not what `label` writes; make the labels anew by `label ... --overwrite`.")
+        return settings
 
     def on(self, config: Any) -> PopularityDataset:
         """The same for a run of other options, with the features where it wants them."""
@@ -166,10 +172,7 @@ class PopularityDataset:
         table = read_columns(
             self.label_path, {"item_id", "label", "split"}, set(), may_be_empty=lambda field: field != "item_id"
         )
-        values = table["label"].to_numpy()
-        if np.isinf(values).any():
-            item = table["item_id"].iloc[int(np.isinf(values).argmax())]
-            raise DataError(f"`{self.label_path}`: the label of item `{item}` is infinite; make the labels anew.")
+        self._refuse_unknown_splits(table)
         if repeated := table["item_id"][table["item_id"].duplicated()].tolist():
             raise DataError(f"`{self.label_path}` lists item `{repeated[0]}` twice; keep one row of each.")
         unlabelled = table["label"].isna()
@@ -177,6 +180,17 @@ class PopularityDataset:
         no_split = ~unlabelled & ~table["split"].isin(SPLITS)
         self.dropped["without a split"] = int(no_split.sum())
         return table[~unlabelled & ~no_split].reset_index(drop=True)
+
+    def _refuse_unknown_splits(self, table: pd.DataFrame) -> None:
+        """An empty split leaves a video out; one of another name is a mistake, or a part that would be lost."""
+        unknown = ~table["split"].isin([*SPLITS, ""]).to_numpy()
+        if unknown.any():
+            row = int(unknown.argmax())
+            item, name = table["item_id"].iloc[row], table["split"].iloc[row]
+            raise DataError(
+                f"`{self.label_path}`, line {row + 2}, column `split`: `{name}` of item `{item}` is none of "
+                f"{', '.join(SPLITS)}{nearest(name, SPLITS)}; rename it, or empty the cell to leave the video out."
+            )
 
     def _keep_with(self, table: pd.DataFrame, store: FrameStore | None, missing: str, kind: str) -> pd.DataFrame:
         """Deal with the videos that a store lacks, as the option says."""
@@ -324,16 +338,32 @@ class PopularityDataset:
             raise ConfigError(
                 f"`hour` and `weekday` need the exact times of `{path}`, which converters write; leave them out."
             )
-        first = pd.Series(np.load(path)).groupby(self._inter["item_id"].to_numpy()).min()
-        card = json.loads((self.folder / f"{self.name}.card.json").read_text(encoding="utf-8"))
-        per_second = UNITS_PER_SECOND[card["interactions"]["time_unit"]]
-        return first.reindex(self.items).to_numpy(dtype=np.float64) / per_second
+        times, items = load_array(path), self._inter["item_id"].to_numpy()
+        if times.shape != items.shape or times.dtype.kind != "i":
+            raise DataError(f"`{path}` is not a time for each row of `{self.name}.inter`; convert the data set anew.")
+        first = pd.Series(times).groupby(items).min()
+        return first.reindex(self.items).to_numpy(dtype=np.float64) / UNITS_PER_SECOND[self._time_unit()]
+
+    def _time_unit(self) -> str:
+        """The unit of the exact times, from the card of the data set."""
+        path = self.folder / f"{self.name}.card.json"
+        card = read_json(path)
+        facts = card.get("interactions") if isinstance(card, dict) else None
+        unit = facts.get("time_unit") if isinstance(facts, dict) else None
+        if not isinstance(unit, str) or unit not in UNITS_PER_SECOND:
+            raise DataError(f"`{path}` does not tell the unit of the times; convert the data set anew.")
+        return unit
 
     def _titles(self) -> np.ndarray:
         path = sidecar_path(self.folder, self.name)
         if not path.is_file():
             raise DataError(f"There is no `{path}`, from which title statistics are made; leave them out.")
-        titles = {row["item_id"]: row.get("title") or "" for _, row in read_text_rows(path)}
+        titles: dict[str, str] = {}
+        for number, row in read_text_rows(path):
+            title = row.get("title")
+            if not isinstance(title, str | None):
+                raise DataError(f"`{path}`, line {number}: the title must be text, not `{title}`.")
+            titles[row["item_id"]] = title or ""
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
 
 
@@ -354,7 +384,9 @@ def find_label(folder: Path, name: str, label: str | None) -> Path:
         ConfigError: If there are several and none is named, or there is none of that name.
         DataError: If there is none at all.
     """
-    found = {path.name[len(name) + 1 : -len(_SUFFIX)]: path for path in sorted(folder.glob(f"{name}.*{_SUFFIX}"))}
+    found = {
+        path.name[len(name) + 1 : -len(_SUFFIX)]: path for path in sorted(folder.glob(f"{escape(name)}.*{_SUFFIX}"))
+    }
     if not found:
         raise DataError(
             f"`{folder}` holds no popularity labels; make them by `python -m recbole_video.dataset_tools label {name} "

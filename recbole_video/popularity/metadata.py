@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.errors import CheckpointError, ConfigError, DataError, nearest
 
 _DAY, _HOUR = 86_400, 3_600  # seconds
 _SMPD = ("following", "follower", "likes", "video", "digg", "heart", "friend")
@@ -209,7 +210,12 @@ class MetadataEncoder:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> MetadataEncoder:
-        """An encoder as it was when :meth:`state` was called."""
+        """An encoder as it was when :meth:`state` was called.
+
+        Raises:
+            CheckpointError: If the values are not of that form, or do not agree with each other.
+        """
+        _check_state(state)
         encoder = cls(state["numeric"], state["categorical"], state["log1p"])
         encoder._mean, encoder._sd = np.array(state["mean"], float), np.array(state["sd"], float)
         encoder._values = [{value: i for i, value in enumerate(values, start=1)} for values in state["values"]]
@@ -234,6 +240,20 @@ class MetadataEncoder:
             raise DataError(
                 f"The metadata lack {', '.join(f'`{name}`' for name in missing)}; the model was trained on it."
             )
+
+
+def _check_state(state: Mapping[str, Any]) -> None:
+    """What a checkpoint holds may have been written by anybody."""
+    try:
+        numbers = [float(value) for name in ("mean", "sd") for value in state[name]]
+        names = [*state["numeric"], *state["categorical"], *(word for words in state["values"] for word in words)]
+        lengths = len(state["mean"]), len(state["sd"]), len(state["values"])
+        agrees = lengths == (len(state["numeric"]), len(state["numeric"]), len(state["categorical"]))
+        is_sound = all(map(math.isfinite, numbers)) and all(isinstance(name, str) for name in names)
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError("The metadata of the checkpoint are not of the form that a run writes.") from error
+    if not agrees or not is_sound or not isinstance(state["log1p"], bool):
+        raise CheckpointError("The metadata of the checkpoint do not agree with each other; it is damaged.")
 
 
 def _floats(table: pd.DataFrame, name: str) -> np.ndarray:

@@ -1,0 +1,182 @@
+"""Lists in cells: values of JSON and parquet as they are, and text that is split where it can be told how.
+
+Text of a list is written in many ways: ``a b``, ``a,b``, ``a|b``, ``[1, 2]``, ``['a', 'b c']``. A column is read in
+one way. Which one is told from all its cells, and a column that allows for two is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from recbole_video.dataset_tools.output.tokens import as_objects
+
+from recbole_video.data.reading import parse_json
+from recbole_video.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BLANKS = "blanks"
+_MARKS = {",": "commas", ";": "semicolons", "|": "bars"}
+_BRACKETS = "brackets"
+_AROUND_MARK = re.compile(r"\s*([,;|])\s*")
+# Possessive repeats: what does not match fails at once, whatever its length.
+_QUOTED = r"""(?:'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+")"""
+_ELEMENT = rf"""(?:{_QUOTED}|[^\s,;|'"\[\]][^,;|'"\[\]]*+)"""
+_WITH_COMMAS = re.compile(rf"\s*{_ELEMENT}\s*(?:,\s*{_ELEMENT}\s*)*,?\s*")
+_ELEMENTS = re.compile(_ELEMENT)
+# NumPy's way: numbers or quoted words with blanks between them.
+_ARRAY_ELEMENT = rf"(?:{_QUOTED}|[-+.\dA-Za-z]*\d[-+.\dA-Za-z]*+)"
+_WITH_BLANKS = re.compile(rf"\s*{_ARRAY_ELEMENT}(?:\s+{_ARRAY_ELEMENT})*\s*")
+_ARRAY_ELEMENTS = re.compile(_ARRAY_ELEMENT)
+_ALONE = re.compile(r"""\s*[^\s,;|'"\[\]]+\s*""")
+_ESCAPED = re.compile(r"\\(.)")
+_LONGEST_LIST = 1 << 20  # characters of a list in brackets
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Where a way of writing lists was first met."""
+
+    line: int
+    text: str
+
+
+class ListBuffer:
+    """Collects lists of tokens or numbers.
+
+    Args:
+        of_numbers: Whether the elements are numbers.
+        separator: Between elements in text, a blank for any white space; None to tell it from the column.
+    """
+
+    def __init__(self, of_numbers: bool, separator: str | None = None) -> None:
+        self._of_numbers = of_numbers
+        self._separator = separator
+        self._values: list[Any] = []
+        self._lines: list[int] = []
+        self._seen: dict[str, _Seen] = {}
+        self._name: Any = ""
+        self._where: Callable[[int], str] = str
+
+    def add(self, values: pd.Series, where: Callable[[int], str]) -> None:
+        """Add the values of some rows: lists, single values or text; a missing one is an empty list."""
+        self._name, self._where = values.name, where
+        for line, value in zip(values.index.tolist(), values.tolist(), strict=True):
+            self._values.append(value)
+            self._lines.append(line)
+            if self._separator is None and isinstance(value, str) and value.strip():
+                for kind in _kinds(value.strip()):
+                    self._seen.setdefault(kind, _Seen(line, value))
+
+    def array(self) -> np.ndarray:
+        """All values, object [rows] of lists of float, or of lists of what the tokens are made of.
+
+        Raises:
+            DataError: Naming the row, if text can be split in two ways, an element is a list itself, or it is no
+                number where numbers are wanted.
+        """
+        split = self._splitter()
+        known: dict[str, list[Any]] = {}  # of texts: most occur many times
+        lists = []
+        for line, value in zip(self._lines, self._values, strict=True):
+            if not isinstance(value, str):
+                lists.append(self._checked(self._elements(value, line), line))
+                continue
+            if value not in known:
+                known[value] = self._checked(split(value.strip(), line) if value.strip() else [], line)
+            lists.append(known[value])
+        return as_objects(lists)
+
+    def _elements(self, value: Any, line: int) -> list[Any]:
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
+        if isinstance(value, (dict, bytes)):
+            raise self._error(line, f"`{value}` is no list")
+        if isinstance(value, (list, tuple)):
+            return list(value)
+        return [] if value is None or value != value or str(value) in ("<NA>", "NaT") else [value]
+
+    def _checked(self, elements: list[Any], line: int) -> list[Any]:
+        for element in elements:
+            if isinstance(element, (list, tuple, dict, bytes, np.ndarray)):
+                raise self._error(line, f"`{element}` is a list or an object within a list")
+        return [self._number(element, line) for element in elements] if self._of_numbers else elements
+
+    def _number(self, element: Any, line: int) -> float:
+        try:
+            number = float(element)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise self._error(line, f"`{element}` is not a finite number")
+        return number
+
+    def _splitter(self) -> Callable[[str, int], list[Any]]:
+        if self._separator is not None:
+            separator = self._separator.strip() or None
+            return lambda text, line: [part.strip() for part in text.split(separator) if part.strip()]
+        if len(self._seen) > 1:
+            raise self._two_ways()
+        kind = next(iter(self._seen), _BLANKS)
+        if kind == _BRACKETS:
+            return self._in_brackets
+        mark = next((mark for mark, name in _MARKS.items() if name == kind), None)
+        return lambda text, line: [part.strip() for part in text.split(mark) if part.strip()]
+
+    def _two_ways(self) -> DataError:
+        (one, first), (other, second) = list(self._seen.items())[:2]
+        if first.line == second.line:
+            return self._error(first.line, f"`{first.text}` may be a list with {one} or with {other}")
+        return self._error(second.line, f"`{second.text}` is a list with {other}, but `{first.text}` one with {one}")
+
+    def _in_brackets(self, text: str, line: int) -> list[Any]:
+        if not (text.startswith("[") and text.endswith("]")):
+            raise self._error(line, f"`{text}` is not in brackets, as `{self._seen[_BRACKETS].text}` is")
+        elements = _bracketed(text) if len(text) <= _LONGEST_LIST else None
+        if elements is None:
+            raise self._error(line, f"`{text}` is no list that can be read")
+        return elements
+
+    def _error(self, line: int, problem: str) -> DataError:
+        return DataError(
+            f"{self._where(line)}, column `{self._name}`: {problem}; mend it, or say by --list_separator where text is "
+            "split."
+        )
+
+
+def _kinds(text: str) -> list[str]:
+    """The ways in which a cell may be a list; none for a single element."""
+    if text.startswith("[") and text.endswith("]"):
+        return [_BRACKETS]
+    found = [name for mark, name in _MARKS.items() if mark in text]
+    if re.search(r"\s", _AROUND_MARK.sub(r"\1", text)):
+        found.append(_BLANKS)
+    if text.startswith("[") or text.endswith("]"):
+        found.append(_BRACKETS)
+    return found
+
+
+def _bracketed(text: str) -> list[Any] | None:
+    """The elements of a list as JSON, Python or NumPy write it; None if it is none of these."""
+    try:
+        return [_as_written(element) for element in parse_json(text, "It")]
+    except DataError:
+        inner = text[1:-1]
+    if _ALONE.fullmatch(inner):
+        return [inner.strip()]
+    whole, elements = (_WITH_COMMAS, _ELEMENTS) if "," in inner else (_WITH_BLANKS, _ARRAY_ELEMENTS)
+    return [_unquoted(part.strip()) for part in elements.findall(inner)] if whole.fullmatch(inner) else None
+
+
+def _as_written(element: Any) -> Any:
+    return repr(element) if isinstance(element, (int, float)) and not isinstance(element, bool) else element
+
+
+def _unquoted(part: str) -> str:
+    return _ESCAPED.sub(r"\1", part[1:-1]) if part[:1] in "'\"" else part
