@@ -16,7 +16,6 @@ import torch
 import recbole_video
 
 _LIBRARIES = (
-    "torch",
     "recbole",
     "numpy",
     "scipy",
@@ -29,11 +28,13 @@ _LIBRARIES = (
 
 def provenance() -> dict[str, Any]:
     """Versions, commit and machine: what is needed to redo a run."""
+    found = [f"{name} {known}" for name in _LIBRARIES if (known := _version(name))]
     return {
         "recbole_video": recbole_video.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "libraries": ", ".join(f"{name} {found}" for name in _LIBRARIES if (found := _version(name))),
+        # PyTorch's own word tells its build (+cpu, +cu130), which its wheel's name may leave out.
+        "libraries": ", ".join([f"torch {torch.__version__}", *found]),
         "machine": ", ".join([f"{platform.system()} {platform.machine()}", *_processor(), *_resources()]),
     }
 

@@ -68,6 +68,19 @@ def test_supported_pythons_are_stated_once_and_everywhere_alike():
     assert (tools["ruff"]["target-version"], tools["mypy"]["python_version"]) == ("py311", "3.11")
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(("target", "resolution"), [("test-lowest", "lowest-direct"), ("test-newest", "highest")])
+def test_the_suite_under_other_versions_has_an_environment_of_its_own(target, resolution):
+    plan = ["make", "--dry-run", target, "PYTHON=python3.13", "PYTEST=-n 1", "UV_FIND_LINKS=", "PIP_FIND_LINKS=/w /x"]
+    commands = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    made, installed, _, tested = (line for line in commands if f".venv-{target.removeprefix('test-')}" in line)
+    assert "--clear --python python3.13" in made
+    assert f"--resolution {resolution} " in installed and "constraint" not in installed
+    assert tested.endswith("/python -m pytest -n 1")
+    assert all(line.startswith("UV_FIND_LINKS=/w,/x ") for line in (installed, tested))
+    assert not any(".venv/" in line for line in commands)
+
+
 def test_public_names_exist():
     for name in recbole_video.__all__:
         assert getattr(recbole_video, name) is not None
