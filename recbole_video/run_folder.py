@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from recbole.utils import get_local_time
 
 from recbole_video.config import Config
@@ -203,7 +202,7 @@ class RunFolder:
     def _describe(self, config: Config) -> None:
         self._written += [path for path in (self.config, self.record, self.log) if not path.exists()]
         if self.config in self._written:
-            write_text(self.config, yaml.safe_dump(config.to_options(), sort_keys=True, allow_unicode=True))
+            write_text(self.config, dump_yaml(config.to_options()))
         if self.record in self._written:
             write_json(self.record, {"fingerprint": fingerprint(config), **provenance()})
 

@@ -67,8 +67,8 @@ def _picture(name: str, caption: str, draw: Callable[[Any], None]) -> Picture:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    settings = {"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10, "text.parse_math": False}
-    with mpl.rc_context(settings):  # a label with dollars is no formula
+    # A label with dollars is no formula.
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10, "text.parse_math": False}):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         axis = figure.add_subplot()
