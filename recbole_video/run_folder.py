@@ -13,7 +13,7 @@ from recbole.utils import get_local_time
 
 from recbole_video.config import Config
 from recbole_video.data.files import leftovers, write_json, write_text
-from recbole_video.data.reading import read_json, read_yaml
+from recbole_video.data.reading import dump_yaml, read_json, read_yaml
 from recbole_video.errors import CheckpointError, ConfigError, RecBoleVideoError, RunFolderError
 from recbole_video.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.provenance import provenance
