@@ -10,7 +10,7 @@ import yaml
 
 from recbole_video import quick_start, report, run_recbole_video
 from recbole_video.config import Config
-from recbole_video.data.files import leftovers, write_text
+from recbole_video.data.files import leftovers, write_atomically, write_text
 from recbole_video.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from recbole_video.experiment import load_data
 from recbole_video.folder_lock import LOCK_NAME, FolderLock
@@ -185,9 +185,14 @@ class TestKills:
             run_recbole_video(config_dict={"resume": str(folder)})
 
     def test_what_is_left_half_written_is_told_by_its_name_alone(self, tmp_path):
-        ours = {".model.pth.a_0zxy9k", ".run.json.abcdefgh"}
+        while_written = []
+        write_atomically(tmp_path / "run.json", lambda _: while_written.extend(leftovers(tmp_path, r"run\.json")))
+        assert len(while_written) == 1 and not leftovers(tmp_path, r"run\.json")
+        ours = {".model.pth.0.tmp", ".run.json.12.tmp", ".model.pth.a_0zxy9k", ".run.json.abcdefgh"}
         others = {
             ".model.pth.backup01x",
+            ".model.pth.tmp",
+            ".model.pth.x.tmp",
             ".model.pth.ABCDEFGH",
             "model.pth.abcdefgh",
             ".mine.pth.abcdefgh",

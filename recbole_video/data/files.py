@@ -145,7 +145,8 @@ def leftovers(folder: Path, named: str) -> list[Path]:
         folder: The folder.
         named: Regular expression of the names of the files that it was to write.
     """
-    pattern = re.compile(rf"\.(?:{named})\.[a-z0-9_]{{8}}")  # as tempfile makes them
+    # Numbered, or with the eight random characters that earlier versions had.
+    pattern = re.compile(rf"\.(?:{named})\.(?:[0-9]+\.tmp|[a-z0-9_]{{8}})")
     return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
 
 
