@@ -213,7 +213,7 @@ def _with_progress(path: Path, columns: Sequence[str], layout: Layout) -> Iterat
 def _complete_rows(part: pd.DataFrame, needed: Sequence[str], where: Callable[[int], str], drop: bool) -> pd.DataFrame:
     complete = np.ones(len(part), dtype=bool)
     for raw in needed:
-        there = (as_text(part[raw]).str.strip() != "").to_numpy()
+        there = (as_text(part[raw]) != "").to_numpy()
         if not there.all() and not drop:
             raise DataError(
                 f"{where(part.index[there.argmin()])}: no `{raw}`; mend the row, or give --drop_incomplete to leave "

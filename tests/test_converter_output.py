@@ -541,5 +541,11 @@ class TestCard:
         plots = json.loads((folder / "d.card.json").read_text())["plots"]
         assert page.met["rect"] == sum(len(plot["counts"]) for plot in plots.values())
 
+    def test_warnings_can_be_read_on_a_terminal(self, caplog):
+        card = Card("d")
+        card.warn("`\x1b[2J" + "x" * 10**6 + "` is odd.")
+        assert card.warnings == [caplog.messages[0].removeprefix("Warning: ")]
+        assert "\\x1b[2J" in card.warnings[0] and len(card.warnings[0]) < 300
+
     def test_card_without_interactions(self):
         assert Card("d").content()["plots"] == {}

@@ -15,7 +15,7 @@ from recbole_video.dataset_tools.output.background import background
 
 from recbole_video import __version__
 from recbole_video.data.files import file_digest, plain
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, fit_for_message
 
 # Whole seconds beyond this are not exact in float32, which is what RecBole keeps: 194 days.
 FLOAT32_EXACT = 1 << 24
@@ -62,6 +62,7 @@ class Card:
 
     def warn(self, text: str) -> None:
         """Record something the user should look at; it is logged and shown on the page."""
+        text = fit_for_message(text)
         self.warnings.append(text)
         logging.getLogger(__name__).warning(f"Warning: {text}")
 

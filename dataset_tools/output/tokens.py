@@ -124,6 +124,8 @@ def _is_missing(value: Any) -> bool:
 
 
 def _mend(token: str, mended: Mended, space: str = " ") -> str:
+    if token.isalnum() and token not in MISSING_WORDS:  # as most are
+        return token
     text = _CONTROLS.sub(" ", token.replace("\0", "")).replace('"', "").strip()
     if space != " ":
         text = re.sub(r"\s+", space, text)

@@ -61,16 +61,22 @@ class ListBuffer:
         self._values: list[Any] = []
         self._lines: list[int] = []
         self._seen: dict[str, _Seen] = {}
+        self._met: set[str] = set()  # most texts occur many times
         self._name: Any = ""
         self._where: Callable[[int], str] = str
 
     def add(self, values: pd.Series, where: Callable[[int], str]) -> None:
         """Add the values of some rows: lists, single values or text; a missing one is an empty list."""
         self._name, self._where = values.name, where
-        for line, value in zip(values.index.tolist(), values.tolist(), strict=True):
-            self._values.append(value)
-            self._lines.append(line)
-            if self._separator is None and isinstance(value, str) and value.strip():
+        lines, cells = values.index.tolist(), values.tolist()
+        self._values += cells
+        self._lines += lines
+        if self._separator is not None:
+            return
+        met = self._met
+        for line, value in zip(lines, cells, strict=True):
+            if isinstance(value, str) and value not in met:
+                met.add(value)
                 for kind in _kinds(value.strip()):
                     self._seen.setdefault(kind, _Seen(line, value))
 
