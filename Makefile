@@ -7,7 +7,8 @@ empty :=
 space := $(empty) $(empty)
 comma := ,
 CASES ?= 1000
-SEED := $(or $(SEED),$(shell date +%s))
+N ?= 50
+OUT ?= kills.json
 
 # A local wheel folder that pip knows of serves uv as well; elsewhere this is empty.
 FIND_LINKS = $(subst $(space),$(comma),$(strip $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))))
@@ -45,7 +46,10 @@ bench: $(READY)  ## Measure speed and memory beside RecBole; writes benchmarks/r
 	$(VENV)/bin/python benchmarks/run.py
 
 fuzz: $(READY)  ## Try CASES odd inputs of each kind, new ones each time; SEED=n repeats a run, ONLY=expression selects.
-	FUZZ_CASES=$(CASES) $(VENV)/bin/python -m pytest tests/fuzz --hypothesis-seed=$(SEED) $(if $(ONLY),-k '$(ONLY)')
+	FUZZ_CASES=$(CASES) $(VENV)/bin/python -m pytest tests/fuzz --hypothesis-seed=$(or $(SEED),$(shell date +%s)) $(if $(ONLY),-k '$(ONLY)')
+
+kills: $(READY)  ## Kill runs N times by each signal, resume them, compare; ONLY="training sweep" selects, OUT=file.json goes on.
+	$(VENV)/bin/python -m tests.kills --n=$(N) --seed=$(or $(SEED),0) --out=$(OUT) $(if $(ONLY),--only $(ONLY))
 
 $(READY): pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)

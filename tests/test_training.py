@@ -347,6 +347,12 @@ class TestResume:
         result = run_recbole_video(config_dict={"resume": str(unfinished)})
         assert result["run_folder"] == str(unfinished) and RunFolder(unfinished).is_finished
 
+    def test_by_name_where_the_width_follows_the_frames(self, in_tmp, data_root):
+        """Its config.yaml names no width, which is no value of the option otherwise."""
+        folder = Path(run(data_root, "SASRec", "Pooling")["run_folder"])
+        (folder / "metrics.json").unlink()
+        assert run_recbole_video(config_dict={"resume": str(folder)})["run_folder"] == str(folder)
+
     def test_by_name_refuses_other_options(self, unfinished):
         with pytest.raises(ConfigError, match="made with other options"):
             run_recbole_video(config_dict={"resume": str(unfinished), "learning_rate": 0.5})

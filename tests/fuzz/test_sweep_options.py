@@ -69,7 +69,7 @@ def plan(text, demo, own):
 
 
 class TestSweepFiles:
-    @cases(30)
+    @cases(15)
     @given(sweep=sweeps(), demo=st.booleans())
     def test_a_sweep_with_odd_places(self, sweep, demo):
         made = outcome(plan, as_yaml(sweep), demo, {})
@@ -78,7 +78,7 @@ class TestSweepFiles:
             assert len(set(names)) == len(names) and not any("/" in name or name in (".", "..") for name in names)
             assert made.n_trials >= 1
 
-    @cases(25)
+    @cases(10)
     @given(text=st.one_of(st.text(max_size=60), st.sampled_from(ODD_WORDS), values(tuple(FEW)).map(as_yaml)))
     def test_any_text(self, text):
         assert isinstance(outcome(plan, text, False, {}), (Plan, RecBoleVideoError))
@@ -89,7 +89,7 @@ class TestSweepFiles:
 
 
 class TestSweepCommand:
-    @cases(20)
+    @cases(8)
     @given(data=st.data())
     def test_a_dry_run_with_odd_words_leaves_nothing(self, tmp_path, data):
         names = data.draw(st.lists(st.sampled_from(sorted(OWN)), max_size=3, unique=True), "options")

@@ -60,8 +60,12 @@ def _kill(kind, folder, asked, results, bar):
 
     n_jobs = max(1, min(asked.jobs, KINDS[kind].n_at_once))
     with ThreadPoolExecutor(n_jobs) as pool:
-        for _ in pool.map(work, range(n_jobs)):
-            pass
+        try:
+            for _ in pool.map(work, range(n_jobs)):
+                pass
+        except BaseException:  # Ctrl-C, or a job that cannot go on: the cases that run end, and no other begins
+            results.stop()
+            raise
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 _LONGEST = 180  # seconds of one start
 _ORPHANS = 30  # seconds that processes may outlive what started them
 _MOST_RESUMES = 6  # after the last kill
-_FRESH = 0.1  # share of starts in a fresh interpreter, imports included
 _EARLY = 0.2  # share of kills before the real work
 _RANDOM = re.compile(r"\.[a-z0-9_]{8}$")  # of a temporary file's name
 _USER_FILES = {"notes.txt": b"mine\n", ".hidden": b"mine too\n", "model.pth.bak": b"\x00mine as well"}
@@ -53,10 +52,11 @@ class Bench:
     Args:
         name: training, popularity, frames or sweep.
         folder: Where everything goes; kept where a case has faults.
+        fresh: Share of starts in a fresh interpreter, imports included.
     """
 
-    def __init__(self, name, folder):
-        self.name, self.kind = name, KINDS[name]
+    def __init__(self, name, folder, fresh=0.1):
+        self.name, self.kind, self.fresh = name, KINDS[name], fresh
         self.folder = Path(folder)
         self.inputs = self.folder / "inputs"
 
@@ -82,7 +82,7 @@ class Bench:
 
     def _run_unbroken(self):
         seconds, starts = {}, {}
-        for fresh in (True, False):
+        for fresh in (True, False) if self.fresh else (False,):
             folder = self._new_folder(f"unbroken-{'fresh' if fresh else 'forked'}")
             running = self._launcher.start(self._command(folder), fresh)
             try:
@@ -137,7 +137,7 @@ class _Case:
 
     def _attempt(self, kills):
         """Start once; True if the command came to its end."""
-        fresh, to_group, waits = (self.rng.random() < share for share in (_FRESH, 0.5, 0.5))
+        fresh, to_group, waits = (self.rng.random() < share for share in (self.bench.fresh, 0.5, 0.5))
         delay = self._moment(fresh) if kills else _LONGEST
         running = self.bench.start(self.folder, self.outcome.starts > 0, fresh)
         self.started.append(running)

@@ -20,7 +20,7 @@ from .process import ROOT
 _RUN = ("recbole_video.cli:main", (str(ROOT / "run_recbole_video.py"),))
 _TOOLS = ("recbole_video.dataset_tools.__main__:main", ("-m", "recbole_video.dataset_tools"))
 _TIME = re.compile(r"[A-Z][a-z]{2}-\d\d-\d{4}_\d\d-\d\d-\d\d(-\d+)?")
-_TIMED_COLUMNS = re.compile(r"seconds|GB|time|folder|memory", re.IGNORECASE)
+_COSTS = ("seconds", "GB")  # rows of a table that no two runs share
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,7 @@ def _sweep_results(folder):
         results |= {f"{metrics.parent.name}: {name}": value for name, value in _numbers(metrics.parent).items()}
     for number, table in enumerate(sorted((folder / "saved" / "sweeps").glob("*/results.csv"))):
         with table.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        results[f"results.csv {number}"] = [
-            {name: value for name, value in row.items() if not _TIMED_COLUMNS.search(name)} for row in rows
-        ]
+            results[f"results.csv {number}"] = [row for row in csv.DictReader(file) if row["metric"] not in _COSTS]
     return results
 
 

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +100,7 @@ class Launcher:
         self._n_started = 0
 
     def __enter__(self):
+        self._temporary = tempfile.mkdtemp(prefix="k-")  # short: the names of Ray's sockets have a longest length
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.kills.server", *self._modules], cwd=ROOT, env=self._environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -113,13 +116,12 @@ class Launcher:
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def start(self, command, fresh=False):
         self._n_started += 1
         mark = f"{os.getpid()}-{id(self)}-{self._n_started}"
-        temporary = command.folder.parent / "tmp"
-        temporary.mkdir(exist_ok=True)
-        own = {MARK: mark, "TMPDIR": str(temporary), "RAY_TMPDIR": str(temporary)}
+        own = {MARK: mark, "TMPDIR": self._temporary, "RAY_TMPDIR": self._temporary}
         return self._start_fresh(command, own, mark) if fresh else self._fork(command, own, mark)
 
     def _start_fresh(self, command, own, mark):

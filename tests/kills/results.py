@@ -26,6 +26,11 @@ class Results:
         self.outcomes = json.loads(path.read_text())["cases"] if path.is_file() else []
         self._begun = Counter((o["kind"], o["signal"]) for o in self._of_seed())
         self._lock = Lock()
+        self._is_stopped = False
+
+    def stop(self):
+        """Begin no other case."""
+        self._is_stopped = True
 
     def _of_seed(self, **wanted):
         return [o for o in self.outcomes if o["seed"] == self.seed and all(o[k] == v for k, v in wanted.items())]
@@ -40,7 +45,7 @@ class Results:
         """The next case by the signal that lacks most kills; None where all have ``n``."""
         with self._lock:
             missing, signal = max((n - self.n_kills(kind, signal), signal) for signal in signals)
-            if missing <= 0:
+            if missing <= 0 or self._is_stopped:
                 return None
             number = self._begun[kind, signal]
             self._begun[kind, signal] += 1
