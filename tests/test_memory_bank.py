@@ -300,6 +300,23 @@ class TestStorage:
         with pytest.raises(CheckpointError, match="There is no checkpoint"):
             MemoryBank(4, 6, 4).load(tmp_path / "absent.pth")
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state: state.pop("slots"), "it lacks `slots`"),
+            (lambda state: state.update(more=torch.zeros(2)), "its options make no `more`"),
+            (lambda state: state.update(edges=torch.zeros(9)), r"`edges` is \[9\], and its options make \[2\]"),
+            (lambda state: state["centroids"].fill_(torch.nan), "finite numbers: centroids"),
+        ],
+    )
+    def test_a_file_of_something_else(self, tmp_path, change, message):
+        bank = bank_of()
+        state = dict(bank.state_dict())
+        change(state)
+        torch.save({"state_dict": state}, tmp_path / "bank.pth")
+        with pytest.raises(CheckpointError, match=message):
+            MemoryBank(4, 3, 4).load(tmp_path / "bank.pth")
+
 
 def test_usage_statistics():
     assert usage_statistics(torch.ones(10)) == pytest.approx({"entropy": 1, "gini": 0, "top5_share": 0.5})

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, one_hot, softplus
 
-from recbole_video.errors import DataError, MemoryFrozenError
+from recbole_video.checkpoint_checks import difference
+from recbole_video.errors import CheckpointError, DataError, MemoryFrozenError
 from recbole_video.popularity.stap.memory_init import initial_grid
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
 
@@ -272,12 +273,17 @@ class MemoryBank(nn.Module):
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: If it cannot be read.
+            CheckpointError: If it cannot be read, or holds no bank.
             DataError: If the bank in it has another size.
         """
+        path = Path(path).expanduser()
         state = read_checkpoint(path, self.slots.device)["state_dict"]
-        if state["slots"].shape != self.slots.shape:
-            raise grid_mismatch(tuple(state["slots"].shape), tuple(self.slots.shape))
+        stored = state.get("slots")
+        if stored is not None and stored.ndim == 3 and stored.shape != self.slots.shape:
+            raise grid_mismatch(tuple(stored.shape), tuple(self.slots.shape))
+        wrong = difference(self, state) or next((name for name in state if not torch.isfinite(state[name]).all()), "")
+        if wrong:
+            raise CheckpointError(f"`{path}` does not hold a memory bank of finite numbers: {wrong}.")
         self.load_state_dict(state)
 
 
