@@ -7,6 +7,7 @@ A case that breaks a promise keeps its folder.
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from .results import Results
 
 def main():
     asked = _parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended first
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     results = Results(asked.out, asked.seed)
     print(f"seed {asked.seed}, results in {asked.out}, folders in {folder}", file=sys.stderr)
@@ -69,4 +71,7 @@ def _kill(kind, folder, asked, results, bar):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the same command goes on.")

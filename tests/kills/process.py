@@ -16,6 +16,7 @@ from threading import Thread
 import psutil
 
 ROOT = Path(__file__).parents[2]
+_AGENTS_OF_RAY = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # they end a minute after what they serve
 MARK = "RECBOLE_VIDEO_KILLED_CASE"
 
 
@@ -71,11 +72,18 @@ class Running:
         return os.getsid(process.pid) == self.pid or process.environ().get(MARK) == self.mark
 
     def outlived_by(self, seconds):
-        """Names of processes that are still there after so many seconds."""
+        """Names of processes that are still there after so many seconds; Ray's agents, which hold nothing, apart."""
         end = time.monotonic() + seconds
-        while (left := self.others()) and time.monotonic() < end:
+        while (left := self._names_of_others()) and time.monotonic() < end:
             time.sleep(0.1)
-        return [process.name() for process in left]
+        return left
+
+    def _names_of_others(self):
+        names = []
+        for process in self.others():
+            with contextlib.suppress(psutil.Error):
+                names.append(process.name())
+        return [name for name in names if not name.startswith(_AGENTS_OF_RAY)]
 
     def clean_up(self):
         """End whatever is left of it."""
