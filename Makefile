@@ -10,6 +10,9 @@ CASES ?= 1000
 N ?= 50
 OUT ?= kills.json
 
+# Where Python is told to keep no compiled code, each start would compile PyTorch anew, for ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A local wheel folder that pip knows of serves uv as well; elsewhere this is empty.
 FIND_LINKS = $(subst $(space),$(comma),$(strip $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))))
 WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
