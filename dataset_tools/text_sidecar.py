@@ -30,7 +30,8 @@ def read_text_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     finish_replacements(path.parent)
     for number, line in numbered_lines(path):
-        yield number, _parse(f"`{path}`, line {number}", line)
+        if line.strip():
+            yield number, _parse(f"`{path}`, line {number}", line)
 
 
 def _parse(where: str, line: str) -> dict[str, Any]:

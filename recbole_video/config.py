@@ -210,6 +210,8 @@ class Config(RecBoleConfig):
 
     def _refuse_class_of_a_file(self, option: str, value: Any, registries: Iterable[Registry]) -> None:
         """Refuse ``module:Class`` that neither the program nor the command line gave, unless it is trusted."""
+        if str(value).startswith(STOCK_PREFIX):  # RecBole's own version, no path to a class
+            return
         is_callers_word = option in self.variable_config_dict and not self._is_stored
         if not is_callers_word and option not in self.cmd_config_dict:
             where = "The checkpoint" if self._is_stored else f"The config file {self._files}"

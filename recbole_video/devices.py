@@ -16,7 +16,7 @@ def choose_device(gpu_id: Any, use_gpu: bool) -> torch.device:
     environment is not changed: CUDA reads it once per process, and may have done so already.
 
     Args:
-        gpu_id: A number, or several of which the first is taken; empty for the CPU.
+        gpu_id: A number, or several of which the first is taken; empty or -1 for the CPU.
         use_gpu: False for the CPU, whatever ``gpu_id`` is.
 
     Returns:
@@ -50,7 +50,7 @@ def make_current(device: torch.device) -> None:
 
 def _first_number(gpu_id: Any) -> int | None:
     first = listed(gpu_id).split(",")[0].strip()
-    if not first:
+    if first in ("", "-1"):
         return None
     if not (first.isascii() and first.isdigit()):
         raise ConfigError(

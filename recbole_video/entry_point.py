@@ -41,10 +41,10 @@ def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -
         return _say(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
         return _say(interrupted, 128 + signal.SIGINT)
-    except BrokenPipeError:
-        _silence_output()
-        return 128 + _SIGPIPE
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader():
+            _silence_output()
+            return 128 + _SIGPIPE
         return _say(*_last_resort(error))
     return status
 
@@ -113,6 +113,18 @@ def _say(message: str, status: int) -> int:
     with suppress(OSError):
         print(message, file=sys.stderr, flush=True)
     return status
+
+
+def _has_no_reader() -> bool:
+    """Whether it is our output that nobody reads any more, rather than a pipe to a process of ours."""
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # Windows cannot tell; captured output has no file behind it
+        return True
 
 
 def _silence_output() -> None:

@@ -26,12 +26,12 @@ class RecBoleVideoError(Exception):
 def fit_for_message(text: str) -> str:
     """``text`` on a terminal: control characters escaped, long values between backticks and the whole shortened."""
     shown = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
-    shown = re.sub(rf"`[^`]{{{_LONGEST_VALUE},}}`", lambda match: f"`{_shortened(match.group()[1:-1])}`", shown)
+    shown = re.sub(r"`([^`]*)`", lambda match: f"`{_shortened(match.group(1))}`", shown)
     return shown if len(shown) <= _LONGEST_MESSAGE else _shortened(shown, _LONGEST_MESSAGE)
 
 
 def _shortened(text: str, longest: int = _LONGEST_VALUE) -> str:
-    half = longest // 2
+    half = longest // 2 - 20  # with what is said of its length it is no longer than the limit: done again, it stays
     return f"{text[:half]} ... {text[-half:]} ({len(text):,} characters)" if len(text) > longest else text
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from recbole_video.data.files import try_lock
+from recbole_video.data.files import MOST_WRITERS, is_at, try_lock
 from recbole_video.errors import RunFolderError
 
 LOCK_NAME = ".run.lock"
@@ -38,7 +37,7 @@ class FolderLock:
         Raises:
             RunFolderError: If nothing can be written there.
         """
-        while True:
+        for _ in range(MOST_WRITERS):
             try:
                 handle = self.path.open("ab")
             except OSError as error:
@@ -46,16 +45,11 @@ class FolderLock:
             if not try_lock(handle):
                 handle.close()
                 return False
-            if self._is_still(handle):
+            if is_at(handle, self.path):
                 self._handle = handle
                 return True
             handle.close()  # who held it before has just taken the file away
-
-    def _is_still(self, handle: IO[bytes]) -> bool:
-        try:
-            return os.path.samestat(os.fstat(handle.fileno()), self.path.stat())
-        except FileNotFoundError:
-            return False
+        return False
 
     def release(self) -> None:
         """Let the folder go; again has no effect."""

@@ -31,6 +31,7 @@ from recbole_video.hooks import Hooks
 from recbole_video.logs import FILE_ONLY, console_logging, run_logging
 from recbole_video.popularity.experiment import log_popularity_results, run_popularity_model
 from recbole_video.provenance import provenance
+from recbole_video.registry import Trust
 from recbole_video.report import (
     draw_curve,
     forget_peak_memory,
@@ -53,6 +54,7 @@ def run_recbole_video(
     command_line: Sequence[str] = (),
     run_folder: str | Path | None = None,
     hooks: Hooks | None = None,
+    trust: Trust = False,
 ) -> dict[str, Any]:
     """Train a model, choose the epoch that validates best, and test it.
 
@@ -68,6 +70,8 @@ def run_recbole_video(
         run_folder: Folder of this very run: a new or an empty one, or that of a run of the same options, which goes
             on, or whose result is returned if it has finished. By default a new one under ``checkpoint_dir``.
         hooks: Called on the way.
+        trust: Classes that a config file or the run to resume may name as ``module:Class``, which nobody registered;
+            True for all. They are code, and are run.
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
@@ -77,7 +81,7 @@ def run_recbole_video(
     Raises:
         RecBoleVideoError: With one sentence about what to change.
     """
-    config = make_config(model, dataset, config_file_list, config_dict, command_line)
+    config = make_config(model, dataset, config_file_list, config_dict, command_line, trust)
     make_current(config["device"])
     if not saved:
         with run_logging(config, None) as log_path:
@@ -109,13 +113,14 @@ def make_config(
     config_file_list: Sequence[str | Path] | None = None,
     config_dict: dict[str, Any] | None = None,
     command_line: Sequence[str] = (),
+    trust: Trust = False,
 ) -> Config:
     """The configuration of :func:`run_recbole_video`; a run to resume brings its own options."""
-    config = Config(model, dataset, config_file_list, config_dict, command_line)
+    config = Config(model, dataset, config_file_list, config_dict, command_line, trust)
     if config.task != "stock" and isinstance(config["resume"], str):
         own = Path(config["resume"]) / "config.yaml"
         if own.is_file():
-            config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line)
+            config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line, trust)
     return config
 
 

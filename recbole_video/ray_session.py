@@ -83,6 +83,8 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if is_main else None
     try:
         if address is None:
             _stay_on_the_loopback()
@@ -96,7 +98,7 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
         else:
             _require_answer(address)
             ray.init(address=address, runtime_env={"env_vars": _QUIET}, **quiet)
-        if threading.current_thread() is threading.main_thread():
+        if is_main:
             signal.signal(
                 signal.SIGTERM, signal.default_int_handler
             )  # a scheduler's kill is a Ctrl-C; Ray sets its own
@@ -107,6 +109,8 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
         yield ray
     finally:
         ray.shutdown()
+        if is_main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _require_answer(address: str) -> None:

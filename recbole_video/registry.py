@@ -93,10 +93,16 @@ class Registry(Generic[T]):
         bases = tuple(import_class(self.kind, base) if isinstance(base, str) else base for base in self._bases)
         if not (isinstance(cls, type) and issubclass(cls, bases)):
             names = " or ".join(f"{base.__module__}.{base.__qualname__}" for base in bases)
-            raise ConfigError(f"`{shown}` cannot be a {self.kind}: it is not a class derived from {names}.")
+            raise ConfigError(
+                f"`{shown}` cannot be {_article(self.kind)} {self.kind}: it is not a class derived from {names}."
+            )
         admitted = cast("type[T]", cls)
         self._admitted |= {class_path(cls): admitted, shown: admitted}
         return admitted
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeio" else "a"  # a user encoder
 
 
 def import_class(kind: str, path: str) -> Any:

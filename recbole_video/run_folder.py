@@ -12,7 +12,7 @@ from typing import Any
 from recbole.utils import get_local_time
 
 from recbole_video.config import Config
-from recbole_video.data.files import leftovers, write_json, write_text
+from recbole_video.data.files import clear_leftovers, leftovers, write_json, write_text
 from recbole_video.data.reading import dump_yaml, read_json, read_yaml
 from recbole_video.errors import CheckpointError, ConfigError, RecBoleVideoError, RunFolderError
 from recbole_video.folder_lock import LOCK_NAME, FolderLock
@@ -93,8 +93,7 @@ class RunFolder:
         """Take the folder, and clear away what a killed run left half-written; False if another process has it."""
         if not self._lock.acquire():
             return False
-        for path in leftovers(self.path, _WRITTEN):
-            path.unlink(missing_ok=True)
+        clear_leftovers(self.path, _WRITTEN)
         return True
 
     def discard_if_empty(self) -> None:

@@ -14,8 +14,9 @@ import yaml
 from torch import nn
 
 from recbole_video import load_model, run_recbole_video
+from recbole_video.cli import main
 from recbole_video.config import Config
-from recbole_video.errors import CheckpointError, ConfigError
+from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.item_encoders import ITEM_ENCODERS, MLP, register_item_encoder
 from recbole_video.popularity import POPULARITY_MODELS
 from recbole_video.training.checkpoint import read_checkpoint
@@ -136,6 +137,25 @@ class TestNothingIsRun:
         with pytest.raises(ConfigError, match="names the class `saved.evil:X`"):
             Config(config_file_list=["a.yaml"])
 
+    def test_recbole_s_own_version_is_no_class_path(self, in_tmp):
+        (in_tmp / "a.yaml").write_text("model: recbole:SASRec\n")
+        assert Config(config_file_list=["a.yaml"]).task == "stock"
+
+    def test_of_a_run_and_of_the_config_files_of_a_sweep(self, in_tmp, monkeypatch, capsys):
+        (in_tmp / "mine.py").write_text(OWN)
+        (in_tmp / "a.yaml").write_text("item_encoder: mine:Mine\ndataset: missing\n")
+        monkeypatch.syspath_prepend(in_tmp)
+        of_a_new_process(monkeypatch, "mine")
+        with pytest.raises(ConfigError, match="names the class `mine:Mine`"):
+            run_recbole_video(config_file_list=["a.yaml"])
+        with pytest.raises(DataError, match="There is no data set `missing`"):
+            run_recbole_video(config_file_list=["a.yaml"], trust="mine:Mine")
+        of_a_new_process(monkeypatch, "mine")
+        (in_tmp / "sweep.yaml").write_text("base: {epochs: 1}\nspace: {learning_rate: [0.1, 0.2]}\n")
+        words = ["--sweep=sweep.yaml", "--config_files=a.yaml", "--dry_run"]
+        assert main(words) == 1 and "names the class `mine:Mine`" in capsys.readouterr().err
+        assert main([*words, "--trust=mine:Mine"]) == 0, capsys.readouterr().err
+
     @pytest.mark.parametrize("name", ["../evil", "..", "a/b", "/tmp/evil", "a\\b", "\0"])
     def test_option_files_beside_the_checkpoint(self, tampered, in_tmp, name):
         """A data set's name is part of the path of an option file, which could name a class."""
@@ -227,7 +247,7 @@ class TestClassesAreCheckedBeforeTheyAreCalled:
         [
             (
                 "subprocess:Popen",
-                "`subprocess:Popen` cannot be a item encoder: it is not a class derived from torch.nn",
+                "`subprocess:Popen` cannot be an item encoder: it is not a class derived from torch.nn",
             ),
             ("builtins:print", "not a class derived from"),
             ("recbole_video.errors:nearest", "not a class derived from"),
@@ -249,9 +269,8 @@ class TestClassesAreCheckedBeforeTheyAreCalled:
         (in_tmp / "broken_module.py").write_text("1 / 0\n")
         (in_tmp / "needy_module.py").write_text("import nothing_such\n")
         monkeypatch.syspath_prepend(in_tmp)
-        message = message.replace("item encoder", option.replace("_", " ")).replace(
-            "torch.nn", "" if option == "model" else "torch.nn"
-        )
+        if option == "model":
+            message = message.replace("an item encoder", "a model").replace("torch.nn", "")
         for given in ({"config_dict": {option: path}}, {"command_line": [f"--{option}={path}"]}):
             with pytest.raises(ConfigError, match=message):
                 Config(**given)
@@ -269,7 +288,7 @@ class TestClassesAreCheckedBeforeTheyAreCalled:
         likeness = type("Likeness", (nn.Module,), {"is_popularity_model": True})
         with pytest.raises(ConfigError, match="cannot be a popularity model: .*PopularityModel or .*Control"):
             Config(likeness)
-        with pytest.raises(ConfigError, match="cannot be a item encoder"):
+        with pytest.raises(ConfigError, match="cannot be an item encoder"):
             register_item_encoder()(dict)
         with pytest.raises(ConfigError, match="cannot be a user encoder"):
             USER_ENCODERS.register("Mine")(MLP)

@@ -128,6 +128,11 @@ class TestLastResort:
         told = capsys.readouterr().err
         assert told.startswith(message) and "fault" not in told and not list(in_tmp.iterdir())
 
+    def test_a_pipe_to_a_process_of_ours(self, main_of, in_tmp, monkeypatch, capsys):
+        """It is no reader of the output that went away."""
+        monkeypatch.setattr("recbole_video.entry_point._has_no_reader", lambda: False)
+        assert self.run(monkeypatch, main_of, BrokenPipeError()) == 70
+
 
 def test_a_reader_that_goes_away(in_tmp):
     read, write = os.pipe()

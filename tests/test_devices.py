@@ -53,7 +53,7 @@ class TestChoice:
             (2, 2, "`gpu_id` is 2, and GPUs 0 to 1 are visible"),
             (1, 1, "`gpu_id` is 1, and GPU 0 alone is visible; .*use_gpu=False for the CPU"),
             (1, 0, "`gpu_id` is 1, and no GPU is visible"),
-            (-1, 2, "`gpu_id` is `-1`; it must be a number, counted from 0"),
+            (-2, 2, "`gpu_id` is `-2`; it must be a number, counted from 0"),
             ("GPU-8f", 2, "`gpu_id` is `GPU-8f`; it must be a number"),
             (True, 2, "`gpu_id` is `True`; it must be a number"),
             (1.5, 2, "`gpu_id` is `1.5`; it must be a number"),

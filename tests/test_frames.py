@@ -102,7 +102,7 @@ class TestStore:
             ("null", "is not the manifest"),
             ("[" * 100_000, "nested too deeply"),
             ('{"version": 1, "n_frames": ' + "9" * 5000 + "}", "holds a number that cannot be used"),
-            ('{"vfm": NaN}', "holds a number that cannot be used"),
+            ('{"vfm": 1e999}', "holds a number that cannot be used"),
             (b'{"vfm": "\xff"}', "is not text in UTF-8"),
             ('{"vfm": "\\ud800"}', "half of a surrogate pair"),
         ],
@@ -420,3 +420,21 @@ class TestIdFusion:
         hidden = (fusion(content, ids) == 0).all(dim=1)
         assert hidden.float().mean() == pytest.approx(0.3, abs=0.05)
         assert not (fusion.eval()(content, ids) == 0).any()
+
+
+def test_a_manifest_knows_no_nan(tmp_path):
+    """A note that is not a number is null, and the store is read; as are manifests of earlier versions with NaN."""
+    path = tmp_path / "a.frames.npy"
+    write_frame_store(path, ["a"], np.ones((1, 1, 2)), vfm="m", sampling="s", loss=float("nan"))
+    assert FrameStore(path).manifest.extra == {"loss": None}
+    manifest = path.with_suffix(".json")
+    manifest.write_text(manifest.read_text().replace("null", "NaN"))
+    assert FrameStore(path).manifest.extra == {"loss": None}
+
+
+def test_a_manifest_that_nobody_could_read_is_not_written(tmp_path):
+    path = tmp_path / "a.frames.npy"
+    write_frame_store(path, ["a"], np.ones((1, 1, 2)), vfm="m", sampling="s")
+    with pytest.raises(DataError, match="its vfm is no text"):
+        write_frame_store(path, ["b"], np.ones((1, 1, 2)), vfm=7, sampling="s")
+    assert FrameStore(path).items == ["a"]

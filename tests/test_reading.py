@@ -89,3 +89,12 @@ def test_messages_repeat_no_control_characters_and_no_megabytes():
     assert "\\x1b[31m\\x00" in said and "1,000,012 characters" in said and said.endswith("is bad\\u202e")
     assert len(said) < 300
     assert len(str(DataError("z" * 1_000_000))) < 2100
+
+
+def test_a_message_that_is_taken_up_by_another_stays_as_it_is():
+    said = str(DataError("`" + "y" * 1000 + "` is bad"))
+    assert str(DataError(said)) == said
+    long = str(DataError("z" * 10_000))
+    assert str(DataError(long)) == long
+    prose = "`a`" + " and so on" * 20 + "`b`"
+    assert str(DataError(prose)) == prose

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,6 +187,21 @@ class TestReaders:
         monkeypatch.setattr(os, "replace", lambda *_: fail())
         with pytest.raises(RunFolderError, match="not all put in their places .*No space left.*move them there"):
             finish_replacements(tmp_path)
+
+    def test_where_an_open_file_is_renamed_when_it_is_removed(self, tmp_path, monkeypatch):
+        """As NFS does it: the folder is not empty until the file is closed."""
+        write_store(tmp_path, 1)
+        unlink = os.unlink
+
+        def renamed(path, *args, **options):
+            if str(path).endswith(".lock"):
+                Path(path).rename(f"{path}.nfs")
+            else:
+                unlink(path, *args, **options)
+
+        monkeypatch.setattr(os, "unlink", renamed)
+        write_store(tmp_path, 2)
+        assert FrameStore(tmp_path / "d.frames.npy").items == ["2a", "2b", "2c"]
 
     def test_readers_and_writers_at_once(self, tmp_path):
         """Whatever a reader opens is one store: its array belongs to its manifest."""

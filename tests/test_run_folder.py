@@ -188,9 +188,10 @@ class TestKills:
         while_written = []
         write_atomically(tmp_path / "run.json", lambda _: while_written.extend(leftovers(tmp_path, r"run\.json")))
         assert len(while_written) == 1 and not leftovers(tmp_path, r"run\.json")
-        ours = {".model.pth.0.tmp", ".run.json.12.tmp", ".model.pth.a_0zxy9k", ".run.json.abcdefgh"}
+        ours = {".model.pth.0.tmp", ".run.json.12.tmp"}
         others = {
-            ".model.pth.backup01x",
+            ".model.pth.selected",
+            ".run.json.original",
             ".model.pth.tmp",
             ".model.pth.x.tmp",
             ".model.pth.ABCDEFGH",

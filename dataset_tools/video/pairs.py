@@ -71,8 +71,8 @@ def _rows(path: Path, content: str) -> Iterator[tuple[int, list[str]]]:
     line = 1
     try:
         for row in reader:
-            inside = lines[line : reader.line_num]
-            if any(_ROW.match(text) for text in inside):
+            inside = [text for text in lines[line : reader.line_num] if text.strip()]
+            if inside and all(_ROW.match(text) for text in inside):
                 raise DataError(
                     f"`{path}`, line {line}: a quote that is opened there takes in the lines up to {reader.line_num}, "
                     "which look like rows of their own; double a quote that is part of the text, and put the text in "

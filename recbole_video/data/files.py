@@ -139,15 +139,20 @@ def is_plain_name(name: str, longest: int = _LONGEST_NAME) -> bool:
 
 
 def leftovers(folder: Path, named: str) -> list[Path]:
-    """What :func:`write_atomically` has left in a folder where it was killed.
+    """What :func:`write_atomically` is writing in a folder, or has left there where it was killed.
 
     Args:
         folder: The folder.
         named: Regular expression of the names of the files that it was to write.
     """
-    # Numbered, or with the eight random characters that earlier versions had.
-    pattern = re.compile(rf"\.(?:{named})\.(?:[0-9]+\.tmp|[a-z0-9_]{{8}})")
+    pattern = re.compile(rf"\.(?:{named})\.[0-9]+\.tmp")  # see _numbered
     return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
+
+
+def clear_leftovers(folder: Path, named: str) -> None:
+    """Remove what killed processes left of :func:`leftovers`; what one that lives is writing stays."""
+    for path in leftovers(folder, named):
+        _remove_if_left(path)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -157,7 +162,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def spreadsheet_safe(text: str) -> str:
@@ -171,13 +176,13 @@ def spreadsheet_safe(text: str) -> str:
     return f"'{text}" if is_formula else text
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON knows no NaN and no infinity: what is undefined is null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {key: without_nan(inner) for key, inner in value.items()}
+    return [without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def file_digest(path: str | Path) -> str:

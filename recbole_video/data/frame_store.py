@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from recbole_video.data.files import plain, shown, write_atomically, write_text
+from recbole_video.data.files import MOST_WRITERS, plain, shown, without_nan, write_atomically, write_text
 from recbole_video.data.reading import read_json
 from recbole_video.data.replacement import Replacement, finish_replacements, pending_replacements
 from recbole_video.data.twins import Twins, find_twins, row_keys
@@ -307,7 +307,10 @@ def _noted_twins(
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:
     """Write one line per entry, which is readable and, unlike indented JSON, fast for many items."""
-    lines = (f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in vars(manifest).items())
+    content = {**vars(manifest), "extra": without_nan(manifest.extra)}
+    if problem := _problem(manifest):
+        raise DataError(f"The manifest of `{shown(path)}` cannot be written: {problem}.")
+    lines = (f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False, allow_nan=False)}" for k, v in content.items())
     write_text(_manifest_path(path), "{\n" + ",\n".join(lines) + "\n}\n")
 
 
@@ -409,12 +412,13 @@ def _manifest_path(path: Path) -> Path:
 
 def _open(path: Path) -> tuple[Manifest, np.ndarray]:
     """Manifest and array of one and the same store, even while another process replaces it."""
-    while True:
+    for _ in range(MOST_WRITERS):
         finish_replacements(path.parent)
         before = _identities(path)
         opened = _read_manifest(path), _map_array(path)
         if not pending_replacements(path.parent) and _identities(path) == before:
             return opened
+    raise DataError(f"The frame store `{path}` is replaced again and again; read it when that is over.")
 
 
 def _identities(path: Path) -> list[tuple[int, int, int]]:
@@ -432,7 +436,7 @@ def _read_manifest(path: Path) -> Manifest:
     for needed in (path, manifest_path):
         if not needed.is_file():
             raise DataError(f"There is no `{needed}`; frame embeddings come from dataset_tools, or set frame_store.")
-    content = read_json(manifest_path)
+    content = read_json(manifest_path, nan_is_missing=True)  # as earlier versions wrote it
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version != FORMAT_VERSION:
         raise DataError(f"`{manifest_path}` has format version {version}; this package reads {FORMAT_VERSION}.")

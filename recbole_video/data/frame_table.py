@@ -121,9 +121,9 @@ class FrameTable:
     def twins(self) -> Twins | None:
         """Items whose frames equal those of another one.
 
-        Of frames on disk that take too long to read, what their manifest says of the whole store.
+        Of frames that take too long to compare, what their manifest says of the whole store.
         """
-        if self._table is None and self.store.nbytes > _CHECKED_BYTES:
+        if self.store.nbytes > _CHECKED_BYTES:
             return self.store.noted_twins
         return self.store.twins(self._rows)
 

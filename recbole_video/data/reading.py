@@ -95,9 +95,9 @@ def _misfit(line: bytes, encoding: str) -> int:
     return 0
 
 
-def read_json(path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> Any:
+def read_json(path: str | Path, refuse: type[RecBoleVideoError] = DataError, nan_is_missing: bool = False) -> Any:
     """Read a JSON file; see :func:`parse_json`."""
-    return parse_json(read_text(path, refuse), f"`{path}`", refuse)
+    return parse_json(read_text(path, refuse), f"`{path}`", refuse, nan_is_missing)
 
 
 def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataError, nan_is_missing: bool = False) -> Any:
@@ -243,7 +243,7 @@ def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) ->
             sizes[key] = 1 + sum(size(child) for child in _children(inner, where, refuse))
             open_nodes.discard(key)
         if sizes[key] > _MOST_VALUES:
-            raise refuse(f"{where} stands for more than {_MOST_VALUES:,} values; write them out, or leave some away.")
+            raise refuse(f"{where} stands for more than {_MOST_VALUES:,} values, the most that is read.")
         return sizes[key]
 
     size(node)

@@ -141,6 +141,8 @@ class Replacement:
         try:
             sync_folder(self._target)
             _move_in(made)
+            self._lock.close()
+            _tidy(made)
         except OSError as error:
             if {path.name for path in _files(made)} == before:  # nothing has changed yet
                 made.rename(self.folder)
@@ -195,6 +197,7 @@ def _finish(made: Path) -> None:
             wait_for_lock(lock)
             if is_at(lock, made / _LOCK):
                 _move_in(made)
+        _tidy(made)
     except FileNotFoundError:  # another process has finished it
         return
     except OSError as error:
@@ -213,9 +216,14 @@ def _move_in(made: Path) -> None:
     for name in _to_remove(made):
         (target / name).unlink(missing_ok=True)
     sync_folder(target)
-    for name in reversed(_OURS):
-        (made / name).unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # all is in its place
+        for name in reversed(_OURS):
+            (made / name).unlink(missing_ok=True)
+
+
+def _tidy(made: Path) -> None:
+    """Remove the empty folder, after its lock is closed: NFS keeps a file that is open under another name."""
+    with suppress(OSError):
         made.rmdir()
 
 

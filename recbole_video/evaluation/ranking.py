@@ -119,16 +119,26 @@ def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Raises:
         TrainingError: If a score is not a number.
     """
-    top = scores.topk(k, dim=1).values
-    if torch.isnan(top[:, :1]).any():  # goes before all numbers
+    values, columns = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    if torch.isnan(values[:, :1]).any():  # goes before all numbers
         raise TrainingError(_NOT_FINITE)
-    lowest = top[:, -1:]
+    is_cut = (
+        values[:, k - 1] == values[:, k] if values.shape[1] > k else torch.zeros_like(columns[:, 0], dtype=torch.bool)
+    )
+    columns = columns[:, :k].sort(dim=1).values
+    for rows in is_cut.nonzero()[:, 0].split(_ROWS_AT_ONCE.get(scores.device.type, len(scores))):
+        columns[rows] = _best_columns(scores[rows], k)  # equal scores on both sides of the cut
+    values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
+    return values, columns.gather(1, order)
+
+
+def _best_columns(scores: Tensor, k: int) -> Tensor:
+    """Columns of the ``k`` highest of each row, lower ones first among equals, in ascending order, [B, k]."""
+    lowest = scores.topk(k, dim=1).values[:, -1:]
     above, equal = scores > lowest, scores == lowest
     n_equal = k - above.sum(dim=1, keepdim=True)
     kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= n_equal))
-    columns = kept.nonzero()[:, 1].view(-1, k)
-    values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
-    return values, columns.gather(1, order)
+    return kept.nonzero()[:, 1].view(-1, k)
 
 
 def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:

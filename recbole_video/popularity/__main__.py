@@ -8,6 +8,7 @@ retrieved, with their popularity and nearest training videos; draws it as explai
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
     from recbole_video.popularity.dataset import PopularityDataset
     from recbole_video.popularity.predictor import Explanation
     from recbole_video.registry import Trust
+
+_LONGEST_IN_A_NAME = 100  # characters of an item token
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -90,8 +93,9 @@ def explain_items(
 
 
 def _in_a_name(item: str) -> str:
-    """An item token as part of a file's name, whose folder it must not change."""
-    return re.sub(r"[/\\\0]", "_", item)
+    """An item token as part of a file's name, which it must not lead elsewhere; with a digest where it is not itself."""
+    plain = re.sub(r"[^\w.-]", "_", item)[:_LONGEST_IN_A_NAME]
+    return plain if plain == item else f"{plain}-{hashlib.sha256(item.encode()).hexdigest()[:8]}"
 
 
 def describe(item: str, label: float, explanation: Explanation) -> str:

@@ -145,11 +145,16 @@ def _factors(sweep: Sweep, plan: Plan) -> str:
 
 
 def _own_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Config files under the options of the command line, as in a run."""
+    """Config files under the options of the command line, as in a run.
+
+    A sweep's own file is what the user has come to run, like a program; the config files may be another's, and name
+    classes only with ``--trust``.
+    """
     options: dict[str, Any] = {}
+    trust = given.pop("trust", False)
     files = split_paths(given.pop("config_files", None), "config_files")
     if files:
-        options = Config(config_file_list=files).file_config_dict
+        options = Config(config_file_list=files, trust=trust).file_config_dict
     return {**options, **given}
 
 

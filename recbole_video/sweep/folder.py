@@ -12,7 +12,7 @@ from typing import Any
 
 from recbole.utils import get_local_time
 
-from recbole_video.data.files import leftovers, write_json, write_text
+from recbole_video.data.files import clear_leftovers, write_json, write_text
 from recbole_video.data.reading import read_json
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
 from recbole_video.folder_lock import LOCK_NAME, FolderLock
@@ -140,15 +140,14 @@ class SweepFolder:
             raise RunFolderError(
                 f"The sweep in `{self.path}` is being written by another process; start another without --resume."
             )
-        for path in leftovers(self.path, _WRITTEN):
-            path.unlink(missing_ok=True)
+        clear_leftovers(self.path, _WRITTEN)
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a sweep that could not begin, if this object made it and nothing else is in it."""
         ours = {LOCK_NAME, "sweep.yaml", "sweep.json", "trials"}
         if not self._is_made_here or not {path.name for path in self.path.iterdir()} <= ours:
             return
-        if any(self.trials.iterdir()):
+        if self.trials.is_dir() and any(self.trials.iterdir()):
             return
         for path in (self.path / "sweep.yaml", self.record):
             path.unlink(missing_ok=True)
