@@ -22,7 +22,7 @@ from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video import recbole_compat
 from recbole_video.data.atomic_file import read_header
-from recbole_video.data.files import plain
+from recbole_video.data.files import is_plain_name, plain
 from recbole_video.data.reading import SafeLoader, read_yaml
 from recbole_video.devices import choose_device, listed
 from recbole_video.errors import ConfigError, nearest
@@ -58,7 +58,7 @@ _RUNTIME_OPTIONS = frozenset([
 # What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 _OTHER_MODELS: Registry = Registry("model", {}, ("recbole.model.abstract_recommender:AbstractRecommender",))
-_MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, _OTHER_MODELS)
+MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, _OTHER_MODELS)
 _EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
@@ -200,11 +200,11 @@ class Config(RecBoleConfig):
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
         if not model:
             model = self.external_config_dict.get("model") or DEFAULT_MODEL
-            self._refuse_class_of_a_file("model", model, _MODEL_REGISTRIES)
+            self._refuse_class_of_a_file("model", model, MODEL_REGISTRIES)
         self._model_option = class_path(model)
         name, cls = _find_model(model)
         dataset = str(dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET[_task_of(cls)])
-        if not _is_folder_name(dataset):  # option files are looked for by this name, too
+        if not is_plain_name(dataset):  # option files are looked for by this name, too
             raise ConfigError(f"`dataset` is `{dataset}`; it must be the name of a folder, without a path to it.")
         return name, cls, dataset
 
@@ -403,7 +403,7 @@ def _find_model(model: str | type) -> tuple[str, type]:
         return name, _stock_model(name)
     if model in POPULARITY_MODELS:
         return model, POPULARITY_MODELS.get(model)
-    for registry in _MODEL_REGISTRIES:
+    for registry in MODEL_REGISTRIES:
         if registry.knows(model):
             cls = registry.get(model)
             return cls.__name__, cls
@@ -421,10 +421,6 @@ def _admitted(cls: Any, shown: str) -> type:
     """
     kinds = {"recommendation": USER_ENCODERS, "popularity": POPULARITY_MODELS, "stock": _OTHER_MODELS}
     return kinds[_task_of(cls)].admit(cls, shown)
-
-
-def _is_folder_name(name: str) -> bool:
-    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def _task_of(model_class: type) -> str:

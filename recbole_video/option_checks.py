@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -56,7 +57,19 @@ _SIZES = (
     "encoder_n_heads", "encoder_head_dim", "encoder_query_dim", "encoder_expansion",
 )  # fmt: skip
 _SHARES = ("hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio")
+_DEPTHS = ("n_layers", "num_layers", "block_num", "encoder_depth", "n_blocks")
+_MOST_LAYERS = 1000  # each takes a moment to build
 _LARGEST_SEED = 2**32 - 1  # NumPy's
+_CLIPPING = frozenset(["max_norm", "norm_type", "error_if_nonfinite", "foreach"])
+_INTERVALS = (
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "entity_kg_num_interval",
+    "relation_kg_num_interval",
+)
+_INTERVAL = re.compile(
+    r"[(\[]\s*[-+]?(?:[\d.]+(?:e[-+]?\d+)?|inf)\s*,\s*[-+]?(?:[\d.]+(?:e[-+]?\d+)?|inf)\s*[)\]]", re.I
+)
 
 
 def check_metrics(config: Any) -> None:
@@ -86,9 +99,43 @@ def check_shared(config: Any) -> None:
     top = topk if isinstance(topk, list) else [topk]
     if not top or not all(_is_number(k, int) for k in top):
         raise ConfigError(f"`topk` is `{topk}`; it is a list of whole numbers, such as [10, 20].")
+    _check_clipping(config["clip_grad_norm"])
+    _check_load_col(config["load_col"])
+    for name in _INTERVALS:
+        _check_interval(name, config[name])
+    for field, interval in (config["val_interval"] or {}).items():
+        _check_interval(f"val_interval {field}", interval)
     seed = config["seed"]
     if not (_is_number(seed, int) and 0 <= seed <= _LARGEST_SEED):
         raise ConfigError(f"`seed` is `{seed}`; it must be a whole number from 0 to {_LARGEST_SEED}.")
+
+
+def _check_clipping(clip: Any) -> None:
+    """What ``clip_grad_norm_`` takes; a norm below 0 would turn the gradient round."""
+    if clip is None:
+        return
+    norms: list[Any] = [clip.get("max_norm"), clip.get("norm_type", 2.0)] if isinstance(clip, dict) else [None]
+    if not (all(_is_number(n, (int, float)) and n > 0 for n in norms) and set(clip) <= _CLIPPING):
+        raise ConfigError(
+            f"`clip_grad_norm` is `{clip}`; it must be a dictionary such as {{'max_norm': 1.0}}, with numbers above 0."
+        )
+
+
+def _check_load_col(columns: Any) -> None:
+    is_given = columns is not None
+    if is_given and not (isinstance(columns, dict) and columns.get("inter")):
+        raise ConfigError(
+            f"`load_col` is `{columns}`; it names the fields to read of each file, such as "
+            "{inter: [user_id, item_id, timestamp]}."
+        )
+
+
+def _check_interval(name: str, interval: Any) -> None:
+    """RecBole's notation; it leaves out what it cannot read."""
+    if interval is not None and not all(_INTERVAL.fullmatch(part.strip()) for part in str(interval).split(";")):
+        raise ConfigError(
+            f"`{name}` is `{interval}`; it must be an interval such as [5,inf), or several with ; between."
+        )
 
 
 def check_video_options(config: Any) -> None:
@@ -145,9 +192,6 @@ def check_choices(config: Any, choices: dict[str, tuple[Any, ...]]) -> None:
 def _check_choices(config: Any) -> None:
     if config["mask_history"] not in (None, True, False):
         raise ConfigError(f"`mask_history` is `{config['mask_history']}`; it must be True, False or empty.")
-    clip = config["clip_grad_norm"]
-    if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
-        raise ConfigError("`clip_grad_norm` must be a dictionary such as {'max_norm': 1.0}.")
     groups = config["eval_groups"]
     if not isinstance(groups, list) or any(group not in ("popularity", "cold") for group in groups):
         raise ConfigError(f"`eval_groups` is `{groups}`; it is a list of: popularity, cold.")
@@ -176,6 +220,9 @@ def _check_sizes(config: Any) -> None:
     for name in _SIZES:
         if name in config and config[name] is not None:
             check_positive(config, name)
+    for name in _DEPTHS:
+        if name in config and _is_number(config[name], int) and config[name] > _MOST_LAYERS:
+            raise ConfigError(f"`{name}` is {config[name]}; it must be at most {_MOST_LAYERS}.")
     for name in _SHARES:
         if name in config and not (_is_number(config[name], (int, float)) and 0 <= config[name] <= 1):
             raise ConfigError(f"`{name}` is `{config[name]}`; it is a share, at least 0 and at most 1.")

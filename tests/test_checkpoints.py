@@ -152,9 +152,12 @@ class TestNothingIsRun:
             run_recbole_video(config_file_list=["a.yaml"], trust="mine:Mine")
         of_a_new_process(monkeypatch, "mine")
         (in_tmp / "sweep.yaml").write_text("base: {epochs: 1}\nspace: {learning_rate: [0.1, 0.2]}\n")
-        words = ["--sweep=sweep.yaml", "--config_files=a.yaml", "--dry_run"]
-        assert main(words) == 1 and "names the class `mine:Mine`" in capsys.readouterr().err
-        assert main([*words, "--trust=mine:Mine"]) == 0, capsys.readouterr().err
+        (in_tmp / "own.yaml").write_text("base: {dataset: missing}\nspace: {item_encoder: [MLP, mine:Mine]}\n")
+        for words in (["--sweep=sweep.yaml", "--config_files=a.yaml"], ["--sweep=own.yaml"]):
+            of_a_new_process(monkeypatch, "mine")
+            assert main([*words, "--dry_run"]) == 1 and "names the class `mine:Mine`" in capsys.readouterr().err
+            assert "mine" not in sys.modules
+            assert main([*words, "--dry_run", "--trust=mine:Mine"]) == 0, capsys.readouterr().err
 
     @pytest.mark.parametrize("name", ["../evil", "..", "a/b", "/tmp/evil", "a\\b", "\0"])
     def test_option_files_beside_the_checkpoint(self, tampered, in_tmp, name):
@@ -312,7 +315,8 @@ class TestValues:
             (("config", "model"), "Constant", "a control, which keeps no checkpoint|cannot be built|not an option"),
             (("config", "MAX_ITEM_LIST_LENGTH"), 10**9, "is not a whole number from 1 to 65536"),
             (("config", "MAX_ITEM_LIST_LENGTH"), 12, r"`position_embedding.weight` is \[10, 16\], .* \[12, 16\]"),
-            (("config", "n_layers"), 10**9, "far larger than what is stored"),
+            (("config", "n_layers"), 10**9, "`n_layers` is 1000000000; it must be at most 1000"),
+            (("config", "n_layers"), 1000, "far larger than what is stored"),
             (("config", "hidden_size"), 10**9, "far larger than what is stored|cannot be built"),
             (("config", "encoder_expansion"), 10**12, "far larger than what is stored|cannot build"),
             (("config", "hidden_dropout_prob"), NAN, "`hidden_dropout_prob` in its `config` is not made of finite"),
@@ -379,9 +383,9 @@ class TestValues:
 
     def test_a_recurrent_model_and_a_block_for_each_dilation(self, tampered):
         with pytest.raises(CheckpointError, match="far larger than what is stored"):
-            load_model(tampered(put("config", "num_layers", value=10**9), model="GRU4Rec"))
-        with pytest.raises(CheckpointError, match="`block_num` is 1000000000"):
-            load_model(tampered(put("config", "block_num", value=10**9), model="NextItNet"))
+            load_model(tampered(put("config", "num_layers", value=1000), model="GRU4Rec"))
+        with pytest.raises(CheckpointError, match="far larger than what is stored|`block_num` is 1000"):
+            load_model(tampered(put("config", "block_num", value=1000), model="NextItNet"))
 
     def test_a_packed_file(self, train, tmp_path):
         """A kilobyte could unpack to gigabytes."""

@@ -384,7 +384,7 @@ class TestFolder:
         folder = SweepFolder.create(make_plan(sweep_of(BASE)), in_tmp)
         with folder.locked():
             pass
-        left, other = folder.path / ".report.md.abcd_123", folder.path / ".notes.md.abcd_123"
+        left, other = folder.path / ".report.md.0.tmp", folder.path / ".notes.md.0.tmp"
         left.touch()
         other.touch()
         with folder.locked():

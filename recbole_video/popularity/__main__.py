@@ -93,7 +93,7 @@ def explain_items(
 
 
 def _in_a_name(item: str) -> str:
-    """An item token as part of a file's name, which it must not lead elsewhere; with a digest where it is not itself."""
+    """An item token as part of a file's name; with a digest where it cannot be that as it is."""
     plain = re.sub(r"[^\w.-]", "_", item)[:_LONGEST_IN_A_NAME]
     return plain if plain == item else f"{plain}-{hashlib.sha256(item.encode()).hexdigest()[:8]}"
 

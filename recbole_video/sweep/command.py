@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_video.config import Config
+from recbole_video.config import MODEL_REGISTRIES, STOCK_PREFIX, Config
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
+from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.options import parse_command_line, split_paths
+from recbole_video.registry import Trust, refuse_untrusted
 from recbole_video.reports.console import console_table
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import write_report
@@ -47,8 +49,12 @@ def sweep_command(words: Sequence[str]) -> int:
         raise ConfigError(f"--sweep needs a name or a file: --sweep=NAME, one of {', '.join(preset_names())}.")
     ours = {name: expand_home(name, value) for name, value in ours.items()}
     sweep = load_sweep(str(ours["sweep"]), bool(ours.get("demo", False)))
+    trust = given.pop("trust", False)
+    for name in sorted(sweep.classes()):
+        if not name.startswith(STOCK_PREFIX):
+            refuse_untrusted(name, (*MODEL_REGISTRIES, ITEM_ENCODERS), trust, f"The sweep `{ours['sweep']}`")
     first = _SHOWN_TRIALS if ours.get("dry_run") and not ours.get("resume") else None
-    plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given), first)
+    plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given, trust), first)
     resources = _resources(ours, plan.sweep)
     print(plan_text(plan, resources))
     if ours.get("dry_run"):
@@ -144,14 +150,9 @@ def _factors(sweep: Sweep, plan: Plan) -> str:
     return " × ".join(named) or "one run"
 
 
-def _own_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Config files under the options of the command line, as in a run.
-
-    A sweep's own file is what the user has come to run, like a program; the config files may be another's, and name
-    classes only with ``--trust``.
-    """
+def _own_options(given: dict[str, Any], trust: Trust) -> dict[str, Any]:
+    """Config files under the options of the command line, as in a run."""
     options: dict[str, Any] = {}
-    trust = given.pop("trust", False)
     files = split_paths(given.pop("config_files", None), "config_files")
     if files:
         options = Config(config_file_list=files, trust=trust).file_config_dict

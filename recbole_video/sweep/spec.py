@@ -137,6 +137,9 @@ class Need:
     stores: dict[str, str] = field(default_factory=dict)
 
 
+_CLASSES = ("model", "item_encoder")  # options that name one
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A sweep, checked; its attributes are the keys of its YAML file, whose text it keeps."""
@@ -161,6 +164,13 @@ class Sweep:
     rank: str = "group"
     is_demo: bool = False
     text: str = ""
+
+    def classes(self) -> set[str]:
+        """Models and item encoders that its options name, by name or as ``module:Class``."""
+        given = [self.base, *(row.options or {} for row in self.rows), *(column.options for column in self.columns)]
+        named = [options[name] for options in given for name in _CLASSES if name in options]
+        named += [value for name in _CLASSES if name in self.space for value in self.space[name][1]]
+        return {str(value) for value in named}
 
 
 def preset_names() -> list[str]:
