@@ -143,7 +143,8 @@ class TestWholeCommand:
             expected = encoder.embed(np.stack([numbered_picture(number) for number in sample["frames"]]))
             np.testing.assert_allclose(store.frames[row, :count], expected, atol=0.15)
             others = encoder.embed(np.stack([numbered_picture(number + 37) for number in sample["frames"]]))
-            assert np.abs(store.frames[row, :count] - others).max() > 0.3
+            distance, of_others = (np.abs(store.frames[row, :count] - each).max() for each in (expected, others))
+            assert of_others > 100 * distance  # by how much depends on the release that drew the model's weights
 
     @pytest.mark.parametrize("condition", ["none", "noise", "mismatched", "masked"])
     def test_title_conditions(self, raw, unbroken, tmp_path, condition):
