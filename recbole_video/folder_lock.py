@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from recbole_video.data.files import MOST_WRITERS, is_at, try_lock
 from recbole_video.errors import RunFolderError
@@ -25,6 +25,10 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK_NAME
         self._handle: IO[bytes] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy in another process, such as Ray makes of what knows the folder, holds nothing."""
+        return {"path": self.path, "_handle": None}
 
     @property
     def is_held(self) -> bool:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -311,6 +313,15 @@ class TestLock:
         second.release()
         assert not list(tmp_path.iterdir())
 
+    def test_a_copy_holds_nothing(self, tmp_path):
+        """Ray copies what knows a sweep's folder to its processes."""
+        lock = FolderLock(tmp_path)
+        assert lock.acquire()
+        copy = pickle.loads(pickle.dumps(lock))
+        assert lock.is_held and not copy.is_held and not copy.acquire()
+        copy.release()
+        assert (tmp_path / LOCK_NAME).exists()
+
     def test_file_that_a_killed_run_left_holds_nothing(self, tmp_path):
         (tmp_path / LOCK_NAME).touch()
         assert FolderLock(tmp_path).acquire()
@@ -378,8 +389,6 @@ class TestFinished:
 
     @staticmethod
     def _age(folder, seconds):
-        import os
-
         for path in (folder / "run.json", folder / "config.yaml"):
             at = path.stat().st_mtime - seconds
             os.utime(path, (at, at))
