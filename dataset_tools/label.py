@@ -162,7 +162,7 @@ def _where_else(item_path: Path, sources: tuple[str, ...]) -> str:
     if there := [name for name in sources if fields.get(name) == FLOAT]:
         return (
             f", and `{there[0]}` is a column of `{item_path.name}`, which holds what is known before a video is seen: "
-            f"put it into a file of that name, with the header `item_id:token`, tab, `{there[0]}:float`"
+            f"copy it and item_id into the missing file, with the header `item_id:token`, tab, `{there[0]}:float`"
         )
     return (
         ", a table of item_id:token and counts, each a column name:float; without it there is one count, how often "

@@ -18,7 +18,6 @@ from recbole_video.dataset_tools.cleaning.interactions import (
     positions,
     sort_order,
 )
-from recbole_video.dataset_tools.output import replace
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.tokens import MISSING_WORDS
 from recbole_video.dataset_tools.output.writer import DatasetWriter
@@ -360,7 +359,7 @@ class TestWriter:
 
 
 class TestReplacement:
-    """What an earlier conversion left is there, byte for byte, whatever happens while it is replaced."""
+    """What an earlier conversion left is there, byte for byte, whatever fails; kills are in test_replacement.py."""
 
     @pytest.fixture
     def folder(self, tmp_path):
@@ -377,61 +376,6 @@ class TestReplacement:
 
     def files(self, folder):
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-    def test_a_failing_move_at_each_step(self, folder, monkeypatch):
-        before, rename, steps = self.files(folder), Path.rename, 0
-        for failing in range(30):
-            calls = iter(range(30))
-
-            def fail(path, target, failing=failing, calls=calls):
-                if next(calls) == failing:
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                return rename(path, target)
-
-            monkeypatch.setattr(Path, "rename", fail)
-            try:
-                self.convert(folder)
-                break
-            except RunFolderError as error:
-                assert "No space left on device; what was there is as it was" in str(error)
-            assert self.files(folder) == before and len(list(folder.iterdir())) == len(before)
-            steps += 1
-        assert steps == 5 + 5  # the earlier files go, the new ones come
-        after = self.files(folder)
-        assert after.keys() == before.keys() - {"d.counts"} | {"d.item"} and after["notes.txt"] == b"of the user"
-
-    def test_a_kill_at_each_step(self, folder, monkeypatch):
-        """Nothing is tidied up then; the next conversion does it, and may fail itself."""
-        before, rename, steps = self.files(folder), Path.rename, 0
-        for killed in range(10):
-            calls = iter(range(30))
-
-            def die(path, target, killed=killed, calls=calls):
-                if next(calls) == killed:
-                    raise KeyboardInterrupt
-                return rename(path, target)
-
-            with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-                patched.setattr(Path, "rename", die)
-                patched.setattr(replace, "restore", lambda *_: None)
-                patched.setattr(shutil, "rmtree", lambda *_, **__: None)
-                self.convert(folder)
-            steps += 1
-            with pytest.raises(ZeroDivisionError), DatasetWriter(folder.parent, "d", overwrite=True):
-                raise ZeroDivisionError
-            assert self.files(folder) == before and len(list(folder.iterdir())) == len(before)
-        assert steps == 10
-
-    @pytest.mark.parametrize("plan", ['["../../x"]', "{}", '["d.inter", 5]'])
-    def test_a_plan_that_somebody_else_wrote_is_not_followed(self, folder, plan):
-        aside = folder / ".converting.x"
-        (aside / "earlier").mkdir(parents=True)
-        (aside / "lock").touch()
-        (aside / "moves.json").write_text(plan)
-        (folder.parent.parent / "x").touch()
-        with pytest.raises(DataError, match="is not what a conversion left"):
-            self.convert(folder)
-        assert (folder.parent.parent / "x").exists() and (folder / "d.inter").exists()
 
     @pytest.mark.parametrize("what", ["fsync", "write"])
     def test_a_disk_that_fills_up_while_files_are_made(self, folder, monkeypatch, what):

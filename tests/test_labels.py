@@ -252,8 +252,8 @@ class TestCommand:
         run(folder, "--source=views", "--shares", "1", "0", "0", status=1)
         told = capsys.readouterr().err
         assert "`views` is a column of" in told and "--source=interactions" not in told
-        [header] = re.findall("header `([^`]*)`", told)
-        (folder / "d.counts").write_text(header.replace(" ", "\t") + "\na\t8\nb\t2\n")
+        [cells] = re.findall("header `([^`]*)`, tab, `([^`]*)`", told)
+        (folder / "d.counts").write_text("\t".join(cells) + "\na\t8\nb\t2\n")
         run(folder, "--source=views", "--shares", "1", "0", "0")
 
     @pytest.mark.parametrize(

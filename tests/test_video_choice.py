@@ -200,7 +200,7 @@ class TestTitleFiles:
         [
             ("t.csv", "item_id,title\n7,\xe9\n".encode("cp1252"), "byte 3 of line 2 does not fit"),
             ("t.csv", "item_id,title\n7,a\n".encode("utf-16"), "it is UTF-16"),
-            ("t.jsonl", '{"item_id": 1}\n{"item_id": "视频"}\n'.encode("gbk"), "line 2: byte 14 is not text in UTF-8"),
+            ("t.jsonl", '{"item_id": 1}\n{"item_id": "视频"}\n'.encode("gbk"), "byte 14 of line 2 does not fit"),
             ("t.jsonl", b'{"item_id": 1, "title": "\\ud83d"}', "line 1 holds text that is not Unicode"),
             ("t.jsonl", b'{"item_id": 1}\n' + b"[" * 100_000, "line 2 is nested too deeply"),
             ("t.jsonl", b'{"item_id": ' + b"9" * 5000 + b"}", "line 1 holds a number that cannot be used"),

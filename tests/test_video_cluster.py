@@ -26,7 +26,7 @@ def test_the_results_are_those_of_a_local_run(ray_here, raw, tmp_path):  # noqa:
     """Bad videos included; and no process of Ray listens to other machines."""
     sockets = [s for p in psutil.Process().children(recursive=True) for s in p.net_connections("inet")]
     listening = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
-    assert listening and listening <= {"127.0.0.1", "::1"}
+    assert listening and listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     words = ["--sampler", "uniform", "--n_frames", "4"]
     here = run("frames", raw, tmp_path / "here", *words)
     there = run("frames", raw, tmp_path / "there", *words, "--ray")

@@ -15,6 +15,7 @@ from recbole_video.evaluation.ranking import Ranking
 
 Metrics = dict[str, float]
 
+_LONGEST_LIST = 1000
 _VALUES_AT_ONCE = 1 << 22  # of a metric, at each rank and each cut-off up to the last one
 
 
@@ -30,7 +31,7 @@ class RankingMetrics:
         train_counts: [n_items] training actions of each item; for metrics that need popularity.
 
     Raises:
-        ConfigError: If ``topk`` asks for more items than there are.
+        ConfigError: If ``topk`` asks for more items than there are, and for more than a thousand.
     """
 
     def __init__(self, config: Any, train_counts: np.ndarray) -> None:
@@ -90,7 +91,8 @@ class RankingMetrics:
 
 
 def _refuse_long_lists(topk: list[int], n_items: int) -> None:
-    if max(topk) > n_items:
+    """Lists longer than a small catalogue mean little, and cost nothing; beyond that, they would fill the memory."""
+    if max(topk) > max(n_items, _LONGEST_LIST):
         raise ConfigError(f"`topk` asks for the best {max(topk):,} items, and there are {n_items:,}; lower topk.")
 
 
