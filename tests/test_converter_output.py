@@ -2,10 +2,8 @@
 
 import errno
 import json
-import shutil
 from collections import Counter
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
