@@ -25,9 +25,10 @@ from recbole_video.checkpoint_checks import (
 )
 from recbole_video.config import Config
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.files import write_atomically, write_text
+from recbole_video.data.files import expanded, write_atomically, write_text
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.data.replacement import Replacement
+from recbole_video.data.tokens import ordered_tokens
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.evaluation.ranking import best_items
 from recbole_video.experiment import follow_frame_dim
@@ -62,7 +63,7 @@ def load_model(
         CheckpointError: If the file cannot be read, is no checkpoint of this package, contradicts itself, or names a
             class that is not trusted.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.is_dir():
         _refuse_run_without_checkpoint(path)
         path = path / "model.pth"
@@ -214,19 +215,15 @@ class Recommender:
             frame_counts: [N], frames that each video has; all F by default.
 
         Raises:
-            DataError: If a token is taken, or the frames have another width, or values that are not finite or beyond
-                what a frame store holds, or make no finite vector; nothing is added then.
+            DataError: If the items have no order, a token is taken or cannot be one, or the frames have another width,
+                or values that are not finite or beyond what a frame store holds, or make no finite vector; nothing is
+                added then.
             ConfigError: If the model knows items by their id only.
         """
         if not self._tower.reads_frames:
             raise ConfigError("This model knows videos by their id only (item_encoder=ID); it cannot take in new ones.")
-        if isinstance(items, (set, frozenset)):
-            raise DataError("`items` is a set, which has no order; give a list, a token for each row of `frames`.")
-        items = as_tokens(items)
-        try:
-            frames = as_floats("frames", frames)
-        except DataError as error:
-            raise DataError("The videos must have equally many frames; pad them, and give frame_counts.") from error
+        items = ordered_tokens([items] if isinstance(items, str) else items)
+        frames = as_floats("frames", frames)
         self._check_new(items, frames)
         mask = torch.arange(frames.shape[1]) < as_counts(frame_counts, len(items), 1, frames.shape[1])[:, None]
         frames = frames.masked_fill(~mask[:, :, None], 0.0)
@@ -254,7 +251,7 @@ class Recommender:
         Raises:
             DataError: If the frames came from another vision model than those of the training.
         """
-        store = FrameStore(Path(path).expanduser())
+        store = FrameStore(path)
         if store.manifest.vfm != self.vfm and not any_vfm:
             raise DataError(
                 f"The frames of `{path}` came from `{store.manifest.vfm}`, those of the training from `{self.vfm}`; "
@@ -272,7 +269,7 @@ class Recommender:
     def export_item_vectors(self, folder: str | Path) -> tuple[Path, Path]:
         """Write ``item_vectors.npy`` ([N, d] float32) and ``item_ids.txt`` (a token per line)."""
         tokens, vectors = self.item_vectors()
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         paths = folder / "item_vectors.npy", folder / "item_ids.txt"
         with Replacement(folder, paths[0].name) as new:
             write_atomically(new.file(paths[0].name), lambda file: np.save(file, vectors))

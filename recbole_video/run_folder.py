@@ -12,7 +12,7 @@ from typing import Any
 from recbole.utils import get_local_time
 
 from recbole_video.config import Config
-from recbole_video.data.files import clear_leftovers, leftovers, write_json, write_text
+from recbole_video.data.files import clear_leftovers, expanded, leftovers, write_json, write_text
 from recbole_video.data.reading import dump_yaml, read_json, read_yaml
 from recbole_video.errors import CheckpointError, ConfigError, RecBoleVideoError, RunFolderError
 from recbole_video.folder_lock import LOCK_NAME, FolderLock
@@ -46,7 +46,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         self._lock = FolderLock(self.path)
         self._is_made_here = False
         self._written: list[Path] = []

@@ -358,9 +358,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("frames", "counts", "message"),
         [
-            ([[[1.0] * 8], [[1.0] * 8] * 2], None, "equally many frames"),
-            (np.ones((2, 3, 8), complex), None, "equally many frames"),
-            ("words", None, "equally many frames"),
+            ([[[1.0] * 8], [[1.0] * 8] * 2], None, "`frames` is no array of numbers: give the same number of them"),
+            (np.ones((2, 3, 8), complex), None, "`frames` is no array of numbers: it holds complex numbers"),
+            (np.full((2, 3, 8), "1.0"), None, "`frames` is no array of numbers: it holds text"),
             (np.ones((2, 3, 8)), [1, 2.5], "`frame_counts` must be 2 numbers between 1 and 3"),
             (np.ones((2, 3, 8)), [1, np.nan], "`frame_counts` must be"),
             (np.ones((2, 3, 8)), [0, 3], "`frame_counts` must be"),
@@ -373,6 +373,14 @@ class TestBadInput:
             model.add_videos(["x", "y"], frames, counts)
         with pytest.raises(DataError, match="`items` is a set, which has no order"):
             model.add_videos({"x", "y"}, np.ones((2, 3, 8)))
+
+    @pytest.mark.parametrize("token", ["", "x\ny", "x\ty", "x\x1by", "\u2028", None, True, np.nan])
+    def test_new_videos_whose_ids_no_file_can_hold(self, model, token, tmp_path):
+        with pytest.raises(DataError, match="`items` holds .* .number 1, counted from 0., which"):
+            model.add_videos(["x", token], np.ones((2, 3, 8)))
+        model.export_item_vectors(tmp_path)
+        lines = (tmp_path / "item_ids.txt").read_text().splitlines()
+        assert len(lines) == len(np.load(tmp_path / "item_vectors.npy")) and lines == model.items
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int32])
     def test_tensors_of_any_type(self, trained, dtype):

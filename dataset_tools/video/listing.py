@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recbole_video.dataset_tools.video.pairs import read_pairs
 
+from recbole_video.data.tokens import token_problem
 from recbole_video.errors import DataError
 
 EXTENSIONS = (
@@ -41,8 +42,8 @@ class VideoFile:
 
     @property
     def is_named_in_text(self) -> bool:
-        """Whether the file's name is text in UTF-8, as an item's token must be."""
-        return self.name == self.path.name
+        """Whether the file's name is text in UTF-8, and the item's token one that a frame store can hold."""
+        return self.name == self.path.name and token_problem(self.item_id) is None
 
 
 def list_videos(
