@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_video.data.numbers import as_array
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 Array = np.ndarray | Tensor | Sequence[Any]
 _LARGEST = float(torch.finfo(torch.float16).max)  # embeddings are stored as float16, those of the training were
@@ -38,7 +38,8 @@ def as_counts(frame_counts: Any, n_videos: int, lowest: int, highest: int) -> Te
     fits = counts.shape == (n_videos,) and bool((counts == counts.round()).all())
     if not fits or (n_videos and not (lowest <= float(counts.min()) and float(counts.max()) <= highest)):
         raise DataError(
-            f"`frame_counts` must be {n_videos} numbers between {lowest} and {highest}: the frames of each video."
+            f"`frame_counts` must be {counted(n_videos, 'number')} between {lowest} and {highest}: the frames of each "
+            "video."
         )
     return counts.long()
 

@@ -180,7 +180,9 @@ def _first_sheet(path: Path) -> Iterator[tuple[Any, ...]]:
     try:
         import openpyxl
     except ImportError as error:
-        raise MissingDependencyError("Workbooks need openpyxl; run: pip install 'recbole_video[data]'.") from error
+        raise MissingDependencyError(
+            "Workbooks need openpyxl; run: uv pip install -e '.[data]' in the checkout."
+        ) from error
     with ZipFile(path) as archive:
         for part in archive.infolist():
             _check_part(path, archive, part)

@@ -18,7 +18,7 @@ from recbole_video.dataset_tools.text_sidecar import read_text_rows, sidecar_pat
 from recbole_video.dataset_tools.video import options
 
 from recbole_video.data.frame_store import FrameBlock, refuse_other_file, store_path, write_frame_blocks
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.text_encoder import TextEncoder
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         sampling="+".join(arguments.fields),
         **weights.as_plain(),
     )
-    print(f"{len(items)} texts are embedded in {path}.")
+    print(f"{counted(len(items), 'text is', 'texts are')} embedded in {path}.")
 
 
 def read_texts(path: Path, fields: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -35,7 +35,7 @@ from recbole_video.data.reading import read_json
 from recbole_video.data.replacement import Replacement, finish_replacements, pending_replacements
 from recbole_video.data.tokens import ordered_tokens
 from recbole_video.data.twins import Twins, find_twins, row_keys
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, counted
 
 FORMAT_VERSION = 1
 SUFFIX = ".frames.npy"
@@ -226,7 +226,9 @@ def write_frame_store(
     """
     items, frames = ordered_tokens(items), as_array("frames", frames)
     if frames.ndim != 3 or len(frames) != len(items):
-        raise DataError(f"Frames of {len(items)} items must be [{len(items)}, F, D], not {list(frames.shape)}.")
+        raise DataError(
+            f"Frames of {counted(len(items), 'item')} must be [{len(items)}, F, D], not {list(frames.shape)}."
+        )
     counts = np.full(len(items), frames.shape[1]) if frame_counts is None else np.asarray(frame_counts)
     _check_counts(counts, len(items), frames.shape[1], expanded(path))
     n_rows = max(1, _WRITE_BLOCK // max(1, frames[:1].nbytes))
@@ -369,7 +371,7 @@ def _stored(block: FrameBlock, tokens: list[str], n_frames: int, frame_dim: int,
     frames, counts = as_array("frames", block.frames), np.asarray(block.counts)
     if frames.ndim != 3 or len(frames) != len(block.rows) or frames.shape[1] > n_frames or frames.shape[2] != frame_dim:
         raise DataError(
-            f"Frames of {len(block.rows)} items of `{path}` must be [{len(block.rows)}, at most {n_frames}, "
+            f"Frames of {counted(len(block.rows), 'item')} of `{path}` must be [{len(block.rows)}, at most {n_frames}, "
             f"{frame_dim}], not {list(frames.shape)}."
         )
     _check_counts(counts, len(frames), frames.shape[1], path)
@@ -416,7 +418,8 @@ def _check_counts(counts: np.ndarray, n_items: int, n_frames: int, path: Path) -
 
 def _counts_error(path: Path, n_items: int, n_frames: int) -> DataError:
     return DataError(
-        f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its {n_items} items."
+        f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its "
+        f"{counted(n_items, 'item')}."
     )
 
 
@@ -442,7 +445,7 @@ def refuse_non_finite(frames: np.ndarray, token_of: Callable[[int], str], path: 
     bad = ~np.isfinite(frames).all(axis=(1, 2))
     if bad.any():
         raise DataError(
-            f"The frame store `{path}` has NaN or infinite values in {bad.sum()} items (first: "
+            f"The frame store `{path}` has NaN or infinite values in {counted(int(bad.sum()), 'item')} (first: "
             f"`{token_of(int(bad.argmax()))}`); make these embeddings anew."
         )
 
