@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from recbole_video.entry_point import expand_home, run_command
-from recbole_video.errors import nearest
+from recbole_video.entry_point import Parser, expand_home, run_command
+from recbole_video.errors import fit_for_message, nearest
 
 # Command -> module; a module is imported when its command runs or the commands are listed.
 COMMANDS: dict[str, str] = {
@@ -52,7 +52,8 @@ def _run(words: list[str]) -> int:
     command, *rest = words
     if command not in COMMANDS:
         names = ", ".join(COMMANDS)
-        print(f"There is no command `{command}`{nearest(command, COMMANDS)}; there are {names}.", file=sys.stderr)
+        told = f"There is no command `{command}`{nearest(command, COMMANDS)}; there are {names}."
+        print(fit_for_message(told), file=sys.stderr)
         return 2
     module = import_module(COMMANDS[command])
     arguments = expand_home(_parser(command, module).parse_args(rest))
@@ -68,7 +69,7 @@ def overview() -> str:
 
 
 def _parser(command: str, module: Any) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"{_PROGRAM} {command}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -7,7 +7,7 @@ FILE and the tables of items and users are csv, tsv, JSON lines or parquet. Say 
 
 A column is NAME:TYPE=RAW, the type one of token, token_seq, float, float_seq and, for items, text, which goes to
 .text.jsonl; =RAW may be left out where the raw column is called NAME too. Ids stay as they are. A list in text may be
-written as a b, a,b, a;b, a|b or [a, b]; where a column allows for two of these, --list_separator decides.
+written as a b, a,b, a;b, a|b, [a, b], (a, b) or {a, b}; where a column allows for two, --list_separator decides.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from recbole_video.dataset_tools.raw.columns import (
     parse_column,
     refuse_compound,
 )
+from recbole_video.dataset_tools.raw.files import refuse_no_file
 from recbole_video.dataset_tools.raw.tables import Layout, read_parts, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, doubt_old_times
 
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         _parse_columns(option, getattr(arguments, option)) for option in ("columns", "item_columns", "user_columns")
     )
     _check_tables(arguments)
+    refuse_no_file(arguments.file)
     layout, items_layout, users_layout = _layouts(arguments)
     arguments.name = arguments.file.name.partition(".")[0] if arguments.name is None else arguments.name
     with DatasetWriter.from_arguments(arguments) as out:
@@ -195,7 +197,8 @@ def _doubt_decimal_ids(column: str, ids: np.ndarray, card: Card) -> None:
     decimal = [token for token in set(ids.tolist()) if str(token).endswith(".0") and str(token)[:-2].isdecimal()]
     if decimal:
         card.warn(
-            f"{len(decimal):,} ids of `{column}` end in .0 (first: {min(decimal)}), as if they had once been read as "
+            f"In `{column}`, {counted(len(decimal), 'id ends', 'ids end')} in .0 (first: {min(decimal)}), as if they "
+            "had once been read as "
             "decimal numbers: they are kept as they are, and no media file is found by them."
         )
 

@@ -38,7 +38,7 @@ from recbole_video.dataset_tools.raw.informs_sheets import (
 )
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 HELP = "Informs challenge: the three xlsx workbooks"
 
@@ -208,7 +208,8 @@ def _add_labels(videos: pd.DataFrame, labels: Labels, card: Card) -> None:
         )
     if labels.contradictory:
         card.warn(
-            f"{len(labels.contradictory):,} identifiers have several rows of labels that differ (first: "
+            f"{counted(len(labels.contradictory), 'identifier has', 'identifiers have')} several rows of labels that "
+            "differ (first: "
             f"{min(labels.contradictory)}); their videos stay without counts."
         )
     if strangers := len(set(labels.counts) - set(keys)):

@@ -25,7 +25,7 @@ from recbole_video import __version__
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
 from recbole_video.data.files import file_digest, is_plain_name, plain, write_json
 from recbole_video.data.replacement import Replacement
-from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.errors import ConfigError, DataError, counted, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,6 +164,12 @@ def _where_else(item_path: Path, sources: tuple[str, ...]) -> str:
             f", and `{there[0]}` is a column of `{item_path.name}`, which holds what is known before a video is seen: "
             f"copy it and item_id into the missing file, with the header `item_id:token`, tab, `{there[0]}:float`"
         )
+    if others := [name for name, kind in fields.items() if kind == FLOAT and sources != ("interactions",)]:
+        return (
+            f", which would hold `{sources[0]}`; the numbers in `{item_path.name}` (`{'`, `'.join(others)}`) are "
+            "what is known before a video is seen: if one of them is a count, put it into a file of that name, with "
+            f"the header `item_id:token`, tab, `{others[0]}:float`, and give --source={others[0]}"
+        )
     return (
         ", a table of item_id:token and counts, each a column name:float; without it there is one count, how often "
         "an item occurs: --source=interactions"
@@ -242,7 +248,7 @@ def _report(path: Path, labels: Labels) -> None:
     for warning in labels.warnings:
         print(f"Warning: {warning}")
     for reason, number in labels.unlabelled.items():
-        print(f"{number:,} items have no label: {reason}.")
+        print(f"{counted(number, 'item has', 'items have')} no label: {reason}.")
     for part, numbers in labels.summary().items():
         if numbers["items"]:
             moments = f"mean {numbers['mean']:.4f}, sd {numbers['sd']:.4f}"

@@ -37,7 +37,7 @@ from recbole_video.dataset_tools.raw.microlens_files import (
 )
 from recbole_video.dataset_tools.raw.times import doubt_old_times
 
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 HELP = "MicroLens 50k, 100k or 1M, from its published files"
 SIZES = ("50k", "100k", "1M")
@@ -173,7 +173,9 @@ def _compare(pairs: Mapping[str, np.ndarray], tsv: Path, card: Card) -> None:
     in_order = {name: pairs[name][order] for name in ("user_id", "item_id")}
     found = disagreements(in_order, read_sequences(tsv))
     for kind, users in found.items():
-        card.warn(f"The csv and the tsv of pairs disagree for {len(users):,} users {kind} (first: {users[0]}).")
+        card.warn(
+            f"The csv and the tsv of pairs disagree for {counted(len(users), 'user')} {kind} (first: {users[0]})."
+        )
     card.note("csv and tsv of pairs agree", not found)
 
 

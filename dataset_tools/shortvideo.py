@@ -41,7 +41,7 @@ from recbole_video.dataset_tools.raw.exposures import COLUMNS, FLAGS, KEY, KINDS
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
-from recbole_video.errors import DataError, nearest
+from recbole_video.errors import DataError, counted, nearest
 
 HELP = "Short-Video: the csv of 28 columns, in any of its public versions"
 
@@ -162,10 +162,10 @@ def read_csv(path: Path, spool: TextSpool, card: Card) -> Fold:
         for table in read_tables(path, layout, COLUMNS, tally, progress.update):
             fold.add(table)
     if not fold.rows:
-        raise DataError(f"`{path}` holds no record that can be read ({tally.unreadable:,} lines cannot).")
+        raise DataError(f"`{path}` holds no record that can be read ({counted(tally.unreadable, 'line')} cannot).")
     if 2 * tally.not_utf8 > tally.records:
         raise DataError(
-            f"`{path}` is not text in UTF-8: bytes of {tally.not_utf8:,} lines do not fit (first: line "
+            f"`{path}` is not text in UTF-8: bytes of {counted(tally.not_utf8, 'line')} do not fit (first: line "
             f"{tally.first_not_utf8:,}); save it as UTF-8."
         )
     card.add_input(path)

@@ -24,7 +24,7 @@ from recbole_video.dataset_tools.raw.smpd_files import USER_COUNTS, VIDEO_NUMBER
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from recbole_video.dataset_tools.raw.wrapped_counts import unwrap_columns
 
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 HELP = "SMPD-Video: posts, users, videos and scores, as JSON lines or parquet"
 
@@ -110,7 +110,10 @@ def prepare_users(tables: Tables, authors: np.ndarray, card: Card) -> pd.DataFra
         subset=["user_likes_count", "user_heart_count"]
     )
     if len(unequal):
-        card.warn(f"{len(unequal):,} users have a likes count other than their heart count, which are the same number.")
+        card.warn(
+            f"{counted(len(unequal), 'user has', 'users have')} a likes count other than the heart count, which is "
+            "the same number."
+        )
     return users
 
 
@@ -121,11 +124,15 @@ def _report_repairs(repairs: pd.DataFrame, card: Card) -> None:
         repairs[repairs["repaired"].notna()][["user_id", "column", "found", "repaired"]].to_dict("records"),
     )
     if len(repairs) > len(lost):
-        card.warn(f"{len(repairs) - len(lost):,} counts of users had overflowed 32 bits; the notes list their repair.")
+        card.warn(
+            f"{counted(len(repairs) - len(lost), 'count')} of users had overflowed 32 bits; the notes list their "
+            "repair."
+        )
     if len(lost):
         first = lost.iloc[0]
         card.warn(
-            f"{len(lost):,} counts of users are no displayed count and no single overflow explains them (first: "
+            f"{counted(len(lost), 'count of users is', 'counts of users are')} no displayed count and no single "
+            "overflow explains them (first: "
             f"{first['column']} {first['found']:.0f} of {first['user_id']}); they are left empty."
         )
 
@@ -137,7 +144,10 @@ def _describe_split(posts: pd.DataFrame, card: Card) -> None:
     card.note("splits", sizes)
     missing = posts[(posts["split"] == "train") & posts["score"].isna()]
     if len(missing):
-        card.warn(f"{len(missing):,} posts of the train split have no score (first: {missing['item_id'].iloc[0]}).")
+        card.warn(
+            f"{counted(len(missing), 'post of the train split has', 'posts of the train split have')} no score "
+            f"(first: {missing['item_id'].iloc[0]})."
+        )
 
 
 def _count_videos(folder: Path, items: pd.Series, spool: TextSpool, card: Card) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_video.errors import DataError
+from recbole_video.data.numbers import as_array
+from recbole_video.errors import DataError, counted
 
 Array = np.ndarray | Tensor | Sequence[Any]
 _LARGEST = float(torch.finfo(torch.float16).max)  # embeddings are stored as float16, those of the training were
@@ -19,25 +20,10 @@ def as_floats(name: str, values: Array) -> Tensor:
     """Numbers as a float32 tensor in the CPU's memory.
 
     Raises:
-        DataError: If some rows have more of them than others, or they are no numbers.
+        DataError: If some rows have more of them than others, or they are no real numbers.
     """
-    advice = f"`{name}` is no array of numbers: give the same number of them for each video, filled up with zeros."
-    if isinstance(values, (list, tuple)) and values and all(isinstance(value, Tensor) for value in values):
-        if len({value.shape for value in values}) > 1:
-            raise DataError(advice)
-        values = torch.stack([value.detach().cpu() for value in values])
-    if isinstance(values, Tensor):
-        if values.is_complex():
-            raise DataError(advice)
-        return values.detach().cpu().float()
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "biufO":
-            raise DataError(advice)
-        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
-            return torch.as_tensor(array.astype(np.float32))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(advice) from error
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
+        return torch.as_tensor(as_array(name, values).astype(np.float32))
 
 
 def as_counts(frame_counts: Any, n_videos: int, lowest: int, highest: int) -> Tensor:
@@ -52,7 +38,8 @@ def as_counts(frame_counts: Any, n_videos: int, lowest: int, highest: int) -> Te
     fits = counts.shape == (n_videos,) and bool((counts == counts.round()).all())
     if not fits or (n_videos and not (lowest <= float(counts.min()) and float(counts.max()) <= highest)):
         raise DataError(
-            f"`frame_counts` must be {n_videos} numbers between {lowest} and {highest}: the frames of each video."
+            f"`frame_counts` must be {counted(n_videos, 'number')} between {lowest} and {highest}: the frames of each "
+            "video."
         )
     return counts.long()
 

@@ -6,10 +6,11 @@ import errno
 import os
 import signal
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from recbole_video.errors import RecBoleVideoError, fit_for_message
 
@@ -19,6 +20,13 @@ from recbole_video.errors import RecBoleVideoError, fit_for_message
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 _SIGPIPE = 13  # Windows has none
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Parser(ArgumentParser):
+    """A parser whose errors repeat what was typed so that a terminal can show it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(fit_for_message(message))
 
 
 def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 _LONGEST_VALUE = 160  # characters of a value that a message repeats
 _LONGEST_MESSAGE = 2000
+_WITHIN_A_LINE = str.maketrans({"\n": "\\n", "\t": "\\t"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -24,9 +25,12 @@ class RecBoleVideoError(Exception):
 
 
 def fit_for_message(text: str) -> str:
-    """``text`` on a terminal: control characters escaped, long values between backticks and the whole shortened."""
+    """``text`` on a terminal: control characters escaped, long values between backticks and the whole shortened.
+
+    Line breaks and tabs are escaped in values between backticks; elsewhere they are the message's own.
+    """
     shown = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
-    shown = re.sub(r"`([^`]*)`", lambda match: f"`{_shortened(match.group(1))}`", shown)
+    shown = re.sub(r"`([^`]*)`", lambda match: f"`{_shortened(match.group(1).translate(_WITHIN_A_LINE))}`", shown)
     return shown if len(shown) <= _LONGEST_MESSAGE else _shortened(shown, _LONGEST_MESSAGE)
 
 
@@ -69,6 +73,11 @@ class SweepError(RecBoleVideoError, RuntimeError):
 
 class MissingDependencyError(RecBoleVideoError, ImportError):
     """An optional library is not installed, or one that is installed cannot be used."""
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number and what there are so many of: ``1 item has``, ``1,200 items have``; by default many get an s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

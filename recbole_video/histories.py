@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recbole_video.errors import ConfigError, DataError, fit_for_message
+from recbole_video.errors import ConfigError, DataError, counted, fit_for_message
 
 Histories: TypeAlias = Mapping[Any, Sequence[Any]] | Sequence[Sequence[Any]] | pd.Series
 ON_ERRORS = ("skip", "raise")
@@ -39,9 +39,12 @@ def known_histories(histories: Histories, id_of: Mapping[str, int], errors: str)
         found[user] = np.array([id_of[token] for token in tokens if token in id_of], dtype=np.int64)
     empty = [user for user, ids in found.items() if not len(ids)]
     if unknown:
-        _tell(f"{len(unknown):,} items of histories (first: `{unknown[0]}`), unknown to the model", errors)
+        _tell(f"{counted(len(unknown), 'item')} of histories (first: `{unknown[0]}`), unknown to the model", errors)
     if empty:
-        _tell(f"{len(empty):,} users (first: `{empty[0]}`), whose histories hold no item that the model knows", errors)
+        _tell(
+            f"{counted(len(empty), 'user')} (first: `{empty[0]}`), with a history of no item that the model knows",
+            errors,
+        )
     return {user: ids for user, ids in found.items() if len(ids)}
 
 
@@ -72,5 +75,7 @@ def _tokens(user: Any, history: Any) -> list[str]:
 def _tell(message: str, errors: str) -> None:
     """Refuse what cannot be used, or warn that it is left out."""
     if errors == "raise":
-        raise DataError(f"There are {message}; add_videos takes in items, and errors='skip' leaves out what is so.")
-    warnings.warn(fit_for_message(f"Left out are {message}."), stacklevel=5)
+        raise DataError(
+            f"Not all histories can be used: {message}; add_videos takes in items, errors='skip' leaves these out."
+        )
+    warnings.warn(fit_for_message(f"Left out: {message}."), stacklevel=5)

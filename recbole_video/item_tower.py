@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_video.data.frame_table import FrameTable
-from recbole_video.errors import DeviceMemoryError
+from recbole_video.errors import DeviceMemoryError, counted
 from recbole_video.id_fusion import IdFusion
 
 _UNKNOWN = -1
@@ -139,7 +139,7 @@ class ItemTower(nn.Module):
                 )
             except torch.cuda.OutOfMemoryError as error:
                 raise DeviceMemoryError(
-                    f"The vectors of {self.n_items - 1} items do not fit on the device; lower encode_chunk "
+                    f"The vectors of {counted(self.n_items - 1, 'item')} do not fit on the device; lower encode_chunk "
                     f"(now {self.chunk}) or set frames_on_device=False."
                 ) from error
         return self._catalogue

@@ -25,15 +25,16 @@ from recbole_video.checkpoint_checks import (
 )
 from recbole_video.config import Config
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.files import write_atomically, write_text
+from recbole_video.data.files import expanded, write_atomically, write_text
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.data.replacement import Replacement
-from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.data.tokens import ordered_tokens
+from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
 from recbole_video.evaluation.ranking import best_items
 from recbole_video.experiment import follow_frame_dim
 from recbole_video.histories import Histories, known_histories
 from recbole_video.popularity.predictor import PopularityPredictor, make_predictor
-from recbole_video.registry import Trust
+from recbole_video.registry import Trust, trusted_paths
 from recbole_video.training.checkpoint import read_checkpoint
 
 _SCORES_AT_ONCE = 1 << 24
@@ -61,8 +62,10 @@ def load_model(
     Raises:
         CheckpointError: If the file cannot be read, is no checkpoint of this package, contradicts itself, or names a
             class that is not trusted.
+        ConfigError: If the device cannot be used, or ``trust`` names no classes.
     """
-    path = Path(path).expanduser()
+    trusted = trusted_paths(trust)  # now, since what is wrong with it is no fault of the model
+    path, device = expanded(path), _usable_device(device)
     if path.is_dir():
         _refuse_run_without_checkpoint(path)
         path = path / "model.pth"
@@ -70,7 +73,7 @@ def load_model(
     state = read_checkpoint(path, "cpu")
     if "data" not in state:
         raise CheckpointError(f"`{path}` {_NO_VIDEO_MODEL}")
-    config = _saved_config(checked_options(state, path), _usable_device(device), trust, path)
+    config = _saved_config(checked_options(state, path), device, True if trusted is None else trusted, path)
     if config.task == "popularity":
         return make_predictor(config, state, path)
     if config.task == "stock":
@@ -214,25 +217,21 @@ class Recommender:
             frame_counts: [N], frames that each video has; all F by default.
 
         Raises:
-            DataError: If a token is taken, or the frames have another width, or values that are not finite or beyond
-                what a frame store holds, or make no finite vector; nothing is added then.
+            DataError: If the items have no order, a token is taken or cannot be one, or the frames have another width,
+                or values that are not finite or beyond what a frame store holds, or make no finite vector; nothing is
+                added then.
             ConfigError: If the model knows items by their id only.
         """
         if not self._tower.reads_frames:
             raise ConfigError("This model knows videos by their id only (item_encoder=ID); it cannot take in new ones.")
-        if isinstance(items, (set, frozenset)):
-            raise DataError("`items` is a set, which has no order; give a list, a token for each row of `frames`.")
-        items = as_tokens(items)
-        try:
-            frames = as_floats("frames", frames)
-        except DataError as error:
-            raise DataError("The videos must have equally many frames; pad them, and give frame_counts.") from error
+        items = ordered_tokens([items] if isinstance(items, str) else items)
+        frames = as_floats("frames", frames)
         self._check_new(items, frames)
         mask = torch.arange(frames.shape[1]) < as_counts(frame_counts, len(items), 1, frames.shape[1])[:, None]
         frames = frames.masked_fill(~mask[:, :, None], 0.0)
         bad, wrong = unstorable(frames)
         if len(bad):
-            raise DataError(f"The frames of {len(bad)} new videos hold {wrong} (first: `{items[bad[0]]}`).")
+            raise DataError(f"The frames of {counted(len(bad), 'new video')} hold {wrong} (first: `{items[bad[0]]}`).")
         vectors = [
             self._tower.encode_new(f.to(self.device), m.to(self.device))
             for f, m in zip(frames.split(4096), mask.split(4096), strict=True)
@@ -254,7 +253,7 @@ class Recommender:
         Raises:
             DataError: If the frames came from another vision model than those of the training.
         """
-        store = FrameStore(Path(path).expanduser())
+        store = FrameStore(path)
         if store.manifest.vfm != self.vfm and not any_vfm:
             raise DataError(
                 f"The frames of `{path}` came from `{store.manifest.vfm}`, those of the training from `{self.vfm}`; "
@@ -272,7 +271,7 @@ class Recommender:
     def export_item_vectors(self, folder: str | Path) -> tuple[Path, Path]:
         """Write ``item_vectors.npy`` ([N, d] float32) and ``item_ids.txt`` (a token per line)."""
         tokens, vectors = self.item_vectors()
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         paths = folder / "item_vectors.npy", folder / "item_ids.txt"
         with Replacement(folder, paths[0].name) as new:
             write_atomically(new.file(paths[0].name), lambda file: np.save(file, vectors))
@@ -294,7 +293,8 @@ class Recommender:
         if unknown:
             first = ", ".join(f"`{token}`" for token in unknown[:5])
             raise DataError(
-                f"{len(unknown)} items are unknown to the model (first: {first}); add_videos takes them in."
+                f"{counted(len(unknown), 'item is', 'items are')} unknown to the model (first: {first}); add_videos "
+                "takes them in."
             )
         return np.array([self._id_of[str(token)] for token in tokens], dtype=np.int64)
 
@@ -353,7 +353,8 @@ class Recommender:
         expected = self.model.frame_dim
         if frames.ndim != 3 or len(frames) != len(items) or frames.shape[2] != expected:
             raise DataError(
-                f"Frames of {len(items)} new videos must be [{len(items)}, F, {expected}], not {list(frames.shape)}."
+                f"Frames of {counted(len(items), 'new video')} must be [{len(items)}, F, {expected}], not "
+                f"{list(frames.shape)}."
             )
         taken = [token for token in items if token in self._id_of]
         if taken:
@@ -377,7 +378,8 @@ def _refuse_non_finite_vectors(items: Sequence[str], vectors: Tensor) -> None:
     if bad.any():
         first = items[int(bad.int().argmax())]
         raise DataError(
-            f"The item encoder makes no finite vector of {int(bad.sum())} new videos (first: `{first}`): their frames "
+            f"The item encoder makes no finite vector of {counted(int(bad.sum()), 'new video')} (first: `{first}`): "
+            "their frames "
             "are not of the size of those of the training."
         )
 
@@ -394,9 +396,16 @@ def _whole(k: Any) -> int:
 
 def _usable_device(device: str | torch.device) -> torch.device:
     try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"The device `{device}` cannot be used: {str(error).splitlines()[0]}") from error
+        named = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"`device` is `{device}`, which is no device; give cpu, cuda or cuda:0, for example."
+        ) from error
+    try:
+        return torch.empty(0, device=named).device
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(f"`device` is `{device}`, which cannot be used here: {reason}.") from error
 
 
 def _saved_config(options: dict[str, Any], device: torch.device, trust: Trust, path: Path) -> Config:

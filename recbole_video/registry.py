@@ -149,7 +149,7 @@ def refuse_untrusted(name: str, registries: Iterable[Registry], trust: Trust, wh
     Raises:
         ConfigError: If it is not trusted, or ``trust`` is neither.
     """
-    trusted = _trusted_paths(trust)
+    trusted = trusted_paths(trust)
     if ":" not in name or trusted is None or name in trusted:
         return
     if not any(registry.knows(name) for registry in registries):
@@ -159,8 +159,12 @@ def refuse_untrusted(name: str, registries: Iterable[Registry], trust: Trust, wh
         )
 
 
-def _trusted_paths(trust: Trust) -> frozenset[str] | None:
-    """The paths that ``trust`` names; None for all."""
+def trusted_paths(trust: Trust) -> frozenset[str] | None:
+    """The paths that ``trust`` names; None for all.
+
+    Raises:
+        ConfigError: If it names no classes.
+    """
     if isinstance(trust, bool):
         return None if trust else frozenset()
     named = re.split(r"[\s,]+", trust.strip()) if isinstance(trust, str) else trust

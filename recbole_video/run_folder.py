@@ -12,7 +12,7 @@ from typing import Any
 from recbole.utils import get_local_time
 
 from recbole_video.config import Config
-from recbole_video.data.files import clear_leftovers, leftovers, write_json, write_text
+from recbole_video.data.files import clear_leftovers, expanded, leftovers, write_json, write_text
 from recbole_video.data.reading import dump_yaml, read_json, read_yaml
 from recbole_video.errors import CheckpointError, ConfigError, RecBoleVideoError, RunFolderError
 from recbole_video.folder_lock import LOCK_NAME, FolderLock
@@ -46,7 +46,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         self._lock = FolderLock(self.path)
         self._is_made_here = False
         self._written: list[Path] = []
@@ -129,19 +129,24 @@ class RunFolder:
             folder = cls(root / (name if attempt == 1 else f"{name}-{attempt}"))
             try:
                 folder.path.mkdir(parents=True, exist_ok=False)
-            except FileExistsError:
+            except (FileExistsError, NotADirectoryError) as error:
                 if root.exists() and not root.is_dir():
                     raise RunFolderError(f"`{root}` is a file; set checkpoint_dir to a folder.") from None
+                if isinstance(error, NotADirectoryError):
+                    raise folder._cannot_be_made(error) from error
                 continue
             except OSError as error:
-                raise RunFolderError(
-                    f"The run folder `{folder.path}` cannot be made: {error.strerror}; set checkpoint_dir to a folder "
-                    "that can be written."
-                ) from error
+                raise folder._cannot_be_made(error) from error
             folder._is_made_here = True
             folder._begin(config)
             return folder
         raise RunFolderError(f"A thousand runs named `{name}` exist in `{root}`; move some away.")
+
+    def _cannot_be_made(self, error: OSError) -> RunFolderError:
+        return RunFolderError(
+            f"The run folder `{self.path}` cannot be made: {error.strerror}; set checkpoint_dir to a folder that can "
+            "be written."
+        )
 
     @classmethod
     def at(cls, path: str | Path, config: Config) -> RunFolder:

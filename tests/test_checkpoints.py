@@ -240,7 +240,7 @@ class TestTrust:
 
     @pytest.mark.parametrize("trust", ["yes", ["a:B", "c"], 3, [3], None])
     def test_what_it_may_be(self, tampered, trust):
-        with pytest.raises(CheckpointError, match="`trust` (is|names)"):
+        with pytest.raises(ConfigError, match="^`trust` (is|names)"):
             load_model(tampered(put("config", "item_encoder", value="m:X")), trust=trust)
 
 

@@ -90,9 +90,9 @@ class TestTokens:
         assert "two lines" in dataset.field2token_id["note"]
         card = json.loads((tmp_path / "d" / "d.card.json").read_text())
         assert [text[:23] for text in card["warnings"]] == [
-            "2 cells of `place` were",
-            "1 cells of `tags` were ",
-            "1 cells of `note` were ",
+            "In `place`, 2 cells wer",
+            "In `tags`, 1 cell was c",
+            "In `note`, 1 cell was c",
         ]
         assert card["notes"]["empty cells of age"] == 1
 

@@ -201,7 +201,7 @@ class TestMissingItems:
         (tmp_path / "tiny" / "tiny.item").write_text("\n".join(lines) + "\n")
         columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "year"]}
         options = {"data_path": str(tmp_path), "load_col": columns}
-        with pytest.raises(DataError, match=r"1 items of `tiny.inter` have no row in `tiny.item` \(first: `i11`\)"):
+        with pytest.raises(DataError, match=r"In `tiny.inter`, 1 item has no row in `tiny.item` \(first: `i11`\)"):
             load_data(make_config(**options))
         data = load_data(make_config(**options, missing_items="drop"))
         assert data.dataset.dropped["missing items"] > 0 and "i11" not in data.dataset.item_tokens

@@ -12,7 +12,7 @@ from recbole_video.dataset_tools.__main__ import COMMANDS, main
 from recbole_video.dataset_tools.microvideo_demo import Recipe
 
 from recbole_video import FrameStore
-from recbole_video.errors import RunFolderError
+from recbole_video.errors import RunFolderError, counted, fit_for_message
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +176,32 @@ class TestCommands:
         (tmp_path / "file").write_text("x")
         assert main(["ml-100k", str(tmp_path / "file" / "ml-100k")]) == 1
         assert capsys.readouterr().err.startswith("RunFolderError: ")
+
+
+def test_words_that_are_no_command_are_fit_for_a_terminal(capsys):
+    assert main(["\x1b[2J"]) == 2 and main(["x" * 100_000]) == 2
+    error = capsys.readouterr().err
+    assert "There is no command `\\x1b[2J`" in error and "\x1b" not in error and len(error) < 2000
+    with pytest.raises(SystemExit):
+        main(["generic", "x.csv", "\x1b[2J"])
+    error = capsys.readouterr().err
+    assert "\\x1b[2J" in error and "\x1b" not in error
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("`a\nb\tc` is no name.\n\tTwo lines.", "`a\\nb\\tc` is no name.\n\tTwo lines."),
+        ("first:\n- `a`\n- `b\nc`", "first:\n- `a`\n- `b\\nc`"),
+        ("`" + "\n" * 500 + "`", None),
+    ],
+)
+def test_values_in_messages_stay_in_their_line(message, shown):
+    fit = fit_for_message(message)
+    assert fit == shown if shown else "\n" not in fit and len(fit) < 250
+    assert fit_for_message(fit) == fit
+
+
+def test_counted():
+    assert [counted(n, "item") for n in (0, 1, 1200)] == ["0 items", "1 item", "1,200 items"]
+    assert [counted(n, "item has", "items have") for n in (1, 2)] == ["1 item has", "2 items have"]

@@ -11,7 +11,7 @@ from recbole_video import FrameStore, write_frame_store
 from recbole_video.data.frame_store import FrameBlock, digest, store_path, write_frame_blocks
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.data.twins import Twins, find_twins, row_keys
-from recbole_video.errors import DataError, DeviceMemoryError
+from recbole_video.errors import ConfigError, DataError, DeviceMemoryError
 from recbole_video.id_fusion import IdFusion
 from recbole_video.item_encoders import MLP
 from recbole_video.item_tower import ItemTower
@@ -286,7 +286,7 @@ class TestTable:
         np.save(tmp_path / "x.frames.npy", raw)
         store = FrameStore(tmp_path / "x.frames.npy")
         store.verify = lambda: None
-        with pytest.raises(DataError, match="1 items .first: `c`"):
+        with pytest.raises(DataError, match="1 item .first: `c`"):
             table(store, on_device=on_device).gather(torch.tensor([2, 1]))
 
     @pytest.mark.parametrize("on_device", [True, False])
@@ -438,3 +438,111 @@ def test_a_manifest_that_nobody_could_read_is_not_written(tmp_path):
     with pytest.raises(DataError, match="its vfm is no text"):
         write_frame_store(path, ["b"], np.ones((1, 1, 2)), vfm=7, sampling="s")
     assert FrameStore(path).items == ["a"]
+
+
+def write(path, items=("a", "b"), frames=np.ones((2, 1, 3))):  # noqa: B008 - it is only read
+    return write_frame_store(path, items, frames, vfm="m", sampling="s")
+
+
+class TestWhatIsGiven:
+    @pytest.mark.parametrize(
+        ("items", "message"),
+        [
+            ({"a", "b"}, "`items` is a set, which has no order"),
+            ({"a": 1, "b": 2}.keys(), "`items` is a dict_keys, which has no order"),
+            ({"a": 1, "b": 2}, "`items` is a dict and no list of ids"),
+            ("ab", "`items` is a str and no list of ids"),
+            (np.array([["a"], ["b"]]), "`items` is a ndarray and no list of ids"),
+            (3, "`items` is a int and no list of ids"),
+            (["a", ""], "holds `` .number 1, counted from 0., which is empty"),
+            (["a", " "], "which is empty"),
+            (["a", "x\ny"], r"holds `x\\ny` .number 1.*, which holds a line break"),
+            (["a\tb", "b"], r"holds `a\\tb` .number 0.*, which holds a line break, a tab"),
+            (["a", None], "holds `None` .number 1.*, which is no id"),
+            (["a", ["b"]], "which is no id"),
+            ([True, False], "which is no id"),
+        ],
+    )
+    def test_items_without_order_or_name(self, tmp_path, items, message):
+        with pytest.raises(DataError, match=message):
+            write(tmp_path / "x.frames.npy", items)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("items", [np.array([3, 10]), torch.tensor([3, 10]), iter(["3", "10"]), (3, 10)])
+    def test_items_with_an_order(self, tmp_path, items):
+        assert write(tmp_path / "x.frames.npy", items).items == ["3", "10"]
+
+    @pytest.mark.parametrize(
+        ("frames", "message"),
+        [
+            (np.ones((2, 1, 3)) * 1j, "`frames` is no array of numbers: it holds complex numbers"),
+            (torch.ones(2, 1, 3) * 1j, "`frames` is no array of numbers: it holds complex numbers"),
+            (np.full((2, 1, 3), "1.5"), "`frames` is no array of numbers: it holds text"),
+            (np.full((2, 1, 3), "1.5", object), "`frames` is no array of numbers: it holds text"),
+            (np.full((2, 1, 3), "2020-01-01", "M8[D]"), "values of type datetime64"),
+            ([[[1.0]], [[1.0], [2.0]]], "give the same number of them for each video"),
+            ([torch.ones(1, 3), torch.ones(2, 3)], "give the same number of them for each video"),
+        ],
+    )
+    @pytest.mark.filterwarnings("error")
+    def test_frames_that_are_no_numbers(self, tmp_path, frames, message):
+        with pytest.raises(DataError, match=message):
+            write(tmp_path / "x.frames.npy", frames=frames)
+        if isinstance(frames, np.ndarray):
+            block = FrameBlock(np.arange(2), frames, np.ones(2, int))
+            with pytest.raises(DataError, match=message):
+                write_frame_blocks(tmp_path / "x.frames.npy", ["a", "b"], 1, 3, [block], vfm="m", sampling="s")
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int32])
+    def test_tensors(self, tmp_path, dtype):
+        frames = torch.arange(6).reshape(2, 1, 3).to(dtype)
+        np.testing.assert_array_equal(write(tmp_path / "x.frames.npy", frames=frames).frames.ravel(), np.arange(6))
+        write(tmp_path / "x.frames.npy", frames=list(frames.requires_grad_(dtype.is_floating_point)))
+
+
+class TestFilesOfTheUser:
+    def test_are_not_replaced(self, tmp_path):
+        path = tmp_path / "u.frames.npy"
+        np.save(path, np.arange(3))
+        with pytest.raises(DataError, match=r"u.frames.npy` is there and is not of a frame store"):
+            write(path)
+        np.testing.assert_array_equal(np.load(path), np.arange(3))
+        (tmp_path / "v.frames.json").write_text('{"mine": 1}')
+        with pytest.raises(DataError, match=r"v.frames.json` is there and is not of a frame store"):
+            write(tmp_path / "v.frames.npy")
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["u.frames.npy", "v.frames.json"]
+
+    @pytest.mark.parametrize("name", ["x.frames.npy", "x.frames.json"])
+    def test_damaged_stores_are(self, tmp_path, name):
+        write(tmp_path / "x.frames.npy")
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:20])
+        write(tmp_path / "x.frames.npy").verify()
+
+    def test_home(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        write("~/zz.frames.npy")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["zz.frames.json", "zz.frames.npy"]
+        assert FrameStore("~/zz.frames.npy").items == ["a", "b"]
+        assert store_path("d", "ml", "~/z.frames.npy") == tmp_path / "z.frames.npy"
+
+    @pytest.mark.parametrize("name", ["..", "a/b", "x\ny"])
+    def test_stores_of_no_plain_name(self, name):
+        with pytest.raises(ConfigError, match="is neither a word, for `ml.WORD.frames.npy`"):
+            store_path("d", "ml", name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "it is no set of names and values"),
+        ({"items": "x"}, "it lacks `frame_counts`, `n_frames`, `frame_dim`, `vfm`, `sampling`, `sha256`"),
+        ({"more": 1}, "it has `more`, which no manifest has"),
+    ],
+)
+def test_manifests_with_other_keys(tmp_path, content, message):
+    path = write(tmp_path / "x.frames.npy").path.with_suffix(".json")
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, **content} if "more" in content else content))
+    with pytest.raises(DataError, match=message):
+        FrameStore(tmp_path / "x.frames.npy")

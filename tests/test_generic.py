@@ -243,8 +243,8 @@ class TestErrors:
             (["--columns", "x:float", "x:token=y"], "that name is taken"),
             (["--items", "items.csv"], "`--items` and `--item_columns` belong together"),
             (["--user_columns", "x:float"], "`--users` and `--user_columns` belong together"),
-            (["--columns", "a\tb:float=x"], "`a\tb` cannot be the name of a column"),
-            (["--columns", "a\nb:token=x"], "cannot be the name of a column"),
+            (["--columns", "a\tb:float=x"], "`a\\tb` cannot be the name of a column"),
+            (["--columns", "a\nb:token=x"], "`a\\nb` cannot be the name of a column"),
             (["--columns", "a:b:token=x"], "`a:b` cannot be the name of a column"),
             (["--item_columns", 'a"b:token=x'], "cannot be the name of a column"),
         ],
@@ -261,6 +261,13 @@ class TestErrors:
             ("mine.jsonl", b"[1]\n", "line 1: `[1]` is no JSON object"),
             ("mine.parquet", b"PAR0", "cannot be read as parquet"),
             ("mine.csv", b"", "is empty"),
+            ("mine.jsonl", b"", "mine.jsonl` is empty."),
+            ("mine.jsonl", b"\n \n", "mine.jsonl` is empty."),
+            (
+                "mine.jsonl",
+                b'{"user_id": 1, "item_id": "a", "timestamp": 1}\n{"user_id": true, "item_id": "a", "timestamp": 1}',
+                "line 2, column `user_id`: true is a truth value and no id",
+            ),
             (
                 "mine.csv",
                 b"user_id,item_id,timestamp\n\xff,x,1\n",
@@ -294,6 +301,26 @@ class TestErrors:
         (tmp_path / name).write_bytes(content)
         convert(tmp_path / name, status=1)
         assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", ["--min_user=-3", "--min_item=-1", "--min_item=x"])
+    def test_least_numbers(self, tmp_path, capsys, option):
+        with pytest.raises(SystemExit):
+            main(["generic", str(tmp_path / "mine.csv"), option])
+        assert "is not a whole number of at least 0" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("name", ["con", "Lpt1.x", "-x", "~", "~me"])
+    def test_names_that_systems_take_for_something_else(self, tmp_path, capsys, name):
+        (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\na,b,1\n")
+        assert main(["generic", str(tmp_path / "mine.csv"), f"--name={name}", f"--out={tmp_path}"]) == 1
+        assert f"`{name}` cannot be the name of a data set" in capsys.readouterr().err
+
+    def test_folders(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert main(["generic", "."]) == 1
+        assert "`.` is a folder; give a file." in capsys.readouterr().err
+        (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\na,b,1\n")
+        assert main(["generic", "mine.csv", "--out=mine.csv"]) == 1
+        assert "`mine.csv/mine` cannot be written: " in capsys.readouterr().err
 
     def test_missing_file_and_missing_library(self, convert, tmp_path, capsys, monkeypatch):
         convert(tmp_path / "mine.csv", status=1)
@@ -410,6 +437,12 @@ class TestLists:
             (["a|b", "c"], ["a b", "c"]),
             (["a b", "c"], ["a b", "c"]),
             (["a;b", ""], ["a b", ""]),
+            (["{1, 2}", "(1, 2)"], ["1 2", "1 2"]),
+            (["('a', 'b c')", "{'d, e', f}"], ["a b_c", "d,_e f"]),
+            (["(1,)", "()"], ["1", ""]),
+            (["{1}", "[2]"], ["1", "2"]),
+            (["(a), (b)", "(live)"], ["(a) (b)", "(live)"]),
+            (["('a)', '(b')", ""], ["a) (b", ""]),
         ],
     )
     def test_ways_of_writing(self, convert, tmp_path, cells, expected):
@@ -424,10 +457,21 @@ class TestLists:
             (["[a]", "b"], "line 3, column `l`: `b` is not in brackets, as `[a]` is"),
             (["[1, 2", "3"], "may be a list with"),
             (["[[1], 2]", ""], "line 2, column `l`: `[1]` is a list or an object within a list"),
-            (["[1,,2]", ""], "`[1,,2]` is no list that can be read"),
-            (["[home food]", ""], "`[home food]` is no list that can be read"),
-            (["[" * 5000 + "]", ""], "is no list that can be read"),
-            (["[" + "a ," * 5000 + "[]", ""], "is no list that can be read"),
+            (["[1,,2]", ""], "`[1,,2]` is an object, or no list that can be read"),
+            (["[home food]", ""], "`[home food]` is an object, or no list that can be read"),
+            (["{'a': 1}", ""], "`{'a': 1}` is an object, or no list"),
+            (['{"a": 1, "b": 2}', ""], "is an object, or no list"),
+            (["{a:1}", ""], "is an object, or no list"),
+            (["((1, 2), (3, 4))", ""], "is an object, or no list"),
+            (["[(1, 2), 3]", ""], "is an object, or no list"),
+            (["({1}, {2})", ""], "is an object, or no list"),
+            (["array([1, 2])", ""], "is an object, or no list"),
+            (["frozenset({1, 2})", "set()"], "is an object, or no list"),
+            (["x,(y,z)", ""], "`x,(y,z)` may be a list with commas or with brackets"),
+            (["(1, 2)", "3"], "line 3, column `l`: `3` is not in brackets, as `(1, 2)` is"),
+            (["(" * 5000 + ",)", ""], "no list that can be read"),
+            (["[" * 5000 + "]", ""], "no list that can be read"),
+            (["[" + "a ," * 5000 + "[]", ""], "no list that can be read"),
         ],
     )
     def test_never_silently_wrong(self, convert, tmp_path, capsys, cells, message):

@@ -163,8 +163,7 @@ class TestLabels:
         dataset = convert(tmp_path)
         assert table(dataset, "counts").loc[4].isna().all()
         assert any(
-            "1 identifiers have several rows of labels that differ (first: 4)" in w
-            for w in card_of(dataset)["warnings"]
+            "1 identifier has several rows of labels that differ (first: 4)" in w for w in card_of(dataset)["warnings"]
         )
 
     def test_counts_that_are_no_numbers(self, tmp_path):

@@ -191,9 +191,9 @@ class TestPairs:
         content = card(convert())
         told = [text for text in content["warnings"] if "disagree" in text]
         assert [text.partition(" for ")[2] for text in told] == [
-            "1 users with the same items in another order (first: 1).",
-            "1 users with other items (first: 2).",
-            "1 users in one file only (first: 4).",
+            "1 user with the same items in another order (first: 1).",
+            "1 user with other items (first: 2).",
+            "1 user in one file only (first: 4).",
         ]
         assert content["notes"]["csv and tsv of pairs agree"] is False
 
@@ -377,7 +377,7 @@ class TestFeatures:
             assert np.array_equal(store.frames[:, 0], features.astype(np.float16))
             assert store.frame_counts.tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 1]
             store.verify()
-        assert any("1 rows of" in text and "(first: item 4)" in text for text in card(folder)["warnings"])
+        assert any("1 row is all zero" in text and "(first: item 4)" in text for text in card(folder)["warnings"])
 
     def test_a_run_reads_the_store(self, convert, files, tmp_path):
         convert("--features", files[0])

@@ -13,7 +13,8 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "\n".join(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: !!python/name:os.system", "line 1, column 4"),
+        ("a: !!python/name:os.system", "tag `!!python/name:os.system` at line 1, column 4: tags of Python objects"),
+        ("a: [1, !mine 2]", "tag `!mine` at line 1, column 8: tags of Python objects"),
         ("a: !!python/tuple [1, 2]", "line 1, column 4"),
         ("a: !!python/object/apply:os.system ['true']", "line 1, column 4"),
         ("a: 1\nb: 2\na: 3", "gives `a` twice, the second time in line 3"),

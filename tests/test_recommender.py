@@ -216,8 +216,8 @@ class TestWhatIsUnknown:
             table = model.recommend(histories, k=3)
         messages = [str(warning.message) for warning in told]
         assert messages == [
-            "Left out are 3 items of histories (first: `zz`), unknown to the model.",
-            "Left out are 2 users (first: `b`), whose histories hold no item that the model knows.",
+            "Left out: 3 items of histories (first: `zz`), unknown to the model.",
+            "Left out: 2 users (first: `b`), with a history of no item that the model knows.",
         ]
         pd.testing.assert_frame_equal(table, model.recommend({"a": ["i1", "i2"], "d": ["i3"]}, k=3))
         with pytest.warns(UserWarning):
@@ -231,9 +231,9 @@ class TestWhatIsUnknown:
 
     def test_it_is_refused_on_request(self, model):
         for ask in (model.recommend, model.score):
-            with pytest.raises(DataError, match="There are 1 items of histories .first: `zz`., unknown to the model"):
+            with pytest.raises(DataError, match="can be used: 1 item of histories .first: `zz`., unknown to"):
                 ask([["i1", "zz"], ["i1"]], errors="raise")
-            with pytest.raises(DataError, match="There are 1 users .first: `b`., whose histories hold no item"):
+            with pytest.raises(DataError, match="can be used: 1 user .first: `b`., with a history of no"):
                 ask({"a": ["i1"], "b": []}, errors="raise")
 
     def test_histories_of_pandas_and_numpy(self, model):
@@ -312,7 +312,7 @@ class TestBadInput:
             model.score([["i1"]], items=[])
         with pytest.raises(DataError, match="There is no candidate"):
             model.recommend([["i1"]], candidates=[])
-        with pytest.raises(DataError, match="1 items are unknown to the model .first: `zz`"):
+        with pytest.raises(DataError, match="1 item is unknown to the model .first: `zz`"):
             model.recommend([["i1"]], candidates=["i1", "zz"])
         with pytest.raises(ConfigError, match="`errors` is `ignore`; it must be one of skip, raise"):
             model.recommend([["i1"]], errors="ignore")
@@ -333,7 +333,7 @@ class TestBadInput:
     def test_new_videos_with_nan(self, model):
         frames = np.ones((2, 3, FRAME_DIM))
         frames[1, 0, 0] = np.nan
-        with pytest.raises(DataError, match="1 new videos hold NaN or infinity .first: `y`"):
+        with pytest.raises(DataError, match="1 new video hold NaN or infinity .first: `y`"):
             model.add_videos(["x", "y"], frames)
         assert "x" not in model.items
 
@@ -341,7 +341,7 @@ class TestBadInput:
     def test_new_videos_beyond_what_a_store_holds(self, model, value):
         frames = np.ones((2, 3, FRAME_DIM))
         frames[1, 2, 4] = value
-        with pytest.raises(DataError, match="frames of 1 new videos hold values beyond 65,504.*first: `y`"):
+        with pytest.raises(DataError, match="frames of 1 new video hold values beyond 65,504.*first: `y`"):
             model.add_videos(["x", "y"], frames)
         model.add_videos(["x", "y"], frames, [3, 2])  # what lies behind the last frame is not read
         assert len(model.recommend([["i1"]], k=99)) == len(model.items) - 1
@@ -358,9 +358,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("frames", "counts", "message"),
         [
-            ([[[1.0] * 8], [[1.0] * 8] * 2], None, "equally many frames"),
-            (np.ones((2, 3, 8), complex), None, "equally many frames"),
-            ("words", None, "equally many frames"),
+            ([[[1.0] * 8], [[1.0] * 8] * 2], None, "`frames` is no array of numbers: give the same number of them"),
+            (np.ones((2, 3, 8), complex), None, "`frames` is no array of numbers: it holds complex numbers"),
+            (np.full((2, 3, 8), "1.0"), None, "`frames` is no array of numbers: it holds text"),
             (np.ones((2, 3, 8)), [1, 2.5], "`frame_counts` must be 2 numbers between 1 and 3"),
             (np.ones((2, 3, 8)), [1, np.nan], "`frame_counts` must be"),
             (np.ones((2, 3, 8)), [0, 3], "`frame_counts` must be"),
@@ -373,6 +373,21 @@ class TestBadInput:
             model.add_videos(["x", "y"], frames, counts)
         with pytest.raises(DataError, match="`items` is a set, which has no order"):
             model.add_videos({"x", "y"}, np.ones((2, 3, 8)))
+
+    @pytest.mark.parametrize("options", [{"trust": 3}, {"trust": ["x"]}, {"device": "xyz"}, {"device": 3.5}], ids=str)
+    def test_options_of_loading_are_no_fault_of_the_model(self, trained, options):
+        [name] = options
+        with pytest.raises(ConfigError, match=f"^`{name}` ") as refused:
+            load_model(trained()[0], **options)
+        assert len(str(refused.value)) < 150
+
+    @pytest.mark.parametrize("token", ["", "x\ny", "x\ty", "x\x1by", "\u2028", None, True, np.nan])
+    def test_new_videos_whose_ids_no_file_can_hold(self, model, token, tmp_path):
+        with pytest.raises(DataError, match="`items` holds .* .number 1, counted from 0., which"):
+            model.add_videos(["x", token], np.ones((2, 3, 8)))
+        model.export_item_vectors(tmp_path)
+        lines = (tmp_path / "item_ids.txt").read_text().splitlines()
+        assert len(lines) == len(np.load(tmp_path / "item_vectors.npy")) and lines == model.items
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int32])
     def test_tensors_of_any_type(self, trained, dtype):

@@ -11,7 +11,7 @@ from scipy import stats
 
 from recbole_video.cli import main
 from recbole_video.data.files import spreadsheet_safe
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, RunFolderError
 from recbole_video.reports.collect import collect
 from recbole_video.reports.significance import test_all as significance
 from recbole_video.reports.table import BEST, SECOND, make_table
@@ -394,6 +394,37 @@ class TestCollect:
 )  # fmt: skip
 def test_no_cell_is_a_formula(text, cell):
     assert spreadsheet_safe(text) == cell
+
+
+class TestFilesOfTheUser:
+    NAMES = ("report.md", "report.html", "results.csv", "results.tex", "figure.png", "figure.svg")
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_are_not_replaced(self, folder, tmp_path, name):
+        (tmp_path / name).write_text("# Report\n\nmy,own\n")
+        with pytest.raises(RunFolderError, match=rf"{name}` is there and is not of a report"):
+            write_report([folder], tmp_path, latex=True)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        assert (tmp_path / name).read_text() == "# Report\n\nmy,own\n"
+
+    def test_an_earlier_report_is(self, folder, tmp_path):
+        write_report([folder], tmp_path, latex=True)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert before.keys() >= set(self.NAMES)
+        write_report([folder], tmp_path, latex=True)
+        assert {path.name for path in tmp_path.iterdir()} == before.keys()
+
+    def test_an_earlier_versions_report_is(self, folder, tmp_path):
+        """Its figures do not say where they come from."""
+        shutil.copytree("docs/examples/cva-table17", tmp_path, dirs_exist_ok=True)
+        (tmp_path / "figure.svg").write_text("<svg/>")
+        write_report([folder], tmp_path)
+        assert "Item encoders" in (tmp_path / "report.md").read_text()
+
+    def test_home(self, folder, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        write_report([folder], "~/out")
+        assert (tmp_path / "out" / "report.html").is_file()
 
 
 def browser_path():

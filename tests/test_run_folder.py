@@ -411,3 +411,13 @@ class TestFinished:
         text = Path("saved/one/config.yaml").read_text()
         assert run_recbole_video(config_dict={"resume": "saved/one"})["run_folder"] == "saved/one"
         assert Path("saved/one/config.yaml").read_text() == text and yaml.safe_load(text)["epochs"] == 1
+
+
+def test_a_file_in_the_place_of_the_folder_of_runs(make_config, tmp_path):
+    (tmp_path / "saved").write_text("mine")
+    config = make_config(checkpoint_dir=str(tmp_path / "saved"))
+    with pytest.raises(RunFolderError, match=r"saved` is a file; set checkpoint_dir to a folder.$"):
+        RunFolder.create(config)
+    config["checkpoint_dir"] = str(tmp_path / "saved" / "runs")
+    with pytest.raises(RunFolderError, match="cannot be made: Not a directory; set checkpoint_dir to a folder"):
+        RunFolder.create(config)

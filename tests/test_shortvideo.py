@@ -399,7 +399,7 @@ class TestRawFile:
 
     def test_nothing_to_read(self, tmp_path, capsys):
         convert(tmp_path, HEADER + "\nwords\n", status=1)
-        assert "holds no record that can be read (1 lines cannot)" in capsys.readouterr().err
+        assert "holds no record that can be read (1 line cannot)" in capsys.readouterr().err
 
 
 def write_video(path, seconds):
@@ -551,5 +551,5 @@ class TestMedia:
         texts = texts_of(dataset)
         assert texts["12"]["categories"] == ["Food", "Home cooking"] and texts["15"]["categories"] == ["Pets"]
         assert any(
-            "1 categories have several English names; the first is kept: [5]" in w for w in card_of(dataset)["warnings"]
+            "1 category has several English names; the first is kept: [5]" in w for w in card_of(dataset)["warnings"]
         )

@@ -161,7 +161,7 @@ def test_counts_without_a_single_repair_are_left_empty_and_reported(tmp_path):
     assert users[["user_following_count", "user_digg_count"]].isna().all() and users["user_likes_count"] == 100
     warnings = card_of(dataset)["warnings"]
     assert any("2 counts of users are no displayed count" in w and "-5 of USER00000007" in w for w in warnings)
-    assert any("1 users have a likes count other than their heart count" in w for w in warnings)
+    assert any("1 user has a likes count other than the heart count" in w for w in warnings)
 
 
 def test_duplicated_users(dataset, tmp_path):
@@ -172,7 +172,7 @@ def test_duplicated_users(dataset, tmp_path):
     write_jsonl(tmp_path / "raw", users_test=(NINE, other))
     changed = convert(tmp_path)
     assert table(changed, "user").loc["USER00000009", "user_video_count"] == 640
-    assert any("1 records of users contradict an earlier one" in w for w in card_of(changed)["warnings"])
+    assert any("In users, 1 record contradicts an earlier one" in w for w in card_of(changed)["warnings"])
 
 
 def test_features_of_videos_and_places(dataset):
@@ -274,7 +274,7 @@ class TestFlaws:
             popularity_train=(*SCORES, {"pid": None, "uid": None, "popularity": 3.0}),
         )
         card = card_of(convert(tmp_path))
-        assert any("1 records of scores have no pid" in w for w in card["warnings"])
+        assert any("Left out: 1 record of scores without pid." in w for w in card["warnings"])
         [step] = [step for step in card["steps"] if step["name"] == "posts without an author"]
         assert (step["before"], step["after"]) == (5, 4)
 

@@ -195,17 +195,19 @@ class TestWholeCommand:
         run("frames", raw, tmp_path, "--sampler", "uniform", "--n_frames", "3", "--overwrite")
         assert FrameStore(folder / "d.frames.npy").n_frames == 3
 
-    def test_a_file_name_that_is_not_utf8_costs_one_video(self, raw, tmp_path):
+    def test_a_file_name_that_cannot_be_a_token_costs_one_video(self, raw, tmp_path):
         videos = tmp_path / "videos"
         videos.mkdir()
         write_video(videos / "a.mp4", 4)
         os.link(videos / "a.mp4", os.fsencode(videos) + b"/\xca\xd3\xc6\xb5.mp4")
+        os.link(videos / "a.mp4", videos / "b\tc.mp4")
         os.link(videos / "a.mp4", videos / "same.mp4")
         folder = run("frames", raw, tmp_path, "--sampler", "uniform", "--videos", str(videos))
-        [row] = csv.DictReader((folder / "d.failures.csv").open(encoding="utf-8"))
+        [row, other] = csv.DictReader((folder / "d.failures.csv").open(encoding="utf-8"))
         assert row == {
             "item_id": r"\xca\xd3Ƶ", "file": r"\xca\xd3Ƶ.mp4", "reason": "misnamed", "detail": "rename it"
         }  # fmt: skip
+        assert other["item_id"].startswith("b") and other["reason"] == "misnamed"
         store = FrameStore(folder / "d.frames.npy")
         assert store.items == ["a", "same"] and store.noted_twins.first == ("a", "same")
 
@@ -371,7 +373,7 @@ class TestKilledRuns:
             writer.add(Finished("a", 1, failure=Failure("a", "a.mp4", "crashed", "")))
         assert not parts.find([video], again=True) and parts.find([video])
         assert [failure.reason for failure in Results(parts, [video]).failures] == ["crashed"]
-        with pytest.raises(DataError, match="1 videos have no record .*first: `b`"):
+        with pytest.raises(DataError, match="1 video has no record .*first: `b`"):
             Results(parts, [video, VideoFile("b", tmp_path, 1)])
 
     def test_other_titles_are_other_settings(self, raw, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from recbole_video.dataset_tools.cleaning.interactions import count_repeats, quartiles
 from recbole_video.dataset_tools.output.background import background
+from recbole_video.dataset_tools.raw.files import refuse_no_file
 
 from recbole_video import __version__
 from recbole_video.data.files import file_digest, plain
@@ -44,10 +45,9 @@ class Card:
         """Record name, size in bytes and SHA-256 of a raw file, which is read meanwhile.
 
         Raises:
-            DataError: If there is no such file.
+            DataError: If there is no such file, or it is a folder.
         """
-        if not Path(path).is_file():
-            raise DataError(f"There is no file `{path}`.")
+        refuse_no_file(path)
         self._inputs.append(background().submit(_describe_file, path))
 
     def add_output(self, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.cleaning.filters import least_number
 from recbole_video.dataset_tools.cleaning.interactions import drop_duplicates, keep_core
 from recbole_video.dataset_tools.raw.exposures import FLAGS
 
@@ -58,8 +59,8 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--repeats", choices=("keep", "first", "last"), help="exposures of a user to one video (default: keep)"
     )
-    group.add_argument("--min_item", type=int, help="least interactions of a video (cva: 2, all: 1)")
-    group.add_argument("--min_user", type=int, help="least interactions of a user (cva: 5, all: 1)")
+    group.add_argument("--min_item", type=least_number, help="least interactions of a video (cva: 2, all: 1)")
+    group.add_argument("--min_user", type=least_number, help="least interactions of a user (cva: 5, all: 1)")
     group.add_argument("--order", choices=ORDERS, help="which minimum comes first (default: items_first)")
     group.add_argument(
         "--iterate",

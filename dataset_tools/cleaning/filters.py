@@ -18,9 +18,16 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
         default="keep",
         help="what to keep of a user's interactions with one item (default: keep all; exact copies always go)",
     )
-    group.add_argument("--min_user", type=int, default=1, help="least interactions of a user (default: 1)")
-    group.add_argument("--min_item", type=int, default=1, help="least interactions of an item (default: 1)")
+    group.add_argument("--min_user", type=least_number, default=1, help="least interactions of a user (default: 1)")
+    group.add_argument("--min_item", type=least_number, default=1, help="least interactions of an item (default: 1)")
     group.add_argument("--one_pass", action="store_true", help="apply both minima once, items first, not repeatedly")
+
+
+def least_number(text: str) -> int:
+    """How many interactions there must be at least, as argparse reads it; 0 and 1 leave nothing out."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number of at least 0")
+    return int(text)
 
 
 def drop_copies(table: Any, card: Card) -> Any:

@@ -12,7 +12,7 @@ from recbole_video.dataset_tools.output.writer import DatasetWriter
 from recbole_video.dataset_tools.raw.files import load_array, open_text, reading
 
 from recbole_video.data.frame_store import write_frame_store
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 _BLOCK = 1 << 22  # characters
 _ENTRY = re.compile(r'"([^"]+)"\s*:\s*\[([^\[\]]*)\]')
@@ -57,7 +57,8 @@ def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> N
     if (counts == 0).any():
         first = items[int((counts == 0).argmax())]
         out.card.warn(
-            f"{(counts == 0).sum():,} rows of `{path.name}` are all zero (first: item {first}): these items have no "
+            f"In `{path.name}`, {counted(int((counts == 0).sum()), 'row is', 'rows are')} all zero (first: item "
+            f"{first}): these items have no "
             "frames; set missing_items in a run."
         )
 

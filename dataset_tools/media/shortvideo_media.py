@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from recbole_video.data.frame_store import FrameBlock, write_frame_blocks
 from recbole_video.data.reading import read_text
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 # Media files are numbered from 1 to this; a larger pid is a hash that leads to no file.
 N_MEDIA = 153_561
@@ -116,7 +116,10 @@ def read_categories(path: Path, card: Card) -> dict[int, str]:
             several.add(key)
     card.add_input(path)
     if several:
-        card.warn(f"{len(several)} categories have several English names; the first is kept: {sorted(several)}.")
+        card.warn(
+            f"{counted(len(several), 'category has', 'categories have')} several English names; the first is kept: "
+            f"{sorted(several)}."
+        )
     return names
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from recbole_video.data.tokens import CONTROL
 from recbole_video.errors import DataError, RecBoleVideoError
 
 _MOST_BYTES = 100  # a file has two such names, suffixes and a temporary ending; a file system takes 255 bytes
-# Control characters, line ends of Unicode and halves of surrogate pairs.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What Windows takes for a device, whatever ending follows.
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])(?:\..*)?", re.IGNORECASE)
 
 
 def check_file_name(name: str, what: str, refuse: type[RecBoleVideoError] = DataError) -> None:
@@ -20,8 +21,8 @@ def check_file_name(name: str, what: str, refuse: type[RecBoleVideoError] = Data
         refuse: The kind of error.
 
     Raises:
-        RecBoleVideoError: If it is empty or too long, begins with a dot, begins or ends with a blank, or holds a
-            separator of paths or a control character.
+        RecBoleVideoError: If it is empty or too long, begins with a dot, a minus sign or a tilde, begins or ends with
+            a blank, is that of a device on Windows, or holds a separator of paths or a control character.
     """
     problem = _problem(name)
     if problem:
@@ -37,6 +38,10 @@ def _problem(name: str) -> str | None:
         return "holds a control character"
     if name.startswith(".") or name != name.strip():
         return "begins with a dot, or begins or ends with a blank"
+    if name[0] in "-~":
+        return "begins with a minus sign or a tilde, which commands take for something else"
+    if _DEVICE.fullmatch(name):
+        return "is the name of a device on Windows"
     return f"has more than {_MOST_BYTES} bytes" if len(name.encode()) > _MOST_BYTES else None
 
 

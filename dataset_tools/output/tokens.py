@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from recbole_video.dataset_tools.output.names import CONTROL
 
+from recbole_video.data.tokens import CONTROL
 from recbole_video.errors import DataError
 
 # What pandas takes for a missing value.

@@ -32,7 +32,7 @@ from recbole_video.dataset_tools.raw.times import far_time
 from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.data.files import write_atomically, write_json, write_text
 from recbole_video.data.replacement import Replacement
-from recbole_video.errors import DataError, RunFolderError
+from recbole_video.errors import DataError, RunFolderError, counted
 
 # What a conversion writes: of these, an earlier conversion may have left any.
 OUTPUTS = (".inter", ".item", ".user", ".times.npy", ".text.jsonl", ".counts", ".card.json", ".card.html")
@@ -219,7 +219,8 @@ class DatasetWriter:
         if mended.count:
             (before, after), *_ = mended.examples
             self.card.warn(
-                f"{mended.count:,} cells of `{name}` were changed so that RecBole reads them as tokens "
+                f"In `{name}`, {counted(mended.count, 'cell was', 'cells were')} changed so that RecBole reads them "
+                "as tokens "
                 f"(first: {before!r} is now {after!r})."
             )
         return cells

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, counted
 
 PARTS = ("train", "valid", "test")
 _SEEDS = 1 << 32  # NumPy's older generator, which scikit-learn uses, takes no others
@@ -79,7 +79,7 @@ def split_items(settings: SplitSettings, times: np.ndarray, official: np.ndarray
         parts = _cut(order, settings.shares)
     for part, share in zip(PARTS, settings.shares, strict=True):
         if not (parts == part).any() and (part == "train" or (share and settings.kind != "official")):
-            raise DataError(f"The {part} part of {len(parts)} items is empty; choose another split.")
+            raise DataError(f"The {part} part of {counted(len(parts), 'item')} is empty; choose another split.")
     return parts
 
 

@@ -60,6 +60,7 @@ class TokenBuffer:
         import pandas as pd
 
         refuse_compound(values, where)
+        self._check(values, where)
         codes, distinct = pd.factorize(as_text(values))
         for code, token in enumerate(distinct):
             if problem := self._problem(token):
@@ -68,6 +69,9 @@ class TokenBuffer:
         known = self._code_of
         numbers = np.array([known.setdefault(token, len(known)) for token in distinct], dtype=np.int32)
         self._codes.append(numbers[codes])
+
+    def _check(self, values: pd.Series, where: Where) -> None:
+        """Refuse values for what they are before they become text; of features, none."""
 
     def _problem(self, token: str) -> str | None:
         """Why a token is refused; a feature is not, but mended where it is written."""
@@ -81,6 +85,19 @@ class TokenBuffer:
 
 class IdBuffer(TokenBuffer):
     """Collects ids of users or items, which are never mended: one that cannot be a token is refused."""
+
+    def _check(self, values: pd.Series, where: Where) -> None:
+        """JSON's ``true``, or a truth value of parquet, would become the word True."""
+        import pandas as pd
+
+        if pd.api.types.infer_dtype(values, skipna=True) in ("string", "integer", "floating"):
+            return
+        for line, value in values.items():
+            if isinstance(value, (bool, np.bool_)):
+                raise DataError(
+                    f"{where(int(line))}, column `{values.name}`: {str(value).lower()} is a truth value and no id; "
+                    "mend it, or name another column."
+                )
 
     def _problem(self, token: str) -> str | None:
         return None if token in self._code_of else id_problem(token)

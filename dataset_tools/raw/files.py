@@ -25,6 +25,18 @@ _MOST_DIGITS = 19  # of a number of 64 bits
 Part = TypeVar("Part")
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuse a path that is no file.
+
+    Raises:
+        DataError: If there is nothing, or a folder.
+    """
+    if Path(path).is_dir():
+        raise DataError(f"`{path}` is a folder; give a file.")
+    if not Path(path).is_file():
+        raise DataError(f"There is no file `{path}`.")
+
+
 def find_file(folder: Path, candidates: Sequence[str]) -> Path:
     """The first of ``candidates`` that ``folder`` holds.
 

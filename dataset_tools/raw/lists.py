@@ -1,7 +1,8 @@
 """Lists in cells: values of JSON and parquet as they are, and text that is split where it can be told how.
 
-Text of a list is written in many ways: ``a b``, ``a,b``, ``a|b``, ``[1, 2]``, ``['a', 'b c']``. A column is read in
-one way. Which one is told from all its cells, and a column that allows for two is refused.
+Text of a list is written in many ways: ``a b``, ``a,b``, ``a|b``, ``[1, 2]``, ``['a', 'b c']``, and as tuples and sets
+are, ``(1, 2)`` and ``{1, 2}``. A column is read in one way. Which one is told from all its cells, and a column that
+allows for two is refused.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ _BRACKETS = "brackets"
 _AROUND_MARK = re.compile(r"\s*([,;|])\s*")
 # Possessive repeats: what does not match fails at once, whatever its length.
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+")"""
+_ANY_QUOTED = re.compile(_QUOTED)
 _ELEMENT = rf"""(?:{_QUOTED}|[^\s,;|'"\[\]][^,;|'"\[\]]*+)"""
 _WITH_COMMAS = re.compile(rf"\s*{_ELEMENT}\s*(?:,\s*{_ELEMENT}\s*)*,?\s*")
 _ELEMENTS = re.compile(_ELEMENT)
@@ -34,6 +37,10 @@ _ELEMENTS = re.compile(_ELEMENT)
 _ARRAY_ELEMENT = rf"(?:{_QUOTED}|[-+.\dA-Za-z]*\d[-+.\dA-Za-z]*+)"
 _WITH_BLANKS = re.compile(rf"\s*{_ARRAY_ELEMENT}(?:\s+{_ARRAY_ELEMENT})*\s*")
 _ARRAY_ELEMENTS = re.compile(_ARRAY_ELEMENT)
+_BRACKET = re.compile(r"[\[\](){}]")
+_CLOSING = {"[": "]", "(": ")", "{": "}"}
+# What Python writes of other kinds: array([1, 2]), frozenset({1}), set().
+_CALL = re.compile(r"[A-Za-z_][\w.]*\(\s*[\[({].*\)|(?:frozen)?set\(\)", re.DOTALL)
 _ALONE = re.compile(r"""\s*[^\s,;|'"\[\]]+\s*""")
 _ESCAPED = re.compile(r"\\(.)")
 _LONGEST_LIST = 1 << 20  # characters of a list in brackets
@@ -142,11 +149,11 @@ class ListBuffer:
         return self._error(second.line, f"`{second.text}` is a list with {other}, but `{first.text}` one with {one}")
 
     def _in_brackets(self, text: str, line: int) -> list[Any]:
-        if not (text.startswith("[") and text.endswith("]")):
+        if not _is_bracketed(text):
             raise self._error(line, f"`{text}` is not in brackets, as `{self._seen[_BRACKETS].text}` is")
         elements = _bracketed(text) if len(text) <= _LONGEST_LIST else None
         if elements is None:
-            raise self._error(line, f"`{text}` is no list that can be read")
+            raise self._error(line, f"`{text}` is an object, or no list that can be read")
         return elements
 
     def _error(self, line: int, problem: str) -> DataError:
@@ -158,26 +165,67 @@ class ListBuffer:
 
 def _kinds(text: str) -> list[str]:
     """The ways in which a cell may be a list; none for a single element."""
-    if text.startswith("[") and text.endswith("]"):
+    if _is_bracketed(text):
         return [_BRACKETS]
     found = [name for mark, name in _MARKS.items() if mark in text]
+    if any(not _is_balanced(part) for mark in _MARKS if mark in text for part in text.split(mark)):
+        found.append(_BRACKETS)  # a mark within brackets: x, (y, z)
     if re.search(r"\s", _AROUND_MARK.sub(r"\1", text)):
         found.append(_BLANKS)
-    if text.startswith("[") or text.endswith("]"):
+    if (text.startswith("[") or text.endswith("]")) and _BRACKETS not in found:
         found.append(_BRACKETS)
     return found
 
 
+def _is_bracketed(text: str) -> bool:
+    """Whether a cell is in brackets from its first to its last character, or is what Python writes of a list.
+
+    Round ones are of a tuple only with a comma in them: ``(live)`` is a word.
+    """
+    if text.startswith("[") and text.endswith("]"):
+        return True
+    if text[:1] not in _CLOSING or text[-1:] != _CLOSING[text[0]]:
+        return _CALL.fullmatch(text) is not None
+    if text[0] == "(" and "," not in text and text[1:-1].strip():
+        return False
+    depth = 0
+    for bracket in _BRACKET.finditer(_ANY_QUOTED.sub(lambda quoted: "x" * len(quoted.group()), text)):
+        depth += 1 if bracket.group() in _CLOSING else -1
+        if depth == 0:
+            return bracket.end() == len(text)  # else it is closed before: (a), (b)
+    return True
+
+
 def _bracketed(text: str) -> list[Any] | None:
     """The elements of a list as JSON, Python or NumPy write it; None if it is none of these."""
-    try:
-        return [_as_written(element) for element in parse_json(text, "It")]
-    except DataError:
-        inner = text[1:-1]
+    inner = text[1:-1]
+    if text[0] == "[":
+        with suppress(DataError):
+            return [_as_written(element) for element in parse_json(text, "It")]
+    elif text[0] not in _CLOSING:
+        return None
+    elif not inner.strip():
+        return []
     if _ALONE.fullmatch(inner):
-        return [inner.strip()]
-    whole, elements = (_WITH_COMMAS, _ELEMENTS) if "," in inner else (_WITH_BLANKS, _ARRAY_ELEMENTS)
-    return [_unquoted(part.strip()) for part in elements.findall(inner)] if whole.fullmatch(inner) else None
+        parts = [inner]
+    else:
+        whole, elements = (_WITH_COMMAS, _ELEMENTS) if "," in inner else (_WITH_BLANKS, _ARRAY_ELEMENTS)
+        parts = elements.findall(inner) if whole.fullmatch(inner) else []
+    parts = [part.strip() for part in parts]
+    return [_unquoted(part) for part in parts] if parts and all(_is_element(part, text[0]) for part in parts) else None
+
+
+def _is_element(part: str, opening: str) -> bool:
+    """Whether a part is no part of a list within the list, or, between braces, of an object."""
+    if part[0] in "'\"":
+        return True
+    if part[0] == "{" or (opening == "{" and ":" in part):
+        return False
+    return _is_balanced(part)
+
+
+def _is_balanced(text: str) -> bool:
+    return all(text.count(one) == text.count(other) for one, other in _CLOSING.items())
 
 
 def _as_written(element: Any) -> Any:

@@ -19,7 +19,7 @@ from recbole_video.dataset_tools.text_sidecar import is_media_path
 from tqdm import tqdm
 
 from recbole_video.data.reading import parse_json
-from recbole_video.errors import DataError, MissingDependencyError
+from recbole_video.errors import DataError, MissingDependencyError, counted
 
 SPLITS = ("train", "test")
 USER_COUNTS = tuple(
@@ -86,9 +86,12 @@ def read_download(folder: Path, spool: TextSpool, empty_text: str, card: Card) -
     card.note("records", {table: len(rows) for table, rows in tables.rows.items()})
     card.note("exact copies left out", dict(tables.copies))
     for table, count in tables.keyless.items():
-        card.warn(f"{count:,} records of {table} have no {_KEYS[table]} and are left out.")
+        card.warn(f"Left out: {counted(count, 'record')} of {table} without {_KEYS[table]}.")
     for table, count in tables.contradictions.items():
-        card.warn(f"{count:,} records of {table} contradict an earlier one with the same key; the first is kept.")
+        card.warn(
+            f"In {table}, {counted(count, 'record contradicts', 'records contradict')} an earlier one with the same "
+            "key; the first is kept."
+        )
     return tables
 
 

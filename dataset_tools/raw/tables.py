@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.dataset_tools.raw.files import guarded, numbered_lines, open_text, reading, refuse_twice
+from recbole_video.dataset_tools.raw.files import (
+    guarded,
+    numbered_lines,
+    open_text,
+    reading,
+    refuse_no_file,
+    refuse_twice,
+)
 
 from recbole_video.data.reading import parse_json
 from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
@@ -89,8 +96,7 @@ def read_parts(path: Path, columns: Sequence[str], layout: Layout | None = None)
     path, layout = Path(path), layout or Layout()
     wanted = list(dict.fromkeys(columns))
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if not path.is_file():
-        raise DataError(f"There is no file `{path}`.")
+    refuse_no_file(path)
     if path.suffix in _JSON_LINES:
         yield from _read_json_lines(path, wanted, layout)
     elif path.suffix == _PARQUET:
@@ -175,9 +181,11 @@ def _read_json_lines(path: Path, wanted: list[str], layout: Layout) -> Iterator[
     rows: list[list[Any]] = []
     lines: list[int] = []
     absent, names = set(wanted), dict[str, None]()
+    is_empty = True
     for number, line in numbered_lines(path, layout.codec, _ADVICE):
         if not line.strip():
             continue
+        is_empty = False
         content = parse_json(line, f"`{path}`, line {number:,}", nan_is_missing=True)
         if not isinstance(content, dict):
             raise DataError(f"`{path}`, line {number:,}: `{line}` is no JSON object.")
@@ -189,6 +197,8 @@ def _read_json_lines(path: Path, wanted: list[str], layout: Layout) -> Iterator[
         if len(rows) == _PART_ROWS:
             yield _frame(rows, wanted, lines)
             rows, lines = [], []
+    if is_empty:
+        raise DataError(f"`{path}` is empty.")
     if absent and names:
         _refuse_absent(path, wanted, list(names))
     if rows:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from recbole_video.dataset_tools.video.pairs import read_pairs
 
-from recbole_video.errors import DataError
+from recbole_video.data.tokens import token_problem
+from recbole_video.errors import DataError, counted
 
 EXTENSIONS = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
@@ -41,8 +42,8 @@ class VideoFile:
 
     @property
     def is_named_in_text(self) -> bool:
-        """Whether the file's name is text in UTF-8, as an item's token must be."""
-        return self.name == self.path.name
+        """Whether the file's name is text in UTF-8, and the item's token one that a frame store can hold."""
+        return self.name == self.path.name and token_problem(self.item_id) is None
 
 
 def list_videos(
@@ -101,7 +102,8 @@ def _in_folder(folder: Path) -> list[VideoFile]:
     if len(videos) < len(files):
         others = sorted(set(files) - set(videos))
         logging.getLogger(__name__).info(
-            f"{len(others)} files of {folder} are no videos by their endings (first: {others[0].name})."
+            f"In {folder}, {counted(len(others), 'file is no video', 'files are no videos')} by the ending (first: "
+            f"{others[0].name})."
         )
     return list(_with_sizes((_as_text(path.stem), path) for path in videos))
 

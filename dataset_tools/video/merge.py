@@ -18,7 +18,7 @@ from recbole_video.dataset_tools.video.shards import Finished, Parts, read_shard
 
 from recbole_video.data.files import write_atomically, write_json
 from recbole_video.data.frame_store import FrameBlock, FrameStore, write_frame_blocks
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 
 class Results:
@@ -41,7 +41,8 @@ class Results:
         self._places = parts.find(videos)
         if lost := [video.item_id for video in videos if video.item_id not in self._places]:
             raise DataError(
-                f"{len(lost)} videos have no record in `{parts.folder}` (first: `{lost[0]}`), which something else has "
+                f"{counted(len(lost), 'video has', 'videos have')} no record in `{parts.folder}` (first: "
+                f"`{lost[0]}`), which something else has "
                 "changed; give the command again."
             )
         self._shards = sorted({shard for shard, _ in self._places.values()})

@@ -13,7 +13,7 @@ from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampl
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
 
 from recbole_video.data.files import is_plain_name
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, counted
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.frame_encoders import Placement
@@ -239,10 +239,12 @@ def executor(arguments: argparse.Namespace) -> Executor:
 def report(summary: Summary, results: Outputs) -> None:
     """Tell how a run ended."""
     log = logging.getLogger(__name__)
-    log.info(f"{summary.n_videos} videos have frames.")
+    log.info(f"{counted(summary.n_videos, 'video has', 'videos have')} frames.")
     if summary.n_untitled:
-        log.warning(f"{summary.n_untitled} videos have no title: their frames were chosen at random.")
+        log.warning(
+            f"{counted(summary.n_untitled, 'video has', 'videos have')} no title: frames were chosen at random."
+        )
     if summary.failures:
         reasons = Counter(failure.reason for failure in summary.failures)
         shown = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
-        log.warning(f"{len(summary.failures)} videos gave no frames ({shown}); {results.failures} names them.")
+        log.warning(f"{counted(len(summary.failures), 'video')} gave no frames ({shown}); see {results.failures}.")

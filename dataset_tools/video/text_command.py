@@ -17,8 +17,8 @@ import numpy as np
 from recbole_video.dataset_tools.text_sidecar import read_text_rows, sidecar_path
 from recbole_video.dataset_tools.video import options
 
-from recbole_video.data.frame_store import FrameBlock, store_path, write_frame_blocks
-from recbole_video.errors import DataError
+from recbole_video.data.frame_store import FrameBlock, refuse_other_file, store_path, write_frame_blocks
+from recbole_video.errors import DataError, counted
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.text_encoder import TextEncoder
@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     path = store_path(folder, arguments.name, arguments.store)
     if path.exists() and not arguments.overwrite:
         raise DataError(f"`{path}` exists; give --overwrite to make it anew, or another --store.")
+    refuse_other_file(path)
     items, texts = read_texts(arguments.text or sidecar_path(folder, arguments.name), arguments.fields)
     weights = find_weights(UAE.at(arguments.weights, arguments.revision))
     encoder = TextEncoder(weights, options.placement(arguments))
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         sampling="+".join(arguments.fields),
         **weights.as_plain(),
     )
-    print(f"{len(items)} texts are embedded in {path}.")
+    print(f"{counted(len(items), 'text is', 'texts are')} embedded in {path}.")
 
 
 def read_texts(path: Path, fields: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -17,7 +17,7 @@ from recbole_video.data.atomic_file import read_columns, read_header
 from recbole_video.data.frame_store import FrameStore
 from recbole_video.data.frame_table import missing_frames_error
 from recbole_video.data.protocols import PROTOCOLS, Split
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ class VideoDataset(SequentialDataset):
             without = known[~np.isin(known, self.item_feat[self.iid_field])]
             if len(without) and policy == "error":
                 raise DataError(
-                    f"{len(without)} items of `{self.dataset_name}.inter` have no row in `{self.dataset_name}.item` "
+                    f"In `{self.dataset_name}.inter`, {counted(len(without), 'item has', 'items have')} no row in "
+                    f"`{self.dataset_name}.item` "
                     f"(first: `{without[0]}`); add them, or set missing_items=drop to leave out their interactions."
                 )
             self._drop_items(without)

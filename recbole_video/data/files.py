@@ -119,6 +119,11 @@ def is_at(file: IO[bytes], path: Path) -> bool:
         return False
 
 
+def expanded(path: str | Path) -> Path:
+    """A path that a user gave, with ``~`` for the home folder; of an unknown user it stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is no such user
+
+
 def shown(path: Path) -> Path:
     """The path that a message names: of a file that is made aside, where it will be."""
     while ASIDE.fullmatch(path.parent.name):

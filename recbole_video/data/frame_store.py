@@ -13,18 +13,29 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from recbole_video.data.files import MOST_WRITERS, plain, shown, without_nan, write_atomically, write_text
+from recbole_video.data.files import (
+    MOST_WRITERS,
+    expanded,
+    is_plain_name,
+    plain,
+    shown,
+    without_nan,
+    write_atomically,
+    write_text,
+)
+from recbole_video.data.numbers import as_array
 from recbole_video.data.reading import read_json
 from recbole_video.data.replacement import Replacement, finish_replacements, pending_replacements
+from recbole_video.data.tokens import ordered_tokens
 from recbole_video.data.twins import Twins, find_twins, row_keys
-from recbole_video.errors import DataError
+from recbole_video.errors import ConfigError, DataError, counted
 
 FORMAT_VERSION = 1
 SUFFIX = ".frames.npy"
@@ -50,6 +61,9 @@ class Manifest:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+_NEEDED = tuple(each.name for each in fields(Manifest) if each.name not in ("version", "extra"))
+
+
 class FrameStore:
     """Read-only frame embeddings of a data set, memory-mapped.
 
@@ -66,7 +80,7 @@ class FrameStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         self.manifest, self.frames = _open(self.path)
         self._check_shape()
         self.frame_counts = np.asarray(self.manifest.frame_counts, dtype=np.int64)
@@ -167,18 +181,26 @@ def store_path(data_path: str | Path, dataset: str, name: str | None) -> Path:
         dataset: Name of the data set.
         name: Empty for ``<dataset>.frames.npy``, a word for ``<dataset>.<name>.frames.npy``, or a
             path that ends in ``.npy``.
+
+    Raises:
+        ConfigError: If it is none of these.
     """
     if not name:
         return Path(data_path) / f"{dataset}{SUFFIX}"
     if str(name).endswith(".npy"):
-        return Path(name)
+        return expanded(name)
+    if not is_plain_name(str(name)):
+        raise ConfigError(
+            f"The frame store `{name}` is neither a word, for `{dataset}.WORD{SUFFIX}` beside the data set, nor a path "
+            f"that ends in `{SUFFIX}`."
+        )
     return Path(data_path) / f"{dataset}.{name}{SUFFIX}"
 
 
 def write_frame_store(
     path: str | Path,
     items: Sequence[str],
-    frames: np.ndarray,
+    frames: Any,
     frame_counts: Sequence[int] | np.ndarray | None = None,
     *,
     vfm: str,
@@ -192,20 +214,23 @@ def write_frame_store(
     Args:
         path: The ``.frames.npy`` file.
         items: N item tokens, in row order.
-        frames: [N, F, D] float; stored as float16.
+        frames: [N, F, D] real numbers, an array, a tensor or nested lists; stored as float16.
         frame_counts: [N], frames that each item has; all F by default.
         vfm: The frozen vision model that made the embeddings.
         sampling: How the frames were chosen.
         extra: Further plain values for the manifest.
 
     Raises:
-        DataError: If the shapes do not fit, or a value is not finite in float16.
+        DataError: If the shapes do not fit, a value is not finite in float16, the items have no order or one of them
+            cannot be a token, or a file of that name is there that is no frame store.
     """
-    frames = np.asarray(frames)
+    items, frames = ordered_tokens(items), as_array("frames", frames)
     if frames.ndim != 3 or len(frames) != len(items):
-        raise DataError(f"Frames of {len(items)} items must be [{len(items)}, F, D], not {list(frames.shape)}.")
+        raise DataError(
+            f"Frames of {counted(len(items), 'item')} must be [{len(items)}, F, D], not {list(frames.shape)}."
+        )
     counts = np.full(len(items), frames.shape[1]) if frame_counts is None else np.asarray(frame_counts)
-    _check_counts(counts, len(items), frames.shape[1], Path(path))
+    _check_counts(counts, len(items), frames.shape[1], expanded(path))
     n_rows = max(1, _WRITE_BLOCK // max(1, frames[:1].nbytes))
     starts = range(0, len(frames), n_rows)
     rows = np.arange(len(frames))
@@ -253,13 +278,14 @@ def write_frame_blocks(
         extra: Further plain values for the manifest.
 
     Raises:
-        DataError: If shapes do not fit, a value is not finite in float16, or a row is missing or given twice.
+        DataError: As :func:`write_frame_store`, or if a row is missing or given twice.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.name.endswith(SUFFIX):
         raise DataError(f"A frame store's name must end in `{SUFFIX}`, which `{path.name}` does not.")
-    tokens = [str(token) for token in items]
+    tokens = ordered_tokens(items)
     _refuse_items(tokens, path)
+    refuse_other_file(path)
     counts = np.full(len(tokens), -1)  # of rows not given yet
     keys = np.zeros(len(tokens), np.uint64)
 
@@ -293,6 +319,32 @@ def write_frame_blocks(
     return FrameStore(path)
 
 
+def refuse_other_file(path: Path) -> None:
+    """Refuse to replace what is no frame store; a damaged one, with a manifest or what is left of it, may be replaced.
+
+    Raises:
+        DataError: If there is such a file.
+    """
+    finish_replacements(path.parent)
+    manifest_path = _manifest_path(path)
+    other = manifest_path if manifest_path.exists() and not _may_be_manifest(manifest_path) else None
+    if path.exists() and not manifest_path.exists():
+        other = path
+    if other is not None:
+        raise DataError(
+            f"`{other}` is there and is not of a frame store, which has a manifest `{manifest_path.name}`; move it "
+            "away, or choose another name."
+        )
+
+
+def _may_be_manifest(path: Path) -> bool:
+    try:
+        content = read_json(path)
+    except DataError:  # damaged
+        return path.is_file()
+    return isinstance(content, dict) and not content.keys().isdisjoint(_NEEDED)
+
+
 def _noted_twins(
     frames: np.ndarray, keys: np.ndarray, counts: np.ndarray, tokens: list[str], path: Path
 ) -> dict[str, Any]:
@@ -316,10 +368,10 @@ def _write_manifest(path: Path, manifest: Manifest) -> None:
 
 def _stored(block: FrameBlock, tokens: list[str], n_frames: int, frame_dim: int, path: Path) -> np.ndarray:
     """The block's frames as they are stored, float16 [k, F, D] with zeros behind the last frame."""
-    frames, counts = np.asarray(block.frames), np.asarray(block.counts)
+    frames, counts = as_array("frames", block.frames), np.asarray(block.counts)
     if frames.ndim != 3 or len(frames) != len(block.rows) or frames.shape[1] > n_frames or frames.shape[2] != frame_dim:
         raise DataError(
-            f"Frames of {len(block.rows)} items of `{path}` must be [{len(block.rows)}, at most {n_frames}, "
+            f"Frames of {counted(len(block.rows), 'item')} of `{path}` must be [{len(block.rows)}, at most {n_frames}, "
             f"{frame_dim}], not {list(frames.shape)}."
         )
     _check_counts(counts, len(frames), frames.shape[1], path)
@@ -366,7 +418,8 @@ def _check_counts(counts: np.ndarray, n_items: int, n_frames: int, path: Path) -
 
 def _counts_error(path: Path, n_items: int, n_frames: int) -> DataError:
     return DataError(
-        f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its {n_items} items."
+        f"The frame store `{path}` needs one frame count between 0 and {n_frames} for each of its "
+        f"{counted(n_items, 'item')}."
     )
 
 
@@ -392,7 +445,7 @@ def refuse_non_finite(frames: np.ndarray, token_of: Callable[[int], str], path: 
     bad = ~np.isfinite(frames).all(axis=(1, 2))
     if bad.any():
         raise DataError(
-            f"The frame store `{path}` has NaN or infinite values in {bad.sum()} items (first: "
+            f"The frame store `{path}` has NaN or infinite values in {counted(int(bad.sum()), 'item')} (first: "
             f"`{token_of(int(bad.argmax()))}`); make these embeddings anew."
         )
 
@@ -440,13 +493,22 @@ def _read_manifest(path: Path) -> Manifest:
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version != FORMAT_VERSION:
         raise DataError(f"`{manifest_path}` has format version {version}; this package reads {FORMAT_VERSION}.")
-    try:
-        manifest = Manifest(**content)
-    except TypeError as error:
-        raise DataError(f"`{manifest_path}` is not the manifest of a frame store: {error}.") from error
-    if problem := _problem(manifest):
+    problem = _wrong_keys(content)
+    manifest = None if problem else Manifest(**content)
+    if manifest is None or (problem := _problem(manifest)):
         raise DataError(f"`{manifest_path}` is not the manifest of a frame store: {problem}.")
     return manifest
+
+
+def _wrong_keys(content: Any) -> str | None:
+    """What is wrong with the keys of a manifest; None if nothing is."""
+    if not isinstance(content, dict):
+        return "it is no set of names and values"
+    if missing := [name for name in _NEEDED if name not in content]:
+        return f"it lacks {', '.join(f'`{name}`' for name in missing)}"
+    known = {each.name for each in fields(Manifest)}
+    unknown = [name for name in content if name not in known]
+    return f"it has `{unknown[0]}`, which no manifest has" if unknown else None
 
 
 def _problem(manifest: Manifest) -> str | None:

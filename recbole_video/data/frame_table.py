@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recbole_video.data.frame_store import FrameStore, refuse_non_finite
 from recbole_video.data.twins import Twins
-from recbole_video.errors import DataError, DeviceMemoryError
+from recbole_video.errors import DataError, DeviceMemoryError, counted
 from recbole_video.memory import available_memory
 
 # Share of the free memory that the frames may take before they stay on disk.
@@ -162,7 +162,8 @@ def missing_frames_error(store: FrameStore, tokens: list[str]) -> DataError:
     """The error for items without frames: how many, and which first."""
     first = ", ".join(f"`{t}`" for t in tokens[:5])
     return DataError(
-        f"{len(tokens)} items have no frames in `{store.path}` (first: {first}); add them, or set "
+        f"{counted(len(tokens), 'item has', 'items have')} no frames in `{store.path}` (first: {first}); add them, or "
+        "set "
         "missing_items=drop to leave out their interactions or missing_items=zero to give them zero frames."
     )
 

@@ -14,6 +14,8 @@ from recbole_video.errors import DataError, RecBoleVideoError
 
 # Aliases make a few lines of YAML stand for billions of values; a real file has some thousands.
 _MOST_VALUES = 100_000
+_YAML = "tag:yaml.org,2002:"
+_TAGS_OF_CODE = (f"{_YAML}python/", "!")
 _BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
@@ -230,7 +232,7 @@ def parse_yaml(
 
 
 def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> None:
-    """Refuse keys that are given twice, loops of aliases, and aliases that stand for too much."""
+    """Refuse tags of code, keys that are given twice, loops of aliases, and aliases that stand for too much."""
     sizes: dict[int, int] = {}  # of a node with all below it, as often as aliases repeat them
     open_nodes: set[int] = set()
 
@@ -242,11 +244,21 @@ def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) ->
             open_nodes.add(key)
             sizes[key] = 1 + sum(size(child) for child in _children(inner, where, refuse))
             open_nodes.discard(key)
+        if inner.tag.startswith(_TAGS_OF_CODE):
+            raise _refused_tag(inner, where, refuse)
         if sizes[key] > _MOST_VALUES:
             raise refuse(f"{where} stands for more than {_MOST_VALUES:,} values, the most that is read.")
         return sizes[key]
 
     size(node)
+
+
+def _refused_tag(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> RecBoleVideoError:
+    tag, place = node.tag.replace(_YAML, "!!"), f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+    return refuse(
+        f"{where} has the tag `{tag}` at {place}: tags of Python objects, or of one's own, are refused, and nothing of "
+        "them is run; write plain values."
+    )
 
 
 def _children(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> list[yaml.Node]:

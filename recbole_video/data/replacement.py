@@ -109,7 +109,8 @@ class Replacement:
             self.close()
 
     def _failed(self, error: OSError) -> RunFolderError:
-        path = shown(self._target / self._name)
+        is_folder = self._name == self._target.name  # a data set's files are named after their folder
+        path = shown(self._target if is_folder else self._target / self._name)
         return RunFolderError(f"`{path}` cannot be written: {error.strerror or error}.")
 
     def _open(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from recbole_video.errors import counted
+
 _WORD = 8  # bytes
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,8 +31,9 @@ class Twins:
     def sentence(self, path: Path) -> str:
         """What to tell about it."""
         one, other = self.first
+        what = counted(self.n_items, f"item of `{path}` has", f"items of `{path}` have")
         return (
-            f"{self.n_items:,} items of `{path}` have the same vectors as another one (first: `{one}` and `{other}`): "
+            f"{what} the same vectors as another one (first: `{one}` and `{other}`): "
             "no model can tell them apart, and they tie in every ranking."
         )
 

@@ -21,7 +21,7 @@ from recbole_video.data.reading import read_json
 from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND
 from recbole_video.dataset_tools.raw.files import load_array
 from recbole_video.dataset_tools.text_sidecar import read_text_rows, sidecar_path
-from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.errors import ConfigError, DataError, counted, nearest
 from recbole_video.popularity.metadata import DERIVED, Metadata, MetadataEncoder, chosen_columns, raw_columns
 
 SPLITS = ("train", "valid", "test")
@@ -202,7 +202,8 @@ class PopularityDataset:
             if kind == "frames":
                 raise missing_frames_error(store, tokens)
             raise DataError(
-                f"{len(tokens)} videos have no text in `{store.path}` (first: `{tokens[0]}`); embed it, or set "
+                f"{counted(len(tokens), 'video has', 'videos have')} no text in `{store.path}` (first: "
+                f"`{tokens[0]}`); embed it, or set "
                 "missing_text to drop or zero."
             )
         self.dropped[f"without {kind}"] = int((~has).sum())

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from recbole_video.arrays import Array, as_counts, as_floats, unstorable
 from recbole_video.checkpoint_checks import Fields, build_stored
+from recbole_video.data.files import expanded
 from recbole_video.data.frame_store import FrameStore
+from recbole_video.data.tokens import ordered_tokens
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.popularity.dataset import PopularityDataset
 from recbole_video.popularity.loader import PopularityLoader, cut_or_filled, evenly_chosen
@@ -165,17 +167,18 @@ class PopularityPredictor:
 
         Raises:
             ConfigError: If the model has no memory bank.
-            DataError: If a video is of the split under evaluation.
+            DataError: If a video is of the split under evaluation, or the items have no order or no usable tokens.
             MemoryFrozenError: After ``freeze_memory()``.
         """
         if self._bank is None:
             raise ConfigError(f"{self.config['model']} has no memory bank to update.")
+        items = ordered_tokens(items)
         queries = [self._bank.slots.new_zeros(0, self._bank.width)]
         queries += [self.model.read(batch).query for batch in self._batches(videos)]
         known = None
         if labels is not None:
             known = (as_floats("labels", labels) - self.inputs.label_mean) / self.inputs.label_std
-        self._bank.update(list(items), torch.cat(queries), known)
+        self._bank.update(items, torch.cat(queries), known)
 
     def freeze_memory(self, is_frozen: bool = True) -> None:
         """Refuse updates of the memory bank, for an evaluation."""
@@ -185,7 +188,7 @@ class PopularityPredictor:
 
     def save(self, path: str | Path) -> None:
         """Write the model with its present memory; ``load_model`` reads it."""
-        path = Path(path).expanduser()
+        path = expanded(path)
         state = {"config": self.config.to_options(), "state_dict": self.model.state_dict(), "data": self._state}
         write_checkpoint(path, state)
 
@@ -206,7 +209,7 @@ class PopularityPredictor:
         stored = {}
         for name, path in (("frames", frames), ("text", text)):
             if path is not None:
-                stored[name] = _read_store(Path(path).expanduser(), items)
+                stored[name] = _read_store(path, items)
         counts = stored["frames"][1] if "frames" in stored else None
         return Inputs(
             frames=stored.get("frames", (None,))[0],
@@ -365,7 +368,7 @@ def _checked_metadata(data: Fields, inputs: InputShape) -> MetadataEncoder | Non
     return MetadataEncoder.from_state(data.get("metadata"))
 
 
-def _read_store(path: Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _read_store(path: str | Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     store = FrameStore(path)
     rows = store.rows_of(list(items))
     if (rows < 0).any():

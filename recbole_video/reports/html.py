@@ -10,6 +10,8 @@ from recbole_video.reports.content import Content
 from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.table import Table
 
+HTML_HEAD = "<h2>How this was made</h2>"  # of the last part
+
 
 def to_html(content: Content) -> str:
     """The whole page."""
@@ -19,7 +21,9 @@ def to_html(content: Content) -> str:
     template = environment.from_string(
         files("recbole_video.reports").joinpath("page.html.j2").read_text(encoding="utf-8")
     )
-    return template.render(content=content, cell_texts=cell_texts, blocks=_blocks, base64=_base64, zip=zip)
+    return template.render(
+        content=content, cell_texts=cell_texts, blocks=_blocks, base64=_base64, zip=zip, last_head=HTML_HEAD
+    )
 
 
 def _blocks(table: Table) -> list[tuple[str, int]]:

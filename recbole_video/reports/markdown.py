@@ -18,6 +18,11 @@ _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _FIRST_MARKS = re.compile(r"^(?:#{1,6}|[+=-]|\d+[.)])(?=\s|[-=]|$)")  # of a heading, a list, a rule
 
 
+CSV_HEAD = ("sweep", "group", "row", "column", "metric", "ours", "std", "seeds", "published", "difference", "missing")
+LATEX_HEAD = "% needs \\usepackage{booktabs}\n\\begin{table}\n"
+TRIALS_HEAD, LAST_HEAD = "### Trials", "## How this was made"
+
+
 def to_markdown(content: Content) -> str:
     """The whole report; what labels and notes say is shown, and not taken for Markdown or HTML."""
     parts = [f"# {plain_text(content.title)}", ""]
@@ -25,7 +30,7 @@ def to_markdown(content: Content) -> str:
         parts += [f"## {plain_text(section.title)}", ""] if len(content.sections) > 1 else []
         parts += _section(section)
     made_by = [f"- {name}: {plain_text(value)}" for name, value in content.made_by]
-    parts += ["## How this was made", "", *made_by, ""]
+    parts += [LAST_HEAD, "", *made_by, ""]
     return "\n".join(parts)
 
 
@@ -52,7 +57,7 @@ def _section(section: Section) -> list[str]:
     if section.tests:
         parts += ["### Significance", "", *[f"- {plain_text(line)}" for line in section.test_lines], ""]
     trials = [[plain_text(cell) for cell in row] for row in section.trial_rows]
-    parts += ["### Trials", "", _plain_table(section.trial_heads, trials), ""]
+    parts += [TRIALS_HEAD, "", _plain_table(section.trial_heads, trials), ""]
     parts += ["### Data", "", *[f"- {plain_text(name)}: {plain_text(about)}" for name, about in section.data_lines], ""]
     if section.command:
         parts += ["To run it again:", "", *_code(section.command), ""]
@@ -118,9 +123,7 @@ def to_csv(content: Content) -> str:
     """One line per cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["sweep", "group", "row", "column", "metric", "ours", "std", "seeds", "published", "difference", "missing"]
-    )
+    writer.writerow(CSV_HEAD)
     for section in content.sections:
         for row in section.table.rows:
             for cell, (column, metric) in zip(row.cells, section.table.heads, strict=True):
@@ -150,9 +153,7 @@ def _latex_table(section: Section) -> str:
     table = section.table
     heads = ["", *(_tex(head_text(column.title, metric)) for column, metric in table.heads)]
     lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        f"\\caption{{{_tex(section.title)}}}",
+        f"{LATEX_HEAD}\\caption{{{_tex(section.title)}}}",
         f"\\begin{{tabular}}{{l{'r' * len(table.heads)}}}",
         "\\toprule",
         " & ".join(heads) + r" \\",

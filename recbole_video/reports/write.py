@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from recbole_video.data.files import write_text
+from recbole_video.data.files import expanded, write_text
+from recbole_video.errors import RunFolderError
 from recbole_video.reports.collect import collect
 from recbole_video.reports.content import Content, make_content
-from recbole_video.reports.html import to_html
-from recbole_video.reports.markdown import to_csv, to_latex, to_markdown
+from recbole_video.reports.figures import MADE_BY
+from recbole_video.reports.html import HTML_HEAD, to_html
+from recbole_video.reports.markdown import CSV_HEAD, LAST_HEAD, LATEX_HEAD, TRIALS_HEAD, to_csv, to_latex, to_markdown
+
+# What every report has had in these files, by which an earlier one is told from a file of the user's.
+_SIGNS = {
+    "results.csv": (",".join(CSV_HEAD),),
+    "results.tex": (LATEX_HEAD,),
+    "report.md": (f"\n{TRIALS_HEAD}\n", f"\n{LAST_HEAD}\n"),
+    "report.html": (HTML_HEAD,),
+}
 
 
 def write_report(folders: Iterable[str | Path], out: str | Path | None = None, latex: bool = False) -> Content:
     """Write ``report.md``, ``report.html``, ``results.csv`` and the figures of finished runs.
+
+    The files of an earlier report are replaced; any other file of one of these names is left alone, and nothing is
+    written then.
 
     Args:
         folders: Folders of sweeps, or of hand-made runs; sweeps of one name become one table.
@@ -25,11 +38,12 @@ def write_report(folders: Iterable[str | Path], out: str | Path | None = None, l
 
     Raises:
         DataError: If a folder holds no run.
-        RunFolderError: If it cannot be written.
+        RunFolderError: If it cannot be written, or a file of one of its names is not of a report.
     """
-    folders = list(folders)
+    folders = [expanded(folder) for folder in folders]
     content = make_content(collect(folders))
-    target = Path(out or folders[0])
+    target = expanded(out or folders[0])
+    _refuse_others(target, content, latex)
     for section in content.sections:
         for picture in section.pictures:
             picture.write(target, section.prefix)
@@ -39,3 +53,38 @@ def write_report(folders: Iterable[str | Path], out: str | Path | None = None, l
     write_text(target / "report.md", to_markdown(content))
     write_text(target / "report.html", to_html(content))
     return content
+
+
+def _refuse_others(target: Path, content: Content, latex: bool) -> None:
+    """Refuse to replace a file that no report has written."""
+    texts = [target / name for name in _SIGNS if latex or name != "results.tex"]
+    others = [path for path in texts if path.exists() and not _has_signs(path)]
+    names = [f"{section.prefix}{picture.name}" for section in content.sections for picture in section.pictures]
+    pictures = [path for name in names for ending in (".png", ".svg") if (path := target / f"{name}{ending}").exists()]
+    others += [path for path in pictures if not _is_our_picture(path)]
+    if others:
+        raise RunFolderError(
+            f"`{others[0]}` is there and is not of a report, which would replace it; move it away, or give another "
+            "folder by --out."
+        )
+
+
+def _has_signs(path: Path) -> bool:
+    content = _content(path)
+    return all(sign.encode() in content for sign in _SIGNS[path.name])
+
+
+def _is_our_picture(path: Path) -> bool:
+    """By what the file says of itself; earlier versions' figures did not, but their report shows them."""
+    if MADE_BY.encode() in _content(path):
+        return True
+    report = path.with_name("report.md")
+    return report.is_file() and _has_signs(report) and f"]({path.stem}.png)".encode() in _content(report)
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; nothing if it is none that can be read, so that it is not ours."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

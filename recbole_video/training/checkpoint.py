@@ -11,7 +11,7 @@ from typing import IO, Any
 import torch
 
 from recbole_video.checkpoint_checks import refuse_unusable_tensor
-from recbole_video.data.files import write_atomically
+from recbole_video.data.files import expanded, write_atomically
 from recbole_video.errors import CheckpointError
 
 # What PyTorch and zipfile raise on bytes that somebody made up.
@@ -27,7 +27,7 @@ def write_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     Raises:
         RunFolderError: If the folder cannot be written; an earlier checkpoint is untouched.
     """
-    write_atomically(path, lambda file: _save(state, file))
+    write_atomically(expanded(path), lambda file: _save(state, file))
 
 
 def _save(state: dict[str, Any], file: IO[bytes]) -> None:
@@ -68,7 +68,7 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     Raises:
         CheckpointError: If the file is missing, truncated, not a checkpoint, or larger unpacked than it is.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint `{path}`.")
     try:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, one_hot, softplus
 
 from recbole_video.checkpoint_checks import difference
+from recbole_video.data.files import expanded
 from recbole_video.errors import CheckpointError, DataError, MemoryFrozenError
 from recbole_video.popularity.stap.memory_init import initial_grid
 from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
@@ -276,7 +277,7 @@ class MemoryBank(nn.Module):
             CheckpointError: If it cannot be read, or holds no bank.
             DataError: If the bank in it has another size.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         state = read_checkpoint(path, self.slots.device)["state_dict"]
         stored = state.get("slots")
         if stored is not None and stored.ndim == 3 and stored.shape != self.slots.shape:
