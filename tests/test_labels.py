@@ -252,8 +252,8 @@ class TestCommand:
         run(folder, "--source=views", "--shares", "1", "0", "0", status=1)
         told = capsys.readouterr().err
         assert "`views` is a column of" in told and "--source=interactions" not in told
-        [cells] = re.findall("header `([^`]*)`, tab, `([^`]*)`", told)
-        (folder / "d.counts").write_text("\t".join(cells) + "\na\t8\nb\t2\n")
+        [header] = re.findall("header `([^`]*)`, tab, `([^`]*)`", told)
+        (folder / "d.counts").write_text("\t".join(header) + "\na\t8\nb\t2\n")
         run(folder, "--source=views", "--shares", "1", "0", "0")
 
     @pytest.mark.parametrize(
@@ -305,6 +305,14 @@ class TestCommand:
         (folder / "d.item").write_text("item_id:token\tviews:float\na\t1\n")
         run(folder, "--source=views", status=1)
         assert "`views` is a column of `d.item`" in (error := capsys.readouterr().err) and "interactions" not in error
+
+    def test_a_preset_of_other_counts_than_the_items_have(self, folder, capsys):
+        (folder / "d.counts").unlink()
+        (folder / "d.item").write_text("item_id:token\tviews:float\na\t1\n")
+        run(folder, "--preset=mmra", status=1)
+        error = capsys.readouterr().err
+        assert "would hold `comments`" in error and "in `d.item` (`views`)" in error and "--source=views" in error
+        assert "interactions" not in error
 
     def test_existing_labels_are_kept(self, folder, capsys):
         named = ("--label_name=x", "--shares", "0.5", "0.25", "0.25")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_video.entry_point import expand_home, run_command
+from recbole_video.entry_point import Parser, expand_home, run_command
 from recbole_video.errors import CheckpointError, DataError, nearest
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m recbole_video.popularity",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -93,7 +93,7 @@ def explain_items(
 
 
 def _in_a_name(item: str) -> str:
-    """An item token as part of a file's name; with a digest where it cannot be that as it is."""
+    """An item token as part of a file's name, which must not lead elsewhere; with a digest where it is not itself."""
     plain = re.sub(r"[^\w.-]", "_", item)[:_LONGEST_IN_A_NAME]
     return plain if plain == item else f"{plain}-{hashlib.sha256(item.encode()).hexdigest()[:8]}"
 
