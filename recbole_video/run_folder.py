@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ _WRITTEN = (
     r"config\.yaml|run\.json|last\.pth|model\.pth|metrics\.json|curve\.png|per_user\.tsv|predictions\.(?:tsv|png)"
     r"|slots\.tsv|slot_usage\.png|trial\.json|status\.json|traceback\.txt|\w+-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d\.pth"
 )
+_MADE_NAME = re.compile(r"-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d(-\d+)?$")  # of a folder that was made for a run
 # What a folder may hold before a run begins in it: what a sweep notes of a trial.
 _OF_A_SWEEP = frozenset(["trial.json", "status.json", "traceback.txt"])
 
@@ -123,6 +125,7 @@ class RunFolder:
             RunFolderError: If it cannot be made.
         """
         root = Path(config["checkpoint_dir"])
+        cls._clear_unborn(root)
         parts = [config["model"], *([config["item_encoder"]] if config.is_video_model else []), config["dataset"]]
         name = "-".join(str(part).replace(":", ".").replace("/", ".") for part in [*parts, get_local_time()])
         for attempt in range(1, 1000):
@@ -141,6 +144,20 @@ class RunFolder:
             folder._begin(config)
             return folder
         raise RunFolderError(f"A thousand runs named `{name}` exist in `{root}`; move some away.")
+
+    @classmethod
+    def _clear_unborn(cls, root: Path) -> None:
+        """Remove folders that :meth:`create` has made and a kill has left before their first file was whole."""
+        for lock in root.glob(f"*/{LOCK_NAME}"):
+            folder = cls(lock.parent)
+            if _MADE_NAME.search(folder.path.name) and folder._holds_nothing() and folder._is_free():
+                folder._is_made_here = folder._holds_nothing()
+                folder.discard_if_empty()
+                folder.release()
+
+    def _holds_nothing(self) -> bool:
+        unfinished = {path.name for path in leftovers(self.path, _WRITTEN)}
+        return {path.name for path in self.path.iterdir()} <= unfinished | {LOCK_NAME}
 
     def _cannot_be_made(self, error: OSError) -> RunFolderError:
         return RunFolderError(
@@ -242,6 +259,7 @@ class RunFolder:
     @classmethod
     def _newest(cls, config: Config) -> RunFolder | None:
         root = Path(config["checkpoint_dir"])
+        cls._clear_unborn(root)
         places = {path.parent for name in ("run.json", "config.yaml") for path in root.glob(f"*/{name}")}
         runs = [run for run in sorted(map(cls, places), key=cls._time_of, reverse=True) if run._can_be_of(config)]
         for run in runs:
