@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
@@ -54,7 +55,15 @@ def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -
             _silence_output()
             return 128 + _SIGPIPE
         return _say(*_last_resort(error))
+    finally:
+        # Registered last, it runs first: Ctrl-C in what libraries still do at the end would show a traceback of theirs.
+        atexit.register(_end_without_a_word)
     return status
+
+
+def _end_without_a_word() -> None:
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def put_working_folder_last() -> None:

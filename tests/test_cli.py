@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,20 @@ class TestLastResort:
         """It is no reader of the output that went away."""
         monkeypatch.setattr("recbole_video.entry_point._has_no_reader", lambda: False)
         assert self.run(monkeypatch, main_of, BrokenPipeError()) == 70
+
+
+def test_an_interrupt_while_the_interpreter_ends(in_tmp):
+    """What libraries registered for the end is cut off without a traceback."""
+    code = (
+        "import atexit, os, signal, sys\n"
+        "from recbole_video.entry_point import run_command\n"
+        "def work():\n"
+        "    atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "    return 0\n"
+        "sys.exit(run_command(work))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 
 
 def test_a_reader_that_goes_away(in_tmp):
