@@ -8,6 +8,7 @@ from recbole_video.dataset_tools.video.decode_task import decode
 
 def serve(pipe, threads):
     """Die of the video of item 11 and hang on that of item 12."""
+    pipe.send(None)
     while True:
         task = pipe.recv()
         if task.video.item_id == "11":

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import multiprocessing
 import os
 import signal
 from importlib import import_module
@@ -21,7 +22,7 @@ from recbole_video.dataset_tools.video.samplers import Sampling
 from recbole_video.dataset_tools.video.samples import read_chosen
 from recbole_video.dataset_tools.video.shards import Finished, Parts, ShardWriter, read_journal, read_shard
 from recbole_video.dataset_tools.video.weights import Source, find_weights
-from recbole_video.dataset_tools.video.workers import DecodePool
+from recbole_video.dataset_tools.video.workers import DecodePool, serve
 
 from recbole_video import FrameStore, run_recbole_video
 from recbole_video.errors import ConfigError, DataError, RunFolderError
@@ -443,6 +444,26 @@ class TestWorkers:
         assert failures == {"11": "crashed", "12": "timeout"}
         assert answers["11"].failure.detail == "its exit status is 7"
         assert all(len(a.frames.pictures) == 1 for item, a in answers.items() if item not in failures)
+
+    def test_a_main_process_that_was_killed_ends_its_decoders_in_silence(self, raw, capfd):
+        """A pipe whose other end is gone: before the process is ready, while it waits, and with an answer to give."""
+        [video] = [video for video in list_videos(raw / "videos") if video.item_id == "z"]
+        task = DecodeTask(video, Sampling("uniform", 2), None, None, 32, False)
+        for tasks in (None, [], [task]):
+            ours, theirs = multiprocessing.get_context("spawn").Pipe()
+            process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, 1))
+            if tasks is None:
+                ours.close()
+            process.start()
+            theirs.close()
+            if tasks is not None:
+                assert ours.recv() is None
+                for waiting in tasks:
+                    ours.send(waiting)
+                ours.close()
+            process.join()
+            assert process.exitcode == 0
+        assert capfd.readouterr().err == ""
 
     def test_decoding_is_some_videos_ahead_and_no_more(self, raw):
         [video] = [video for video in list_videos(raw / "videos") if video.item_id == "z"]

@@ -9,6 +9,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -20,14 +21,12 @@ _AHEAD = 1
 
 
 def serve(pipe: Connection, threads: int) -> None:
-    """Answer decoding tasks until the other end of the pipe closes: what each process runs."""
+    """Say that it is ready, then answer tasks until the other end of the pipe closes: what each process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
-    while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(decode(task, threads))
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the main process has ended, perhaps by a kill
+        pipe.send(None)
+        while True:
+            pipe.send(decode(pipe.recv(), threads))
 
 
 class DecodePool:
@@ -112,13 +111,13 @@ class _Worker:
         self._process = context.Process(target=server, args=(theirs, threads), daemon=True)
         self._process.start()
         theirs.close()
+        self._is_ready = False
         self.is_lost = False
 
     def ask(self, task: DecodeTask, timeout: float) -> Decoded:
-        """Have one video decoded."""
+        """Have one video decoded; the time that a new process takes to start is not the video's."""
         try:
-            self._pipe.send(task)
-            if self._pipe.poll(timeout):
+            if self._has_started() and self._answers(task, timeout):
                 return self._pipe.recv()
             reason, detail = "timeout", f"more than {timeout:g} s"
         except (EOFError, OSError):
@@ -127,6 +126,16 @@ class _Worker:
         self.is_lost = True
         self.kill()
         return failed(task, reason, detail)
+
+    def _has_started(self) -> bool:
+        if not self._is_ready and self._pipe.poll(TIMEOUT):
+            self._pipe.recv()
+            self._is_ready = True
+        return self._is_ready
+
+    def _answers(self, task: DecodeTask, timeout: float) -> bool:
+        self._pipe.send(task)
+        return self._pipe.poll(timeout)
 
     def kill(self) -> None:
         """End the process, whatever it does."""
