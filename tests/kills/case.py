@@ -62,7 +62,10 @@ class Bench:
 
     def __enter__(self):
         if not self.inputs.is_dir():
-            self.kind.write_inputs(self.inputs)
+            made = self.folder / "inputs-half-made"
+            shutil.rmtree(made, ignore_errors=True)
+            self.kind.write_inputs(made)
+            made.rename(self.inputs)
         self._launcher = Launcher(self.kind.modules).__enter__()
         self.unbroken = self._run_unbroken()
         return self
@@ -76,6 +79,7 @@ class Bench:
 
     def _new_folder(self, name):
         folder = self.folder / name / "work"
+        shutil.rmtree(folder.parent, ignore_errors=True)  # of a harness that was interrupted
         folder.mkdir(parents=True)
         self.kind.prepare(self.inputs, folder)
         return folder
