@@ -147,17 +147,22 @@ class RunFolder:
 
     @classmethod
     def _clear_unborn(cls, root: Path) -> None:
-        """Remove folders that :meth:`create` has made and a kill has left before their first file was whole."""
+        """Remove what a kill has left of folders that :meth:`create` made, before a run's first file was whole.
+
+        A folder into which somebody else has put something stays, with that.
+        """
         for lock in root.glob(f"*/{LOCK_NAME}"):
             folder = cls(lock.parent)
-            if _MADE_NAME.search(folder.path.name) and folder._holds_nothing() and folder._is_free():
-                folder._is_made_here = folder._holds_nothing()
-                folder.discard_if_empty()
+            if _MADE_NAME.search(folder.path.name) and folder._is_unborn() and folder._is_free():
+                if folder._is_unborn():
+                    clear_leftovers(folder.path, _WRITTEN)
                 folder.release()
+                with suppress(OSError):  # it holds something
+                    folder.path.rmdir()
 
-    def _holds_nothing(self) -> bool:
-        unfinished = {path.name for path in leftovers(self.path, _WRITTEN)}
-        return {path.name for path in self.path.iterdir()} <= unfinished | {LOCK_NAME}
+    def _is_unborn(self) -> bool:
+        of_a_run = re.compile(rf"{_WRITTEN}|{re.escape(self.log.name)}")
+        return not any(of_a_run.fullmatch(path.name) for path in self.path.iterdir())
 
     def _cannot_be_made(self, error: OSError) -> RunFolderError:
         return RunFolderError(

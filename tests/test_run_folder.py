@@ -219,6 +219,7 @@ class TestFiles:
             "SASRec-MLP-tiny-Nov-21-2026_10-00-01": [".run.lock", "notes.txt"],
             "SASRec-MLP-tiny-Nov-21-2026_10-00-02": [],
             "mine": [".run.lock"],
+            "SASRec-MLP-tiny-Nov-21-2026_10-00-04": [".run.lock", "run.log"],
         }
         for name, files in names.items():
             Path("saved", name).mkdir(parents=True)
@@ -232,7 +233,8 @@ class TestFiles:
         kept = {path.name for path in Path("saved").iterdir()} - {Path(made).name}
         lock.release()
         assert kept == {*list(names)[2:], live.name}
-        assert Path("saved", "SASRec-MLP-tiny-Nov-21-2026_10-00-01", "notes.txt").exists()
+        left = [path.name for path in Path("saved", "SASRec-MLP-tiny-Nov-21-2026_10-00-01").iterdir()]
+        assert left == ["notes.txt"]  # and not the lock beside it
 
     def test_of_the_user(self, in_tmp, data_root):
         """The folder is refused, whatever else is wrong, and stays as it was."""

@@ -212,10 +212,16 @@ class _Case:
         names = file_names(self.folder)
         names.subtract(file_names(self.folder, self.mine))
         names.subtract(self.unbroken.names)
+        for name in file_names(self.folder, self._folders_of_the_user_alone()):
+            names[name] -= names[name] > 0  # it cannot be removed
         for what, odd in (("left over", +names), ("missing", -names)):
             for name in odd:
                 if str(Path(name).parent) not in odd:  # a folder stands for what is in it
                     self._fault(f"{what}: {_RANDOM.sub('.RANDOM', name)}")
+
+    def _folders_of_the_user_alone(self):
+        folders = [path for path in self.folder.rglob("*") if path.is_dir()]
+        return [path for path in folders if (files := set(path.glob("*"))) and files <= self.mine.keys()]
 
     def _fault(self, text):
         if text not in self.outcome.faults:
