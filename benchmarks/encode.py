@@ -113,7 +113,7 @@ def _seconds_after_first(results: Any) -> float:
 
 
 def _save_dinov3(root: Path) -> Path:
-    from recbole_video import torchvision_compat
+    from recbole_video.runtime import torchvision_compat
 
     torchvision_compat.apply()
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
@@ -126,7 +126,7 @@ def _save_dinov3(root: Path) -> Path:
 
 
 def _save_clip(root: Path) -> Path:
-    from recbole_video import torchvision_compat
+    from recbole_video.runtime import torchvision_compat
 
     torchvision_compat.apply()
     import open_clip

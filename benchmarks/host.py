@@ -13,7 +13,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_seed
 
-from recbole_video import recbole_compat
+from recbole_video.runtime import recbole_compat
 
 # SASRec in the size of the MicroLens benchmark, as in this package's properties/model/SASRec.yaml.
 LARGE_SASREC = {

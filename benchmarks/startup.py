@@ -60,7 +60,7 @@ def start_ours_with_ids(data_path: str, spawned: float) -> dict[str, float]:
 
 def _start_ours(data_path: str, spawned: float, item_encoder: str) -> dict[str, float]:
     from benchmarks import ours
-    from recbole_video import recbole_compat
+    from recbole_video.runtime import recbole_compat
 
     recbole_compat.apply()  # imports RecBole's models and trainer
     started = perf_counter()
@@ -73,7 +73,7 @@ def _start_ours(data_path: str, spawned: float, item_encoder: str) -> dict[str, 
 def start_host(data_path: str, spawned: float) -> dict[str, float]:
     """RecBole's pipeline for SASRec."""
     from benchmarks import host
-    from recbole_video import recbole_compat
+    from recbole_video.runtime import recbole_compat
 
     recbole_compat.apply()
     started = perf_counter()

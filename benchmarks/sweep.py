@@ -143,7 +143,7 @@ def run_hyper(folder: str) -> dict[str, Any]:
     os.chdir(folder)
     from types import SimpleNamespace
 
-    from recbole_video import recbole_compat
+    from recbole_video.runtime import recbole_compat
 
     recbole_compat.apply()
     import recbole.quick_start.quick_start as quick_start

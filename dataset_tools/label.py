@@ -23,9 +23,11 @@ from recbole_video.dataset_tools.popularity.splits import KINDS, SplitSettings
 
 from recbole_video import __version__
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
-from recbole_video.data.files import file_digest, is_plain_name, plain, write_json
-from recbole_video.data.replacement import Replacement
 from recbole_video.errors import ConfigError, DataError, counted, nearest
+from recbole_video.files.atomic import write_json
+from recbole_video.files.names import is_plain_name
+from recbole_video.files.replacement import Replacement
+from recbole_video.files.values import file_digest, plain
 
 if TYPE_CHECKING:
     import pandas as pd

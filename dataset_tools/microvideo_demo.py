@@ -27,8 +27,8 @@ import pandas as pd
 from recbole_video.dataset_tools import bundled
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 
-from recbole_video.data.files import write_json
 from recbole_video.data.frame_store import write_frame_store
+from recbole_video.files.atomic import write_json
 
 NAME = "microvideo-demo"
 FILES = (".inter", ".frames.npy", ".frames.json")

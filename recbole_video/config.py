@@ -20,12 +20,11 @@ import torch
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
-from recbole_video import recbole_compat
 from recbole_video.data.atomic_file import read_header
-from recbole_video.data.files import is_plain_name, plain
-from recbole_video.data.reading import SafeLoader, read_yaml
-from recbole_video.devices import choose_device, listed
 from recbole_video.errors import ConfigError, nearest
+from recbole_video.files.names import is_plain_name
+from recbole_video.files.reading import SafeLoader, read_yaml
+from recbole_video.files.values import plain
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.option_checks import check_shared, check_video_options
 from recbole_video.options import (
@@ -40,6 +39,8 @@ from recbole_video.popularity import POPULARITY_MODELS
 from recbole_video.popularity.metrics import register as register_popularity_metrics
 from recbole_video.popularity.option_checks import check_popularity_options
 from recbole_video.registry import Registry, Trust, class_path, import_class, refuse_untrusted
+from recbole_video.runtime import recbole_compat
+from recbole_video.runtime.devices import choose_device, listed
 from recbole_video.text_options import MAY_BE_EMPTY, TEXT_LISTS, TEXT_OPTIONS, expand_home, keep_text, text_from_value
 from recbole_video.user_encoders import USER_ENCODERS
 

@@ -14,11 +14,11 @@ from recbole.utils import init_seed
 from recbole_video.config import Config
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.dataset import Actions, VideoDataset
-from recbole_video.data.files import file_digest
 from recbole_video.data.frame_store import FrameStore, store_path
 from recbole_video.data.frame_table import FrameTable
 from recbole_video.data.loaders import HistoryLoader, SequenceLoader
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
+from recbole_video.files.values import file_digest
 
 
 @dataclass(frozen=True)
@@ -245,3 +245,11 @@ def follow_frame_dim(config: Config, frame_dim: int) -> None:
 
 def _inter_digest(data: Data) -> str:
     return file_digest(Path(data.dataset.dataset_path, f"{data.dataset.dataset_name}.inter"))
+
+
+def parameter_counts(model: Any) -> dict[str, int]:
+    """Trainable parameters of the model and of its item encoder."""
+    counts = {"model": sum(p.numel() for p in model.parameters() if p.requires_grad)}
+    if hasattr(model.item_embedding, "encoder"):
+        counts["item_encoder"] = sum(p.numel() for p in model.item_embedding.encoder.parameters())
+    return counts

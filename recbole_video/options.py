@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_video.data.reading import parse_yaml
 from recbole_video.errors import ConfigError
+from recbole_video.files.reading import parse_yaml
 from recbole_video.text_options import (
     PATH_OPTIONS,
     TEXT_LISTS,

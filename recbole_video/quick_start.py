@@ -11,12 +11,10 @@ from typing import Any
 from recbole.utils import init_seed, set_color
 
 from recbole_video.config import Config
-from recbole_video.data.files import write_json
-from recbole_video.data.reading import read_json
-from recbole_video.devices import make_current
 from recbole_video.errors import CheckpointError
 from recbole_video.evaluation.groups import results_by_group
 from recbole_video.evaluation.metrics import Metrics, RankingMetrics
+from recbole_video.evaluation.per_user import write_per_user
 from recbole_video.evaluation.ranking import Ranking
 from recbole_video.experiment import (
     Data,
@@ -25,22 +23,21 @@ from recbole_video.experiment import (
     describe_data,
     load_data,
     make_loaders,
+    parameter_counts,
     prepare_bundled,
 )
+from recbole_video.files.atomic import write_json
+from recbole_video.files.reading import read_json
 from recbole_video.hooks import Hooks
-from recbole_video.logs import FILE_ONLY, console_logging, run_logging
 from recbole_video.popularity.experiment import log_popularity_results, run_popularity_model
-from recbole_video.provenance import provenance
 from recbole_video.registry import Trust
-from recbole_video.report import (
-    draw_curve,
-    forget_peak_memory,
-    parameter_counts,
-    peak_memory_mb,
-    result_table,
-    write_per_user,
-)
+from recbole_video.reports.console_table import result_table
+from recbole_video.reports.curve import draw_curve
 from recbole_video.run_folder import RunFolder
+from recbole_video.runtime.devices import make_current
+from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging
+from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
+from recbole_video.runtime.provenance import provenance
 from recbole_video.stock import log_stock_results, run_stock_model
 from recbole_video.training.recommendation import VideoTrainer
 
@@ -154,7 +151,7 @@ def _run(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks)
     if config["resume"] and not resumes:
         logger.info("There is no checkpoint of these options to resume from; starting with the first epoch.")
     init_seed(config["seed"], config["reproducibility"])
-    forget_peak_memory(config["device"])
+    reset_peak_memory(config["device"])
     prepare_bundled(config)
     data = (hooks.load or load_data)(config)
     logger.info(data.dataset)

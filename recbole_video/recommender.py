@@ -14,7 +14,6 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recbole_video import recbole_compat
 from recbole_video.arrays import Array, as_counts, as_floats, as_tokens, unstorable
 from recbole_video.checkpoint_checks import (
     BUILD_ERRORS,
@@ -25,17 +24,19 @@ from recbole_video.checkpoint_checks import (
 )
 from recbole_video.config import Config
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.files import expanded, write_atomically, write_text
 from recbole_video.data.frame_store import FrameStore
-from recbole_video.data.replacement import Replacement
 from recbole_video.data.tokens import ordered_tokens
 from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
 from recbole_video.evaluation.ranking import best_items
 from recbole_video.experiment import follow_frame_dim
+from recbole_video.files.atomic import write_atomically, write_text
+from recbole_video.files.names import expanded
+from recbole_video.files.replacement import Replacement
 from recbole_video.histories import Histories, known_histories
 from recbole_video.popularity.predictor import PopularityPredictor, make_predictor
 from recbole_video.registry import Trust, trusted_paths
-from recbole_video.training.checkpoint import read_checkpoint
+from recbole_video.runtime import recbole_compat
+from recbole_video.runtime.checkpoint import read_checkpoint
 
 _SCORES_AT_ONCE = 1 << 24
 _NO_VIDEO_MODEL = "is a checkpoint of one of RecBole's own models, which RecBole has to load."

@@ -13,11 +13,12 @@ from typing import Any
 from recbole.utils import get_local_time
 
 from recbole_video.config import Config
-from recbole_video.data.files import clear_leftovers, expanded, leftovers, write_json, write_text
-from recbole_video.data.reading import dump_yaml, read_json, read_yaml
 from recbole_video.errors import CheckpointError, ConfigError, RecBoleVideoError, RunFolderError
-from recbole_video.folder_lock import LOCK_NAME, FolderLock
-from recbole_video.provenance import provenance
+from recbole_video.files.atomic import clear_leftovers, leftovers, write_json, write_text
+from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
+from recbole_video.files.names import expanded
+from recbole_video.files.reading import dump_yaml, read_json, read_yaml
+from recbole_video.runtime.provenance import provenance
 
 # Options that do not change what a run computes: a resumed run may set them anew.
 _FREE_ON_RESUME = frozenset([

@@ -12,15 +12,17 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_seed, set_color
 
 from recbole_video.config import Config
-from recbole_video.data.files import file_digest, plain, write_json
 from recbole_video.errors import ConfigError
-from recbole_video.event_log import EventLog
 from recbole_video.experiment import prepare_bundled
+from recbole_video.files.atomic import write_json
+from recbole_video.files.values import file_digest, plain
 from recbole_video.hooks import Hooks
-from recbole_video.logs import FILE_ONLY
-from recbole_video.provenance import provenance
-from recbole_video.report import forget_peak_memory, peak_memory_mb, result_table
+from recbole_video.reports.console_table import result_table
 from recbole_video.run_folder import RunFolder
+from recbole_video.runtime.event_log import EventLog
+from recbole_video.runtime.logs import FILE_ONLY
+from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
+from recbole_video.runtime.provenance import provenance
 
 
 def run_stock_model(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def run_stock_model(config: Config, folder: RunFolder | None, log_path: Path, ho
         ConfigError: If RecBole refuses the options.
     """
     started = perf_counter()
-    forget_peak_memory(config["device"])
+    reset_peak_memory(config["device"])
     warnings.simplefilter("ignore", FutureWarning)  # RecBole's pandas calls would fill the console
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)

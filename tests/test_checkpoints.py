@@ -19,7 +19,7 @@ from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.item_encoders import ITEM_ENCODERS, MLP, register_item_encoder
 from recbole_video.popularity import POPULARITY_MODELS
-from recbole_video.training.checkpoint import read_checkpoint
+from recbole_video.runtime.checkpoint import read_checkpoint
 from recbole_video.user_encoders import USER_ENCODERS
 from recbole_video.user_encoders.sasrec import SASRec
 

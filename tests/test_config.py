@@ -9,8 +9,8 @@ import pytest
 import recbole
 
 from recbole_video.config import Config
-from recbole_video.data.reading import dump_yaml, read_yaml
 from recbole_video.errors import ConfigError
+from recbole_video.files.reading import dump_yaml, read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.options import convert_value, parse_command_line, split_paths
 from recbole_video.text_options import MAY_BE_EMPTY, TEXT_LISTS, TEXT_OPTIONS, keep_text

@@ -23,8 +23,8 @@ from recbole_video.dataset_tools.raw import files as raw_files
 from recbole_video.dataset_tools.raw.files import find_file, numbered_lines, open_text, read_integers
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
-from recbole_video.data.files import file_digest
 from recbole_video.errors import DataError, RunFolderError
+from recbole_video.files.values import file_digest
 
 from .loading import recbole_dataset, recbole_sequences
 
@@ -383,7 +383,7 @@ class TestReplacement:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         if what == "fsync":
-            monkeypatch.setattr("recbole_video.data.files.os.fsync", fail)
+            monkeypatch.setattr("recbole_video.files.atomic.os.fsync", fail)
         else:
             monkeypatch.setattr("recbole_video.dataset_tools.output.writer.np.save", fail)
         with pytest.raises(RunFolderError, match="No space left on device"):

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from recbole_video.config import Config
-from recbole_video.devices import choose_device
 from recbole_video.errors import ConfigError
-from recbole_video.memory import available_memory
+from recbole_video.runtime.devices import choose_device
+from recbole_video.runtime.memory import available_memory
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.spec import read_sweep

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from recbole_video import logs, run_recbole_video
 from recbole_video.errors import RunFolderError
-from recbole_video.event_log import EventLog
+from recbole_video.runtime.event_log import EventLog
 
 from .conftest import small_options
 

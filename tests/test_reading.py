@@ -2,8 +2,8 @@
 
 import pytest
 
-from recbole_video.data.reading import decode_text, parse_json, parse_yaml, read_text, read_yaml
 from recbole_video.errors import ConfigError, DataError
+from recbole_video.files.reading import decode_text, parse_json, parse_yaml, read_text, read_yaml
 
 BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "\n".join(
     f"{name}: &{name} [{','.join(['*' + before] * 9)}]" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

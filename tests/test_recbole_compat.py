@@ -75,7 +75,7 @@ def test_importing_recbole_leaves_anomaly_detection_as_it_was(before):
     script = f"""
 import torch
 torch.autograd.set_detect_anomaly({before})
-from recbole_video import recbole_compat
+from recbole_video.runtime import recbole_compat
 recbole_compat.apply()
 import recbole.model.sequential_recommender.sine
 assert torch.is_anomaly_enabled() is {before}

@@ -15,10 +15,12 @@ from recbole_video.dataset_tools.output.writer import DatasetWriter
 
 from recbole_video import FrameStore, write_frame_store
 from recbole_video.data.atomic_file import read_columns
-from recbole_video.data.files import is_plain_name, spreadsheet_safe, write_atomically, write_text
 from recbole_video.data.frame_store import FrameBlock, write_frame_blocks
-from recbole_video.data.replacement import Replacement, finish_replacements
 from recbole_video.errors import DataError, RunFolderError
+from recbole_video.files.atomic import write_atomically, write_text
+from recbole_video.files.cells import spreadsheet_safe
+from recbole_video.files.names import is_plain_name
+from recbole_video.files.replacement import Replacement, finish_replacements
 
 STEPS = ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir")  # of the system, whoever calls them
 

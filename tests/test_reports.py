@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from recbole_video.cli import main
-from recbole_video.data.files import spreadsheet_safe
 from recbole_video.errors import DataError, RunFolderError
+from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect
 from recbole_video.reports.significance import test_all as significance
 from recbole_video.reports.table import BEST, SECOND, make_table

@@ -12,14 +12,14 @@ import yaml
 
 from recbole_video import quick_start, report, run_recbole_video
 from recbole_video.config import Config
-from recbole_video.data.files import leftovers, write_atomically, write_text
 from recbole_video.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from recbole_video.experiment import load_data
-from recbole_video.folder_lock import LOCK_NAME, FolderLock
+from recbole_video.files.atomic import leftovers, write_atomically, write_text
+from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.hooks import Hooks
 from recbole_video.popularity import experiment as popularity_experiment
 from recbole_video.run_folder import RunFolder
-from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.trainer import Trainer
 
 from .conftest import small_options
@@ -62,7 +62,7 @@ def death(monkeypatch):
 def fast(monkeypatch):
     """Runs without what takes longest and is not about folders."""
     for module in (quick_start, popularity_experiment):
-        monkeypatch.setattr(module, "forget_peak_memory", lambda device: None)
+        monkeypatch.setattr(module, "reset_peak_memory", lambda device: None)
     monkeypatch.setattr(quick_start, "draw_curve", lambda history, metric, best, path: write_text(path, "curve"))
 
 

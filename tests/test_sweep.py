@@ -9,7 +9,7 @@ import pytest
 from recbole_video.cli import main
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
-from recbole_video.ray_session import import_ray
+from recbole_video.runtime.ray_session import import_ray
 from recbole_video.sweep.folder import (
     FAILED,
     UNFINISHED,

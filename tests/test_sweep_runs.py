@@ -55,7 +55,7 @@ def ray_processes(of):
 @pytest.fixture(scope="module")
 def shared_ray():
     """One Ray for the tests that need no Ray of their own; a sweep joins what runs already."""
-    from recbole_video.ray_session import ray_session
+    from recbole_video.runtime.ray_session import ray_session
 
     with ray_session(None, n_cpus=1) as session:
         yield session

@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from recbole_video import run_recbole_video
-from recbole_video.data.files import write_atomically, write_text
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from recbole_video.evaluation.metrics import RankingMetrics
 from recbole_video.experiment import make_loaders
+from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.run_folder import RunFolder
-from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.recommendation import VideoTrainer
 from recbole_video.training.schedule import make_schedule, rate_factor
 from recbole_video.training.trainer import Trainer
@@ -448,7 +448,7 @@ class TestFiles:
 
 def test_kill_during_a_write_leaves_no_half_checkpoint(tmp_path):
     script = (
-        "import sys, torch\nfrom recbole_video.training.checkpoint import write_checkpoint\n"
+        "import sys, torch\nfrom recbole_video.runtime.checkpoint import write_checkpoint\n"
         "i = 0\nwhile True:\n"
         "    write_checkpoint(sys.argv[1], {'state_dict': {'w': torch.full((200_000,), float(i))}})\n"
         "    i += 1\n    print(i, flush=True)\n"

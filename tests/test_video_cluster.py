@@ -8,7 +8,7 @@ from recbole_video.dataset_tools.video import cluster
 from recbole_video.dataset_tools.video.cluster import run_on_ray
 
 from recbole_video.errors import ConfigError
-from recbole_video.ray_session import ray_session
+from recbole_video.runtime.ray_session import ray_session
 
 from .test_video_pipeline import contents, raw, run  # noqa: F401  (raw is a fixture)
 

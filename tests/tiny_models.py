@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from recbole_video import torchvision_compat
+from recbole_video.runtime import torchvision_compat
 
 CLIP_DIM = 16
 _CLIP = {

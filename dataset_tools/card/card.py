@@ -15,8 +15,8 @@ from recbole_video.dataset_tools.output.background import background
 from recbole_video.dataset_tools.raw.files import refuse_no_file
 
 from recbole_video import __version__
-from recbole_video.data.files import file_digest, plain
 from recbole_video.errors import DataError, fit_for_message
+from recbole_video.files.values import file_digest, plain
 
 # Whole seconds beyond this are not exact in float32, which is what RecBole keeps: 194 days.
 FLOAT32_EXACT = 1 << 24

@@ -18,8 +18,8 @@ from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
 from recbole_video.data.frame_store import FrameBlock, write_frame_blocks
-from recbole_video.data.reading import read_text
 from recbole_video.errors import DataError, counted
+from recbole_video.files.reading import read_text
 
 # Media files are numbered from 1 to this; a larger pid is a hash that leads to no file.
 N_MEDIA = 153_561

@@ -8,8 +8,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from recbole_video.data.files import write_atomically
 from recbole_video.errors import DataError
+from recbole_video.files.atomic import write_atomically
 
 _BLOCK_ROWS = 1 << 16
 _BLOCK_BYTES = 1 << 23

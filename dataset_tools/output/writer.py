@@ -30,9 +30,9 @@ from recbole_video.dataset_tools.output.tokens import (
 from recbole_video.dataset_tools.raw.times import far_time
 
 from recbole_video.data.atomic_file import FIELD_TYPES
-from recbole_video.data.files import write_atomically, write_json, write_text
-from recbole_video.data.replacement import Replacement
 from recbole_video.errors import DataError, RunFolderError, counted
+from recbole_video.files.atomic import write_atomically, write_json, write_text
+from recbole_video.files.replacement import Replacement
 
 # What a conversion writes: of these, an earlier conversion may have left any.
 OUTPUTS = (".inter", ".item", ".user", ".times.npy", ".text.jsonl", ".counts", ".card.json", ".card.html")

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_video.data.reading import wrong_bytes
 from recbole_video.errors import DataError
+from recbole_video.files.reading import wrong_bytes
 
 # Kind of a column -> the form of its cells. A `key` is never empty.
 _FORMS = {

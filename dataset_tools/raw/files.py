@@ -14,8 +14,8 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from recbole_video.data.reading import wrong_bytes
 from recbole_video.errors import DataError, RecBoleVideoError
+from recbole_video.files.reading import wrong_bytes
 
 _BLOCK_BYTES = 1 << 18  # small, so that what is derived from a block stays in the cache
 _LARGE_BYTES = 1 << 26

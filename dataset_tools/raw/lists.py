@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from recbole_video.dataset_tools.output.tokens import as_objects
 
-from recbole_video.data.reading import parse_json
 from recbole_video.errors import DataError
+from recbole_video.files.reading import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,8 +18,8 @@ from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from recbole_video.dataset_tools.text_sidecar import is_media_path
 from tqdm import tqdm
 
-from recbole_video.data.reading import parse_json
 from recbole_video.errors import DataError, MissingDependencyError, counted
+from recbole_video.files.reading import parse_json
 
 SPLITS = ("train", "test")
 USER_COUNTS = tuple(

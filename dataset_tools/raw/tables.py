@@ -18,8 +18,8 @@ from recbole_video.dataset_tools.raw.files import (
     refuse_twice,
 )
 
-from recbole_video.data.reading import parse_json
 from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
+from recbole_video.files.reading import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ from recbole_video.dataset_tools.video.shards import Finished
 from recbole_video.dataset_tools.video.workers import DecodePool
 
 from recbole_video.errors import ConfigError
-from recbole_video.ray_session import import_ray, ray_session
+from recbole_video.runtime.ray_session import import_ray, ray_session
 
 # Videos that a decoding task takes on: enough to make its start negligible, few enough to balance.
 _VIDEOS_PER_TASK = 4

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from recbole_video.dataset_tools.video.decode import Frames
 
-from recbole_video.data.files import write_atomically
 from recbole_video.errors import MissingDependencyError
+from recbole_video.files.atomic import write_atomically
 
 _COLUMNS = 10
 _WIDTH = 160  # pixels of a frame

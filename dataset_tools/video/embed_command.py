@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from recbole_video.dataset_tools.video import options
 
-from recbole_video.data.files import spreadsheet_safe
+from recbole_video.files.cells import spreadsheet_safe
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.failures import Failure

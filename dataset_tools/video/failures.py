@@ -64,7 +64,8 @@ class Failure:
 
 def write_failures(path: Path, failures: Iterable[Failure]) -> None:
     """Write the report as csv; a run without failures gives a header alone. No cell is a formula to a spreadsheet."""
-    from recbole_video.data.files import spreadsheet_safe, write_text
+    from recbole_video.files.atomic import write_text
+    from recbole_video.files.cells import spreadsheet_safe
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -81,7 +82,7 @@ def read_failures(path: Path) -> list[Failure]:
     Raises:
         DataError: If the file is not such a report.
     """
-    from recbole_video.data.reading import read_text
+    from recbole_video.files.reading import read_text
 
     if not path.is_file():
         return []

@@ -20,8 +20,8 @@ from recbole_video.dataset_tools.video.preprocess import Preprocessing, from_ope
 from recbole_video.dataset_tools.video.weights import Source, Weights
 from torch import Tensor
 
-from recbole_video import torchvision_compat
 from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
+from recbole_video.runtime import torchvision_compat
 
 FRAME_ENCODERS = {
     "dinov2": Source("dinov2", "facebook/dinov2-small"),

@@ -12,8 +12,8 @@ from recbole_video.dataset_tools.text_sidecar import read_media, sidecar_path
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampling
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
 
-from recbole_video.data.files import is_plain_name
 from recbole_video.errors import ConfigError, DataError, counted
+from recbole_video.files.names import is_plain_name
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.frame_encoders import Placement

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from recbole_video.data.reading import read_text
 from recbole_video.errors import DataError
+from recbole_video.files.reading import read_text
 
 _LONGEST_CELL = 1 << 24  # characters
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')

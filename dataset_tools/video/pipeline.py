@@ -24,8 +24,8 @@ from recbole_video.dataset_tools.video.workers import TIMEOUT, DecodePool
 from tqdm import tqdm
 
 from recbole_video.data.frame_store import store_path
-from recbole_video.data.replacement import Replacement, finish_replacements
 from recbole_video.errors import DataError
+from recbole_video.files.replacement import Replacement, finish_replacements
 
 # Plan and tasks -> finished videos, in any order.
 Executor = Callable[[Plan, Iterable[DecodeTask]], Iterator[Finished]]

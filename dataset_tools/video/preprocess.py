@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_video.data import reading
 from recbole_video.errors import DataError
+from recbole_video.files import reading
 
 # PIL's codes, which configurations of processors use.
 _INTERPOLATION = {2: "bilinear", 3: "bicubic"}

@@ -10,9 +10,9 @@ from typing import Any
 
 from recbole_video.dataset_tools.video.samplers import Sampling
 
-from recbole_video.data.reading import parse_json, read_json
-from recbole_video.data.replacement import finish_replacements
 from recbole_video.errors import ConfigError, DataError
+from recbole_video.files.reading import parse_json, read_json
+from recbole_video.files.replacement import finish_replacements
 
 
 @dataclass(frozen=True)

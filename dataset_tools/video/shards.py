@@ -26,9 +26,10 @@ from recbole_video.dataset_tools.video.failures import TRANSIENT, Failure
 from recbole_video.dataset_tools.video.listing import VideoFile
 from recbole_video.dataset_tools.video.samples import Sample
 
-from recbole_video.data.files import try_lock, write_atomically, write_json
-from recbole_video.data.reading import read_json
 from recbole_video.errors import DataError, RunFolderError
+from recbole_video.files.atomic import write_atomically, write_json
+from recbole_video.files.locks import try_lock
+from recbole_video.files.reading import read_json
 
 _MAX_VIDEOS = 64
 _JOURNAL = ".journal"

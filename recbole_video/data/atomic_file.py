@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recbole_video.data.reading import wrong_bytes
-from recbole_video.data.replacement import finish_replacements
 from recbole_video.errors import DataError, RecBoleVideoError
+from recbole_video.files.reading import wrong_bytes
+from recbole_video.files.replacement import finish_replacements
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,7 @@
 A store is two files, ``<name>.frames.npy`` (float16 [N, F, D]; rows of an item with fewer frames
 end in zeros) and ``<name>.frames.json``, the manifest: format version, item tokens in row order,
 frames per item, frame encoder (VFM), sampling, N, F, D and the SHA-256 of the array's bytes. Both are replaced
-together (:mod:`recbole_video.data.replacement`).
+together (:mod:`recbole_video.files.replacement`).
 """
 
 from __future__ import annotations
@@ -20,22 +20,15 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from recbole_video.data.files import (
-    MOST_WRITERS,
-    expanded,
-    is_plain_name,
-    plain,
-    shown,
-    without_nan,
-    write_atomically,
-    write_text,
-)
 from recbole_video.data.numbers import as_array
-from recbole_video.data.reading import read_json
-from recbole_video.data.replacement import Replacement, finish_replacements, pending_replacements
 from recbole_video.data.tokens import ordered_tokens
 from recbole_video.data.twins import Twins, find_twins, row_keys
 from recbole_video.errors import ConfigError, DataError, counted
+from recbole_video.files.atomic import MOST_WRITERS, shown, write_atomically, write_text
+from recbole_video.files.names import expanded, is_plain_name
+from recbole_video.files.reading import read_json
+from recbole_video.files.replacement import Replacement, finish_replacements, pending_replacements
+from recbole_video.files.values import plain, without_nan
 
 FORMAT_VERSION = 1
 SUFFIX = ".frames.npy"

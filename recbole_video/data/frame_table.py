@@ -13,7 +13,7 @@ from torch import Tensor
 from recbole_video.data.frame_store import FrameStore, refuse_non_finite
 from recbole_video.data.twins import Twins
 from recbole_video.errors import DataError, DeviceMemoryError, counted
-from recbole_video.memory import available_memory
+from recbole_video.runtime.memory import available_memory
 
 # Share of the free memory that the frames may take before they stay on disk.
 _MEMORY_SHARE = 0.25

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_video.data.files import write_atomically
+from recbole_video.files.atomic import write_atomically
 from recbole_video.reports.collect import Collection
 from recbole_video.reports.table import Cell, Table, TableRow
 from recbole_video.sweep.plan import point_labels

@@ -7,7 +7,7 @@ import io
 import re
 from typing import Any
 
-from recbole_video.data.files import spreadsheet_safe
+from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.content import Content, Section
 from recbole_video.reports.table import BEST, SECOND, Cell, Table
 from recbole_video.sweep.metrics import Metric

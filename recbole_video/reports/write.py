@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from recbole_video.data.files import expanded, write_text
 from recbole_video.errors import RunFolderError
+from recbole_video.files.atomic import write_text
+from recbole_video.files.names import expanded
 from recbole_video.reports.collect import collect
 from recbole_video.reports.content import Content, make_content
 from recbole_video.reports.figures import MADE_BY

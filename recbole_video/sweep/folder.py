@@ -12,11 +12,11 @@ from typing import Any
 
 from recbole.utils import get_local_time
 
-from recbole_video.data.files import clear_leftovers, write_json, write_text
-from recbole_video.data.reading import read_json
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError
-from recbole_video.folder_lock import LOCK_NAME, FolderLock
-from recbole_video.provenance import provenance
+from recbole_video.files.atomic import clear_leftovers, write_json, write_text
+from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
+from recbole_video.files.reading import read_json
+from recbole_video.runtime.provenance import provenance
 from recbole_video.sweep.plan import Plan, Trial
 from recbole_video.sweep.spec import Sweep
 

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from recbole_video.data.reading import read_json
+from recbole_video.files.reading import read_json
 from recbole_video.sweep.folder import FINISHED, STOPPED, SweepFolder, trial_state
 from recbole_video.sweep.plan import Plan, Trial
 

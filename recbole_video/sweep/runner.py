@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_video.devices import listed
 from recbole_video.errors import ConfigError, MissingDependencyError, RecBoleVideoError, SweepError
-from recbole_video.ray_session import import_ray, ray_session
+from recbole_video.runtime.devices import listed
+from recbole_video.runtime.ray_session import import_ray, ray_session
 from recbole_video.sweep.folder import (
     FAILED,
     STOPPED,

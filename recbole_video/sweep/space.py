@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from recbole_video.data.reading import read_text
 from recbole_video.errors import ConfigError
+from recbole_video.files.reading import read_text
 from recbole_video.options import convert_option
 from recbole_video.text_options import TEXT_OPTIONS
 

@@ -7,8 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from recbole_video.data.reading import dump_yaml, parse_yaml, read_text
 from recbole_video.errors import ConfigError, nearest
+from recbole_video.files.reading import dump_yaml, parse_yaml, read_text
 from recbole_video.options import check_value
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import Space, read_hyper_file, read_space

@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_video.data.files import plain
 from recbole_video.errors import (
     CheckpointError,
     ConfigError,
@@ -26,9 +25,10 @@ from recbole_video.errors import (
     TrainingError,
 )
 from recbole_video.evaluation.metrics import Metrics
-from recbole_video.event_log import EventLog
+from recbole_video.files.values import plain
 from recbole_video.run_folder import RunFolder
-from recbole_video.training.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.runtime.event_log import EventLog
 from recbole_video.training.schedule import make_optimizer, make_schedule
 
 _FINITE_CHECK_STEPS = 50

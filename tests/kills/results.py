@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from threading import Lock
 
-from recbole_video.data.files import write_json
-from recbole_video.provenance import provenance
+from recbole_video.files.atomic import write_json
+from recbole_video.runtime.provenance import provenance
 
 
 @dataclass(frozen=True)

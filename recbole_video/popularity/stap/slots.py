@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from recbole_video.data.files import write_text
 from recbole_video.errors import DataError
+from recbole_video.files.atomic import write_text
 from recbole_video.popularity.model import Batch
 from recbole_video.popularity.stap.model import STAP
 

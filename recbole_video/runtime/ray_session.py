@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from recbole_video.errors import ConfigError, MissingDependencyError
-from recbole_video.memory import available_memory
+from recbole_video.runtime.memory import available_memory
 
 MIN_RAY = (2, 54)
 _PARTS = {"tune": ("Sweeps", "sweep"), "data": ("Clusters", "cluster")}  # part of Ray -> who needs it, and our extra

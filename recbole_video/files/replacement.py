@@ -17,19 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from recbole_video.data.files import (
-    CAN_MOVE_OPEN_FILES,
-    MOST_WRITERS,
-    is_at,
-    is_free,
-    is_plain_name,
-    shown,
-    sync_folder,
-    try_lock,
-    wait_for_lock,
-)
-from recbole_video.data.reading import read_json
 from recbole_video.errors import RunFolderError
+from recbole_video.files.atomic import CAN_MOVE_OPEN_FILES, MOST_WRITERS, shown, sync_folder
+from recbole_video.files.locks import is_at, is_free, try_lock, wait_for_lock
+from recbole_video.files.names import is_plain_name
+from recbole_video.files.reading import read_json
 
 _MADE = re.compile(r"\..+\.made")
 _LOCK, _REMOVE = ".recbole_video.lock", ".recbole_video.remove"  # neither is one of the files

@@ -11,8 +11,9 @@ from typing import IO, Any
 import torch
 
 from recbole_video.checkpoint_checks import refuse_unusable_tensor
-from recbole_video.data.files import expanded, write_atomically
 from recbole_video.errors import CheckpointError
+from recbole_video.files.atomic import write_atomically
+from recbole_video.files.names import expanded
 
 # What PyTorch and zipfile raise on bytes that somebody made up.
 _UNREADABLE = (

@@ -6,8 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from recbole_video.data.files import MOST_WRITERS, is_at, try_lock
 from recbole_video.errors import RunFolderError
+from recbole_video.files.atomic import MOST_WRITERS
+from recbole_video.files.locks import is_at, try_lock
 
 LOCK_NAME = ".run.lock"
 

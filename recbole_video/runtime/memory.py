@@ -1,12 +1,16 @@
-"""How much of the machine's memory this process may still take."""
+"""Memory: how much this process may still take, and the most that a run has held."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import torch
 
 # Per version of control groups: its files of limit and use, and what of memory.stat the system gives back at need.
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -65,3 +69,32 @@ def _statistic(folder: Path, name: str) -> int:
             if key == name:
                 return int(value)
     return 0
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Before a run, so that its peak is not that of an earlier one in the same process; on Linux and on GPUs."""
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # the C library may be another than glibc
+            ctypes.CDLL(None).malloc_trim(0)  # what earlier runs freed goes back to the system
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):  # elsewhere than on Linux there is no such file
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory that the run has held: on the GPU where it ran on one, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peaks = [line.split()[1] for line in status.read_text(encoding="ascii").splitlines() if "VmHWM" in line]
+        if peaks:
+            return int(peaks[0]) / 2**10
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # POSIX only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -147,8 +147,8 @@ def _save_plain_checkpoints() -> None:
         return
     from recbole.utils import set_color
 
-    from recbole_video.data.files import plain
-    from recbole_video.training.checkpoint import write_checkpoint
+    from recbole_video.files.values import plain
+    from recbole_video.runtime.checkpoint import write_checkpoint
 
     def _save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         if not self.config["single_spec"] and self.config["local_rank"] != 0:

@@ -1,0 +1,44 @@
+"""The metrics of a run as a compact table on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recbole_video.evaluation.metrics import Metrics
+
+_SHOWN_NAMES = {"hit": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP"}
+_TABLE_WIDTH = 110  # characters; a wider table is printed on its side
+_PERCENT = {"hit", "ndcg", "mrr", "map", "recall", "precision"}
+
+
+def result_table(rows: Sequence[tuple[str, Metrics]]) -> str:
+    """Align named rows of metrics; accuracy metrics are printed x 100, as in the papers.
+
+    Args:
+        rows: (label, metrics) pairs; a row's ``users`` goes into a column of its own.
+    """
+    keys = [key for key in rows[0][1] if key != "users"]
+    has_users = any("users" in metrics for _, metrics in rows)
+    table = [["", *(["users"] if has_users else []), *(_shown(key) for key in keys)]]
+    for label, metrics in rows:
+        users = [f"{metrics['users']:,}" if "users" in metrics else ""] if has_users else []
+        table.append([label, *users, *(_number(key, metrics.get(key)) for key in keys)])
+    if sum(max(map(len, column)) + 2 for column in zip(*table, strict=True)) > _TABLE_WIDTH:
+        table = [list(column) for column in zip(*table, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in table
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _shown(key: str) -> str:
+    name, at, k = key.partition("@")
+    return f"{_SHOWN_NAMES.get(name, name)}{at}{k}"
+
+
+def _number(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:.2f}" if key.partition("@")[0] in _PERCENT else f"{value:.4f}"
