@@ -43,11 +43,11 @@ def _run(words: list[str]) -> int:
         print(_listing())
         return 0
     if _has(words, "--report"):
-        from recbole_video.sweep.command import report_command
+        from recbole_video.commands import report_command
 
         return report_command(words)
     if _has(words, "--sweep"):
-        from recbole_video.sweep.command import sweep_command
+        from recbole_video.commands import sweep_command
 
         return sweep_command(words)
     from recbole_video.options import parse_command_line, split_paths

@@ -22,6 +22,7 @@ from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video.data.atomic_file import read_header
 from recbole_video.errors import ConfigError, nearest
+from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
 from recbole_video.files.reading import SafeLoader, read_yaml
 from recbole_video.files.values import plain
@@ -36,7 +37,6 @@ from recbole_video.options import (
     split_paths,
 )
 from recbole_video.popularity import POPULARITY_MODELS
-from recbole_video.popularity.metrics import register as register_popularity_metrics
 from recbole_video.popularity.option_checks import check_popularity_options
 from recbole_video.registry import Registry, Trust, class_path, import_class, refuse_untrusted
 from recbole_video.runtime import recbole_compat

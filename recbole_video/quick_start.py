@@ -13,9 +13,8 @@ from recbole.utils import init_seed, set_color
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError
 from recbole_video.evaluation.groups import results_by_group
-from recbole_video.evaluation.metrics import Metrics, RankingMetrics
-from recbole_video.evaluation.per_user import write_per_user
 from recbole_video.evaluation.ranking import Ranking
+from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.experiment import (
     Data,
     build_model,
@@ -31,8 +30,9 @@ from recbole_video.files.reading import read_json
 from recbole_video.hooks import Hooks
 from recbole_video.popularity.experiment import log_popularity_results, run_popularity_model
 from recbole_video.registry import Trust
-from recbole_video.reports.console_table import result_table
-from recbole_video.reports.curve import draw_curve
+from recbole_video.results.console_table import result_table
+from recbole_video.results.curve import draw_curve
+from recbole_video.results.per_user import write_per_user
 from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging

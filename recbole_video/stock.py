@@ -17,7 +17,7 @@ from recbole_video.experiment import prepare_bundled
 from recbole_video.files.atomic import write_json
 from recbole_video.files.values import file_digest, plain
 from recbole_video.hooks import Hooks
-from recbole_video.reports.console_table import result_table
+from recbole_video.results.console_table import result_table
 from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.event_log import EventLog
 from recbole_video.runtime.logs import FILE_ONLY

@@ -11,8 +11,8 @@ from recbole_video.data.loaders import HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
 from recbole_video.evaluation import metrics as metrics_module
 from recbole_video.evaluation.groups import popularity_groups, results_by_group
-from recbole_video.evaluation.metrics import RankingMetrics
 from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
+from recbole_video.evaluation.ranking_metrics import RankingMetrics
 
 ALL_METRICS = [
     "Hit", "NDCG", "MRR", "MAP", "Recall", "Precision", "GAUC",

@@ -15,7 +15,7 @@ import yaml
 
 from recbole_video import run_recbole_video
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
-from recbole_video.evaluation.metrics import RankingMetrics
+from recbole_video.evaluation.ranking_metrics import RankingMetrics
 from recbole_video.experiment import make_loaders
 from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.run_folder import RunFolder

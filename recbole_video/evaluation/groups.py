@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recbole_video.evaluation.metrics import Metrics, RankingMetrics
 from recbole_video.evaluation.ranking import Ranking
+from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 
 N_POPULARITY_GROUPS = 10
 

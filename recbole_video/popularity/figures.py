@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from recbole_video.evaluation.metrics import Metrics
+from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.evaluation.regression import Predictions
 from recbole_video.files.atomic import write_atomically
-from recbole_video.popularity.evaluation import Predictions
-from recbole_video.reports.curve import show_whole_epochs
+from recbole_video.results.curve import show_whole_epochs
 
 _MAX_POINTS = 20_000
 

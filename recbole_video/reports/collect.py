@@ -165,7 +165,7 @@ def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collectio
         name=HAND_MADE,
         title=f"Runs in {', '.join(root.name or str(root) for root in roots)}",
         base={},
-        metrics=tuple(Metric.of(name) for name in [*map(_shown, names), "seconds", "GB"]),
+        metrics=tuple(Metric.of(name) for name in [*map(metric_label, names), "seconds", "GB"]),
         rows=tuple(sorted(rows.values(), key=lambda row: row.group)),
         seeds=tuple(sorted({seed for _, seed in records})),
     )
@@ -232,12 +232,6 @@ def _run_row(config: dict[str, Any], differing: list[str]) -> Row:
         f"{name}={config[name]}" for name in differing if config.get(name) is not None and name != "protocol"
     )
     return Row(_model_label(config) + (f", {options}" if options else ""), group, options={})
-
-
-def _shown(name: str) -> str:
-    head, at, k = name.partition("@")
-    known = {"hit": "HR", "ndcg": "NDCG", "mrr": "MRR", "nmse": "nMSE", "mae": "MAE", "src": "SRC", "mape": "MAPE"}
-    return known.get(head, head) + at + k
 
 
 def _merge(a: Collection, b: Collection) -> Collection:

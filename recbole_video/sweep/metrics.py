@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_video.errors import ConfigError
+from recbole_video.runtime.metric_names import is_share, metric_key
 
-_RANKING = frozenset(["hit", "ndcg", "mrr", "map", "recall", "precision"])
-_ALIASES = {"hr": "hit"}
 _COUNTS = frozenset(["users", "videos", "parameters", "seconds"])  # whole numbers
 _COSTS = {"seconds": "seconds", "gb": "peak_memory_mb", "parameters": "parameters"}
 
@@ -48,7 +47,7 @@ class Metric:
         key = str(given.get("key") or _default_key(name))
         plain = key.rpartition("/")[2].partition("@")[0].lower()
         cost = name.lower() if name.lower() in _COSTS else plain
-        is_ranking = plain in _RANKING
+        is_ranking = is_share(plain)
         return cls(
             name=name,
             key=key,
@@ -76,7 +75,7 @@ def _is_smaller_better(name: str) -> bool:
     """As RecBole's register of metrics has it, ours among them."""
     from recbole.evaluator.register import smaller_metrics
 
-    from recbole_video.popularity.metrics import register
+    from recbole_video.evaluation.regression_metrics import register
 
     register()
     return name in smaller_metrics
@@ -86,5 +85,4 @@ def _default_key(name: str) -> str:
     lower = name.lower()
     if lower in _COSTS:
         return _COSTS[lower]
-    head, at, k = lower.partition("@")
-    return f"test_result/{_ALIASES.get(head, head)}{at}{k}"
+    return f"test_result/{metric_key(name)}"

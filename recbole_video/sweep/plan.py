@@ -17,6 +17,7 @@ from recbole.utils import EvaluatorType
 from recbole_video.config import Config
 from recbole_video.data.frame_store import store_path
 from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import grid, n_points, point_key, sample
 from recbole_video.sweep.spec import Row, Sweep
@@ -282,10 +283,9 @@ def _config(trial: Trial) -> Config:
 
 def _default_metrics(config: Config) -> tuple[Metric, ...]:
     """What the runs report, and what they cost."""
-    shown = {"hit": "HR"}
     of_lists = {name for name, kind in metric_types.items() if kind is EvaluatorType.RANKING} - {"gauc"}
     given = [str(name) for name in config["metrics"]]
-    at_k = [shown.get(name.lower(), name) for name in given if name.lower() in of_lists]
+    at_k = [metric_label(name) for name in given if name.lower() in of_lists]
     names = [f"{name}@{k}" for k in config["topk"] or () for name in at_k]
     names += [name for name in given if name.lower() not in of_lists]
     return tuple(Metric.of(name) for name in [*names, "seconds", "GB"])

@@ -10,8 +10,8 @@ from recbole.utils import set_color
 from tqdm import tqdm
 
 from recbole_video.errors import TrainingError
-from recbole_video.evaluation.metrics import Metrics
-from recbole_video.popularity.evaluation import PopularityMetrics, Predictions
+from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.evaluation.regression import PopularityMetrics, Predictions
 from recbole_video.popularity.loader import PopularityLoader
 from recbole_video.popularity.model import Batch, PopularityModel
 from recbole_video.training.trainer import Trainer

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from recbole_video.data.loaders import HistoryLoader
-from recbole_video.evaluation.metrics import Metrics, RankingMetrics
 from recbole_video.evaluation.ranking import Ranking, rank_targets
+from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.training.trainer import Trainer
 
 

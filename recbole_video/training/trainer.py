@@ -24,7 +24,7 @@ from recbole_video.errors import (
     MissingDependencyError,
     TrainingError,
 )
-from recbole_video.evaluation.metrics import Metrics
+from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import plain
 from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_video import load_model, run_recbole_video
+from recbole_video.commands import report_command
 from recbole_video.errors import RecBoleVideoError
-from recbole_video.sweep.command import report_command
 
 from ..conftest import small_options, write_dataset
 from ..test_popularity import METADATA, SMALL, write_popularity

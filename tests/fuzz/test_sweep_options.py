@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_video.commands import plan_text, sweep_command
 from recbole_video.errors import RecBoleVideoError
-from recbole_video.sweep.command import plan_text, sweep_command
 from recbole_video.sweep.folder import fingerprint
 from recbole_video.sweep.plan import Plan, make_plan
 from recbole_video.sweep.runner import Resources

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_video.evaluation.metrics import RankingMetrics
 from recbole_video.evaluation.ranking import Ranking
+from recbole_video.evaluation.ranking_metrics import RankingMetrics
 from recbole_video.files.atomic import write_text
 
 

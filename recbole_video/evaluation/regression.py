@@ -12,7 +12,7 @@ import torch
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 
-from recbole_video.evaluation.metrics import Metrics
+from recbole_video.evaluation.ranking_metrics import Metrics
 
 if TYPE_CHECKING:
     from recbole_video.popularity.dataset import PopularityDataset

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recbole_video.evaluation.metrics import Metrics
+from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.runtime.metric_names import is_share, metric_label
 
-_SHOWN_NAMES = {"hit": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP"}
 _TABLE_WIDTH = 110  # characters; a wider table is printed on its side
-_PERCENT = {"hit", "ndcg", "mrr", "map", "recall", "precision"}
 
 
 def result_table(rows: Sequence[tuple[str, Metrics]]) -> str:
@@ -19,7 +18,7 @@ def result_table(rows: Sequence[tuple[str, Metrics]]) -> str:
     """
     keys = [key for key in rows[0][1] if key != "users"]
     has_users = any("users" in metrics for _, metrics in rows)
-    table = [["", *(["users"] if has_users else []), *(_shown(key) for key in keys)]]
+    table = [["", *(["users"] if has_users else []), *map(metric_label, keys)]]
     for label, metrics in rows:
         users = [f"{metrics['users']:,}" if "users" in metrics else ""] if has_users else []
         table.append([label, *users, *(_number(key, metrics.get(key)) for key in keys)])
@@ -33,12 +32,7 @@ def result_table(rows: Sequence[tuple[str, Metrics]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def _shown(key: str) -> str:
-    name, at, k = key.partition("@")
-    return f"{_SHOWN_NAMES.get(name, name)}{at}{k}"
-
-
 def _number(key: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{100 * value:.2f}" if key.partition("@")[0] in _PERCENT else f"{value:.4f}"
+    return f"{100 * value:.2f}" if is_share(key) else f"{value:.4f}"
