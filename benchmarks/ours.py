@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_video.config import Config
-from recbole_video.data.loaders import HistoryLoader, SequenceLoader
+from recbole_video.data.sequence_loaders import HistoryLoader, SequenceLoader
 from recbole_video.evaluation.ranking_metrics import RankingMetrics
 from recbole_video.experiment import Data, build_model, load_data, make_loaders
 from recbole_video.quick_start import make_config

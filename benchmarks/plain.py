@@ -15,7 +15,7 @@ from recbole.model.sequential_recommender.sasrec import SASRec as RecBoleSASRec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_video.data.loaders import SEQUENCE, TARGET_LIST
+from recbole_video.data.sequence_loaders import SEQUENCE, TARGET_LIST
 
 
 class GEGLU(nn.Module):

@@ -101,9 +101,9 @@ def _model(device: torch.device) -> Any:
 def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
     """Peak memory of laying the memory bank out and of some training steps, frames on disk, in MB."""
     from recbole_video.config import Config
-    from recbole_video.popularity.dataset import PopularityDataset
+    from recbole_video.data.labelled import PopularityDataset
+    from recbole_video.data.labelled_loader import PopularityLoader, at_most
     from recbole_video.popularity.experiment import build_model, input_shape
-    from recbole_video.popularity.loader import PopularityLoader, at_most
 
     root, name = Path(folder), f"videos-{n_videos}"
     options = {"data_path": str(root), "frames_on_device": False, "text_store": "text", "label": "x",

@@ -31,11 +31,11 @@ from recbole_video.dataset_tools.raw.columns import (
     parse_column,
     refuse_compound,
 )
-from recbole_video.dataset_tools.raw.files import refuse_no_file
 from recbole_video.dataset_tools.raw.tables import Layout, read_parts, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, doubt_old_times
 
 from recbole_video.errors import ConfigError, DataError, counted
+from recbole_video.files.raw import refuse_no_file
 
 if TYPE_CHECKING:
     import pandas as pd

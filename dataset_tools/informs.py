@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.raw.files import find_file, find_optional
 from recbole_video.dataset_tools.raw.informs_sheets import (
     AUTHOR,
     AUTHOR_NUMBERS,
@@ -39,6 +38,7 @@ from recbole_video.dataset_tools.raw.informs_sheets import (
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
 from recbole_video.errors import DataError, counted
+from recbole_video.files.raw import find_file, find_optional
 
 HELP = "Informs challenge: the three xlsx workbooks"
 

@@ -26,7 +26,6 @@ from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, a
 from recbole_video.dataset_tools.cleaning.interactions import codes_of, sort_order
 from recbole_video.dataset_tools.media.published_features import add_features, feature_name
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.raw.files import find_file, find_optional, read_integers
 from recbole_video.dataset_tools.raw.microlens_files import (
     STALE_VIEWS,
     count_comments,
@@ -38,6 +37,7 @@ from recbole_video.dataset_tools.raw.microlens_files import (
 from recbole_video.dataset_tools.raw.times import doubt_old_times
 
 from recbole_video.errors import DataError, counted
+from recbole_video.files.raw import find_file, find_optional, read_integers
 
 HELP = "MicroLens 50k, 100k or 1M, from its published files"
 SIZES = ("50k", "100k", "1M")

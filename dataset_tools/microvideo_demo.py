@@ -27,7 +27,7 @@ import pandas as pd
 from recbole_video.dataset_tools import bundled
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 
-from recbole_video.data.frame_store import write_frame_store
+from recbole_video.content.store import write_frame_store
 from recbole_video.files.atomic import write_json
 
 NAME = "microvideo-demo"

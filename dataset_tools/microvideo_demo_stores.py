@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from recbole_video.dataset_tools.microvideo_demo import GENERATOR_VERSION, NAME, Recipe, demo_topics
 
-from recbole_video.data.frame_store import write_frame_store
+from recbole_video.content.store import write_frame_store
 
 _N_FRAMES = 24
 _LATENT = 32

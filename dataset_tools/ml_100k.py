@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from recbole_video.dataset_tools import bundled
 
-from recbole_video.data.frame_store import write_frame_store
+from recbole_video.content.store import write_frame_store
 
 NAME = "ml-100k"
 FILES = (".inter", ".frames.npy", ".frames.json")

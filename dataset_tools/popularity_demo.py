@@ -30,7 +30,7 @@ from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.popularity.labels import LabelSettings
 from recbole_video.dataset_tools.popularity.splits import SplitSettings
 
-from recbole_video.data.frame_store import write_frame_store
+from recbole_video.content.store import write_frame_store
 from recbole_video.files.atomic import write_json
 
 NAME = "popularity-demo"

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_video.data.frame_store import FrameStore, write_frame_store
+    from recbole_video.content.store import FrameStore, write_frame_store
     from recbole_video.item_encoders import register_item_encoder
     from recbole_video.quick_start import run_recbole_video
-    from recbole_video.recommender import Recommender, load_model
+    from recbole_video.serving.recommender import Recommender, load_model
     from recbole_video.user_encoders import register_user_encoder
 
 __version__ = "0.1.0"
+_BESIDE = ("properties", "dataset_tools")  # of this package, and not in it
 
-# A checkout that was never installed: properties/ and dataset_tools/ lie beside this package.
-_CHECKOUT = Path(__file__).resolve().parent.parent
-if (_CHECKOUT / "run_recbole_video.py").is_file() and str(_CHECKOUT) not in __path__:
-    __path__.append(str(_CHECKOUT))
+
+class _CheckoutFinder:
+    """Finds ``properties/`` and ``dataset_tools/`` in a checkout that was never installed; asked last of all."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        package, _, beside = name.rpartition(".")
+        folder = Path(__file__).resolve().parents[1] / beside
+        if package != __name__ or beside not in _BESIDE or not (folder / "__init__.py").is_file():
+            return None
+        return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+
+
+sys.meta_path.append(_CheckoutFinder)
 
 # Imported on first use, so that `import recbole_video` stays cheap.
 _PUBLIC = {
-    "FrameStore": "recbole_video.data.frame_store",
-    "Recommender": "recbole_video.recommender",
-    "load_model": "recbole_video.recommender",
+    "FrameStore": "recbole_video.content.store",
+    "Recommender": "recbole_video.serving.recommender",
+    "load_model": "recbole_video.serving.recommender",
     "register_item_encoder": "recbole_video.item_encoders",
     "register_user_encoder": "recbole_video.user_encoders",
     "run_recbole_video": "recbole_video.quick_start",
-    "write_frame_store": "recbole_video.data.frame_store",
+    "write_frame_store": "recbole_video.content.store",
 }
 
 __all__ = [

@@ -12,11 +12,11 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_video.config import Config
+from recbole_video.content.store import FrameStore, store_path
+from recbole_video.content.table import FrameTable
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.dataset import Actions, VideoDataset
-from recbole_video.data.frame_store import FrameStore, store_path
-from recbole_video.data.frame_table import FrameTable
-from recbole_video.data.loaders import HistoryLoader, SequenceLoader
+from recbole_video.data.sequence_loaders import HistoryLoader, SequenceLoader
+from recbole_video.data.sequences import Actions, VideoDataset
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
 from recbole_video.files.values import file_digest
 

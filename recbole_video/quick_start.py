@@ -33,13 +33,13 @@ from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
-from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
 from recbole_video.runtime.provenance import provenance
 from recbole_video.stock import log_stock_results, run_stock_model
 from recbole_video.training.recommendation import VideoTrainer
+from recbole_video.training.run_folder import RunFolder
 
 
 def run_recbole_video(

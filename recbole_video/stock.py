@@ -18,11 +18,11 @@ from recbole_video.files.atomic import write_json
 from recbole_video.files.values import file_digest, plain
 from recbole_video.hooks import Hooks
 from recbole_video.results.console_table import result_table
-from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.event_log import EventLog
 from recbole_video.runtime.logs import FILE_ONLY
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
 from recbole_video.runtime.provenance import provenance
+from recbole_video.training.run_folder import RunFolder
 
 
 def run_stock_model(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:

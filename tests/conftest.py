@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_video import recbole_compat, write_frame_store
+from recbole_video import write_frame_store
 from recbole_video.config import Config
 from recbole_video.experiment import build_model, load_data
 from recbole_video.item_encoders import ITEM_ENCODERS
+from recbole_video.runtime import recbole_compat
 
 N_USERS, N_ITEMS, N_FRAMES, FRAME_DIM = 40, 30, 3, 8
 ENCODERS = ("CVA", "PerceiverIO", "MLP", "Pooling", "ID")

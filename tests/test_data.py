@@ -8,9 +8,9 @@ import torch
 from recbole.data.dataset import SequentialDataset
 
 from recbole_video.data.atomic_file import read_columns, read_header
-from recbole_video.data.dataset import VideoDataset
-from recbole_video.data.loaders import HistoryLoader, PrefixLoader, SequenceLoader
 from recbole_video.data.protocols import keep_microlens, split_microlens, split_recbole
+from recbole_video.data.sequence_loaders import HistoryLoader, PrefixLoader, SequenceLoader
+from recbole_video.data.sequences import VideoDataset
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.experiment import load_data
 

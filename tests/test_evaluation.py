@@ -7,7 +7,7 @@ import pytest
 import torch
 from recbole.evaluator import Collector, Evaluator
 
-from recbole_video.data.loaders import HistoryLoader
+from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
 from recbole_video.evaluation import metrics as metrics_module
 from recbole_video.evaluation.groups import popularity_groups, results_by_group

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from recbole_video import FrameStore, write_frame_store
-from recbole_video.data.frame_store import FrameBlock, digest, store_path, write_frame_blocks
-from recbole_video.data.frame_table import FrameTable
-from recbole_video.data.twins import Twins, find_twins, row_keys
+from recbole_video.content.store import FrameBlock, digest, store_path, write_frame_blocks
+from recbole_video.content.table import FrameTable
+from recbole_video.content.twins import Twins, find_twins, row_keys
 from recbole_video.errors import ConfigError, DataError, DeviceMemoryError
-from recbole_video.id_fusion import IdFusion
 from recbole_video.item_encoders import MLP
-from recbole_video.item_tower import ItemTower
+from recbole_video.item_encoders.id_fusion import IdFusion
+from recbole_video.recommendation.tower import ItemTower
 
 CPU = torch.device("cpu")
 
@@ -139,7 +139,7 @@ class TestStore:
         def fail(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("recbole_video.data.frame_store._write_manifest", fail)
+        monkeypatch.setattr("recbole_video.content.store._write_manifest", fail)
         with pytest.raises(KeyboardInterrupt):
             write_frame_store(store.path, store.items, -frames, vfm="m", sampling="s")
         assert contents(tmp_path) == before
@@ -212,7 +212,7 @@ class TestTwins:
         store = self.store(tmp_path, caplog)
         assert table(store, "[PAD] i e a", on_device=True).twins() == Twins(2, ("i", "e"))
         assert table(store, "[PAD] c e a", on_device=False).twins() is None
-        monkeypatch.setattr("recbole_video.data.frame_table._CHECKED_BYTES", 0)
+        monkeypatch.setattr("recbole_video.content.table._CHECKED_BYTES", 0)
         assert table(store, "[PAD] c e a", on_device=False).twins() == Twins(5, ("c", "f"))
 
     def test_rows_are_compared_and_not_only_their_keys(self):
@@ -247,9 +247,9 @@ class TestTable:
             assert not got[k, count:].any()
 
     def test_auto_leaves_frames_on_disk_when_they_are_large(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("recbole_video.data.frame_table._free_memory", lambda device: 4 * 4 * 5 * 2 * 4 - 1)
+        monkeypatch.setattr("recbole_video.content.table._free_memory", lambda device: 4 * 4 * 5 * 2 * 4 - 1)
         assert not table(make_store(tmp_path)[0]).is_on_device
-        monkeypatch.setattr("recbole_video.data.frame_table._free_memory", lambda device: 4 * 4 * 5 * 2 * 4)
+        monkeypatch.setattr("recbole_video.content.table._free_memory", lambda device: 4 * 4 * 5 * 2 * 4)
         assert table(make_store(tmp_path)[0]).is_on_device
 
     def test_out_of_memory_names_the_option(self, tmp_path, monkeypatch):

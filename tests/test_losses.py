@@ -6,7 +6,7 @@ import pytest
 import torch
 from recbole.model.loss import BPRLoss
 
-from recbole_video import losses
+from recbole_video.recommendation import losses
 
 from .test_user_encoders import training_batch
 

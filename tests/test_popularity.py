@@ -29,19 +29,19 @@ from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error,
 
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
+from recbole_video.data.labelled import PopularityDataset
+from recbole_video.data.labelled_loader import PopularityLoader, at_most, evenly_chosen
+from recbole_video.data.metadata import DERIVED, MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions, results_by_group
 from recbole_video.evaluation.regression_metrics import register
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
-from recbole_video.popularity.dataset import PopularityDataset
-from recbole_video.popularity.loader import PopularityLoader, at_most, evenly_chosen
-from recbole_video.popularity.metadata import DERIVED, MetadataEncoder
 from recbole_video.popularity.model import PopularityModel
-from recbole_video.popularity.predictor import Inputs
 from recbole_video.popularity.stap.choices import STAP_CHOICES
 from recbole_video.popularity.stap.model import STAP
+from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.shared_data import DataKeeper
 
 from .test_smpd import post, user, write_jsonl

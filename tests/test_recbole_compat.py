@@ -13,8 +13,9 @@ import scipy.sparse
 import torch
 from recbole.utils import FeatureType
 
-from recbole_video import recbole_compat, run_recbole_video
+from recbole_video import run_recbole_video
 from recbole_video.errors import ConfigError, MissingDependencyError
+from recbole_video.runtime import recbole_compat
 
 from .conftest import small_options
 

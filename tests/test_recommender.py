@@ -11,7 +11,7 @@ import torch
 
 from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
-from recbole_video.data.frame_store import FrameStore
+from recbole_video.content.store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.evaluation.ranking import best_items, rank_targets
 from recbole_video.experiment import build_model, load_data, make_loaders

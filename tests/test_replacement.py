@@ -14,8 +14,8 @@ from recbole_video.dataset_tools.output.background import background
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 
 from recbole_video import FrameStore, write_frame_store
+from recbole_video.content.store import FrameBlock, write_frame_blocks
 from recbole_video.data.atomic_file import read_columns
-from recbole_video.data.frame_store import FrameBlock, write_frame_blocks
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.files.cells import spreadsheet_safe

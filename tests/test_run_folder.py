@@ -18,8 +18,8 @@ from recbole_video.files.atomic import leftovers, write_atomically, write_text
 from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.hooks import Hooks
 from recbole_video.popularity import experiment as popularity_experiment
-from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 
 from .conftest import small_options

@@ -18,9 +18,9 @@ from recbole_video.errors import CheckpointError, ConfigError, RunFolderError, T
 from recbole_video.evaluation.ranking_metrics import RankingMetrics
 from recbole_video.experiment import make_loaders
 from recbole_video.files.atomic import write_atomically, write_text
-from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.recommendation import VideoTrainer
+from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.schedule import make_schedule, rate_factor
 from recbole_video.training.trainer import Trainer
 

@@ -7,7 +7,7 @@ from recbole.data.interaction import Interaction
 from recbole.data.transform import MaskItemSequence
 from recbole.model.sequential_recommender import HGN, NARM, NPE, STAMP, BERT4Rec, GRU4Rec, NextItNet, SASRec
 
-from recbole_video.data.loaders import PrefixLoader, SequenceLoader
+from recbole_video.data.sequence_loaders import PrefixLoader, SequenceLoader
 from recbole_video.errors import ConfigError
 from recbole_video.experiment import make_loaders
 from recbole_video.quick_start import run_recbole_video

@@ -188,7 +188,7 @@ class TestWholeCommand:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("recbole_video.data.frame_store._write_rows", fail)
+            patch.setattr("recbole_video.content.store._write_rows", fail)
             with pytest.raises(RunFolderError, match=r"/d/d\.frames\.npy` cannot be written: No space left"):
                 run("frames", raw, tmp_path, "--sampler", "uniform", "--n_frames", "3", "--overwrite")
         assert contents(folder) == before
@@ -349,7 +349,7 @@ class TestKilledRuns:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("recbole_video.data.frame_store._write_manifest", stop)
+            patch.setattr("recbole_video.content.store._write_manifest", stop)
             with pytest.raises(KeyboardInterrupt):
                 run("frames", raw, tmp_path)
         assert [path.name for path in (tmp_path / "d").iterdir()] == ["d.parts"]

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from recbole_video.dataset_tools.cleaning.interactions import count_repeats, quartiles
 from recbole_video.dataset_tools.output.background import background
-from recbole_video.dataset_tools.raw.files import refuse_no_file
 
 from recbole_video import __version__
+from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import DataError, fit_for_message
+from recbole_video.files.raw import refuse_no_file
 from recbole_video.files.values import file_digest, plain
 
 # Whole seconds beyond this are not exact in float32, which is what RecBole keeps: 194 days.
 FLOAT32_EXACT = 1 << 24
-UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _TIME_BINS = 60
 
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_video.dataset_tools.raw.files import csv_rows
-from recbole_video.dataset_tools.text_sidecar import is_media_path
 from recbole_video.dataset_tools.video.failures import VideoFailure
 from recbole_video.dataset_tools.video.probe import read_duration
 from tqdm import tqdm
 
+from recbole_video.data.text import is_media_path
 from recbole_video.errors import DataError
+from recbole_video.files.raw import csv_rows
 
 TOLERANCE_SECONDS = 0.5
 _N_EXAMPLES = 5

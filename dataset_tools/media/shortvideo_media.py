@@ -13,12 +13,12 @@ import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.media.files import TOLERANCE_SECONDS, check_durations, read_id_map
 from recbole_video.dataset_tools.output.writer import DatasetWriter
-from recbole_video.dataset_tools.raw.files import csv_rows, load_array, refuse_twice, whole_number
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
-from recbole_video.data.frame_store import FrameBlock, write_frame_blocks
+from recbole_video.content.store import FrameBlock, write_frame_blocks
 from recbole_video.errors import DataError, counted
+from recbole_video.files.raw import csv_rows, load_array, refuse_twice, whole_number
 from recbole_video.files.reading import read_text
 
 # Media files are numbered from 1 to this; a larger pid is a hash that leads to no file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from recbole_video.data.tokens import CONTROL
+from recbole_video.arguments.tokens import CONTROL
 from recbole_video.errors import DataError, RecBoleVideoError
 
 _MOST_BYTES = 100  # a file has two such names, suffixes and a temporary ending; a file system takes 255 bytes

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_video.data.tokens import CONTROL
+from recbole_video.arguments.tokens import CONTROL
 from recbole_video.errors import DataError
 
 # What pandas takes for a missing value.

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
-from recbole_video.dataset_tools.card.card import FLOAT32_EXACT, UNITS_PER_SECOND, Card
+from recbole_video.dataset_tools.card.card import FLOAT32_EXACT, Card
 from recbole_video.dataset_tools.card.page import page
 from recbole_video.dataset_tools.cleaning.interactions import as_times, codes_of, positions, sort_order
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
@@ -30,6 +30,7 @@ from recbole_video.dataset_tools.output.tokens import (
 from recbole_video.dataset_tools.raw.times import far_time
 
 from recbole_video.data.atomic_file import FIELD_TYPES
+from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import DataError, RunFolderError, counted
 from recbole_video.files.atomic import write_atomically, write_json, write_text
 from recbole_video.files.replacement import Replacement

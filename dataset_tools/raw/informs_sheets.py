@@ -15,11 +15,11 @@ from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
-from recbole_video.dataset_tools.raw.files import guarded
 from recbole_video.dataset_tools.raw.times import far_time
-from recbole_video.dataset_tools.text_sidecar import is_media_path
 
+from recbole_video.data.text import is_media_path
 from recbole_video.errors import DataError, MissingDependencyError
+from recbole_video.files.raw import guarded
 
 KEY, VIDEO, AUTHOR, TIME = "identifier", "video_id", "author_id", "video_create_date"
 # Column of the workbook -> column of the .counts file.

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.raw.files import numbered_lines, whole_number
 
 from recbole_video.errors import DataError
+from recbole_video.files.raw import numbered_lines, whole_number
 
 # Counts in files that were fetched before 2025-01-26 can be too large by a factor of 10,000.
 STALE_VIEWS = 10_000_000_000

@@ -13,12 +13,12 @@ from typing import Any
 
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
-from recbole_video.dataset_tools.raw.files import guarded, numbered_lines, refuse_twice
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
-from recbole_video.dataset_tools.text_sidecar import is_media_path
 from tqdm import tqdm
 
+from recbole_video.data.text import is_media_path
 from recbole_video.errors import DataError, MissingDependencyError, counted
+from recbole_video.files.raw import guarded, numbered_lines, refuse_twice
 from recbole_video.files.reading import parse_json
 
 SPLITS = ("train", "test")

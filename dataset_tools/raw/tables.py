@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.dataset_tools.raw.files import (
+from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
+from recbole_video.files.raw import (
     guarded,
     numbered_lines,
     open_text,
@@ -17,8 +18,6 @@ from recbole_video.dataset_tools.raw.files import (
     refuse_no_file,
     refuse_twice,
 )
-
-from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
 from recbole_video.files.reading import parse_json
 
 if TYPE_CHECKING:

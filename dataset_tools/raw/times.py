@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND, Card, date_of
+from recbole_video.dataset_tools.card.card import Card, date_of
 from recbole_video.dataset_tools.raw.columns import Where, as_numbers, as_text
 
+from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recbole_video.dataset_tools.video.pairs import read_pairs
 
-from recbole_video.data.tokens import token_problem
+from recbole_video.arguments.tokens import token_problem
 from recbole_video.errors import DataError, counted
 
 EXTENSIONS = (

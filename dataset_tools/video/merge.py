@@ -16,7 +16,7 @@ from recbole_video.dataset_tools.video.listing import VideoFile
 from recbole_video.dataset_tools.video.samples import settings_path
 from recbole_video.dataset_tools.video.shards import Finished, Parts, read_shard
 
-from recbole_video.data.frame_store import FrameBlock, FrameStore, write_frame_blocks
+from recbole_video.content.store import FrameBlock, FrameStore, write_frame_blocks
 from recbole_video.errors import DataError, counted
 from recbole_video.files.atomic import write_atomically, write_json
 

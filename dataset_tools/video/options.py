@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.dataset_tools.text_sidecar import read_media, sidecar_path
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampling
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
 
+from recbole_video.data.text import read_media, sidecar_path
 from recbole_video.errors import ConfigError, DataError, counted
 from recbole_video.files.names import is_plain_name
 

@@ -23,7 +23,7 @@ from recbole_video.dataset_tools.video.weights import Weights
 from recbole_video.dataset_tools.video.workers import TIMEOUT, DecodePool
 from tqdm import tqdm
 
-from recbole_video.data.frame_store import store_path
+from recbole_video.content.store import store_path
 from recbole_video.errors import DataError
 from recbole_video.files.replacement import Replacement, finish_replacements
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from recbole_video.dataset_tools.text_sidecar import read_text_rows, sidecar_path
 from recbole_video.dataset_tools.video import options
 
-from recbole_video.data.frame_store import FrameBlock, refuse_other_file, store_path, write_frame_blocks
+from recbole_video.content.store import FrameBlock, refuse_other_file, store_path, write_frame_blocks
+from recbole_video.data.text import read_text_rows, sidecar_path
 from recbole_video.errors import DataError, counted
 
 if TYPE_CHECKING:

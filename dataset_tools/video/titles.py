@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.text_sidecar import read_text_rows
 from recbole_video.dataset_tools.video.pairs import read_pairs
 from recbole_video.dataset_tools.video.seeds import item_rng
 
+from recbole_video.data.text import read_text_rows
 from recbole_video.errors import ConfigError, DataError, nearest
 
 CONDITIONS = ("clean", "none", "noise", "mismatched", "masked")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recbole_video.data.frame_table import FrameTable
+from recbole_video.content.table import FrameTable
 
 
 @dataclass(frozen=True)

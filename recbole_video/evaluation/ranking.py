@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_video.data.loaders import HistoryLoader
+from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
 
 # Ranks are counted for this many users at a time: what is held beside the scores is small.

@@ -15,7 +15,7 @@ from recbole.evaluator.collector import DataStruct
 from recbole_video.evaluation.ranking_metrics import Metrics
 
 if TYPE_CHECKING:
-    from recbole_video.popularity.dataset import PopularityDataset
+    from recbole_video.data.labelled import PopularityDataset
 
 
 @dataclass(frozen=True)

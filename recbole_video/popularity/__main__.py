@@ -19,9 +19,9 @@ from recbole_video.entry_point import Parser, expand_home, run_command
 from recbole_video.errors import CheckpointError, DataError, nearest
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
-    from recbole_video.popularity.dataset import PopularityDataset
-    from recbole_video.popularity.predictor import Explanation
+    from recbole_video.data.labelled import PopularityDataset
     from recbole_video.registry import Trust
+    from recbole_video.serving.predictor import Explanation
 
 _LONGEST_IN_A_NAME = 100  # characters of an item token
 
@@ -68,9 +68,9 @@ def explain_items(
         DataError: If an item is not in the data set, or has no video.
     """
     from recbole_video import load_model
-    from recbole_video.popularity.dataset import PopularityDataset
+    from recbole_video.data.labelled import PopularityDataset
     from recbole_video.popularity.figures import draw_explanation
-    from recbole_video.popularity.predictor import PopularityPredictor
+    from recbole_video.serving.predictor import PopularityPredictor
 
     predictor = load_model(run, trust=trust)
     if not isinstance(predictor, PopularityPredictor):

@@ -9,9 +9,9 @@ from recbole.utils import InputType, ModelType
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
+from recbole_video.data.labelled import PopularityDataset
+from recbole_video.data.metadata import Metadata
 from recbole_video.errors import ConfigError
-from recbole_video.popularity.dataset import PopularityDataset
-from recbole_video.popularity.metadata import Metadata
 
 _ALPHAS = tuple(10.0**k for k in range(-3, 5))
 _MAX_TREES = 1000

@@ -12,6 +12,8 @@ import torch
 from recbole.utils import init_seed, set_color
 
 from recbole_video.config import Config
+from recbole_video.data.labelled import SPLITS, PopularityDataset
+from recbole_video.data.labelled_loader import PopularityLoader, at_most
 from recbole_video.errors import ConfigError
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions, results_by_group
@@ -20,19 +22,17 @@ from recbole_video.files.atomic import write_json, write_text
 from recbole_video.files.values import plain
 from recbole_video.hooks import Hooks
 from recbole_video.popularity import figures
-from recbole_video.popularity.dataset import SPLITS, PopularityDataset
-from recbole_video.popularity.loader import PopularityLoader, at_most
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.memory_bank import MemoryBank
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import context_correlation, describe_slots, write_slots
 from recbole_video.results.console_table import result_table
 from recbole_video.results.curve import draw_curve
-from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.logs import FILE_ONLY
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
 from recbole_video.runtime.provenance import provenance
 from recbole_video.training.popularity import PopularityTrainer, on_device
+from recbole_video.training.run_folder import RunFolder
 
 
 def run_popularity_model(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.files.reading import read_json, read_text
+from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import Trial

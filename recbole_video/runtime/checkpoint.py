@@ -10,10 +10,10 @@ from typing import IO, Any
 
 import torch
 
-from recbole_video.checkpoint_checks import refuse_unusable_tensor
 from recbole_video.errors import CheckpointError
 from recbole_video.files.atomic import write_atomically
 from recbole_video.files.names import expanded
+from recbole_video.runtime.checkpoint_checks import refuse_unusable_tensor
 
 # What PyTorch and zipfile raise on bytes that somebody made up.
 _UNREADABLE = (

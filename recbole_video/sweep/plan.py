@@ -15,7 +15,7 @@ from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 
 from recbole_video.config import Config
-from recbole_video.data.frame_store import store_path
+from recbole_video.content.store import store_path
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.metrics import Metric

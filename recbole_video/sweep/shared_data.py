@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from recbole_video.config import Config
+from recbole_video.data.labelled import PopularityDataset
 from recbole_video.experiment import load_data, prepare_bundled
-from recbole_video.popularity.dataset import PopularityDataset
 
 _KEPT = 4  # data sets; a trial that uses one keeps it alive in any case
 _OF_THE_MODEL = ("reads_frames", "inputs_read")  # what the data depends on beside the options

@@ -9,10 +9,10 @@ import torch
 from recbole.utils import set_color
 from tqdm import tqdm
 
+from recbole_video.data.labelled_loader import PopularityLoader
 from recbole_video.errors import TrainingError
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions
-from recbole_video.popularity.loader import PopularityLoader
 from recbole_video.popularity.model import Batch, PopularityModel
 from recbole_video.training.trainer import Trainer
 

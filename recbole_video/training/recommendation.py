@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recbole_video.data.loaders import HistoryLoader
+from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.training.trainer import Trainer

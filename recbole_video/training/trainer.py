@@ -26,9 +26,9 @@ from recbole_video.errors import (
 )
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import plain
-from recbole_video.run_folder import RunFolder
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.runtime.event_log import EventLog
+from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.schedule import make_optimizer, make_schedule
 
 _FINITE_CHECK_STEPS = 50

@@ -14,13 +14,13 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
-from recbole_video import losses
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.loaders import SEQUENCE, TARGET_LIST, PrefixLoader, SequenceLoader
+from recbole_video.data.sequence_loaders import SEQUENCE, TARGET_LIST, PrefixLoader, SequenceLoader
 from recbole_video.errors import ConfigError
-from recbole_video.id_fusion import IdFusion
 from recbole_video.item_encoders import ID, ITEM_ENCODERS
-from recbole_video.item_tower import ItemTower, StepVectors
+from recbole_video.item_encoders.id_fusion import IdFusion
+from recbole_video.recommendation import losses
+from recbole_video.recommendation.tower import ItemTower, StepVectors
 
 # On a CPU the rows of a batch, sorted by length, are processed in parts of this many at least,
 # each cut to its longest row: padding costs time there. On a GPU one part is faster.

@@ -10,7 +10,7 @@ from recbole.model.sequential_recommender.bert4rec import BERT4Rec as RecBoleBER
 from torch import Tensor
 
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.loaders import SEQUENCE, SequenceLoader
+from recbole_video.data.sequence_loaders import SEQUENCE, SequenceLoader
 from recbole_video.item_encoders import ID
 from recbole_video.user_encoders.base import Queries, VideoRecommender
 

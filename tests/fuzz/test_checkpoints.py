@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recbole_video import load_model, run_recbole_video
 from recbole_video.errors import RecBoleVideoError
-from recbole_video.popularity.predictor import Inputs
+from recbole_video.serving.predictor import Inputs
 
 from ..conftest import small_options, write_dataset
 from ..test_popularity import METADATA, SMALL, TEXT, D, T, write_popularity

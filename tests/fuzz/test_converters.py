@@ -15,9 +15,9 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from recbole_video.dataset_tools.__main__ import main
-from recbole_video.dataset_tools.text_sidecar import read_media, read_text_rows
 
 from recbole_video.data.atomic_file import read_columns
+from recbole_video.data.text import read_media, read_text_rows
 
 from .promises import cases, check_sentence, contents, outcome
 

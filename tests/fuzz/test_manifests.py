@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_video import FrameStore, write_frame_store
-from recbole_video.data.frame_table import FrameTable
+from recbole_video.content.table import FrameTable
 from recbole_video.errors import RecBoleVideoError
 
 ITEMS = ["a", "b", "é", "d"]

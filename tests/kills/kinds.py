@@ -160,8 +160,8 @@ def _sweep_results(folder):
 
 # Also what is imported on the way, so that a run takes a second in place of ten.
 _TRAINING = (
-    "recbole_video.cli", "recbole_video.quick_start", "recbole_video.item_tower", "recbole.trainer", "torch._dynamo",
-    "torch.utils.tensorboard", "matplotlib.figure", "PIL.PngImagePlugin",
+    "recbole_video.cli", "recbole_video.quick_start", "recbole_video.recommendation.tower", "recbole.trainer",
+    "torch._dynamo", "torch.utils.tensorboard", "matplotlib.figure", "PIL.PngImagePlugin",
 )  # fmt: skip
 _FRAMES = (
     "recbole_video.dataset_tools.__main__", "recbole_video.dataset_tools.video.frames_command",

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, one_hot, softplus
 
-from recbole_video.checkpoint_checks import difference
 from recbole_video.errors import CheckpointError, DataError, MemoryFrozenError
 from recbole_video.files.names import expanded
 from recbole_video.popularity.stap.memory_init import initial_grid
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.runtime.checkpoint_checks import difference
 
 _TAU_FLOOR = 0.05
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_video.data.numbers import as_array
+from recbole_video.arguments.numbers import as_array
 from recbole_video.errors import DataError, counted
 
 Array = np.ndarray | Tensor | Sequence[Any]

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.dataset_tools.output.names import CONTROL
-from recbole_video.dataset_tools.raw.files import numbered_lines
-
 from recbole_video.errors import DataError
+from recbole_video.files.raw import numbered_lines
 from recbole_video.files.reading import parse_json
 from recbole_video.files.replacement import finish_replacements
 

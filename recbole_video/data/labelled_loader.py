@@ -12,8 +12,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recbole_video.data.frame_table import FrameTable
-from recbole_video.popularity.dataset import PopularityDataset
+from recbole_video.content.table import FrameTable
+from recbole_video.data.labelled import PopularityDataset
 
 
 class PopularityLoader:

@@ -12,8 +12,8 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_video.data.dataset import Actions
 from recbole_video.data.protocols import Rows
+from recbole_video.data.sequences import Actions
 
 # Fields beside RecBole's own (item_id_list, item_length, item_id, user_id).
 TARGET_LIST = "target_list"  # [B, L] the item after each position, 0 where there is none

@@ -13,18 +13,18 @@ import torch
 from pandas.api.types import is_list_like
 from torch import Tensor
 
-from recbole_video.arrays import Array, as_counts, as_floats, unstorable
-from recbole_video.checkpoint_checks import Fields, build_stored
-from recbole_video.data.frame_store import FrameStore
-from recbole_video.data.tokens import ordered_tokens
+from recbole_video.arguments.arrays import Array, as_counts, as_floats, unstorable
+from recbole_video.arguments.tokens import ordered_tokens
+from recbole_video.content.store import FrameStore
+from recbole_video.data.labelled import PopularityDataset
+from recbole_video.data.labelled_loader import PopularityLoader, cut_or_filled, evenly_chosen
+from recbole_video.data.metadata import MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.files.names import expanded
-from recbole_video.popularity.dataset import PopularityDataset
-from recbole_video.popularity.loader import PopularityLoader, cut_or_filled, evenly_chosen
-from recbole_video.popularity.metadata import MetadataEncoder
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.slots import Slot, read_slots
 from recbole_video.runtime.checkpoint import write_checkpoint
+from recbole_video.runtime.checkpoint_checks import Fields, build_stored
 
 _BATCH = 256  # videos
 

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_video.content.store import FrameStore, store_path
+from recbole_video.content.table import FrameTable, missing_frames_error
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
-from recbole_video.data.frame_store import FrameStore, store_path
-from recbole_video.data.frame_table import FrameTable, missing_frames_error
-from recbole_video.dataset_tools.card.card import UNITS_PER_SECOND
-from recbole_video.dataset_tools.raw.files import load_array
-from recbole_video.dataset_tools.text_sidecar import read_text_rows, sidecar_path
+from recbole_video.data.metadata import DERIVED, Metadata, MetadataEncoder, chosen_columns, raw_columns
+from recbole_video.data.text import read_text_rows, sidecar_path
+from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import ConfigError, DataError, counted, nearest
+from recbole_video.files.raw import load_array
 from recbole_video.files.reading import read_json
 from recbole_video.files.values import file_digest
-from recbole_video.popularity.metadata import DERIVED, Metadata, MetadataEncoder, chosen_columns, raw_columns
 
 SPLITS = ("train", "valid", "test")
 _SUFFIX = ".popularity"

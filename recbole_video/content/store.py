@@ -20,9 +20,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from recbole_video.data.numbers import as_array
-from recbole_video.data.tokens import ordered_tokens
-from recbole_video.data.twins import Twins, find_twins, row_keys
+from recbole_video.arguments.numbers import as_array
+from recbole_video.arguments.tokens import ordered_tokens
+from recbole_video.content.twins import Twins, find_twins, row_keys
 from recbole_video.errors import ConfigError, DataError, counted
 from recbole_video.files.atomic import MOST_WRITERS, shown, write_atomically, write_text
 from recbole_video.files.names import expanded, is_plain_name

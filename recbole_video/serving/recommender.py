@@ -14,29 +14,29 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recbole_video.arrays import Array, as_counts, as_floats, as_tokens, unstorable
-from recbole_video.checkpoint_checks import (
-    BUILD_ERRORS,
-    build_stored,
-    checked_catalogue,
-    checked_options,
-    checked_vectors,
-)
+from recbole_video.arguments.arrays import Array, as_counts, as_floats, as_tokens, unstorable
+from recbole_video.arguments.histories import Histories, known_histories
+from recbole_video.arguments.tokens import ordered_tokens
 from recbole_video.config import Config
+from recbole_video.content.store import FrameStore
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.frame_store import FrameStore
-from recbole_video.data.tokens import ordered_tokens
 from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
 from recbole_video.evaluation.ranking import best_items
 from recbole_video.experiment import follow_frame_dim
 from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.files.names import expanded
 from recbole_video.files.replacement import Replacement
-from recbole_video.histories import Histories, known_histories
-from recbole_video.popularity.predictor import PopularityPredictor, make_predictor
 from recbole_video.registry import Trust, trusted_paths
 from recbole_video.runtime import recbole_compat
 from recbole_video.runtime.checkpoint import read_checkpoint
+from recbole_video.runtime.checkpoint_checks import (
+    BUILD_ERRORS,
+    build_stored,
+    checked_catalogue,
+    checked_options,
+    checked_vectors,
+)
+from recbole_video.serving.predictor import PopularityPredictor, make_predictor
 
 _SCORES_AT_ONCE = 1 << 24
 _NO_VIDEO_MODEL = "is a checkpoint of one of RecBole's own models, which RecBole has to load."

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_video.data.frame_store import FrameStore, refuse_non_finite
-from recbole_video.data.twins import Twins
+from recbole_video.content.store import FrameStore, refuse_non_finite
+from recbole_video.content.twins import Twins
 from recbole_video.errors import DataError, DeviceMemoryError, counted
 from recbole_video.runtime.memory import available_memory
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_video.data.frame_table import FrameTable
+from recbole_video.content.table import FrameTable
 from recbole_video.errors import DeviceMemoryError, counted
-from recbole_video.id_fusion import IdFusion
+from recbole_video.item_encoders.id_fusion import IdFusion
 
 _UNKNOWN = -1
 

@@ -13,9 +13,9 @@ import pandas as pd
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_video.content.store import FrameStore
+from recbole_video.content.table import missing_frames_error
 from recbole_video.data.atomic_file import read_columns, read_header
-from recbole_video.data.frame_store import FrameStore
-from recbole_video.data.frame_table import missing_frames_error
 from recbole_video.data.protocols import PROTOCOLS, Split
 from recbole_video.errors import DataError, counted
 

@@ -1,0 +1,1 @@
+"""Recommendation from content: the item tower and the losses."""

@@ -1,0 +1,1 @@
+"""Use of trained models: recommend, predict, explain; no training data needed."""
