@@ -19,10 +19,10 @@ from recbole_video.dataset_tools.cleaning.interactions import (
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.tokens import MISSING_WORDS
 from recbole_video.dataset_tools.output.writer import DatasetWriter
-from recbole_video.dataset_tools.raw import files as raw_files
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
 from recbole_video.errors import DataError, RunFolderError
+from recbole_video.files import raw as raw_files
 from recbole_video.files.raw import find_file, numbered_lines, open_text, read_integers
 from recbole_video.files.values import file_digest
 

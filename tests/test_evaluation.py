@@ -9,7 +9,7 @@ from recbole.evaluator import Collector, Evaluator
 
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
-from recbole_video.evaluation import metrics as metrics_module
+from recbole_video.evaluation import ranking_metrics as metrics_module
 from recbole_video.evaluation.groups import popularity_groups, results_by_group
 from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
 from recbole_video.evaluation.ranking_metrics import RankingMetrics

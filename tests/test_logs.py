@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from recbole_video import logs, run_recbole_video
+from recbole_video import run_recbole_video
 from recbole_video.errors import RunFolderError
+from recbole_video.runtime import logs
 from recbole_video.runtime.event_log import EventLog
 
 from .conftest import small_options

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from recbole_video import quick_start, report, run_recbole_video
+from recbole_video import quick_start, run_recbole_video
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from recbole_video.experiment import load_data
@@ -18,6 +18,7 @@ from recbole_video.files.atomic import leftovers, write_atomically, write_text
 from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.hooks import Hooks
 from recbole_video.popularity import experiment as popularity_experiment
+from recbole_video.results.console_table import result_table
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
@@ -393,7 +394,7 @@ class TestFinished:
             assert "The run in saved/one has finished; this is its result" in caplog.text
             assert (
                 "test result" in caplog.text
-                and report.result_table([("test", first["test_result"])]).splitlines()[-1].split()[1] in caplog.text
+                and result_table([("test", first["test_result"])]).splitlines()[-1].split()[1] in caplog.text
             )
             assert digests("saved/one") == before and len(list(Path("saved").iterdir())) == 1
 

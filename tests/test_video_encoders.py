@@ -20,8 +20,9 @@ from recbole_video.dataset_tools.video.preprocess import from_processor
 from recbole_video.dataset_tools.video.text_encoder import TextEncoder
 from recbole_video.dataset_tools.video.weights import Source, find_weights
 
-from recbole_video import FrameStore, torchvision_compat
+from recbole_video import FrameStore
 from recbole_video.errors import ConfigError, DataError
+from recbole_video.runtime import torchvision_compat
 
 from .tiny_models import (
     CLIP_DIM,
