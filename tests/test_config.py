@@ -140,6 +140,15 @@ class TestNames:
         assert Config("STAP", command_line=["--label=None", "--frame_store=~"])["label"] is None
         assert Config("STAP", command_line=["--label='None'"])["label"] == "None"
 
+    @pytest.mark.parametrize("name", sorted(MAY_BE_EMPTY | TEXT_LISTS))
+    def test_what_is_empty_is_written_and_read_as_empty(self, name, tmp_path):
+        (tmp_path / "c.yaml").write_text(dump_yaml({name: None}))
+        assert read_yaml(tmp_path / "c.yaml", ConfigError, keep_text) == {name: None}
+
+    def test_a_name_in_a_list_is_never_empty(self, tmp_path):
+        (tmp_path / "c.yaml").write_text("metadata_numeric: [null, b]\n")
+        assert read_yaml(tmp_path / "c.yaml", ConfigError, keep_text) == {"metadata_numeric": ["null", "b"]}
+
     def test_a_whole_number_of_a_program_is_its_digits(self):
         assert Config("STAP", config_dict={"label": 202401, "dataset": np.int64(7)})["label"] == "202401"
         for value in (1e5, True, ["a"]):
