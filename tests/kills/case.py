@@ -14,7 +14,7 @@ from .process import Command, Launcher
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 _LONGEST = 180  # seconds of one start
-_ORPHANS = 30  # seconds that processes may outlive what started them
+_ORPHANS = 60  # seconds that processes may outlive what started them, as those of Ray do where the machine is busy
 _MOST_RESUMES = 6  # after the last kill
 _EARLY = 0.2  # share of kills before the real work
 _RANDOM = re.compile(r"\.[a-z0-9_]{8}$")  # of a temporary file's name
