@@ -165,7 +165,8 @@ def _resources(ours: dict[str, Any], sweep: Sweep) -> Resources:
     most = ours.get("max_concurrent")
     for name, value in (("cpus_per_trial", cpus), ("gpus_per_trial", gpus), ("max_concurrent", most)):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if value is not None and (not is_number or value < 0 or (value == 0 and name != "gpus_per_trial")):
+        may_be_empty, may_be_zero = name != "cpus_per_trial", name == "gpus_per_trial"
+        if not (may_be_empty if value is None else is_number and (value > 0 or (value == 0 and may_be_zero))):
             raise ConfigError(f"`{name}` is {value}; it must be a positive number.")
     if most is not None and int(most) != most:
         raise ConfigError(f"`max_concurrent` is {most}; it must be a whole number.")

@@ -46,7 +46,6 @@ _POSITIVE_INTEGERS = (
     "eval_memory_mb",
     "eval_step",
     "encode_chunk",
-    "MAX_ITEM_LIST_LENGTH",
 )
 
 
@@ -95,6 +94,8 @@ def check_shared(config: Any) -> None:
         ConfigError: On the first such value.
     """
     check_metrics(config)
+    if "MAX_ITEM_LIST_LENGTH" in config:
+        check_positive(config, "MAX_ITEM_LIST_LENGTH")
     topk = config["topk"]
     top = topk if isinstance(topk, list) else [topk]
     if not top or not all(_is_number(k, int) for k in top):

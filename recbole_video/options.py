@@ -74,7 +74,10 @@ def convert_given(name: str, value: Any) -> Any:
     """The value that a program gives for an option: RecBole takes text for notation, unless the option is text."""
     if name in TEXT_OPTIONS or (name in TEXT_LISTS and not isinstance(value, str)):
         return text_from_value(name, value)
-    return convert_option(name, value) if isinstance(value, str) and value.strip() else value
+    if not isinstance(value, str) or not value.strip():
+        return value
+    converted = convert_option(name, value)
+    return value if name in TEXT_LISTS and isinstance(converted, (bool, int, float)) else converted  # one name
 
 
 def _literal(text: str) -> Any:

@@ -122,8 +122,13 @@ def keep_text(node: yaml.Node, names: AbstractSet[str] = TEXT_OPTIONS | TEXT_LIS
     for key, value in node.value:
         is_text = isinstance(key, yaml.ScalarNode) and key.value in names
         below = keep_text(value, names, deep) if deep else value
-        pairs.append((_key(key), _as_text(value, key.value) if is_text else below))
+        pairs.append((_key(key), _text_or_empty(value, key.value) if is_text else below))
     return _with_value(node, pairs)
+
+
+def _text_or_empty(node: yaml.Node, name: str) -> yaml.Node:
+    may_be_empty = name in MAY_BE_EMPTY | TEXT_LISTS
+    return node if may_be_empty and node.tag == _NULL and node.value == "null" else _as_text(node, name)
 
 
 def _as_text(node: yaml.Node, name: str) -> yaml.Node:
@@ -133,7 +138,7 @@ def _as_text(node: yaml.Node, name: str) -> yaml.Node:
         return _with_value(node, [(_key(key), _as_text(value, name)) for key, value in node.value])
     if name in TEXT_OR_SWITCH and node.tag == _BOOL:
         return node
-    is_word = node.tag == _NULL and node.value not in ("", "~") and not (name in MAY_BE_EMPTY and node.value == "null")
+    is_word = node.tag == _NULL and node.value not in ("", "~")
     return yaml.ScalarNode(_TEXT, node.value) if is_word or node.tag in _IMPLICIT_TAGS else node
 
 

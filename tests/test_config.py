@@ -140,6 +140,28 @@ class TestNames:
         assert Config("STAP", command_line=["--label=None", "--frame_store=~"])["label"] is None
         assert Config("STAP", command_line=["--label='None'"])["label"] == "None"
 
+    @pytest.mark.parametrize("name", sorted(MAY_BE_EMPTY | TEXT_LISTS))
+    def test_what_is_empty_is_written_and_read_as_empty(self, name, tmp_path):
+        (tmp_path / "c.yaml").write_text(dump_yaml({name: None}))
+        assert read_yaml(tmp_path / "c.yaml", ConfigError, keep_text) == {name: None}
+
+    @pytest.mark.parametrize("value", [False, 7, 1e5])
+    def test_one_name_in_the_place_of_a_list_stays_text_when_it_is_read_again(self, value, tmp_path):
+        (tmp_path / "c.yaml").write_text(dump_yaml({"alias_of_entity_id": value}))
+        config = Config("SASRec", "ml-100k", config_file_list=[tmp_path / "c.yaml"])
+        (tmp_path / "d.yaml").write_text(dump_yaml(config.to_options()))
+        again = Config(config_dict=read_yaml(tmp_path / "d.yaml", ConfigError))
+        assert isinstance(config["alias_of_entity_id"], str) and again.to_options() == config.to_options()
+
+    @pytest.mark.parametrize("model", ["recbole:SASRec", "SASRec", "GRU4RecF"])
+    def test_no_model_reads_histories_of_no_length(self, model):
+        with pytest.raises(ConfigError, match="`MAX_ITEM_LIST_LENGTH` is `-1`; it must be a whole number of at least"):
+            Config(model, "ml-100k", config_dict={"MAX_ITEM_LIST_LENGTH": -1})
+
+    def test_a_name_in_a_list_is_never_empty(self, tmp_path):
+        (tmp_path / "c.yaml").write_text("metadata_numeric: [null, b]\n")
+        assert read_yaml(tmp_path / "c.yaml", ConfigError, keep_text) == {"metadata_numeric": ["null", "b"]}
+
     def test_a_whole_number_of_a_program_is_its_digits(self):
         assert Config("STAP", config_dict={"label": 202401, "dataset": np.int64(7)})["label"] == "202401"
         for value in (1e5, True, ["a"]):

@@ -276,7 +276,8 @@ class TestRepeats:
 
 @pytest.mark.parametrize(
     ("change", "part"),
-    [({"test_result": [1]}, "test_result"), ({"config": {"seed": "x"}}, "config"), ({"seconds": "long"}, "seconds"),
+    [({"test_result": [1]}, "test_result"), ({"test_result": None}, "test_result"), ({"config": None}, "config"),
+     ({"config": {"seed": "x"}}, "config"), ({"seconds": "long"}, "seconds"),
      ({"history": [3]}, "history"), ({"history": [{"valid_score": "x"}]}, "history"), ({"data": 7}, "data")],
 )  # fmt: skip
 def test_results_that_no_run_writes(tmp_path, change, part):

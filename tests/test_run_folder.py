@@ -440,6 +440,17 @@ class TestFinished:
         assert run_recbole_video(config_dict={"resume": "saved/one"})["run_folder"] == "saved/one"
         assert Path("saved/one/config.yaml").read_text() == text and yaml.safe_load(text)["epochs"] == 1
 
+    def test_a_run_killed_as_it_began_beside_files_that_came_later(self, in_tmp, fast, data_root):
+        """A folder that was made for a run of these options is taken up again; what else is in it stays."""
+        options = small_options(data_path=str(data_root), dataset="tiny")
+        folder = Path(run_recbole_video("SASRec", config_dict=options)["run_folder"])
+        for path in folder.iterdir():
+            if path.name != "config.yaml":
+                path.unlink()
+        (folder / "notes.txt").write_text("mine")
+        resumed = run_recbole_video("SASRec", config_dict={**options, "resume": True})
+        assert resumed["run_folder"] == str(folder) and (folder / "notes.txt").read_text() == "mine"
+
 
 def test_a_file_in_the_place_of_the_folder_of_runs(make_config, tmp_path):
     (tmp_path / "saved").write_text("mine")

@@ -189,6 +189,7 @@ def _checked(result: dict[str, Any], path: Path) -> dict[str, Any]:
     """
     tables = ("test_result", "config", "data", "made_by", "groups")
     wrong = [name for name in tables if not isinstance(result.get(name) or {}, dict)]
+    wrong += [name for name in ("test_result", "config") if name in result and not isinstance(result[name], dict)]
     figures = ("best_valid_score", "seconds", "peak_memory_mb")
     wrong += [name for name in figures if not _is_number_or_none(result.get(name))]
     wrong += ["config"] if not _is_whole((result.get("config") or {}).get("seed", 0)) else []

@@ -205,6 +205,8 @@ class RunFolder:
         """Refuse what a run killed as it began, or a sweep that is about to begin one, cannot have left."""
         allowed = {*_OF_A_SWEEP, *(path.name for path in leftovers(self.path, _WRITTEN))}
         if self._has_options_of(config):
+            if _MADE_NAME.search(self.path.name):
+                return  # made for a run of these options, which was killed before `run.json`; others came later
             allowed.add(self.config.name)
         lock = self.path / LOCK_NAME
         if lock.is_file() and lock.stat().st_size == 0:

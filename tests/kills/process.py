@@ -40,16 +40,18 @@ class Command:
 
 
 class Running:
-    """A command that has been started; ``code`` is its exit status once it has ended."""
+    """A command that has been started; once it has ended, ``code`` is its exit status and ``seconds`` its time."""
 
     def __init__(self, pid, wait, mark):
-        self.pid, self.mark, self.code = pid, mark, None
+        self.pid, self.mark, self.code, self.seconds = pid, mark, None, None
         self.started = time.monotonic()
         self._thread = Thread(target=self._watch, args=(wait,), daemon=True)
         self._thread.start()
 
     def _watch(self, wait):
-        self.code = wait()
+        code = wait()
+        self.seconds = time.monotonic() - self.started
+        self.code = code
 
     def ended_within(self, seconds):
         self._thread.join(max(0.0, seconds))
