@@ -31,7 +31,7 @@ from recbole_video.dataset_tools.raw.columns import (
     parse_column,
     refuse_compound,
 )
-from recbole_video.dataset_tools.raw.tables import Layout, read_parts, where_in
+from recbole_video.dataset_tools.raw.tables import Dialect, read_parts, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, doubt_old_times
 
 from recbole_video.errors import ConfigError, DataError, counted
@@ -88,35 +88,35 @@ def run(arguments: argparse.Namespace) -> None:
     )
     _check_tables(arguments)
     refuse_no_file(arguments.file)
-    layout, items_layout, users_layout = _layouts(arguments)
+    dialect, items_dialect, users_dialect = _dialects(arguments)
     arguments.name = arguments.file.name.partition(".")[0] if arguments.name is None else arguments.name
     with DatasetWriter.from_arguments(arguments) as out:
-        table, unit = read_interactions(arguments, inter, layout, out.card)
+        table, unit = read_interactions(arguments, inter, dialect, out.card)
         table = apply_filters(drop_copies(table, out.card), arguments, out.card)
         out.write_interactions(table, unit, {column.name: column.type for column in inter})
         if arguments.items is not None:
             features = [column for column in item if column.type != TEXT]
             found = _read_features(
-                arguments.items, "item_id", _features_of(arguments, "item", features), table, items_layout, out.card
+                arguments.items, "item_id", _features_of(arguments, "item", features), table, items_dialect, out.card
             )
             if features:
                 out.write_items(found, {column.name: column.type for column in features})
             texts = [column for column in item if column.type == TEXT]
             if texts:
-                out.write_text(_read_texts(arguments.items, arguments.item_id, texts, found["item_id"], items_layout))
+                out.write_text(_read_texts(arguments.items, arguments.item_id, texts, found["item_id"], items_dialect))
         if arguments.users is not None:
             wanted = _features_of(arguments, "user", user)
-            found = _read_features(arguments.users, "user_id", wanted, table, users_layout, out.card)
+            found = _read_features(arguments.users, "user_id", wanted, table, users_dialect, out.card)
             out.write_users(found, {column.name: column.type for column in user})
     print(f"{arguments.name} is in {out.folder}.")
 
 
-def _layouts(arguments: argparse.Namespace) -> list[Layout]:
+def _dialects(arguments: argparse.Namespace) -> list[Dialect]:
     """Of the tables of interactions, items and users."""
     own = arguments.separator
     separators = (own, *(own if s is None else s for s in (arguments.items_separator, arguments.users_separator)))
     header, quotes = not arguments.no_header, not arguments.no_quotes
-    return [Layout(s.replace("\\t", "\t"), header, quotes, arguments.encoding) for s in separators]
+    return [Dialect(s.replace("\\t", "\t"), header, quotes, arguments.encoding) for s in separators]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _check_tables(arguments: argparse.Namespace) -> None:
 
 
 def read_interactions(
-    arguments: argparse.Namespace, columns: Sequence[Column], layout: Layout, card: Card
+    arguments: argparse.Namespace, columns: Sequence[Column], dialect: Dialect, card: Card
 ) -> tuple[dict[str, np.ndarray], str]:
     """Read ``user_id``, ``item_id``, ``time`` and the further columns; returns them and the unit of the times.
 
@@ -176,7 +176,7 @@ def read_interactions(
         times = buffers["time"] = TimeBuffer(arguments.time_unit)
     raw_of = {**keys, **{column.name: column.raw for column in columns}}
     n_rows = n_kept = 0
-    for part in _with_progress(path, list(raw_of.values()), layout):
+    for part in _with_progress(path, list(raw_of.values()), dialect):
         n_rows += len(part)
         part = _complete_rows(part, list(keys.values()), where_in(path), arguments.drop_incomplete)
         n_kept += len(part)
@@ -203,12 +203,12 @@ def _doubt_decimal_ids(column: str, ids: np.ndarray, card: Card) -> None:
         )
 
 
-def _with_progress(path: Path, columns: Sequence[str], layout: Layout) -> Iterator[pd.DataFrame]:
+def _with_progress(path: Path, columns: Sequence[str], dialect: Dialect) -> Iterator[pd.DataFrame]:
     """The parts of a table, with a progress bar on terminals."""
     from tqdm import tqdm
 
     with tqdm(unit=" rows", unit_scale=True, desc=path.name, disable=None, leave=False) as bar:
-        for part in read_parts(path, columns, layout):
+        for part in read_parts(path, columns, dialect):
             yield part
             bar.update(len(part))
 
@@ -234,7 +234,7 @@ def _add_part(buffers: dict[str, Any], part: pd.DataFrame, raw_of: dict[str, str
 
 
 def _read_features(
-    path: Path, key: str, features: Features, table: dict[str, np.ndarray], layout: Layout, card: Card
+    path: Path, key: str, features: Features, table: dict[str, np.ndarray], dialect: Dialect, card: Card
 ) -> dict[str, np.ndarray]:
     """Some columns of the items (or users) that have interactions, in the order of their table."""
     card.add_input(path)
@@ -243,7 +243,7 @@ def _read_features(
     raw_of = {key: features.id_column, **{column.name: column.raw for column in features.columns}}
     unused = 0
     lines: list[int] = []
-    for part in _with_progress(path, list(raw_of.values()), layout):
+    for part in _with_progress(path, list(raw_of.values()), dialect):
         refuse_compound(part[features.id_column], where_in(path))
         is_wanted = as_text(part[features.id_column]).isin(wanted)
         unused += int((~is_wanted).sum())
@@ -278,12 +278,12 @@ def _without_copies(
 
 
 def _read_texts(
-    path: Path, id_column: str, columns: Sequence[Column], items: Collection[str], layout: Layout
+    path: Path, id_column: str, columns: Sequence[Column], items: Collection[str], dialect: Dialect
 ) -> Iterator[dict[str, Any]]:
     """Rows of the text sidecar, a part of the file at a time; empty texts and copies of rows are left out."""
     wanted, where = set(items), where_in(path)
     written: dict[str, int] = {}
-    for part in read_parts(path, [id_column, *(column.raw for column in columns)], layout):
+    for part in read_parts(path, [id_column, *(column.raw for column in columns)], dialect):
         for column in columns:
             refuse_compound(part[column.raw], where)
         texts = [as_text(part[column.raw]) for column in columns]

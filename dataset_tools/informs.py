@@ -31,9 +31,9 @@ from recbole_video.dataset_tools.raw.informs_sheets import (
     TIME,
     VIDEO,
     VIDEO_TOKENS,
-    Row,
-    read_header,
+    SheetRow,
     read_rows,
+    read_sheet_header,
 )
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
@@ -120,7 +120,7 @@ def read_videos(raw: Path, spool: TextSpool, card: Card) -> pd.DataFrame:
     return videos
 
 
-def _read_video(row: Row, split: str, spool: TextSpool) -> dict[str, Any]:
+def _read_video(row: SheetRow, split: str, spool: TextSpool) -> dict[str, Any]:
     item = row.exact_id(VIDEO)
     if item and item not in spool:
         texts = {"title": row.text(DESCRIPTION).strip(), "media": f"{VIDEO_FOLDERS[split]}/{item}.mp4"}
@@ -149,13 +149,13 @@ def _distinct(videos: pd.DataFrame, card: Card) -> pd.DataFrame:
 
 
 def _note_unknown_columns(path: Path, card: Card) -> None:
-    unknown = [name for name in read_header(path) if name not in KNOWN]
+    unknown = [name for name in read_sheet_header(path) if name not in KNOWN]
     if unknown:
         card.note(f"{path.name}: columns left out", unknown)
 
 
 @dataclass
-class Labels:
+class PublishedLabels:
     """Targets by identifier, from the workbook that was published after the contest.
 
     Attributes:
@@ -167,9 +167,9 @@ class Labels:
     contradictory: set[str]
 
 
-def read_labels(path: Path, faults: Counter[str], card: Card) -> Labels:
+def read_labels(path: Path, faults: Counter[str], card: Card) -> PublishedLabels:
     """Read the targets of the test videos, which join on the identifier."""
-    labels = Labels({}, set())
+    labels = PublishedLabels({}, set())
     copies = 0
     for row in read_rows(path, (KEY, *TARGETS), faults):
         key, counts = row.token(KEY), tuple(row.number(name) for name in TARGETS)
@@ -192,7 +192,7 @@ def _same(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(one, other, strict=True))
 
 
-def _add_labels(videos: pd.DataFrame, labels: Labels, card: Card) -> None:
+def _add_labels(videos: pd.DataFrame, labels: PublishedLabels, card: Card) -> None:
     """Fill in the targets of test videos, in place; those with contradictory rows stay empty."""
     test = videos.index[videos["split"] == "test"]
     keys = videos.loc[test, KEY]

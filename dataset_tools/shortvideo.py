@@ -35,7 +35,7 @@ from recbole_video.dataset_tools.media.shortvideo_media import (
     text_rows,
 )
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, read_header
+from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, read_csv_header
 from recbole_video.dataset_tools.raw.csv_tables import read_tables
 from recbole_video.dataset_tools.raw.exposures import COLUMNS, FLAGS, KEY, KINDS, USER_ATTRIBUTES, Fold
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
@@ -139,7 +139,7 @@ def layout_of(path: Path) -> Layout:
     Raises:
         DataError: If a column is missing or named twice.
     """
-    columns = read_header(path)
+    columns = read_csv_header(path)
     for name in COLUMNS:
         if columns.count(name) != 1:
             problem = "names the column twice:" if name in columns else "has no column"

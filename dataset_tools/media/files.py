@@ -12,7 +12,7 @@ from recbole_video.dataset_tools.video.failures import VideoFailure
 from recbole_video.dataset_tools.video.probe import read_duration
 from tqdm import tqdm
 
-from recbole_video.data.text import is_media_path
+from recbole_video.data.text import is_media_name
 from recbole_video.errors import DataError
 from recbole_video.files.raw import csv_rows
 
@@ -36,7 +36,7 @@ def read_id_map(path: Path) -> dict[str, str]:
         if len(cells) != 2 or not all(cells):
             raise DataError(f"`{path}`, line {number}: an id map has two columns, item id and media id.")
         item, target = cells
-        if "/" in target or "\\" in target or not is_media_path(target):
+        if not is_media_name(target):
             raise DataError(f"`{path}`, line {number}, column 2: `{target}` cannot be the name of a media file.")
         if media.setdefault(item, target) != target:
             raise DataError(f"`{path}`, line {number}: item `{item}` has two media ids, {media[item]} and {target}.")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.output.names import check_file_name
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 
 from recbole_video.content.store import write_frame_store
 from recbole_video.errors import DataError, counted
+from recbole_video.files.names import check_file_name
 from recbole_video.files.raw import load_array, open_text, reading
 
 _BLOCK = 1 << 22  # characters

@@ -18,10 +18,10 @@ from recbole_video.dataset_tools.card.page import page
 from recbole_video.dataset_tools.cleaning.interactions import as_times, codes_of, positions, sort_order
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.background import background
-from recbole_video.dataset_tools.output.names import check_column_name, check_file_name
 from recbole_video.dataset_tools.output.tokens import (
     Mended,
     as_objects,
+    check_column_name,
     check_ids,
     feature_sequences,
     feature_tokens,
@@ -33,6 +33,7 @@ from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import DataError, RunFolderError, counted
 from recbole_video.files.atomic import write_atomically, write_json, write_text
+from recbole_video.files.names import check_file_name
 from recbole_video.files.replacement import Replacement
 
 # What a conversion writes: of these, an earlier conversion may have left any.

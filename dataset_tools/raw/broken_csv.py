@@ -138,7 +138,7 @@ class Block:
     first_line: int = 1
 
 
-def read_header(path: Path) -> tuple[str, ...]:
+def read_csv_header(path: Path) -> tuple[str, ...]:
     """The column names in the first line of a csv file.
 
     Raises:

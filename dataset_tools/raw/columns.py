@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from recbole_video.dataset_tools.output.names import check_column_name
-from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
+from recbole_video.dataset_tools.output.tokens import check_column_name, id_problem, refused_id
 from recbole_video.dataset_tools.raw.lists import ListBuffer
 
 from recbole_video.data.atomic_file import FIELD_TYPES

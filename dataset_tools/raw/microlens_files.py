@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_video.errors import DataError
-from recbole_video.files.raw import numbered_lines, whole_number
+from recbole_video.files.raw import filled_lines, numbered_lines, whole_number
 
 # Counts in files that were fetched before 2025-01-26 can be too large by a factor of 10,000.
 STALE_VIEWS = 10_000_000_000
@@ -82,9 +82,7 @@ def read_likes_and_views(path: Path) -> dict[str, np.ndarray]:
         DataError: Naming the first line that is not three whole numbers, or the first item that occurs twice.
     """
     rows = []
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
+    for number, line in filled_lines(path):
         cells = [whole_number(cell.strip()) for cell in line.split("\t")]
         if len(cells) != 3 or None in cells:
             raise DataError(
@@ -109,10 +107,10 @@ def count_comments(path: Path, faults: Counter[str]) -> dict[int, int]:
     A line with fewer than three fields is left out, as the public readers do.
     """
     counts: Counter[int] = Counter()
-    for _, line in numbered_lines(path):
+    for _, line in filled_lines(path):
         cells = line.split("\t", 2)
         if len(cells) < 3:
-            faults["comment lines with fewer than three fields (left out)"] += bool(line.strip())
+            faults["comment lines with fewer than three fields (left out)"] += 1
         elif (item := whole_number(cells[1])) is None:
             faults["comment lines whose item is no number (left out)"] += 1
         else:
@@ -130,9 +128,7 @@ def read_sequences(path: Path) -> dict[str, np.ndarray]:
     lengths: list[int] = []
     texts: list[str] = []
     items: list[np.ndarray] = []
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
+    for number, line in filled_lines(path):
         name, tab, sequence = line.partition("\t")
         user, cells = whole_number(name), sequence.split()
         if not tab or user is None or not cells or not all(map(_is_id, cells)):

@@ -78,7 +78,7 @@ def from_processor(path: Path) -> Preprocessing:
     Raises:
         DataError: If the file is missing, or describes something else than resize, crop and normalise.
     """
-    config = read_json(path)
+    config = read_model_config(path)
     try:
         size = config["size"] if config.get("do_resize", True) else config.get("crop_size")
         crop = _pair(config["crop_size"]) if config.get("do_center_crop") else None
@@ -127,7 +127,7 @@ def _pair(size: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_model_config(path: Path) -> dict[str, Any]:
     """Read a model's configuration.
 
     Raises:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.video.pairs import read_pairs
-from recbole_video.dataset_tools.video.seeds import item_rng
+from recbole_video.dataset_tools.video.listing import normal_form, read_pairs
+from recbole_video.dataset_tools.video.samplers import item_rng
 
 from recbole_video.data.text import read_text_rows
 from recbole_video.errors import ConfigError, DataError, nearest
@@ -52,7 +51,7 @@ class Titles:
         self.sha256 = _digest(given)
         self._titles = {} if condition == "none" else exchanged(given, seed) if condition == "mismatched" else given
         # An item that comes from a file's name may be written in another form of Unicode, as macOS does.
-        self._token_of = {_normal(item_id): item_id for item_id in self._titles if not item_id.isascii()}
+        self._token_of = {normal_form(item_id): item_id for item_id in self._titles if not item_id.isascii()}
 
     def __len__(self) -> int:
         return len(self._titles)
@@ -61,7 +60,7 @@ class Titles:
         """The title to score the item's frames against; None where it has none."""
         title = self._titles.get(item_id)
         if title is None and not item_id.isascii():
-            title = self._titles.get(self._token_of.get(_normal(item_id), item_id))
+            title = self._titles.get(self._token_of.get(normal_form(item_id), item_id))
         if title is None or self.condition != "masked":
             return title
         return masked(title, item_rng(self.seed, item_id, "title"))
@@ -127,10 +126,6 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
         if not isinstance(title, str | None):
             raise DataError(f"`{path}`, line {number}: the title must be text, not {title!r}.")
         yield number, row["item_id"], title
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _digest(titles: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from recbole_video.dataset_tools.video.decode_task import Decoded, DecodeTask, decode, failed
+from recbole_video.dataset_tools.video.decode import Decoded, DecodeTask, decode_task, failed
 
 TIMEOUT = 600.0  # seconds
 # Decoded videos that may wait for the accelerator, per worker.
@@ -26,7 +26,7 @@ def serve(pipe: Connection, threads: int) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the main process has ended, perhaps by a kill
         pipe.send(None)
         while True:
-            pipe.send(decode(pipe.recv(), threads))
+            pipe.send(decode_task(pipe.recv(), threads))
 
 
 class DecodePool:

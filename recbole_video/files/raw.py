@@ -7,7 +7,7 @@ import csv
 import gzip
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -118,22 +118,45 @@ def numbered_lines(path: Path, encoding: str = _UTF8, advice: str = "save it as 
             yield number, line.rstrip("\r\n")
 
 
+def filled_lines(path: Path, encoding: str = _UTF8, advice: str = "save it as UTF-8") -> Iterator[tuple[int, str]]:
+    """The :func:`numbered_lines` that are not blank."""
+    return ((number, line) for number, line in numbered_lines(path, encoding, advice) if line.strip())
+
+
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of a small csv file in UTF-8 and the lines in which they begin, from 1; empty lines are passed over.
 
     Raises:
         DataError: If the file cannot be read, or a row does not follow the rules of csv; then with its line.
     """
-    before = 0
+
+    def malformed(line: int, problem: str) -> DataError:
+        return DataError(f"`{path}`, line {line}: {problem}; mend the line.")
+
     with reading(path), open_text(path, newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            for row in reader:
-                if row:
-                    yield before + 1, row
-                before = reader.line_num
-        except csv.Error as error:
-            raise DataError(f"`{path}`, line {before + 1}: {error}; mend the line.") from error
+        for line, _, row in split_rows(file, malformed):
+            yield line, row
+
+
+def split_rows(
+    lines: Iterable[str], malformed: Callable[[int, str], DataError], **dialect: Any
+) -> Iterator[tuple[int, int, list[str]]]:
+    """The rows of a csv, each after the numbers of its first and its last line, from 1; empty lines are passed over.
+
+    Args:
+        lines: The text, with the ends of its lines.
+        malformed: Makes the error for a row that does not follow the rules of csv, of its line and of what is wrong.
+        dialect: Arguments of ``csv.reader``.
+    """
+    reader = csv.reader(lines, strict=True, **dialect)
+    first = 1
+    try:
+        for row in reader:
+            if row:
+                yield first, reader.line_num, row
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise malformed(first, str(error)) from error
 
 
 def whole_number(text: str) -> int | None:
