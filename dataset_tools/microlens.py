@@ -34,7 +34,7 @@ from recbole_video.dataset_tools.raw.microlens_files import (
     read_likes_and_views,
     read_sequences,
 )
-from recbole_video.dataset_tools.raw.times import doubt_old_times
+from recbole_video.dataset_tools.raw.times import warn_of_old_times
 
 from recbole_video.errors import DataError, counted
 from recbole_video.files.raw import find_file, find_optional, read_integers
@@ -162,7 +162,7 @@ def read_pairs(files: RawFiles, card: Card) -> dict[str, np.ndarray]:
         return read_sequences(files.pairs)
     table = read_integers(files.pairs, ("user", "item", "timestamp"))
     pairs = {"user_id": table["user"], "item_id": table["item"], "time": table["timestamp"]}
-    doubt_old_times(pairs["time"], "ms", card, "MicroLens has milliseconds since 1970, and this file something else")
+    warn_of_old_times(pairs["time"], "ms", card, "MicroLens has milliseconds since 1970, and this file something else")
     if files.sequences is not None:
         _compare(pairs, files.sequences, card)
     return drop_copies(pairs, card)

@@ -302,7 +302,7 @@ def kill_after(n_videos, per_shard, raw, out):
         plain = ShardWriter._note
 
         def counted(writer, finished):
-            if n_finished(writer._parts.folder) == n_videos:
+            if n_finished(writer._shards.folder) == n_videos:
                 os.kill(os.getpid(), signal.SIGKILL)
             plain(writer, finished)
 

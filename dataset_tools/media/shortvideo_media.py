@@ -137,23 +137,28 @@ def text_rows(
         card: Receives the counts of what is missing.
     """
     names = read_categories(sources.categories, card) if sources.categories else {}
-    without: dict[str, int] = {"title": 0, "speech": 0}
+    n_titles = n_speeches = 0
     for row in items.to_dict("records"):
         media_id = media.get(row["item_id"])
-        categories = [*row["category_1"], *row["category_2"], *row["category_3"]]
         text = {
             "title": spool.get(row["item_id"]).get("title"),
             "tags": [tags[code] for code in row["tags"]],
-            "categories": [names[key] for key in categories if key in names],
+            "categories": _category_names(row, names),
             "speech": _read_speech(sources.asr, media_id),
             "media": f"{media_id}.mp4" if media_id else None,
         }
-        for key in without:
-            without[key] += not text[key]
+        n_titles += bool(text["title"])
+        n_speeches += bool(text["speech"])
         yield {"item_id": row["item_id"], **{key: value for key, value in text.items() if value}}
-    card.note("videos without a title", without["title"])
+    card.note("videos without a title", len(items) - n_titles)
     if sources.asr:
-        card.note("videos without speech", without["speech"])
+        card.note("videos without speech", len(items) - n_speeches)
+
+
+def _category_names(row: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
+    """The names of a video's categories, those of the first level first."""
+    categories = [*row["category_1"], *row["category_2"], *row["category_3"]]
+    return [names[key] for key in categories if key in names]
 
 
 def _read_speech(folder: Path | None, media_id: str | None) -> str:

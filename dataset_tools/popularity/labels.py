@@ -163,11 +163,12 @@ def _scale(
     is_range = settings.scaling == "minmax"
     low = np.array([moments["min" if is_range else "mean"] for moments in fitted.values()])
     width = np.array([m["max"] - m["min"] if is_range else m["sd"] for m in fitted.values()])
-    flat = [name for name, w in zip(settings.sources, width, strict=True) if w == 0]
     warnings = [
-        f"All items that the scaling is fitted on have one value of `{name}`: it is only shifted." for name in flat
+        f"All items that the scaling is fitted on have one value of `{settings.sources[i]}`: it is only shifted."
+        for i in np.flatnonzero(width == 0)
     ]
-    return (values - low) / np.where(width == 0, 1.0, width) * (settings.top if is_range else 1.0), fitted, warnings
+    top = settings.top if is_range else 1.0
+    return (values - low) / np.where(width == 0, 1.0, width) * top, fitted, warnings
 
 
 def _moments(values: np.ndarray) -> dict[str, float]:

@@ -21,7 +21,7 @@ Where = Callable[[int], str]  # names the place of a row by its number in the in
 
 
 @dataclass(frozen=True)
-class Column:
+class RawColumn:
     """One column that is kept: its name and type in the data set, and its name in the raw file."""
 
     name: str
@@ -29,7 +29,7 @@ class Column:
     raw: str
 
 
-def parse_column(option: str) -> Column:
+def parse_column(option: str) -> RawColumn:
     """Read ``NAME:TYPE=RAW``, or ``NAME:TYPE`` where the raw column has the same name.
 
     Raises:
@@ -40,7 +40,7 @@ def parse_column(option: str) -> Column:
     if not colon or not name or kind not in (*FIELD_TYPES, TEXT):
         raise ConfigError(f"`{option}` is not NAME:TYPE=RAW with a type of {', '.join((*FIELD_TYPES, TEXT))}.")
     check_column_name(name, ConfigError)
-    return Column(name, kind, raw or name)
+    return RawColumn(name, kind, raw or name)
 
 
 class TokenBuffer:
@@ -58,7 +58,7 @@ class TokenBuffer:
         """
         import pandas as pd
 
-        refuse_compound(values, where)
+        check_single(values, where)
         self._check(values, where)
         codes, distinct = pd.factorize(as_text(values))
         for code, token in enumerate(distinct):
@@ -70,7 +70,7 @@ class TokenBuffer:
         self._codes.append(numbers[codes])
 
     def _check(self, values: pd.Series, where: Where) -> None:
-        """Refuse values for what they are before they become text; of features, none."""
+        """Check what values are before they become text; a feature may be anything."""
 
     def _problem(self, token: str) -> str | None:
         """Why a token is refused; a feature is not, but mended where it is written."""
@@ -114,7 +114,7 @@ class NumberBuffer:
         Raises:
             DataError: Naming the first row that holds something other than a finite number.
         """
-        refuse_compound(values, where)
+        check_single(values, where)
         numbers = as_numbers(values)
         bad = ~np.isfinite(numbers) & (as_text(values) != "").to_numpy() & values.notna().to_numpy()
         if bad.any():
@@ -134,7 +134,7 @@ class NumberBuffer:
 Buffer = TokenBuffer | NumberBuffer | ListBuffer
 
 
-def buffers_of(columns: Sequence[Column], list_separator: str | None = None) -> dict[str, Buffer]:
+def buffers_of(columns: Sequence[RawColumn], list_separator: str | None = None) -> dict[str, Buffer]:
     """An empty buffer of the right kind for each column.
 
     Args:
@@ -179,8 +179,8 @@ def _as_number(value: Any) -> float:
         return np.nan
 
 
-def refuse_compound(values: pd.Series, where: Where) -> None:
-    """Refuse lists, objects and bytes where one value is expected.
+def check_single(values: pd.Series, where: Where) -> None:
+    """Check that no cell holds a list, an object or bytes, where one value is expected.
 
     Raises:
         DataError: Naming the first row that holds one.

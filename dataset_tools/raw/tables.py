@@ -1,4 +1,4 @@
-"""Chosen columns of a csv, tsv, JSON lines or parquet file, a part at a time."""
+"""Chosen columns of a csv, tsv, JSON lines or parquet file, a chunk of rows at a time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.files.raw import (
+    check_is_file,
     filled_lines,
     guarded,
     open_text,
     reading,
-    refuse_no_file,
     refuse_twice,
     split_rows,
 )
@@ -26,7 +26,7 @@ from recbole_video.runtime.dependencies import import_optional
 if TYPE_CHECKING:
     import pandas as pd
 
-_PART_ROWS = 1 << 18
+_CHUNK_ROWS = 1 << 18
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = ".parquet"
@@ -73,12 +73,12 @@ class Dialect:
 
 
 def where_in(path: Path) -> Callable[[int], str]:
-    """What names the place of a row, by its number in the index of a part: a line, of parquet a row."""
+    """What names the place of a row, by its number in the index of a chunk: a line, of parquet a row."""
     word = "row" if Path(path).suffix == _PARQUET else "line"
     return lambda number: f"`{path}`, {word} {number:,}"
 
 
-def read_parts(path: Path, columns: Sequence[str], dialect: Dialect | None = None) -> Iterator[pd.DataFrame]:
+def read_chunks(path: Path, columns: Sequence[str], dialect: Dialect | None = None) -> Iterator[pd.DataFrame]:
     """Read some columns of a table, the rest of it not kept.
 
     Args:
@@ -98,7 +98,7 @@ def read_parts(path: Path, columns: Sequence[str], dialect: Dialect | None = Non
     path, dialect = Path(path), dialect or Dialect()
     wanted = list(dict.fromkeys(columns))
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    refuse_no_file(path)
+    check_is_file(path)
     if path.suffix in _JSON_LINES:
         yield from _read_json_lines(path, wanted, dialect)
     elif path.suffix == _PARQUET:
@@ -123,7 +123,7 @@ def _read_text(path: Path, wanted: list[str], dialect: Dialect, separator: str) 
     for line, row in cells:
         rows.append([row[position] for position in chosen])
         lines.append(line)
-        if len(rows) == _PART_ROWS:
+        if len(rows) == _CHUNK_ROWS:
             yield _frame(rows, wanted, lines)
             rows, lines = [], []
     if rows:
@@ -182,7 +182,7 @@ def _read_json_lines(path: Path, wanted: list[str], dialect: Dialect) -> Iterato
             names.update(dict.fromkeys(content))
         rows.append([content.get(name) for name in wanted])
         lines.append(line)
-        if len(rows) == _PART_ROWS:
+        if len(rows) == _CHUNK_ROWS:
             yield _frame(rows, wanted, lines)
             rows, lines = [], []
     if absent and names:
@@ -207,19 +207,19 @@ def _json_objects(path: Path, dialect: Dialect) -> Iterator[tuple[int, dict[str,
 def _read_parquet(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
     import_optional("pyarrow", f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout.")
     start = 1
-    for part in guarded(_parquet_parts(path, wanted), path, "parquet"):
-        yield part.set_axis(range(start, start + len(part)))
-        start += len(part)
+    for chunk in guarded(_parquet_chunks(path, wanted), path, "parquet"):
+        yield chunk.set_axis(range(start, start + len(chunk)))
+        start += len(chunk)
 
 
-def _parquet_parts(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
+def _parquet_chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names
         _check_present(path, wanted, names)
         refuse_twice(path, wanted, names)
-        for batch in file.iter_batches(batch_size=_PART_ROWS, columns=wanted):
+        for batch in file.iter_batches(batch_size=_CHUNK_ROWS, columns=wanted):
             yield batch.to_pandas(integer_object_nulls=True)[wanted]
 
 

@@ -22,7 +22,7 @@ _OLD_SECOND = 631_152_000  # 1990
 _ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 
-def doubt_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> None:
+def warn_of_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> None:
     """Warn of times that all lie before 1990: they are probably in a coarser unit."""
     if len(times) and times.max() < _OLD_SECOND * UNITS_PER_SECOND[unit]:
         card.warn(f"The latest time is {date_of(int(times.max()), unit)} in {unit}: {advice}.")
@@ -86,7 +86,7 @@ def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
     numbers = as_numbers(values)
     if pd.api.types.infer_dtype(values, skipna=True) in ("boolean", "mixed", "mixed-integer"):
         numbers[values.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(dtype=bool)] = np.nan
-    _refuse_gaps(values, pd.Series(~np.isfinite(numbers)), "number", where)
+    _check_filled(values, pd.Series(~np.isfinite(numbers)), "number", where)
     if far := far_time(numbers, unit):
         row, problem = far
         raise DataError(
@@ -110,11 +110,11 @@ def _dates(values: pd.Series, where: Where) -> np.ndarray:
         for rows in (has_zone, ~has_zone):
             read = pd.to_datetime(texts[rows], format="ISO8601", utc=True, errors="coerce")
             dates[rows] = read.dt.as_unit("us")
-    _refuse_gaps(values, dates.isna(), "ISO date", where)
+    _check_filled(values, dates.isna(), "ISO date", where)
     return dates.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
 
 
-def _refuse_gaps(values: pd.Series, gaps: pd.Series, kind: str, where: Where) -> None:
+def _check_filled(values: pd.Series, gaps: pd.Series, kind: str, where: Where) -> None:
     if gaps.any():
         row = int(gaps.to_numpy(dtype=bool).argmax())
         raise DataError(

@@ -73,15 +73,9 @@ def list_videos(
     Raises:
         DataError: If there is no video, or two files claim the same item.
     """
-    if source.is_dir():
-        found = list(_with_sizes((i, source / path) for i, path in media.items())) if media else _in_folder(source)
-    elif source.is_file():
-        found = _in_list(source)
-    else:
-        raise DataError(f"There is no `{source}`; give the folder of the videos, or a csv with item_id and path.")
     tokens = set(items)
     normal = {normal_form(token): token for token in tokens if not token.isascii()}
-    found = [_as_item(video, tokens, normal) for video in found]
+    found = [_as_item(video, tokens, normal) for video in _find(source, media)]
     videos = sorted(found, key=lambda video: (video.item_id, video.path))
     for one, other in pairwise(videos):
         if one.item_id == other.item_id:
@@ -90,6 +84,14 @@ def list_videos(
                 + ("." if source.is_file() else ", or list the videos in a csv with item_id and path.")
             )
     return videos
+
+
+def _find(source: Path, media: Mapping[str, str] | None) -> list[VideoFile]:
+    if source.is_file():
+        return _in_list(source)
+    if not source.is_dir():
+        raise DataError(f"There is no `{source}`; give the folder of the videos, or a csv with item_id and path.")
+    return list(_with_sizes((i, source / path) for i, path in media.items())) if media else _in_folder(source)
 
 
 def with_items(videos: list[VideoFile], items: Iterable[str]) -> list[VideoFile]:

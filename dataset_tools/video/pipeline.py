@@ -162,12 +162,21 @@ class Results:
                 f"`{lost[0]}`), which something else has changed; give the command again."
             )
         self._shards = sorted({shard for shard, _ in self._places.values()})
-        finished = {video.item_id: video for video in self._finished(with_embeddings=False)}
-        ordered = [finished[video.item_id] for video in videos]
-        self.items = [video.item_id for video in ordered if video.failure is None]
-        self.failures = [video.failure for video in ordered if video.failure is not None]
-        self.samplers = Counter(video.sample.sampler for video in ordered if video.sample is not None)
+        self.samplers: Counter[str] = Counter()
+        failed = self._count()
+        self.items = [video.item_id for video in videos if video.item_id not in failed]
+        self.failures = [failed[video.item_id] for video in videos if video.item_id in failed]
         self._row_of = {item_id: row for row, item_id in enumerate(self.items)}
+
+    def _count(self) -> dict[str, Failure]:
+        """The failures by item; the videos with frames are counted by their sampler."""
+        failed: dict[str, Failure] = {}
+        for finished in self._finished(with_embeddings=False):
+            if finished.failure is not None:
+                failed[finished.item_id] = finished.failure
+            if finished.sample is not None:
+                self.samplers[finished.sample.sampler] += 1
+        return failed
 
     def write_store(self, path: Path, n_frames: int, frame_dim: int, **manifest: Any) -> FrameStore:
         """Write the frame store; ``manifest`` as in :func:`write_frame_blocks`."""

@@ -25,8 +25,8 @@ _MOST_DIGITS = 19  # of a number of 64 bits
 Part = TypeVar("Part")
 
 
-def refuse_no_file(path: Path) -> None:
-    """Refuse a path that is no file.
+def check_is_file(path: Path) -> None:
+    """Check that a path is that of a file.
 
     Raises:
         DataError: If there is nothing, or a folder.
