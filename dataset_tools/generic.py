@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the tables."""
+    """Convert the tables to a data set."""
     inter, item, user = (
         _parse_columns(option, getattr(arguments, option)) for option in ("columns", "item_columns", "user_columns")
     )
@@ -250,7 +250,7 @@ def _read_features(
         key: ``item_id`` or ``user_id``.
         list_separator: Between the elements of lists that are text; None to tell it from each column.
         table: The interactions.
-        card: Of the data set.
+        card: The card of the data set.
     """
     path = source.path
     card.add_input(path)

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the workbooks."""
+    """Convert the workbooks to a data set."""
     folder = arguments.videos or arguments.raw
     with DatasetWriter.from_arguments(arguments) as out, TextSpool() as spool:
         videos = read_videos(arguments.raw, spool, out.card)
@@ -237,7 +237,7 @@ def official_split(sheets: np.ndarray, valid_share: float) -> np.ndarray:
 
     Args:
         sheets: ``train`` or ``test`` [N], each in the order of its file.
-        valid_share: Of the training sheet, rounded down to a whole number of videos that train.
+        valid_share: The share of the training sheet that validates; the number of videos that train is rounded down.
     """
     split = sheets.astype(object)
     training = np.flatnonzero(sheets == "train")

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Make the labels."""
+    """Make the labels and write them beside the data set."""
     if arguments.list_presets:
         print(describe_presets())
         return
@@ -107,7 +107,7 @@ def label_items(folder: Path, name: str, label_name: str, settings: LabelSetting
     labels = make_labels(columns, times, official, settings)
     with Replacement(folder, path.name) as new:  # labels with the settings of others would be taken for theirs
         write_labels(new.file(path.name), items, labels, times)
-        write_json(new.file(_record(path).name), describe(name, preset, label_name, settings, labels, folder))
+        write_json(new.file(_record(path).name), describe_labels(name, preset, label_name, settings, labels, folder))
     return labels
 
 
@@ -230,7 +230,7 @@ def write_labels(path: Path, items: np.ndarray, labels: Labels, times: np.ndarra
     write_atomic_file(path, columns)
 
 
-def describe(
+def describe_labels(
     name: str, preset_name: str | None, label_name: str, settings: LabelSettings, labels: Labels, folder: Path
 ) -> dict[str, Any]:
     """All there is to know about the labels, as plain values."""

@@ -18,9 +18,9 @@ Everything follows from one seed.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from recbole_video.dataset_tools.output.atomic import write_atomic_file
 
 from recbole_video.content.store import write_frame_store
 from recbole_video.files.atomic import write_json
+from recbole_video.files.values import file_digest
 
 NAME = "microvideo-demo"
 FILES = (".inter", ".frames.npy", ".frames.json")
@@ -125,21 +126,22 @@ def make(folder: Path, recipe: Recipe | None = None) -> None:
         vfm="synthetic",
         sampling=f"generator version {GENERATOR_VERSION}",
     )
-    write_json(
-        folder / f"{NAME}.card.json",
-        {
-            "data_set": NAME,
-            "synthetic": True,
-            "generator_version": GENERATOR_VERSION,
-            "recipe": asdict(recipe),
-            "users": recipe.n_users,
-            "videos": recipe.n_videos,
-            "cold_videos": recipe.n_cold,
-            "interactions": len(inter),
-            "inter_sha256": hashlib.sha256((folder / f"{NAME}.inter").read_bytes()).hexdigest(),
-            "frames_sha256": store.manifest.sha256,
-        },
-    )
+    write_json(folder / f"{NAME}.card.json", _card(recipe, folder / f"{NAME}.inter", len(inter), store.manifest.sha256))
+
+
+def _card(recipe: Recipe, inter: Path, n_interactions: int, frames_sha256: str) -> dict[str, Any]:
+    return {
+        "data_set": NAME,
+        "synthetic": True,
+        "generator_version": GENERATOR_VERSION,
+        "recipe": asdict(recipe),
+        "users": recipe.n_users,
+        "videos": recipe.n_videos,
+        "cold_videos": recipe.n_cold,
+        "interactions": n_interactions,
+        "inter_sha256": file_digest(inter),
+        "frames_sha256": frames_sha256,
+    }
 
 
 def demo_topics(recipe: Recipe) -> np.ndarray:

@@ -43,7 +43,7 @@ def make(folder: Path) -> None:
         shutil.copyfile(source / f"{NAME}.{suffix}", folder / f"{NAME}.{suffix}")
     items = pd.read_csv(source / f"{NAME}.item", sep="\t", dtype=str, keep_default_na=False, quoting=3)
     items.columns = [column.partition(":")[0] for column in items.columns]
-    frames = text_rows(items["movie_title"], items["class"], items["release_year"])
+    frames = text_frames(items["movie_title"], items["class"], items["release_year"])
     write_frame_store(
         folder / f"{NAME}.frames.npy",
         list(items["item_id"]),
@@ -53,7 +53,7 @@ def make(folder: Path) -> None:
     )
 
 
-def text_rows(titles: pd.Series, genres: pd.Series, years: pd.Series) -> np.ndarray:
+def text_frames(titles: pd.Series, genres: pd.Series, years: pd.Series) -> np.ndarray:
     """Three rows per film, [N, 3, D]: title, genres, year, in disjoint coordinates."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 

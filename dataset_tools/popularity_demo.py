@@ -52,12 +52,12 @@ class Rule:
 
     Attributes:
         author: Standard deviation of an author's reach.
-        text: Of the topics' effect.
-        highlight: Of a highlight in the middle of a video; twice that at the beginning.
-        surprise: Of the frame after the cut.
+        text: Standard deviation of the topics' effect.
+        highlight: Effect of a highlight of quality 1 in the middle of a video; twice that at the beginning.
+        surprise: Effect of an impression of 1 that the frame after the cut makes.
         trend: Standard deviation of a trend's popularity.
-        noise: Of chance.
-        profile_error: Of the follower count's logarithm as a sign of reach.
+        noise: Standard deviation of what is left to chance.
+        profile_error: Error of the follower count's logarithm as a sign of reach.
     """
 
     seed: int = 11
@@ -101,7 +101,7 @@ class Terms:
     noise: np.ndarray
 
     def total(self) -> np.ndarray:
-        """Their sum, [N]."""
+        """The sum of all terms, [N]."""
         return np.sum(list(vars(self).values()), axis=0)
 
 
@@ -161,7 +161,7 @@ def make(folder: Path, rule: Rule | None = None) -> None:
 
 
 def generate(rule: Rule) -> Platform:
-    """Make all videos."""
+    """Draw all videos, their embeddings and what makes them popular."""
     rng = np.random.default_rng(rule.seed)
     n = rule.n_videos
     reach = rng.normal(size=rule.n_authors) * rule.author

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the download."""
+    """Convert the download to a data set."""
     if arguments.videos is not None and not arguments.videos.is_dir():
         raise DataError(f"There is no folder `{arguments.videos}`; give the folder that holds `train` and `test`.")
     with DatasetWriter.from_arguments(arguments) as out, TextSpool() as spool:

@@ -67,7 +67,7 @@ class Card:
         logging.getLogger(__name__).warning(f"Warning: {text}")
 
     def note(self, key: str, value: Any) -> None:
-        """Record a further fact."""
+        """Record a further fact under a name."""
         self.notes[key] = value
 
     def describe_interactions(

@@ -45,13 +45,13 @@ def read_id_map(path: Path) -> dict[str, str]:
 
 @dataclass
 class DurationCheck:
-    """Durations of a table held against those of the media files.
+    """Durations of a table compared with those of the media files.
 
     Attributes:
         agree: Items whose two durations differ by at most the tolerance.
         disagree: Items whose durations differ by more: the file is probably another video's.
         missing: Items without a file.
-        unreadable: Items whose file does not tell a duration.
+        unreadable: Items whose file does not say how long it is.
         examples: The first that disagree: (item, seconds in the table, seconds of the file).
     """
 

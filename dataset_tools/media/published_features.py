@@ -26,14 +26,14 @@ def feature_name(option: str) -> tuple[str, Path]:
     return (name if equals else _FEATURE_NAME.sub("", path.stem)), path
 
 
-def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> None:
+def add_feature_file(out: DatasetWriter, name: str, path: Path, last_item: int) -> None:
     """Write ``<data set>.<name>.frames.npy`` and its manifest from a feature file.
 
     A row of zeros is no feature: such an item has no frames in the store.
 
     Args:
         out: Receives the store.
-        name: Of the store; a run chooses it by ``--frame_store``.
+        name: The name of the store; a run chooses it by ``--frame_store``.
         path: An ``.npy`` array [N, D] whose row r belongs to item r + 1, or a JSON object of item -> list of D numbers.
         last_item: The largest item id of the data set, which an array must reach.
 

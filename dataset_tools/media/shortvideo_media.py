@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from recbole_video.content.store import FrameBlock, write_frame_blocks
 from recbole_video.errors import DataError, counted
-from recbole_video.files.raw import csv_rows, load_array, refuse_twice, whole_number
+from recbole_video.files.raw import check_no_repeats, csv_rows, load_array, whole_number
 from recbole_video.files.reading import read_text
 
 # Media files are numbered from 1 to this; a larger pid is a hash that leads to no file.
@@ -105,7 +105,7 @@ def read_categories(path: Path, card: Card) -> dict[int, str]:
     rows = csv_rows(path)
     _, header = next(rows, (1, []))
     wanted = ("category_id", "category_name_en")
-    refuse_twice(path, wanted, header)
+    check_no_repeats(path, wanted, header)
     columns = [header.index(name) for name in wanted if name in header]
     for number, row in rows:
         key = whole_number(row[columns[0]].strip()) if len(columns) == 2 and len(row) > max(columns) else None
@@ -188,7 +188,7 @@ def check_videos(folder: Path, items: pd.DataFrame, media: Mapping[int, str], ca
         card.warn(f"{check.unreadable:,} of the video files do not open, or do not say how long they are.")
 
 
-def add_features(out: DatasetWriter, folder: Path, media: Mapping[int, str]) -> None:
+def add_feature_folder(out: DatasetWriter, folder: Path, media: Mapping[int, str]) -> None:
     """Write the published features of the kept videos, [8, 256] each, into a frame store.
 
     Videos whose file is missing are not in the store.

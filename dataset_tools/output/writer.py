@@ -52,7 +52,7 @@ class DatasetWriter:
         overwrite: Replace what an earlier conversion left.
 
     Attributes:
-        card: Collects what the card tells.
+        card: Collects what the card reports.
         items: Items of the interactions that were written, ascending.
 
     Raises:

@@ -24,14 +24,14 @@ SCALINGS = ("none", "minmax", "standard")
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """What a label is.
+    """How labels are made of counts.
 
     Attributes:
         sources: Columns of the ``.counts`` file; the label is the mean over them.
         transform: ``raw``, ``log2``, ``log2_1p`` (log2(1 + x)) or ``log1p``, of each source.
         scaling: ``none``; ``minmax``, the fitted least and largest value become 0 and ``top``; ``standard``, the
             fitted mean and standard deviation become 0 and 1. Of each source on its own.
-        top: Of ``minmax``.
+        top: What ``minmax`` makes of the largest fitted value.
         cap: Labels above it become it; None for no cap.
         fitted_on: ``train``, or ``all`` to do as some public scripts do, which leaks the test labels' range.
         split: How items are divided.

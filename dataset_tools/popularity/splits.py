@@ -23,9 +23,9 @@ class SplitSettings:
         kind: ``random``; ``two_stage``, as two calls of scikit-learn's ``train_test_split`` draw it;
             ``temporal``, the oldest items train and the newest test; or ``official``, the column ``split`` of
             the ``.item`` file.
-        shares: Of train, valid and test; they sum to 1. Not for ``official``.
+        shares: The shares of train, valid and test; they sum to 1. Not for ``official``.
         seeds: One for ``random``, one for each draw of ``two_stage``.
-        drawn_first: Of ``two_stage``: which part the second call returns first, ``valid`` or ``test``.
+        drawn_first: For ``two_stage``: which part the second call returns first, ``valid`` or ``test``.
     """
 
     kind: str = "random"

@@ -44,7 +44,7 @@ def parse_column(option: str) -> RawColumn:
 
 
 class TokenBuffer:
-    """Collects tokens; each distinct one is held once, however many rows there are."""
+    """Collects tokens; each distinct one is stored once, however many rows there are."""
 
     def __init__(self) -> None:
         self._codes: list[np.ndarray] = []
@@ -127,7 +127,7 @@ class NumberBuffer:
         self._parts.append(numbers)
 
     def array(self) -> np.ndarray:
-        """All values, float64 [rows]."""
+        """All values that were added, float64 [rows]."""
         return np.concatenate(self._parts) if self._parts else np.empty(0)
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from recbole_video.data.text import is_media_path
 from recbole_video.errors import DataError, counted
-from recbole_video.files.raw import filled_lines, guarded, refuse_twice
+from recbole_video.files.raw import check_no_repeats, filled_lines, guarded
 from recbole_video.files.reading import parse_json
 from recbole_video.runtime.dependencies import import_optional
 
@@ -69,7 +69,7 @@ def read_download(folder: Path, spool: TextSpool, empty_text: str, card: Card) -
     The train split comes first: of a user that both splits have, its record is kept.
 
     Args:
-        folder: Of the download.
+        folder: The folder of the download.
         spool: Receives ``title``, ``media`` and ``music`` of each post.
         empty_text: Title of a post without caption and suggested words.
         card: Receives the inputs and the counts of what was odd.
@@ -146,7 +146,7 @@ def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
 
     with parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        refuse_twice(path, dict.fromkeys(names), names)
+        check_no_repeats(path, dict.fromkeys(names), names)
         for batch in file.iter_batches(batch_size=1024):
             yield from batch.to_pylist()
 
@@ -265,7 +265,7 @@ def assemble_text(record: Mapping[str, Any], empty_text: str = "", place: str = 
     Args:
         record: With ``post_content`` (text, or a list of words) and ``post_suggested_words`` (a list, or text).
         empty_text: Returned where both are empty.
-        place: Of the record, for errors.
+        place: Where the record stands, for errors.
 
     Raises:
         DataError: If one is neither text nor a list of words.

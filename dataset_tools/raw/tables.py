@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.files.raw import (
     check_is_file,
+    check_no_repeats,
     filled_lines,
     guarded,
     open_text,
     reading,
-    refuse_twice,
     split_rows,
 )
 from recbole_video.files.reading import parse_json
@@ -44,7 +44,7 @@ class Dialect:
             several characters, a double quote is a character like any other.
         has_header: Whether the first line names the columns; else they are named ``1``, ``2``, ...
         quotes: Whether a double quote encloses cells; else it is a character like any other.
-        encoding: Of text tables and JSON lines.
+        encoding: The encoding of text tables and JSON lines.
 
     Raises:
         ConfigError: If the separator holds a quote or a line break, or there is no such encoding.
@@ -118,7 +118,7 @@ def _read_text(path: Path, wanted: list[str], dialect: Dialect, separator: str) 
     cells = _cells(path, dialect, separator)
     _, names = next(cells)
     _check_present(path, wanted, names)
-    refuse_twice(path, wanted, names)
+    check_no_repeats(path, wanted, names)
     chosen = [names.index(name) for name in wanted]
     for line, row in cells:
         rows.append([row[position] for position in chosen])
@@ -218,7 +218,7 @@ def _parquet_chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
     with parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names
         _check_present(path, wanted, names)
-        refuse_twice(path, wanted, names)
+        check_no_repeats(path, wanted, names)
         for batch in file.iter_batches(batch_size=_CHUNK_ROWS, columns=wanted):
             yield batch.to_pandas(integer_object_nulls=True)[wanted]
 

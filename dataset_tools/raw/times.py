@@ -48,7 +48,7 @@ class TimeBuffer:
     """Collects times, part by part.
 
     Args:
-        unit: Of the raw times: ``s``, ``ms``, ``us``, or ``iso`` for dates; a date without a zone is UTC.
+        unit: The unit of the raw times: ``s``, ``ms``, ``us``, or ``iso`` for dates; a date without a zone is UTC.
     """
 
     def __init__(self, unit: str) -> None:
@@ -97,7 +97,7 @@ def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
 
 
 def _dates(values: pd.Series, where: Where) -> np.ndarray:
-    """Microseconds since 1970, int64."""
+    """Dates as microseconds since 1970, int64 [rows]."""
     import pandas as pd
 
     if values.dtype.kind == "M":

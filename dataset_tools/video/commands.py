@@ -65,14 +65,14 @@ class SampleCommand:
 
     @staticmethod
     def run(arguments: argparse.Namespace) -> None:
-        """Choose frames."""
+        """Choose frames and write which they are."""
         _make_from_videos(arguments, None)
 
 
 def _make_from_videos(arguments: argparse.Namespace, encoder: Source | None) -> None:
     """Choose frames, and embed them where there is a frame encoder."""
     from recbole_video.dataset_tools.video.job import Job, make_frame_plan
-    from recbole_video.dataset_tools.video.pipeline import make
+    from recbole_video.dataset_tools.video.pipeline import run_job
 
     titles = options.titles(arguments)
     videos = options.videos(arguments)
@@ -87,7 +87,7 @@ def _make_from_videos(arguments: argparse.Namespace, encoder: Source | None) -> 
     )
     results = options.outputs(arguments)
     job = Job(videos, plan, titles, results, overwrite=arguments.overwrite)
-    options.report(make(job, options.executor(arguments)), results)
+    options.report(run_job(job, options.executor(arguments)), results)
 
 
 class EmbedCommand:
@@ -114,10 +114,10 @@ class EmbedCommand:
 
     @staticmethod
     def run(arguments: argparse.Namespace) -> None:
-        """Embed the chosen frames."""
+        """Embed the chosen frames and write the frame store."""
         from recbole_video.dataset_tools.video.failures import read_failures
         from recbole_video.dataset_tools.video.job import Job, make_frame_plan
-        from recbole_video.dataset_tools.video.pipeline import make
+        from recbole_video.dataset_tools.video.pipeline import run_job
         from recbole_video.dataset_tools.video.samples import read_chosen
         from recbole_video.dataset_tools.video.titles import Titles
 
@@ -136,7 +136,7 @@ class EmbedCommand:
             min_short_side=chosen.short_side,
         )
         job = Job(videos, plan, Titles({}), results, chosen, failed, arguments.overwrite)
-        options.report(make(job, options.executor(arguments)), results)
+        options.report(run_job(job, options.executor(arguments)), results)
 
 
 def split_by_choice(
@@ -192,7 +192,7 @@ class EmbedTextCommand:
 
     @staticmethod
     def run(arguments: argparse.Namespace) -> None:
-        """Embed the texts."""
+        """Embed the texts of items and write the frame store."""
         from recbole_video.dataset_tools.video.texts import UAE, TextEncoder, embed_in_blocks, read_texts
         from recbole_video.dataset_tools.video.weights import find_weights
 

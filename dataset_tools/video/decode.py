@@ -68,7 +68,7 @@ def decode_frames(
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """What to decode.
+    """Which frames of a video are to be decoded, and how.
 
     Attributes:
         video: The video.

@@ -51,7 +51,7 @@ class Placement:
     batch_size: int = 128
 
     def resolved(self) -> Placement:
-        """The same with nothing left to decide.
+        """The placement with every ``auto`` decided.
 
         Raises:
             ConfigError: If the precision is unknown, or the device cannot be used.
@@ -132,7 +132,7 @@ class FrameEncoder:
         self.frame_dim, self.preprocessing = shape.frame_dim, shape.preprocessing
 
     def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Embed pictures.
+        """Embed pictures, a batch at a time.
 
         Args:
             pictures: uint8 [n, height, width, 3].

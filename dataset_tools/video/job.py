@@ -83,9 +83,9 @@ def make_frame_plan(
         encoder: The frame encoder; None to choose frames only.
         clip: The model that scores frames; None where none are scored.
         placement: Where and how the models run.
-        title_noise: See :class:`FramePlan`.
-        accept_truncated: See :class:`FramePlan`.
-        contact_sheets: See :class:`FramePlan`.
+        title_noise: As in :class:`FramePlan`, and so are the two that follow.
+        accept_truncated: Whether truncated files count.
+        contact_sheets: Folder for contact sheets.
         min_short_side: Least number of pixels of a decoded picture's shorter side.
 
     Raises:
@@ -95,27 +95,32 @@ def make_frame_plan(
     """
     wanted = find_weights(encoder) if encoder else None
     scorer = find_weights(clip) if clip else None
-    sides = [read_shape(weights).preprocessing.short_side for weights in (wanted, scorer) if weights]
-    if wanted and scorer and sides[0] > max(min_short_side, sides[1]):
-        raise ConfigError(
-            f"`{wanted.name}` wants pictures of {sides[0]} pixels, larger than those that frames are scored on, "
-            f"{max(min_short_side, sides[1])}; choose frames by `sample` first, and then embed them by `embed`."
-        )
     return FramePlan(
         sampling=sampling,
         encoder=wanted,
         scorer=scorer,
         placement=(placement or Placement()).resolved(),
-        short_side=max([min_short_side, *sides]),
+        short_side=_short_side(wanted, scorer, min_short_side),
         title_noise=title_noise,
         accept_truncated=accept_truncated,
         contact_sheets=contact_sheets,
     )
 
 
+def _short_side(encoder: Weights | None, scorer: Weights | None, least: int) -> int:
+    """Pixels of a decoded picture's shorter side: what the models need, for nothing to be scaled up."""
+    sides = [read_shape(weights).preprocessing.short_side for weights in (encoder, scorer) if weights]
+    if encoder and scorer and sides[0] > max(least, sides[1]):
+        raise ConfigError(
+            f"`{encoder.name}` wants pictures of {sides[0]} pixels, larger than those that frames are scored on, "
+            f"{max(least, sides[1])}; choose frames by `sample` first, and then embed them by `embed`."
+        )
+    return max([least, *sides])
+
+
 @dataclass(frozen=True)
 class Outputs:
-    """Where the results go.
+    """The files of a run's results.
 
     Attributes:
         folder: Folder of the data set.
@@ -149,7 +154,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be made.
+    """All that a run is asked to do.
 
     Attributes:
         videos: The videos, sorted by item token.

@@ -117,7 +117,7 @@ def _in_folder(folder: Path) -> list[VideoFile]:
 
 
 def _in_list(path: Path) -> list[VideoFile]:
-    rows = list(read_pairs(path, ("item_id",), "path"))
+    rows = list(read_item_texts(path, ("item_id",), "path"))
     for line, _, file in rows:
         if not file or "\0" in file:
             raise DataError(f"`{path}`, line {line}: a list of videos has item_id and path in each line.")
@@ -165,7 +165,7 @@ def _as_text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def read_pairs(path: Path, keys: Sequence[str], value: str) -> Iterator[tuple[int, str, str]]:
+def read_item_texts(path: Path, keys: Sequence[str], value: str) -> Iterator[tuple[int, str, str]]:
     """Read item and text of each row.
 
     A first line that names one of the columns is a header: the file is then a csv, and every row must have as many

@@ -100,7 +100,7 @@ def add_placement(group: Any) -> None:
 
 
 def outputs(arguments: argparse.Namespace) -> Outputs:
-    """Where the results go."""
+    """The files of the results that the options name."""
     from recbole_video.dataset_tools.video.job import Outputs
 
     check_names(arguments)
@@ -151,7 +151,7 @@ def videos(arguments: argparse.Namespace) -> list[VideoFile]:
 
 
 def sampling(arguments: argparse.Namespace) -> Sampling:
-    """How frames are chosen."""
+    """The settings by which frames are chosen."""
     return Sampling(arguments.sampler, arguments.n_frames, arguments.n_candidates, arguments.seed)
 
 
@@ -207,7 +207,7 @@ def clip(arguments: argparse.Namespace) -> Source | None:
 
 
 def encoder(arguments: argparse.Namespace) -> Source:
-    """The frame encoder."""
+    """The frame encoder that the options name."""
     from recbole_video.dataset_tools.video.frame_encoders import frame_encoder_source
 
     return frame_encoder_source(arguments.frame_encoder).at(arguments.weights, arguments.revision)

@@ -32,7 +32,7 @@ from recbole_video.files.replacement import Replacement, finish_replacements
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended.
+    """What a run has done.
 
     Attributes:
         n_videos: Videos with frames.
@@ -45,7 +45,7 @@ class Summary:
     n_untitled: int
 
 
-def make(job: Job, executor: Executor) -> Summary:
+def run_job(job: Job, executor: Executor) -> Summary:
     """Do what is not done yet and write the results.
 
     A run that was stopped in any way goes on where it was when this is called again.
@@ -61,16 +61,16 @@ def make(job: Job, executor: Executor) -> Summary:
     finish_replacements(job.outputs.folder)
     settings = _settings(job)
     if not ShardFolder.are_of(job.outputs.parts, settings):  # else the results are those of the run that goes on
-        _refuse_existing(job)
+        _check_absent(job)
     import_av()
     shards = ShardFolder(job.outputs.parts, settings, discard=job.overwrite)
     with shards.locked():
-        summary = _make(job, shards, executor)
+        summary = _process(job, shards, executor)
     shards.remove()
     return summary
 
 
-def _make(job: Job, shards: ShardFolder, executor: Executor) -> Summary:
+def _process(job: Job, shards: ShardFolder, executor: Executor) -> Summary:
     shards.recover()
     done = shards.find(job.videos, again=True)
     tasks = (_task(job, video) for video in job.videos if video.item_id not in done)
@@ -82,7 +82,7 @@ def _make(job: Job, shards: ShardFolder, executor: Executor) -> Summary:
     return _write_results(job, shards)
 
 
-def _refuse_existing(job: Job) -> None:
+def _check_absent(job: Job) -> None:
     there = [path for path in job.results() if path.exists()]
     if there and not job.overwrite:
         names = ", ".join(f"`{path}`" for path in there)

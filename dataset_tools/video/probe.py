@@ -26,14 +26,14 @@ _MICROSECONDS = 1_000_000  # in which PyAV gives a container's duration
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts of a video.
+    """What is known of a video without decoding all of it.
 
     Attributes:
         n_frames: Frames that the file holds.
         duration: Seconds from the first frame's start to the last one's end.
         fps: Frames per second, on average.
-        width: Of the picture as it is shown, in pixels.
-        height: Likewise.
+        width: Width of the picture as it is shown, in pixels.
+        height: Height of the picture as it is shown, in pixels.
         rotation: Degrees by which the picture is turned counterclockwise to be shown.
         codec: Name of the codec.
     """
@@ -48,7 +48,7 @@ class VideoInfo:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Read a video's facts.
+    """Read what is known of a video without decoding all of it.
 
     Raises:
         VideoFailure: If the file has no frames to decode.

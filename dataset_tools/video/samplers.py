@@ -105,7 +105,7 @@ def item_rng(seed: int, item_id: str, purpose: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How frames are chosen.
+    """The settings by which frames are chosen.
 
     Attributes:
         sampler: A key of :data:`SAMPLERS`.

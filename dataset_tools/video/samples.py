@@ -29,7 +29,7 @@ class Sample:
         sampler: What chose them.
         frames: Frame numbers, ascending.
         times: Their starts, seconds after the start of the video.
-        similarity: Of each to the title; None where none was measured.
+        similarity: Similarity of each frame to the title; None where none was measured.
     """
 
     item_id: str
@@ -70,7 +70,7 @@ class ChosenFrames:
     Attributes:
         samples: Item token -> sample.
         settings: How they were chosen, as plain values.
-        sha256: Of the file of samples.
+        sha256: SHA-256 of the file of samples.
     """
 
     samples: dict[str, Sample]
@@ -79,7 +79,7 @@ class ChosenFrames:
 
     @property
     def sampling(self) -> Sampling:
-        """How they were chosen."""
+        """The settings by which the frames were chosen."""
         return Sampling(**{field.name: self.settings[field.name] for field in fields(Sampling)})
 
     @property
@@ -94,7 +94,7 @@ def settings_path(samples: Path) -> Path:
 
 
 def read_chosen(path: Path) -> ChosenFrames:
-    """Read chosen frames.
+    """Read the frames that an earlier run chose, and how it chose them.
 
     Raises:
         DataError: If a file is missing or malformed, or has a video twice; the line is named.

@@ -101,7 +101,7 @@ class ShardFolder:
         write_atomically(self.folder / name, lambda file: _write_shard(file, videos))
 
     def shards(self) -> list[Path]:
-        """The shards, oldest first."""
+        """The shards in the folder, the oldest first."""
         return sorted(self.folder.glob("*.npz"))
 
     def find(self, videos: Iterable[VideoFile], again: bool = False) -> dict[str, tuple[Path, int]]:
@@ -186,7 +186,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the videos that are in no shard yet."""
         if self._waiting:
             self._shards.write(self._waiting)
             self._journal.unlink(missing_ok=True)

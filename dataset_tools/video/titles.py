@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.video.listing import normal_form, read_pairs
+from recbole_video.dataset_tools.video.listing import normal_form, read_item_texts
 from recbole_video.dataset_tools.video.samplers import item_rng
 
 from recbole_video.data.text import read_text_rows
@@ -102,7 +102,7 @@ def noisy(embedding: np.ndarray, level: float, rng: np.random.Generator) -> np.n
 
 
 def read_titles(path: Path) -> dict[str, str]:
-    """Read titles from JSON lines with ``item_id`` and ``title``, or a csv of the two (see :func:`read_pairs`).
+    """Read titles from JSON lines with ``item_id`` and ``title``, or a csv of the two (see :func:`read_item_texts`).
 
     In a csv the first column may also be called ``item``. Titles that are missing or null count as empty.
 
@@ -113,7 +113,7 @@ def read_titles(path: Path) -> dict[str, str]:
         raise DataError(f"There is no file of titles `{path}`; give one with --titles.")
     titles: dict[str, str] = {}
     is_json = path.suffix == ".jsonl"
-    for line, item_id, title in _jsonl_rows(path) if is_json else read_pairs(path, ("item_id", "item"), "title"):
+    for line, item_id, title in _jsonl_rows(path) if is_json else read_item_texts(path, ("item_id", "item"), "title"):
         if item_id in titles:
             raise DataError(f"`{path}`, line {line}: item `{item_id}` has a second title; keep one.")
         titles[item_id] = title or ""

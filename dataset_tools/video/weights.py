@@ -24,7 +24,7 @@ _BLOCK = 1 << 24  # bytes
 
 @dataclass(frozen=True)
 class Source:
-    """Which weights are wanted.
+    """Where the weights that are wanted can be found.
 
     Attributes:
         name: The model's short name.
@@ -54,7 +54,7 @@ class Weights:
         folder: Where they are.
         place: The hub's id, or the folder's name.
         revision: Commit on the hub; empty for a folder.
-        sha256: Of the folder's configuration and weights.
+        sha256: SHA-256 of the folder's configuration and weights.
     """
 
     name: str

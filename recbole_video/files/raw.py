@@ -242,24 +242,27 @@ def read_integers(path: Path, columns: Sequence[str], separator: str = ",") -> d
     absent = [name for name in columns if name not in names]
     if absent:
         raise DataError(f"`{path}` has no column `{absent[0]}`; its header is `{header}`.")
-    refuse_twice(path, columns, names)
+    check_no_repeats(path, columns, names)
     chosen = [names.index(name) for name in columns]
-    blocks: list[np.ndarray] = []
+    none = np.empty((0, len(columns)), dtype=np.int64)
+    blocks = [none, *(rows[:, chosen] for rows in _integer_blocks(path, names, separator))]
+    return {name: np.concatenate([block[:, i] for block in blocks]) for i, name in enumerate(columns)}
+
+
+def _integer_blocks(path: Path, names: Sequence[str], separator: str) -> Iterator[np.ndarray]:
+    """The rows behind the header, int64 [rows, width], a block of the file at a time."""
     line = 2
     with Path(path).open("rb") as file:
         file.readline()
         while block := file.read(_BLOCK_BYTES) + file.readline():
             rows = _parse(block, len(names), separator)
             n_lines = block.count(b"\n") if rows is None else len(rows)
-            if rows is None:
-                rows = _parse_slowly(path, block, names, separator, line)
-            blocks.append(rows[:, chosen])
+            yield _parse_slowly(path, block, names, separator, line) if rows is None else rows
             line += n_lines
-    return {name: np.concatenate([b[:, i] for b in blocks]) if blocks else _no_rows() for i, name in enumerate(columns)}
 
 
-def refuse_twice(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
-    """Refuse a header in which a column that is wanted stands twice.
+def check_no_repeats(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
+    """Check that no column that is wanted stands twice in a header.
 
     Raises:
         DataError: Naming the first such column.
@@ -269,10 +272,6 @@ def refuse_twice(path: Path, wanted: Iterable[str], names: Sequence[str]) -> Non
             first = names.index(name)
             places = f"columns {first + 1} and {names.index(name, first + 1) + 1}"
             raise DataError(f"`{path}` has the column `{name}` twice, {places} of its header; keep one.")
-
-
-def _no_rows() -> np.ndarray:
-    return np.empty(0, dtype=np.int64)
 
 
 def _parse(block: bytes, width: int, separator: str) -> np.ndarray | None:

@@ -217,10 +217,7 @@ def parse_yaml(
     except RecBoleVideoError:
         raise
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise refuse(f"{where} is not valid YAML{place}: {problem}.") from error
+        raise refuse(f"{where} is not valid YAML{_yaml_problem(error)}.") from error
     except RecursionError as error:
         raise refuse(f"{where} is nested too deeply to be read.") from error
     except UnicodeEncodeError as error:
@@ -229,6 +226,12 @@ def parse_yaml(
         raise refuse(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
     except (AttributeError, LookupError) as error:  # PyYAML on `!!bool maybe`
         raise refuse(f"{where} holds a value that does not fit the tag before it; leave the tag out.") from error
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{place}: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
 
 
 def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> None:

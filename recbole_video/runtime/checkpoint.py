@@ -73,10 +73,7 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint `{path}`.")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
-            # PyTorch packs nothing: what is packed could be a hundred times the file's size.
-            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
-            is_sound = not packed and archive.testzip() is None
+        is_sound = _is_sound(path)
         state = torch.load(path, map_location=device, weights_only=True) if is_sound else None
     except _UNREADABLE as error:
         raise CheckpointError(_damaged(path)) from error
@@ -88,6 +85,16 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         if not isinstance(name, str) or not name.endswith("_extra_state"):
             refuse_unusable_tensor(weight, str(name), path)
     return state
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether the checksums are right, at which torch.load does not look, and nothing is packed.
+
+    PyTorch packs nothing: what is packed could be a hundred times the file's size.
+    """
+    with zipfile.ZipFile(path) as archive:
+        is_packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+        return not is_packed and archive.testzip() is None
 
 
 def _damaged(path: Path) -> str:
