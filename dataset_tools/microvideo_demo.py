@@ -17,14 +17,13 @@ Everything follows from one seed.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools import bundled
+from recbole_video.dataset_tools.bundled import bundled_command
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 
 from recbole_video.content.store import write_frame_store
@@ -34,6 +33,7 @@ from recbole_video.files.values import file_digest
 NAME = "microvideo-demo"
 FILES = (".inter", ".frames.npy", ".frames.json")
 HELP = "make the synthetic demonstration data set (made on first use anyway)"
+add_arguments, run = bundled_command(NAME)
 GENERATOR_VERSION = 1
 _DAY = 86_400  # seconds
 
@@ -88,16 +88,6 @@ class _Videos:
     topics: np.ndarray  # [N, K] shares that sum to 1
     popularity: np.ndarray  # [N]
     is_cold: np.ndarray  # [N] bool
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder."""
-    bundled.add_arguments(parser, NAME)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Make what is missing of the data set."""
-    bundled.run(NAME, arguments)
 
 
 def make(folder: Path, recipe: Recipe | None = None) -> None:

@@ -19,12 +19,11 @@ one seed. It shows what a model can use, and says nothing about real data.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools import bundled
+from recbole_video.dataset_tools.bundled import bundled_command
 from recbole_video.dataset_tools.label import label_items
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.popularity.labels import LabelSettings
@@ -40,6 +39,7 @@ FILES = (
     f".{LABEL}.popularity", f".{LABEL}.popularity.json",
 )  # fmt: skip
 HELP = "make the synthetic data set of popularity (made on first use anyway)"
+add_arguments, run = bundled_command(NAME)
 GENERATOR_VERSION = 2
 _DAY = 86_400  # seconds
 _QUIET_FRAME = 0.4  # size of the impression that any other frame makes, against that after the cut
@@ -77,16 +77,6 @@ class Rule:
     noise: float = 0.4
     profile_error: float = 0.4
     background: float = 0.5
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder."""
-    bundled.add_arguments(parser, NAME)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Make what is missing of the data set."""
-    bundled.run(NAME, arguments)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -229,6 +230,6 @@ class TestTables:
             self.read(path, ("user", "size"))
 
     def test_without_pyarrow(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("recbole_video.dataset_tools.raw.csv_tables.find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(MissingDependencyError, match=r"a.csv` needs pyarrow.*uv pip install -e '.\[data\]'"):
             self.read(write(tmp_path / "a.csv", ""), ("user",))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
 
 from recbole_video.dataset_tools.video.decode import Decoded, DecodeTask, decode_task, failed
 
@@ -63,9 +62,7 @@ class DecodePool:
             self._start_worker()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._is_closing = True
         self._helpers.shutdown(wait=False, cancel_futures=True)  # first, so that no helper takes another task
         for worker in list(self._workers):
