@@ -1,4 +1,4 @@
-"""Columns that a user maps, ``NAME:TYPE=RAW``, and their values while a table is read part by part."""
+"""Columns that a user maps, ``NAME:TYPE=RAW``, and their values while a table is read chunk by chunk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXT = "text"
-Where = Callable[[int], str]  # names the place of a row by its number in the index of a part, for errors
+Where = Callable[[int], str]  # names the place of a row by its number in the index of a chunk, for errors
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class NumberBuffer:
     """Collects numbers; a missing one is NaN."""
 
     def __init__(self) -> None:
-        self._parts: list[np.ndarray] = []
+        self._chunks: list[np.ndarray] = []
 
     def add(self, values: pd.Series, where: Where) -> None:
         """Add the values of some rows.
@@ -124,11 +124,11 @@ class NumberBuffer:
                 f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` is {problem}; mend it, or "
                 "leave the cell empty."
             )
-        self._parts.append(numbers)
+        self._chunks.append(numbers)
 
     def array(self) -> np.ndarray:
         """All values that were added, float64 [rows]."""
-        return np.concatenate(self._parts) if self._parts else np.empty(0)
+        return np.concatenate(self._chunks) if self._chunks else np.empty(0)
 
 
 Buffer = TokenBuffer | NumberBuffer | ListBuffer

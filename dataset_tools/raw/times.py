@@ -45,7 +45,7 @@ def far_time(times: np.ndarray, unit: str) -> tuple[int, str] | None:
 
 
 class TimeBuffer:
-    """Collects times, part by part.
+    """Collects times, chunk by chunk.
 
     Args:
         unit: The unit of the raw times: ``s``, ``ms``, ``us``, or ``iso`` for dates; a date without a zone is UTC.
@@ -53,7 +53,7 @@ class TimeBuffer:
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        self._parts: list[np.ndarray] = []
+        self._chunks: list[np.ndarray] = []
 
     def add(self, values: pd.Series, where: Where) -> None:
         """Add the times of some rows.
@@ -61,11 +61,11 @@ class TimeBuffer:
         Raises:
             DataError: Naming the first row that is no time, or none of this unit.
         """
-        self._parts.append(_dates(values, where) if self.unit == "iso" else _numbers(values, self.unit, where))
+        self._chunks.append(_dates(values, where) if self.unit == "iso" else _numbers(values, self.unit, where))
 
     def array(self) -> np.ndarray:
         """All times in :attr:`finest_unit`, int64 [rows]."""
-        times = np.concatenate(self._parts) if self._parts else np.empty(0, dtype=np.int64)
+        times = np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int64)
         if times.dtype.kind == "i":
             return times
         return np.rint(times * (UNITS_PER_SECOND["us"] // UNITS_PER_SECOND[self.unit])).astype(np.int64)
@@ -73,7 +73,7 @@ class TimeBuffer:
     @property
     def finest_unit(self) -> str:
         """The unit of the times: the one given, or ``us`` for dates and for numbers with a fraction."""
-        is_whole = self.unit != "iso" and all(part.dtype.kind == "i" for part in self._parts)
+        is_whole = self.unit != "iso" and all(chunk.dtype.kind == "i" for chunk in self._chunks)
         return self.unit if is_whole else "us"
 
 

@@ -22,7 +22,7 @@ _LARGE_BYTES = 1 << 26
 _LINES_PER_UPDATE = 1 << 14
 _UTF8 = "utf-8-sig"  # with or without a byte order mark
 _MOST_DIGITS = 19  # of a number of 64 bits
-Part = TypeVar("Part")
+Chunk = TypeVar("Chunk")
 
 
 def check_is_file(path: Path) -> None:
@@ -168,8 +168,8 @@ def whole_number(text: str) -> int | None:
     return value if abs(value) < np.iinfo(np.int64).max else None
 
 
-def guarded(parts: Iterator[Part], path: Path, kind: str) -> Iterator[Part]:
-    """What a library reads of a file, part by part.
+def guarded(chunks: Iterator[Chunk], path: Path, kind: str) -> Iterator[Chunk]:
+    """What a library reads of a file, chunk by chunk.
 
     A library raises almost anything over a damaged file, and whatever that is, the file is at fault.
 
@@ -178,7 +178,7 @@ def guarded(parts: Iterator[Part], path: Path, kind: str) -> Iterator[Part]:
     """
     while True:
         try:
-            part = next(parts)
+            chunk = next(chunks)
         except StopIteration:
             return
         except RecBoleVideoError:
@@ -186,7 +186,7 @@ def guarded(parts: Iterator[Part], path: Path, kind: str) -> Iterator[Part]:
         except Exception as error:
             said = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise DataError(f"`{path}` cannot be read as {kind}: {said.rstrip('.')}; fetch or save it anew.") from error
-        yield part
+        yield chunk
 
 
 def load_array(path: Path, mapped: bool = False) -> np.ndarray:

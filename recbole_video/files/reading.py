@@ -16,6 +16,11 @@ from recbole_video.errors import DataError, RecBoleVideoError
 _MOST_VALUES = 100_000
 _YAML = "tag:yaml.org,2002:"
 _TAGS_OF_CODE = (f"{_YAML}python/", "!")
+# What these errors say of a text in JSON or YAML.
+_DEFECTS: dict[type[Exception], str] = {
+    RecursionError: "is nested too deeply to be read",
+    UnicodeEncodeError: "holds text that is not Unicode, half of a surrogate pair; mend it",
+}
 _BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
@@ -122,10 +127,8 @@ def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataErro
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if "\n" in text else ""  # of one line, `where` may name the number in its file
         raise refuse(f"{where} is not valid JSON: {error.msg} at {line}column {error.colno}.") from error
-    except RecursionError as error:
-        raise refuse(f"{where} is nested too deeply to be read.") from error
-    except UnicodeEncodeError as error:
-        raise refuse(f"{where} holds text that is not Unicode, half of a surrogate pair; mend it.") from error
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise refuse(f"{where} {_DEFECTS[type(error)]}.") from error
     except _GivenTwice as error:
         raise refuse(f"{where} gives `{error.key}` twice; keep one.") from error
     except ValueError as error:  # a number of thousands of digits, NaN, 1e999
@@ -218,10 +221,8 @@ def parse_yaml(
         raise
     except yaml.YAMLError as error:
         raise refuse(f"{where} is not valid YAML{_yaml_problem(error)}.") from error
-    except RecursionError as error:
-        raise refuse(f"{where} is nested too deeply to be read.") from error
-    except UnicodeEncodeError as error:
-        raise refuse(f"{where} holds text that is not Unicode, half of a surrogate pair; mend it.") from error
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise refuse(f"{where} {_DEFECTS[type(error)]}.") from error
     except ValueError as error:  # an impossible date, a number of thousands of digits
         raise refuse(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
     except (AttributeError, LookupError) as error:  # PyYAML on `!!bool maybe`
