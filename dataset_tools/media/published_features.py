@@ -104,14 +104,14 @@ def _entries(path: Path) -> Iterator[tuple[str, str]]:
             text += block
             end = 0
             for match in _ENTRY.finditer(text):
-                _refuse_rest(path, text[end : match.start()])
+                _check_rest(path, text[end : match.start()])
                 yield match[1], match[2]
                 end = match.end()
             text = text[end:]
-    _refuse_rest(path, text)
+    _check_rest(path, text)
 
 
-def _refuse_rest(path: Path, rest: str) -> None:
-    """Refuse what stands between, before or behind the lists, other than the marks of JSON."""
+def _check_rest(path: Path, rest: str) -> None:
+    """Check that nothing but the marks of JSON stands before, between and behind the lists."""
     if rest := rest.strip(" \n\r\t,{}"):
         raise DataError(f"`{path}` is not a JSON object of `item: [numbers]`: `{rest[:40]}` is left over.")

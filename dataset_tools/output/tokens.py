@@ -63,7 +63,7 @@ def id_problem(value: Any) -> str | None:
 
 
 def check_ids(column: str, distinct: Iterable[Any]) -> None:
-    """Refuse ids that RecBole would not read back unchanged.
+    """Check that RecBole reads ids back unchanged.
 
     Ids are never mended: media files are found by them.
 

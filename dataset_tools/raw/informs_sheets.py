@@ -195,7 +195,7 @@ def _first_sheet(path: Path) -> Iterator[tuple[Any, ...]]:
 
 
 def _check_part(path: Path, archive: ZipFile, part: ZipInfo) -> None:
-    """Refuse a part that would fill the memory: an archive bomb, or XML with entities, which no workbook declares."""
+    """Check that a part would not fill the memory: it is no archive bomb, and no XML with entities."""
     if part.file_size > max(_LARGE_PART, _MOST_EXPANSION * part.compress_size):
         raise DataError(f"`{path}` holds `{part.filename}`, which expands to {part.file_size:,} bytes; fetch it again.")
     if not part.filename.endswith((".xml", ".rels")):

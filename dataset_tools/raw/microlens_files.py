@@ -91,11 +91,11 @@ def read_likes_and_views(path: Path) -> dict[str, np.ndarray]:
             )
         rows.append(cells)
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-    _refuse_twice(path, table[:, 0])
+    _check_once(path, table[:, 0])
     return {"item_id": table[:, 0], "likes": table[:, 1], "views": table[:, 2]}
 
 
-def _refuse_twice(path: Path, items: np.ndarray) -> None:
+def _check_once(path: Path, items: np.ndarray) -> None:
     distinct, counts = np.unique(items, return_counts=True)
     if (counts > 1).any():
         raise DataError(f"`{path}` lists item {distinct[counts > 1][0]} twice; keep one line of each.")
@@ -140,7 +140,7 @@ def read_sequences(path: Path) -> dict[str, np.ndarray]:
             items.append(_whole_numbers(texts))
             texts = []
     items.append(_whole_numbers(texts))
-    _refuse_twice(path, np.array(users, dtype=np.int64))
+    _check_once(path, np.array(users, dtype=np.int64))
     return {"user_id": np.repeat(np.array(users, dtype=np.int64), lengths), "item_id": np.concatenate(items)}
 
 

@@ -108,7 +108,7 @@ def outputs(arguments: argparse.Namespace) -> Outputs:
 
 
 def check_names(arguments: argparse.Namespace) -> None:
-    """Refuse names of data sets and stores that would lead out of the data set's folder.
+    """Check that no name of a data set or store leads out of the data set's folder.
 
     Raises:
         ConfigError: If one is no plain name.
@@ -175,7 +175,7 @@ def titles(arguments: argparse.Namespace) -> Titles:
 
 
 def _check_effect(arguments: argparse.Namespace) -> None:
-    """Refuse an option that would have no effect."""
+    """Check that each option that was given has an effect."""
     about_titles = ("titles", "title_noise", "clip_weights", "clip_revision")
     given = [name for name in about_titles if getattr(arguments, name) is not None]
     if arguments.sampler != RESAMPLE:

@@ -49,7 +49,7 @@ class TextEncoder:
             raise DataError(f"`{weights.folder}` holds no tokenizer that transformers can load: {error}.") from error
         self._placement = placement.resolved()
         self._model = model.to(self._placement.device)
-        _refuse_other_kinds(weights, self._model, self._tokenizer)
+        _check_kind(weights, self._model, self._tokenizer)
         self._longest = _longest(self._model, self._tokenizer)
         self.dim = self._dim(weights)
 
@@ -78,7 +78,7 @@ class TextEncoder:
             raise DataError(f"`{weights.folder}` holds a model that makes no embeddings of texts: {reason}.") from error
 
 
-def _refuse_other_kinds(weights: Weights, model: Any, tokenizer: Any) -> None:
+def _check_kind(weights: Weights, model: Any, tokenizer: Any) -> None:
     kind = getattr(model.config, "model_type", "unknown")
     first = tokenizer("a")["input_ids"][:1]
     if getattr(model.config, "is_encoder_decoder", False):

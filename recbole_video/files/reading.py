@@ -149,13 +149,13 @@ def _first_part(error: ValueError) -> str:
     return str(error).partition(";")[0]
 
 
-def _refuse_constant(name: str) -> None:
+def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
 def _nan_as_none(name: str) -> None:
     if name != "NaN":
-        _refuse_constant(name)
+        _no_constant(name)
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _finite(text: str) -> float:
 
 _DECODERS = {
     lenient: json.JSONDecoder(parse_constant=constant, parse_float=_finite, object_pairs_hook=_each_key_once)
-    for lenient, constant in ((False, _refuse_constant), (True, _nan_as_none))
+    for lenient, constant in ((False, _no_constant), (True, _nan_as_none))
 }
 
 
@@ -236,7 +236,7 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> None:
-    """Refuse tags of code, keys that are given twice, loops of aliases, and aliases that stand for too much."""
+    """Check that there are no tags of code, keys given twice, loops of aliases, or aliases that stand for too much."""
     sizes: dict[int, int] = {}  # of a node with all below it, as often as aliases repeat them
     open_nodes: set[int] = set()
 

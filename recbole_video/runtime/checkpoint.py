@@ -13,7 +13,7 @@ import torch
 from recbole_video.errors import CheckpointError
 from recbole_video.files.atomic import write_atomically
 from recbole_video.files.names import expanded
-from recbole_video.runtime.checkpoint_checks import refuse_unusable_tensor
+from recbole_video.runtime.checkpoint_checks import check_plain_tensor
 
 # What PyTorch and zipfile raise on bytes that somebody made up.
 _UNREADABLE = (
@@ -83,7 +83,7 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         raise CheckpointError(f"`{path}` is not a checkpoint of this package: it has no `state_dict`.")
     for name, weight in state["state_dict"].items():
         if not isinstance(name, str) or not name.endswith("_extra_state"):
-            refuse_unusable_tensor(weight, str(name), path)
+            check_plain_tensor(weight, str(name), path)
     return state
 
 
