@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from recbole_video.errors import ConfigError, MissingDependencyError
+from recbole_video.runtime.dependencies import import_optional
 from recbole_video.runtime.memory import available_memory
 
 MIN_RAY = (2, 54)
@@ -46,10 +47,7 @@ def import_ray(part: str = "tune") -> Any:
     who, extra = _PARTS[part]
     install = f"uv pip install -e '.[{extra}]' in the checkout"
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingDependencyError(f"{who} need Ray; {install}.") from error
+    ray = import_optional("ray", f"{who} need Ray; {install}.")
     version = tuple(int(n) for n in re.findall(r"\d+", ray.__version__)[:2])
     if version < MIN_RAY:
         wanted = ".".join(map(str, MIN_RAY))

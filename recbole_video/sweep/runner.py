@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_video.errors import ConfigError, MissingDependencyError, RecBoleVideoError, SweepError
+from recbole_video.errors import ConfigError, RecBoleVideoError, SweepError
+from recbole_video.runtime.dependencies import import_optional
 from recbole_video.runtime.devices import listed
 from recbole_video.runtime.ray_session import import_ray, ray_session
 from recbole_video.sweep.folder import (
@@ -276,12 +277,7 @@ def _refuse_impossible(ray: Any, resources: Resources) -> None:
 
 def _require_optuna() -> None:
     import_ray()
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingDependencyError(
-            "A search by Optuna needs it; uv pip install -e '.[sweep]' in the checkout."
-        ) from error
+    optuna = import_optional("optuna", "A search by Optuna needs it; uv pip install -e '.[sweep]' in the checkout.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
