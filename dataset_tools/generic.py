@@ -205,8 +205,7 @@ def _warn_of_decimal_ids(column: str, ids: np.ndarray, card: Card) -> None:
     if decimal:
         card.warn(
             f"In `{column}`, {counted(len(decimal), 'id ends', 'ids end')} in .0 (first: {min(decimal)}), as if they "
-            "had once been read as "
-            "decimal numbers: they are kept as they are, and no media file is found by them."
+            "had once been read as decimal numbers: they are kept as they are, and no media file is found by them."
         )
 
 

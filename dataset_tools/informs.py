@@ -209,8 +209,7 @@ def _add_labels(videos: pd.DataFrame, labels: PublishedLabels, card: Card) -> No
     if labels.contradictory:
         card.warn(
             f"{counted(len(labels.contradictory), 'identifier has', 'identifiers have')} several rows of labels that "
-            "differ (first: "
-            f"{min(labels.contradictory)}); their videos stay without counts."
+            f"differ (first: {min(labels.contradictory)}); their videos stay without counts."
         )
     if strangers := len(set(labels.counts) - set(keys)):
         card.note("rows of labels without a test video", strangers)

@@ -132,8 +132,8 @@ def _report_repairs(repairs: pd.DataFrame, card: Card) -> None:
         first = lost.iloc[0]
         card.warn(
             f"{counted(len(lost), 'count of users is', 'counts of users are')} no displayed count and no single "
-            "overflow explains them (first: "
-            f"{first['column']} {first['found']:.0f} of {first['user_id']}); they are left empty."
+            f"overflow explains them (first: {first['column']} {first['found']:.0f} of {first['user_id']}); they are "
+            "left empty."
         )
 
 

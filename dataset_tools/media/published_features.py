@@ -58,8 +58,7 @@ def add_feature_file(out: DatasetWriter, name: str, path: Path, last_item: int) 
         first = items[int((counts == 0).argmax())]
         out.card.warn(
             f"In `{path.name}`, {counted(int((counts == 0).sum()), 'row is', 'rows are')} all zero (first: item "
-            f"{first}): these items have no "
-            "frames; set missing_items in a run."
+            f"{first}): these items have no frames; set missing_items in a run."
         )
 
 

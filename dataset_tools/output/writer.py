@@ -17,20 +17,15 @@ from recbole_video.dataset_tools.card.page import page
 from recbole_video.dataset_tools.cleaning.interactions import as_times, codes_of, positions, sort_order
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.background import background
+from recbole_video.dataset_tools.output.columns import typed_columns
 from recbole_video.dataset_tools.output.tokens import (
-    Mended,
     as_objects,
-    check_column_name,
     check_ids,
-    feature_sequences,
-    feature_tokens,
-    number_sequences,
 )
 from recbole_video.dataset_tools.raw.times import far_time
 
-from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.data.times import UNITS_PER_SECOND
-from recbole_video.errors import DataError, RunFolderError, counted
+from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.atomic import write_atomically, write_json, write_text
 from recbole_video.files.names import check_file_name
 from recbole_video.files.replacement import Replacement
@@ -149,7 +144,7 @@ class DatasetWriter:
             "item_id:token": self.items[items],
             "timestamp:float": offsets,
         }
-        columns.update(self._typed_columns(frame, types or {}, order))
+        columns.update(typed_columns(frame, types or {}, self.card, order))
         self._write_table(".inter", columns)
         self.card.describe_interactions(users, items, times, offsets, time_unit)
 
@@ -195,39 +190,6 @@ class DatasetWriter:
         self._described.add(path)
         self.card.add_output(path)  # its checksum is taken while the rest is written
 
-    def _typed_columns(self, frame: Any, types: Mapping[str, str], order: Any = slice(None)) -> dict[str, Any]:
-        columns = {}
-        for name, kind in types.items():
-            if kind not in FIELD_TYPES:
-                raise DataError(f"The type of column `{name}` must be one of {', '.join(FIELD_TYPES)}, not `{kind}`.")
-            check_column_name(name)
-            columns[f"{name}:{kind}"] = self._cells(name, frame[name], kind, order)
-        return columns
-
-    def _cells(self, name: str, values: Any, kind: str, order: Any) -> Any:
-        if kind == "float":
-            numbers = _numbers(name, values)[order]
-            if np.isinf(numbers).any():
-                raise DataError(f"The column `{name}` holds an infinite number; mend it in the raw file.")
-            if empty := int(np.isnan(numbers).sum()):
-                self.card.note(f"empty cells of {name}", empty)
-            return numbers
-        values = (as_objects(values) if kind.endswith("_seq") else np.asarray(values))[order]
-        if kind == "float_seq":
-            return number_sequences(values)
-        if values.dtype.kind in "iu":
-            return values
-        mended = Mended()
-        cells = (feature_sequences if kind == "token_seq" else feature_tokens)(values, mended)
-        if mended.count:
-            (before, after), *_ = mended.examples
-            self.card.warn(
-                f"In `{name}`, {counted(mended.count, 'cell was', 'cells were')} changed so that RecBole reads them "
-                "as tokens "
-                f"(first: {before!r} is now {after!r})."
-            )
-        return cells
-
     def _write_features(self, suffix: str, key: str, frame: Any, types: Mapping[str, str]) -> None:
         ids = np.asarray(frame[key])
         distinct = codes_of(ids)[1]
@@ -236,7 +198,7 @@ class DatasetWriter:
             values, counts = np.unique(ids.astype(str), return_counts=True)
             twice = values[counts > 1][0]
             raise DataError(f"`{self.name}{suffix}` would hold {key} `{twice}` twice; keep one row of each.")
-        columns = self._typed_columns(frame, types)
+        columns = typed_columns(frame, types, self.card)
         missing = self._without_row(key, distinct) if suffix != ".counts" else []
         if missing:
             what = f"{len(missing):,} of {len(self._distinct[key]):,} {key.removesuffix('_id')}s with interactions"
@@ -320,17 +282,6 @@ def _times(frame: Any, unit: str) -> np.ndarray | None:
     if times is not None and (far := far_time(times, unit)):
         raise DataError(f"The time {times[far[0]]} {far[1]}; check the times of the raw file.")
     return times
-
-
-def _numbers(name: str, values: Any) -> np.ndarray:
-    """Whole or real numbers; missing ones are NaN."""
-    array = np.asarray(values)
-    if array.dtype.kind in "biuf":
-        return array
-    try:
-        return np.array([np.nan if value is None or str(value) == "<NA>" else float(value) for value in array])
-    except (TypeError, ValueError) as error:
-        raise DataError(f"The column `{name}` must hold numbers: {error}.") from error
 
 
 def _write_json_lines(file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
