@@ -155,7 +155,7 @@ def text_rows(
         card.note("videos without speech", len(items) - n_speeches)
 
 
-def _category_names(row: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
+def _category_names(row: Mapping[Any, Any], names: Mapping[int, str]) -> list[str]:
     """The names of a video's categories, those of the first level first."""
     categories = [*row["category_1"], *row["category_2"], *row["category_3"]]
     return [names[key] for key in categories if key in names]
