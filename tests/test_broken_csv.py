@@ -232,4 +232,4 @@ class TestTables:
     def test_without_pyarrow(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(MissingDependencyError, match=r"a.csv` needs pyarrow.*uv pip install -e '.\[data\]'"):
-            self.read(write(tmp_path / "a.csv", ""), ("user",))
+            next(read_tables(write(tmp_path / "a.csv", ""), LAYOUT, ("user",), Tally()))
