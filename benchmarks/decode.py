@@ -66,7 +66,7 @@ def _memory_row(options: Options, path: Path, result: Measurement) -> Row:
 def time_video(path: str, threads: int) -> dict[str, Any]:
     """Seconds of each call by method, and facts of the video."""
     from recbole_video.dataset_tools.video.probe import probe, read_timeline
-    from recbole_video.dataset_tools.video.times import segment_middles
+    from recbole_video.dataset_tools.video.samplers import segment_middles
 
     info = probe(path)
     numbers = segment_middles(read_timeline(path), _FRAMES)
@@ -94,7 +94,7 @@ def decode_ours(path: str, threads: int) -> np.ndarray:
     """The segments' middle frames by this package, uint8 [n, h, w, 3]."""
     from recbole_video.dataset_tools.video.decode import decode_frames
     from recbole_video.dataset_tools.video.probe import read_timeline
-    from recbole_video.dataset_tools.video.times import segment_middles
+    from recbole_video.dataset_tools.video.samplers import segment_middles
 
     timeline = read_timeline(path)
     return decode_frames(path, timeline, segment_middles(timeline, _FRAMES), _SHORT_SIDE, threads).pictures

@@ -80,14 +80,14 @@ def _rate(encoder: Any, size: int, seconds: float) -> float:
 
 def _time_path(paths: list[str], sources: dict[str, Any], workers: int) -> dict[str, float]:
     """The path of each video, from its first result on: models are loaded and processes started by then."""
-    from recbole_video.dataset_tools.video.decode_task import DecodeTask
+    from recbole_video.dataset_tools.video.decode import DecodeTask
+    from recbole_video.dataset_tools.video.executors import run_here
+    from recbole_video.dataset_tools.video.job import make_frame_plan
     from recbole_video.dataset_tools.video.listing import VideoFile
-    from recbole_video.dataset_tools.video.pipeline import run_here
-    from recbole_video.dataset_tools.video.plan import make_plan
     from recbole_video.dataset_tools.video.samplers import Sampling
     from recbole_video.dataset_tools.video.workers import DecodePool
 
-    plan = make_plan(Sampling(), sources[_DINOV3], sources[_CLIP])
+    plan = make_frame_plan(Sampling(), sources[_DINOV3], sources[_CLIP])
     tasks = [
         DecodeTask(
             VideoFile(str(i), Path(path), 0), plan.sampling, "a title of the video", None, plan.short_side, False

@@ -24,7 +24,7 @@ def prepare(name: str, folder: Path, frame_store: str | None = None) -> None:
     leaves nothing that would be taken for a data set. Existing files are kept.
 
     Args:
-        name: Of the data set.
+        name: The name of the data set.
         folder: Its folder.
         frame_store: A further store of ``microvideo-demo``, see ``microvideo_demo_stores``.
 

@@ -13,8 +13,8 @@ written as a b, a,b, a;b, a|b, [a, b], (a, b) or {a, b}; where a column allows f
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +24,19 @@ from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, a
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.columns import (
     TEXT,
-    Column,
     IdBuffer,
+    RawColumn,
+    Where,
     as_text,
     buffers_of,
+    check_single,
     parse_column,
-    refuse_compound,
 )
-from recbole_video.dataset_tools.raw.tables import Layout, read_parts, where_in
-from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, doubt_old_times
+from recbole_video.dataset_tools.raw.tables import Dialect, read_chunks, where_in
+from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, warn_of_old_times
 
 from recbole_video.errors import ConfigError, DataError, counted
-from recbole_video.files.raw import refuse_no_file
+from recbole_video.files.raw import check_is_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,63 +83,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the tables."""
+    """Convert the tables to a data set."""
     inter, item, user = (
         _parse_columns(option, getattr(arguments, option)) for option in ("columns", "item_columns", "user_columns")
     )
     _check_tables(arguments)
-    refuse_no_file(arguments.file)
-    layout, items_layout, users_layout = _layouts(arguments)
+    check_is_file(arguments.file)
+    dialect, items_dialect, users_dialect = _dialects(arguments)
     arguments.name = arguments.file.name.partition(".")[0] if arguments.name is None else arguments.name
     with DatasetWriter.from_arguments(arguments) as out:
-        table, unit = read_interactions(arguments, inter, layout, out.card)
+        table, unit = read_interactions(arguments, inter, dialect, out.card)
         table = apply_filters(drop_copies(table, out.card), arguments, out.card)
-        out.write_interactions(table, unit, {column.name: column.type for column in inter})
+        out.write_interactions(table, unit, _types(inter))
         if arguments.items is not None:
-            features = [column for column in item if column.type != TEXT]
-            found = _read_features(
-                arguments.items, "item_id", _features_of(arguments, "item", features), table, items_layout, out.card
-            )
-            if features:
-                out.write_items(found, {column.name: column.type for column in features})
-            texts = [column for column in item if column.type == TEXT]
-            if texts:
-                out.write_text(_read_texts(arguments.items, arguments.item_id, texts, found["item_id"], items_layout))
+            _convert_items(out, FeatureTable(arguments.items, arguments.item_id, item, items_dialect), arguments, table)
         if arguments.users is not None:
-            wanted = _features_of(arguments, "user", user)
-            found = _read_features(arguments.users, "user_id", wanted, table, users_layout, out.card)
-            out.write_users(found, {column.name: column.type for column in user})
+            source = FeatureTable(arguments.users, arguments.user_id, user, users_dialect)
+            out.write_users(_read_features(source, "user_id", arguments.list_separator, table, out.card), _types(user))
     print(f"{arguments.name} is in {out.folder}.")
 
 
-def _layouts(arguments: argparse.Namespace) -> list[Layout]:
-    """Of the tables of interactions, items and users."""
+def _convert_items(
+    out: DatasetWriter, source: FeatureTable, arguments: argparse.Namespace, table: dict[str, np.ndarray]
+) -> None:
+    """Write the features of items, and their texts, where columns of either kind are wanted."""
+    features = replace(source, columns=[column for column in source.columns if column.type != TEXT])
+    found = _read_features(features, "item_id", arguments.list_separator, table, out.card)
+    if features.columns:
+        out.write_items(found, _types(features.columns))
+    texts = replace(source, columns=[column for column in source.columns if column.type == TEXT])
+    if texts.columns:
+        out.write_text(_read_texts(texts, found["item_id"]))
+
+
+def _types(columns: Sequence[RawColumn]) -> dict[str, str]:
+    return {column.name: column.type for column in columns}
+
+
+def _dialects(arguments: argparse.Namespace) -> list[Dialect]:
+    """How the tables of interactions, items and users are written."""
     own = arguments.separator
     separators = (own, *(own if s is None else s for s in (arguments.items_separator, arguments.users_separator)))
     header, quotes = not arguments.no_header, not arguments.no_quotes
-    return [Layout(s.replace("\\t", "\t"), header, quotes, arguments.encoding) for s in separators]
+    return [Dialect(s.replace("\\t", "\t"), header, quotes, arguments.encoding) for s in separators]
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureTable:
     """What is read of a table of items or users.
 
     Attributes:
+        path: The table.
         id_column: The raw column of its ids.
         columns: The columns that are kept.
-        list_separator: Between the elements of lists that are text; None to tell it from each column.
+        dialect: How it is written.
     """
 
+    path: Path
     id_column: str
-    columns: Sequence[Column]
-    list_separator: str | None
+    columns: Sequence[RawColumn]
+    dialect: Dialect
 
 
-def _features_of(arguments: argparse.Namespace, kind: str, columns: Sequence[Column]) -> Features:
-    return Features(getattr(arguments, f"{kind}_id"), columns, arguments.list_separator)
-
-
-def _parse_columns(option: str, texts: Sequence[str]) -> list[Column]:
+def _parse_columns(option: str, texts: Sequence[str]) -> list[RawColumn]:
     columns = [parse_column(text) for text in texts]
     names = [column.name for column in columns]
     reserved = {"user_id", "item_id", *(["time", "timestamp"] if option == "columns" else [])}
@@ -158,7 +165,7 @@ def _check_tables(arguments: argparse.Namespace) -> None:
 
 
 def read_interactions(
-    arguments: argparse.Namespace, columns: Sequence[Column], layout: Layout, card: Card
+    arguments: argparse.Namespace, columns: Sequence[RawColumn], dialect: Dialect, card: Card
 ) -> tuple[dict[str, np.ndarray], str]:
     """Read ``user_id``, ``item_id``, ``time`` and the further columns; returns them and the unit of the times.
 
@@ -176,79 +183,87 @@ def read_interactions(
         times = buffers["time"] = TimeBuffer(arguments.time_unit)
     raw_of = {**keys, **{column.name: column.raw for column in columns}}
     n_rows = n_kept = 0
-    for part in _with_progress(path, list(raw_of.values()), layout):
-        n_rows += len(part)
-        part = _complete_rows(part, list(keys.values()), where_in(path), arguments.drop_incomplete)
-        n_kept += len(part)
-        _add_part(buffers, part, raw_of, where_in(path))
+    for chunk in _with_progress(path, list(raw_of.values()), dialect):
+        n_rows += len(chunk)
+        chunk = _complete_rows(chunk, list(keys.values()), where_in(path), arguments.drop_incomplete)
+        n_kept += len(chunk)
+        _add_chunk(buffers, chunk, raw_of, where_in(path))
     if arguments.drop_incomplete:
         card.step("incomplete rows", n_rows, n_kept, f"no {', '.join(keys.values())}")
     table = {name: buffer.array() for name, buffer in buffers.items()}
     for name in ("user_id", "item_id"):
-        _doubt_decimal_ids(keys[name], table[name], card)
+        _warn_of_decimal_ids(keys[name], table[name], card)
     if times is None:
         return table, "s"
-    doubt_old_times(table["time"], times.finest_unit, card, "if these are dates, give --time_unit")
+    warn_of_old_times(table["time"], times.finest_unit, card, "if these are dates, give --time_unit")
     return table, times.finest_unit
 
 
-def _doubt_decimal_ids(column: str, ids: np.ndarray, card: Card) -> None:
+def _warn_of_decimal_ids(column: str, ids: np.ndarray, card: Card) -> None:
     """Ids such as 1.0, which pandas writes where a column of whole numbers had a gap, are other ids than 1."""
     decimal = [token for token in set(ids.tolist()) if str(token).endswith(".0") and str(token)[:-2].isdecimal()]
     if decimal:
         card.warn(
             f"In `{column}`, {counted(len(decimal), 'id ends', 'ids end')} in .0 (first: {min(decimal)}), as if they "
-            "had once been read as "
-            "decimal numbers: they are kept as they are, and no media file is found by them."
+            "had once been read as decimal numbers: they are kept as they are, and no media file is found by them."
         )
 
 
-def _with_progress(path: Path, columns: Sequence[str], layout: Layout) -> Iterator[pd.DataFrame]:
-    """The parts of a table, with a progress bar on terminals."""
+def _with_progress(path: Path, columns: Sequence[str], dialect: Dialect) -> Iterator[pd.DataFrame]:
+    """The chunks of a table, with a progress bar on terminals."""
     from tqdm import tqdm
 
     with tqdm(unit=" rows", unit_scale=True, desc=path.name, disable=None, leave=False) as bar:
-        for part in read_parts(path, columns, layout):
-            yield part
-            bar.update(len(part))
+        for chunk in read_chunks(path, columns, dialect):
+            yield chunk
+            bar.update(len(chunk))
 
 
-def _complete_rows(part: pd.DataFrame, needed: Sequence[str], where: Callable[[int], str], drop: bool) -> pd.DataFrame:
-    complete = np.ones(len(part), dtype=bool)
+def _complete_rows(chunk: pd.DataFrame, needed: Sequence[str], where: Where, drop: bool) -> pd.DataFrame:
+    complete = np.ones(len(chunk), dtype=bool)
     for raw in needed:
-        there = (as_text(part[raw]) != "").to_numpy()
+        there = (as_text(chunk[raw]) != "").to_numpy()
         if not there.all() and not drop:
             raise DataError(
-                f"{where(part.index[there.argmin()])}: no `{raw}`; mend the row, or give --drop_incomplete to leave "
+                f"{where(chunk.index[there.argmin()])}: no `{raw}`; mend the row, or give --drop_incomplete to leave "
                 "such rows out."
             )
         complete &= there
-    return part if complete.all() else part[complete]
+    return chunk if complete.all() else chunk[complete]
 
 
-def _add_part(buffers: dict[str, Any], part: pd.DataFrame, raw_of: dict[str, str], where: Callable[[int], str]) -> None:
-    """Hand each column of a part to its buffer."""
+def _add_chunk(buffers: dict[str, Any], chunk: pd.DataFrame, raw_of: dict[str, str], where: Where) -> None:
+    """Hand each column of a chunk to its buffer."""
     for name, buffer in buffers.items():
-        if len(part):
-            buffer.add(part[raw_of[name]], where)
+        if len(chunk):
+            buffer.add(chunk[raw_of[name]], where)
 
 
 def _read_features(
-    path: Path, key: str, features: Features, table: dict[str, np.ndarray], layout: Layout, card: Card
+    source: FeatureTable, key: str, list_separator: str | None, table: dict[str, np.ndarray], card: Card
 ) -> dict[str, np.ndarray]:
-    """Some columns of the items (or users) that have interactions, in the order of their table."""
+    """Some columns of the items (or users) that have interactions, in the order of their table.
+
+    Args:
+        source: The table.
+        key: ``item_id`` or ``user_id``.
+        list_separator: Between the elements of lists that are text; None to tell it from each column.
+        table: The interactions.
+        card: The card of the data set.
+    """
+    path = source.path
     card.add_input(path)
     wanted = set(table[key])
-    buffers: dict[str, Any] = {key: IdBuffer(), **buffers_of(features.columns, features.list_separator)}
-    raw_of = {key: features.id_column, **{column.name: column.raw for column in features.columns}}
+    buffers: dict[str, Any] = {key: IdBuffer(), **buffers_of(source.columns, list_separator)}
+    raw_of = {key: source.id_column, **{column.name: column.raw for column in source.columns}}
     unused = 0
     lines: list[int] = []
-    for part in _with_progress(path, list(raw_of.values()), layout):
-        refuse_compound(part[features.id_column], where_in(path))
-        is_wanted = as_text(part[features.id_column]).isin(wanted)
+    for chunk in _with_progress(path, list(raw_of.values()), source.dialect):
+        check_single(chunk[source.id_column], where_in(path))
+        is_wanted = as_text(chunk[source.id_column]).isin(wanted)
         unused += int((~is_wanted).sum())
-        _add_part(buffers, part[is_wanted], raw_of, where_in(path))
-        lines += part.index[is_wanted].tolist()
+        _add_chunk(buffers, chunk[is_wanted], raw_of, where_in(path))
+        lines += chunk.index[is_wanted].tolist()
     found = {name: buffer.array() for name, buffer in buffers.items()}
     card.note(f"{key.removesuffix('_id')}s of {path.name} without interactions", unused)
     return _without_copies(found, lines, path, card)
@@ -277,23 +292,27 @@ def _without_copies(
     return {name: values[kept] for name, values in found.items()}
 
 
-def _read_texts(
-    path: Path, id_column: str, columns: Sequence[Column], items: Collection[str], layout: Layout
-) -> Iterator[dict[str, Any]]:
-    """Rows of the text sidecar, a part of the file at a time; empty texts and copies of rows are left out."""
-    wanted, where = set(items), where_in(path)
+def _read_texts(source: FeatureTable, items: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Rows of the text sidecar, a chunk of the file at a time; empty texts and copies of rows are left out."""
+    wanted, where = set(items), where_in(source.path)
+    names = [column.name for column in source.columns]
     written: dict[str, int] = {}
-    for part in read_parts(path, [id_column, *(column.raw for column in columns)], layout):
-        for column in columns:
-            refuse_compound(part[column.raw], where)
-        texts = [as_text(part[column.raw]) for column in columns]
-        for line, item, *values in zip(part.index, as_text(part[id_column]), *texts, strict=True):
-            row = {column.name: value for column, value in zip(columns, values, strict=True) if value.strip()}
-            if item not in wanted or not row:
-                continue
-            digest = hash(tuple(values))
-            if item not in written:
-                written[item] = digest
-                yield {"item_id": item, **row}
-            elif written[item] != digest:
-                raise DataError(f"{where(line)}: `{item}` is there a second time, with another text; keep one of them.")
+    for line, item, *values in _raw_texts(source):
+        row = {name: value for name, value in zip(names, values, strict=True) if value.strip()}
+        if item not in wanted or not row:
+            continue
+        digest = hash(tuple(values))
+        if item not in written:
+            written[item] = digest
+            yield {"item_id": item, **row}
+        elif written[item] != digest:
+            raise DataError(f"{where(line)}: `{item}` is there a second time, with another text; keep one of them.")
+
+
+def _raw_texts(source: FeatureTable) -> Iterator[tuple[Any, ...]]:
+    """Line, id and the text of each column, row by row."""
+    for chunk in read_chunks(source.path, [source.id_column, *(c.raw for c in source.columns)], source.dialect):
+        for column in source.columns:
+            check_single(chunk[column.raw], where_in(source.path))
+        texts = [as_text(chunk[column.raw]) for column in source.columns]
+        yield from zip(chunk.index, as_text(chunk[source.id_column]), *texts, strict=True)

@@ -31,9 +31,9 @@ from recbole_video.dataset_tools.raw.informs_sheets import (
     TIME,
     VIDEO,
     VIDEO_TOKENS,
-    Row,
-    read_header,
+    SheetRow,
     read_rows,
+    read_sheet_header,
 )
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the workbooks."""
+    """Convert the workbooks to a data set."""
     folder = arguments.videos or arguments.raw
     with DatasetWriter.from_arguments(arguments) as out, TextSpool() as spool:
         videos = read_videos(arguments.raw, spool, out.card)
@@ -120,7 +120,7 @@ def read_videos(raw: Path, spool: TextSpool, card: Card) -> pd.DataFrame:
     return videos
 
 
-def _read_video(row: Row, split: str, spool: TextSpool) -> dict[str, Any]:
+def _read_video(row: SheetRow, split: str, spool: TextSpool) -> dict[str, Any]:
     item = row.exact_id(VIDEO)
     if item and item not in spool:
         texts = {"title": row.text(DESCRIPTION).strip(), "media": f"{VIDEO_FOLDERS[split]}/{item}.mp4"}
@@ -149,13 +149,13 @@ def _distinct(videos: pd.DataFrame, card: Card) -> pd.DataFrame:
 
 
 def _note_unknown_columns(path: Path, card: Card) -> None:
-    unknown = [name for name in read_header(path) if name not in KNOWN]
+    unknown = [name for name in read_sheet_header(path) if name not in KNOWN]
     if unknown:
         card.note(f"{path.name}: columns left out", unknown)
 
 
 @dataclass
-class Labels:
+class PublishedLabels:
     """Targets by identifier, from the workbook that was published after the contest.
 
     Attributes:
@@ -167,9 +167,9 @@ class Labels:
     contradictory: set[str]
 
 
-def read_labels(path: Path, faults: Counter[str], card: Card) -> Labels:
+def read_labels(path: Path, faults: Counter[str], card: Card) -> PublishedLabels:
     """Read the targets of the test videos, which join on the identifier."""
-    labels = Labels({}, set())
+    labels = PublishedLabels({}, set())
     copies = 0
     for row in read_rows(path, (KEY, *TARGETS), faults):
         key, counts = row.token(KEY), tuple(row.number(name) for name in TARGETS)
@@ -192,7 +192,7 @@ def _same(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(one, other, strict=True))
 
 
-def _add_labels(videos: pd.DataFrame, labels: Labels, card: Card) -> None:
+def _add_labels(videos: pd.DataFrame, labels: PublishedLabels, card: Card) -> None:
     """Fill in the targets of test videos, in place; those with contradictory rows stay empty."""
     test = videos.index[videos["split"] == "test"]
     keys = videos.loc[test, KEY]
@@ -209,8 +209,7 @@ def _add_labels(videos: pd.DataFrame, labels: Labels, card: Card) -> None:
     if labels.contradictory:
         card.warn(
             f"{counted(len(labels.contradictory), 'identifier has', 'identifiers have')} several rows of labels that "
-            "differ (first: "
-            f"{min(labels.contradictory)}); their videos stay without counts."
+            f"differ (first: {min(labels.contradictory)}); their videos stay without counts."
         )
     if strangers := len(set(labels.counts) - set(keys)):
         card.note("rows of labels without a test video", strangers)
@@ -237,7 +236,7 @@ def official_split(sheets: np.ndarray, valid_share: float) -> np.ndarray:
 
     Args:
         sheets: ``train`` or ``test`` [N], each in the order of its file.
-        valid_share: Of the training sheet, rounded down to a whole number of videos that train.
+        valid_share: The share of the training sheet that validates; the number of videos that train is rounded down.
     """
     split = sheets.astype(object)
     training = np.flatnonzero(sheets == "train")

@@ -11,6 +11,7 @@ the scaling was fitted to, and how many items have no label and why.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Make the labels."""
+    """Make the labels and write them beside the data set."""
     if arguments.list_presets:
         print(describe_presets())
         return
@@ -76,14 +77,20 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"`{arguments.name}` cannot be the name of a data set; the folder is what --data_path names.")
     folder = arguments.data_path / arguments.name
     label_name = arguments.label_name or arguments.preset or f"{'-'.join(settings.sources)}-{settings.transform}"
-    if not is_plain_name(label_name):
-        raise ConfigError(f"`{label_name}` cannot be a label's name: it becomes part of a file's name.")
-    path = label_path(folder, arguments.name, label_name)
-    existing = [file.name for file in (path, _record(path)) if file.exists()]
-    if existing and not arguments.overwrite:
-        raise DataError(f"`{folder}` already holds `{existing[0]}`; give --overwrite, or another --label_name.")
+    path = _free_path(folder, arguments.name, label_name, arguments.overwrite)
     labels = label_items(folder, arguments.name, label_name, settings, arguments.preset)
     _report(path, labels)
+
+
+def _free_path(folder: Path, name: str, label_name: str, overwrite: bool) -> Path:
+    """Where labels go, once it is checked that they may."""
+    if not is_plain_name(label_name):
+        raise ConfigError(f"`{label_name}` cannot be a label's name: it becomes part of a file's name.")
+    path = label_path(folder, name, label_name)
+    existing = [file.name for file in (path, _record(path)) if file.exists()]
+    if existing and not overwrite:
+        raise DataError(f"`{folder}` already holds `{existing[0]}`; give --overwrite, or another --label_name.")
+    return path
 
 
 def label_path(folder: Path, name: str, label_name: str) -> Path:
@@ -100,7 +107,7 @@ def label_items(folder: Path, name: str, label_name: str, settings: LabelSetting
     labels = make_labels(columns, times, official, settings)
     with Replacement(folder, path.name) as new:  # labels with the settings of others would be taken for theirs
         write_labels(new.file(path.name), items, labels, times)
-        write_json(new.file(_record(path).name), describe(name, preset, label_name, settings, labels, folder))
+        write_json(new.file(_record(path).name), describe_labels(name, preset, label_name, settings, labels, folder))
     return labels
 
 
@@ -114,10 +121,8 @@ def settings_of(arguments: argparse.Namespace) -> LabelSettings:
     Raises:
         ConfigError: If there is no such preset, or neither preset nor source is given.
     """
-    given = {key: value for key in _SETTINGS if (value := getattr(arguments, key)) is not None}
-    split = {new: value for old, new in _SPLIT_SETTINGS.items() if (value := getattr(arguments, old)) is not None}
-    for name, values in ((given, ("sources",)), (split, ("shares", "seeds"))):
-        name.update({key: tuple(name[key]) for key in values if key in name})
+    given = _given(arguments, {key: key for key in _SETTINGS})
+    split = _given(arguments, _SPLIT_SETTINGS)
     if arguments.preset is None:
         if "sources" not in given:
             raise ConfigError("Give --source or --preset; --list_presets prints what there is.")
@@ -129,6 +134,12 @@ def settings_of(arguments: argparse.Namespace) -> LabelSettings:
     if split.get("kind", preset.split.kind) != preset.split.kind:
         return replace(preset, **given, split=SplitSettings(**split))
     return replace(preset, **given, split=replace(preset.split, **split))
+
+
+def _given(arguments: argparse.Namespace, names: Mapping[str, str]) -> dict[str, Any]:
+    """The options that were given, each under its second name; several values are a tuple."""
+    values = {new: getattr(arguments, old) for old, new in names.items()}
+    return {new: tuple(v) if isinstance(v, list) else v for new, v in values.items() if v is not None}
 
 
 def describe_presets() -> str:
@@ -150,7 +161,7 @@ def read_counts(folder: Path, name: str, sources: tuple[str, ...]) -> tuple[np.n
     if path.is_file():
         numbers = {field.name for field in read_header(path) if field.type == FLOAT}
         table = read_columns(path, {"item_id", *numbers}, set(), may_be_empty=lambda field: field != "item_id")
-        _refuse_twice(path, table["item_id"])
+        _check_once(path, table["item_id"])
         return table["item_id"].to_numpy(), {name: table[name].to_numpy() for name in table if name in numbers}
     if sources != ("interactions",):
         raise DataError(f"There is no `{path}`{_where_else(folder / f'{name}.item', sources)}.")
@@ -178,7 +189,7 @@ def _where_else(item_path: Path, sources: tuple[str, ...]) -> str:
     )
 
 
-def _refuse_twice(path: Path, items: pd.Series) -> None:
+def _check_once(path: Path, items: pd.Series) -> None:
     twice = items.duplicated()
     if twice.any():
         raise DataError(f"`{path}` has two rows of item `{items[twice].iloc[0]}`; keep one.")
@@ -200,7 +211,7 @@ def read_official(path: Path, items: np.ndarray) -> np.ndarray | None:
     if not path.is_file() or "split" not in {field.name for field in read_header(path)}:
         return None
     table = read_columns(path, {"item_id", "split"}, set())
-    _refuse_twice(path, table["item_id"])
+    _check_once(path, table["item_id"])
     split = table.set_index("item_id")["split"].reindex(items)
     if split.isna().any():
         raise DataError(f"`{path}` has no row for item `{items[split.isna().argmax()]}` of the counts.")
@@ -219,7 +230,7 @@ def write_labels(path: Path, items: np.ndarray, labels: Labels, times: np.ndarra
     write_atomic_file(path, columns)
 
 
-def describe(
+def describe_labels(
     name: str, preset_name: str | None, label_name: str, settings: LabelSettings, labels: Labels, folder: Path
 ) -> dict[str, Any]:
     """All there is to know about the labels, as plain values."""

@@ -24,7 +24,7 @@ import numpy as np
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
 from recbole_video.dataset_tools.cleaning.interactions import codes_of, sort_order
-from recbole_video.dataset_tools.media.published_features import add_features, feature_name
+from recbole_video.dataset_tools.media.published_features import add_feature_file, feature_name
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.microlens_files import (
     STALE_VIEWS,
@@ -34,7 +34,7 @@ from recbole_video.dataset_tools.raw.microlens_files import (
     read_likes_and_views,
     read_sequences,
 )
-from recbole_video.dataset_tools.raw.times import doubt_old_times
+from recbole_video.dataset_tools.raw.times import warn_of_old_times
 
 from recbole_video.errors import DataError, counted
 from recbole_video.files.raw import find_file, find_optional, read_integers
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the download."""
+    """Convert the download to a data set."""
     size = arguments.size or find_size(arguments.raw)
     arguments.name = f"microlens-{size.lower()}" if arguments.name is None else arguments.name
     files = find_files(arguments.raw, size, arguments.titles)
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
         for path in dict.fromkeys(vars(files).values()):
             if path is not None:
                 out.card.add_input(path)
-        pairs = read_pairs(files, out.card)
+        pairs = read_user_item_pairs(files, out.card)
         kept = apply_filters(pairs, arguments, out.card)
         out.write_interactions(kept, "ms")
         counts = _counts(files, pairs, arguments.implausible_counts == "drop", out.card)
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
         if files.titles or arguments.fill_titles:
             out.write_text(_titles(files.titles, arguments.fill_titles, out.items, out.card))
         for option in arguments.features:
-            add_features(out, *feature_name(option), last_item=int(out.items[-1]))
+            add_feature_file(out, *feature_name(option), last_item=int(out.items[-1]))
     print(f"{arguments.name} is in {out.folder}.")
 
 
@@ -155,14 +155,14 @@ def find_files(raw: Path, size: str, titles: Path | None = None) -> RawFiles:
     )
 
 
-def read_pairs(files: RawFiles, card: Card) -> dict[str, np.ndarray]:
+def read_user_item_pairs(files: RawFiles, card: Card) -> dict[str, np.ndarray]:
     """The interactions, without exact copies; with times if the csv is there, and compared with the tsv."""
     if files.pairs == files.sequences:
         card.warn("Without the csv of pairs there are no times: timestamp is the position in the user's sequence.")
         return read_sequences(files.pairs)
     table = read_integers(files.pairs, ("user", "item", "timestamp"))
     pairs = {"user_id": table["user"], "item_id": table["item"], "time": table["timestamp"]}
-    doubt_old_times(pairs["time"], "ms", card, "MicroLens has milliseconds since 1970, and this file something else")
+    warn_of_old_times(pairs["time"], "ms", card, "MicroLens has milliseconds since 1970, and this file something else")
     if files.sequences is not None:
         _compare(pairs, files.sequences, card)
     return drop_copies(pairs, card)

@@ -17,22 +17,23 @@ Everything follows from one seed.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools import bundled
+from recbole_video.dataset_tools.bundled import bundled_command
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 
 from recbole_video.content.store import write_frame_store
 from recbole_video.files.atomic import write_json
+from recbole_video.files.values import file_digest
 
 NAME = "microvideo-demo"
 FILES = (".inter", ".frames.npy", ".frames.json")
 HELP = "make the synthetic demonstration data set (made on first use anyway)"
+add_arguments, run = bundled_command(NAME)
 GENERATOR_VERSION = 1
 _DAY = 86_400  # seconds
 
@@ -89,16 +90,6 @@ class _Videos:
     is_cold: np.ndarray  # [N] bool
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder."""
-    bundled.add_arguments(parser, NAME)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Make what is missing of the data set."""
-    bundled.run(NAME, arguments)
-
-
 def make(folder: Path, recipe: Recipe | None = None) -> None:
     """Write the atomic files, the frame store and a card of the data set into ``folder``."""
     recipe = recipe or Recipe()
@@ -125,21 +116,22 @@ def make(folder: Path, recipe: Recipe | None = None) -> None:
         vfm="synthetic",
         sampling=f"generator version {GENERATOR_VERSION}",
     )
-    write_json(
-        folder / f"{NAME}.card.json",
-        {
-            "data_set": NAME,
-            "synthetic": True,
-            "generator_version": GENERATOR_VERSION,
-            "recipe": asdict(recipe),
-            "users": recipe.n_users,
-            "videos": recipe.n_videos,
-            "cold_videos": recipe.n_cold,
-            "interactions": len(inter),
-            "inter_sha256": hashlib.sha256((folder / f"{NAME}.inter").read_bytes()).hexdigest(),
-            "frames_sha256": store.manifest.sha256,
-        },
-    )
+    write_json(folder / f"{NAME}.card.json", _card(recipe, folder / f"{NAME}.inter", len(inter), store.manifest.sha256))
+
+
+def _card(recipe: Recipe, inter: Path, n_interactions: int, frames_sha256: str) -> dict[str, Any]:
+    return {
+        "data_set": NAME,
+        "synthetic": True,
+        "generator_version": GENERATOR_VERSION,
+        "recipe": asdict(recipe),
+        "users": recipe.n_users,
+        "videos": recipe.n_videos,
+        "cold_videos": recipe.n_cold,
+        "interactions": n_interactions,
+        "inter_sha256": file_digest(inter),
+        "frames_sha256": frames_sha256,
+    }
 
 
 def demo_topics(recipe: Recipe) -> np.ndarray:

@@ -7,31 +7,21 @@ where it is wider, and each in coordinates of its own, so that a mean over the r
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole_video.dataset_tools import bundled
+from recbole_video.dataset_tools.bundled import bundled_command
 
 from recbole_video.content.store import write_frame_store
 
 NAME = "ml-100k"
 FILES = (".inter", ".frames.npy", ".frames.json")
 HELP = "make MovieLens 100K from RecBole's wheel, with text embeddings (made on first use anyway)"
+add_arguments, run = bundled_command(NAME)
 _TITLE_DIM, _GENRE_DIM, _YEAR_DIM = 64, 32, 32
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder."""
-    bundled.add_arguments(parser, NAME)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Make what is missing of the data set."""
-    bundled.run(NAME, arguments)
 
 
 def make(folder: Path) -> None:
@@ -43,7 +33,7 @@ def make(folder: Path) -> None:
         shutil.copyfile(source / f"{NAME}.{suffix}", folder / f"{NAME}.{suffix}")
     items = pd.read_csv(source / f"{NAME}.item", sep="\t", dtype=str, keep_default_na=False, quoting=3)
     items.columns = [column.partition(":")[0] for column in items.columns]
-    frames = text_rows(items["movie_title"], items["class"], items["release_year"])
+    frames = text_frames(items["movie_title"], items["class"], items["release_year"])
     write_frame_store(
         folder / f"{NAME}.frames.npy",
         list(items["item_id"]),
@@ -53,7 +43,7 @@ def make(folder: Path) -> None:
     )
 
 
-def text_rows(titles: pd.Series, genres: pd.Series, years: pd.Series) -> np.ndarray:
+def text_frames(titles: pd.Series, genres: pd.Series, years: pd.Series) -> np.ndarray:
     """Three rows per film, [N, 3, D]: title, genres, year, in disjoint coordinates."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 

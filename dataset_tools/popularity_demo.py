@@ -19,12 +19,11 @@ one seed. It shows what a model can use, and says nothing about real data.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools import bundled
+from recbole_video.dataset_tools.bundled import bundled_command
 from recbole_video.dataset_tools.label import label_items
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.popularity.labels import LabelSettings
@@ -40,6 +39,7 @@ FILES = (
     f".{LABEL}.popularity", f".{LABEL}.popularity.json",
 )  # fmt: skip
 HELP = "make the synthetic data set of popularity (made on first use anyway)"
+add_arguments, run = bundled_command(NAME)
 GENERATOR_VERSION = 2
 _DAY = 86_400  # seconds
 _QUIET_FRAME = 0.4  # size of the impression that any other frame makes, against that after the cut
@@ -52,12 +52,12 @@ class Rule:
 
     Attributes:
         author: Standard deviation of an author's reach.
-        text: Of the topics' effect.
-        highlight: Of a highlight in the middle of a video; twice that at the beginning.
-        surprise: Of the frame after the cut.
+        text: Standard deviation of the topics' effect.
+        highlight: Effect of a highlight of quality 1 in the middle of a video; twice that at the beginning.
+        surprise: Effect of an impression of 1 that the frame after the cut makes.
         trend: Standard deviation of a trend's popularity.
-        noise: Of chance.
-        profile_error: Of the follower count's logarithm as a sign of reach.
+        noise: Standard deviation of what is left to chance.
+        profile_error: Error of the follower count's logarithm as a sign of reach.
     """
 
     seed: int = 11
@@ -79,16 +79,6 @@ class Rule:
     background: float = 0.5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder."""
-    bundled.add_arguments(parser, NAME)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Make what is missing of the data set."""
-    bundled.run(NAME, arguments)
-
-
 @dataclass(frozen=True)
 class Terms:
     """What each term of the rule adds to a video's log views, [N] each."""
@@ -101,7 +91,7 @@ class Terms:
     noise: np.ndarray
 
     def total(self) -> np.ndarray:
-        """Their sum, [N]."""
+        """The sum of all terms, [N]."""
         return np.sum(list(vars(self).values()), axis=0)
 
 
@@ -161,7 +151,7 @@ def make(folder: Path, rule: Rule | None = None) -> None:
 
 
 def generate(rule: Rule) -> Platform:
-    """Make all videos."""
+    """Draw all videos, their embeddings and what makes them popular."""
     rng = np.random.default_rng(rule.seed)
     n = rule.n_videos
     reach = rng.normal(size=rule.n_authors) * rule.author

@@ -21,13 +21,13 @@ import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.exposure_filter import (
     EFFECTIVE_VIEW,
-    add_filter_arguments,
+    add_exposure_filter_arguments,
     apply_filter,
     filter_from,
 )
 from recbole_video.dataset_tools.cleaning.interactions import codes_of, select, sort_order
 from recbole_video.dataset_tools.media.shortvideo_media import (
-    add_features,
+    add_feature_folder,
     add_media_arguments,
     check_videos,
     find_media,
@@ -35,7 +35,7 @@ from recbole_video.dataset_tools.media.shortvideo_media import (
     text_rows,
 )
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
-from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, read_header
+from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, read_csv_header
 from recbole_video.dataset_tools.raw.csv_tables import read_tables
 from recbole_video.dataset_tools.raw.exposures import COLUMNS, FLAGS, KEY, KINDS, USER_ATTRIBUTES, Fold
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
@@ -71,7 +71,7 @@ _USER_TYPES = {**dict.fromkeys(USER_ATTRIBUTES, "token"), "age": "float", "mod_p
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
+    """Add the options of the command."""
     parser.add_argument("raw", type=Path, metavar="RAW", help="the csv file, or the folder of the download")
     parser.add_argument(
         "--effective_view",
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a view is effective beyond this (default: 3)",
     )
     parser.add_argument("--effective_view_at_least", action="store_true", help="exactly so many seconds are enough")
-    add_filter_arguments(parser)
+    add_exposure_filter_arguments(parser)
     add_media_arguments(parser)
     add_output_arguments(parser, "shortvideo")
 
@@ -93,7 +93,7 @@ def _seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the csv file."""
+    """Convert the csv file to a data set."""
     settings, sources = filter_from(arguments), sources_from(arguments)
     path = find_csv(arguments.raw)
     with DatasetWriter.from_arguments(arguments) as out, TextSpool() as spool:
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
         if sources.videos:
             check_videos(sources.videos, items, media, out.card)
         if sources.features:
-            add_features(out, sources.features, media)
+            add_feature_folder(out, sources.features, media)
     print(f"{arguments.name} is in {out.folder}.")
 
 
@@ -139,7 +139,7 @@ def layout_of(path: Path) -> Layout:
     Raises:
         DataError: If a column is missing or named twice.
     """
-    columns = read_header(path)
+    columns = read_csv_header(path)
     for name in COLUMNS:
         if columns.count(name) != 1:
             problem = "names the column twice:" if name in columns else "has no column"

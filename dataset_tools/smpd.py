@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Convert the download."""
+    """Convert the download to a data set."""
     if arguments.videos is not None and not arguments.videos.is_dir():
         raise DataError(f"There is no folder `{arguments.videos}`; give the folder that holds `train` and `test`.")
     with DatasetWriter.from_arguments(arguments) as out, TextSpool() as spool:
@@ -132,8 +132,8 @@ def _report_repairs(repairs: pd.DataFrame, card: Card) -> None:
         first = lost.iloc[0]
         card.warn(
             f"{counted(len(lost), 'count of users is', 'counts of users are')} no displayed count and no single "
-            "overflow explains them (first: "
-            f"{first['column']} {first['found']:.0f} of {first['user_id']}); they are left empty."
+            f"overflow explains them (first: {first['column']} {first['found']:.0f} of {first['user_id']}); they are "
+            "left empty."
         )
 
 

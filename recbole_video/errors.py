@@ -10,7 +10,10 @@ from typing import Any
 _LONGEST_VALUE = 160  # characters of a value that a message repeats
 _LONGEST_MESSAGE = 2000
 _WITHIN_A_LINE = str.maketrans({"\n": "\\n", "\t": "\\t"})
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, line ends of Unicode and halves of surrogate pairs: no name and no token may hold one.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Of a message they are shown as escapes, but for tabs and line feeds; and so is what turns the direction of writing.
+_SHOWN_ESCAPED = re.compile(rf"(?![\t\n])(?:{CONTROL.pattern}|[\u202a-\u202e\u2066-\u2069])")
 
 
 class RecBoleVideoError(Exception):
@@ -29,7 +32,7 @@ def fit_for_message(text: str) -> str:
 
     Line breaks and tabs are escaped in values between backticks; elsewhere they are the message's own.
     """
-    shown = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
+    shown = _SHOWN_ESCAPED.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
     shown = re.sub(r"`([^`]*)`", lambda match: f"`{_shortened(match.group(1).translate(_WITHIN_A_LINE))}`", shown)
     return shown if len(shown) <= _LONGEST_MESSAGE else _shortened(shown, _LONGEST_MESSAGE)
 

@@ -3,7 +3,7 @@
 import os
 import time
 
-from recbole_video.dataset_tools.video.decode_task import decode
+from recbole_video.dataset_tools.video.decode import decode_task
 
 
 def serve(pipe, threads):
@@ -15,4 +15,4 @@ def serve(pipe, threads):
             os._exit(7)
         if task.video.item_id == "12":
             time.sleep(60)
-        pipe.send(decode(task, threads))
+        pipe.send(decode_task(task, threads))

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import sys
 
 import numpy as np
 import pytest
-from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, mend, read_blocks, read_header
+from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, mend, read_blocks, read_csv_header
 from recbole_video.dataset_tools.raw.csv_tables import read_tables
 
 from recbole_video.errors import DataError, MissingDependencyError
@@ -84,7 +85,7 @@ class TestFile:
         text = '1,1,True,a,t,7,X\r\n2,1,True,a,"u\r\nv",7,X\r\n'
         path = tmp_path / "a.csv"
         path.write_bytes(b"\xef\xbb\xbf" + ",".join(COLUMNS).encode() + b"\r\n" + text.encode())
-        assert read_header(path) == COLUMNS
+        assert read_csv_header(path) == COLUMNS
         rows, tally = records(path)
         assert titles(rows) == ["t", "u\nv"] and rows[0][6] == "X" and tally.multi_line == 1
 
@@ -121,16 +122,16 @@ class TestFile:
 
     def test_missing_and_empty(self, tmp_path):
         with pytest.raises(DataError, match=r"absent.csv` cannot be read: No such file"):
-            read_header(tmp_path / "absent.csv")
+            read_csv_header(tmp_path / "absent.csv")
         (tmp_path / "wide.csv").write_bytes("user,title\n".encode("utf-16"))
         with pytest.raises(DataError, match=r"wide.csv` is not text in UTF-8 \(it is UTF-16\)"):
-            read_header(tmp_path / "wide.csv")
+            read_csv_header(tmp_path / "wide.csv")
         (tmp_path / "long.csv").write_text("x" * 200_000)
         with pytest.raises(DataError, match=r"long.csv`, line 1: field larger than field limit"):
-            read_header(tmp_path / "long.csv")
+            read_csv_header(tmp_path / "long.csv")
         (tmp_path / "empty.csv").write_text("")
         with pytest.raises(DataError, match=r"empty.csv` has no header"):
-            read_header(tmp_path / "empty.csv")
+            read_csv_header(tmp_path / "empty.csv")
 
 
 def random_file(rng, n):
@@ -229,6 +230,6 @@ class TestTables:
             self.read(path, ("user", "size"))
 
     def test_without_pyarrow(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("recbole_video.dataset_tools.raw.csv_tables.find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(MissingDependencyError, match=r"a.csv` needs pyarrow.*uv pip install -e '.\[data\]'"):
-            self.read(write(tmp_path / "a.csv", ""), ("user",))
+            next(read_tables(write(tmp_path / "a.csv", ""), LAYOUT, ("user",), Tally()))

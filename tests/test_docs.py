@@ -2,8 +2,8 @@
 
 import re
 import shlex
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
@@ -62,7 +62,7 @@ def test_keys_of_a_sweep_are_accepted_as_the_table_writes_them():
 
 @pytest.mark.parametrize("words", CONVERSIONS, ids=" ".join)
 def test_conversions_are_accepted(words):
-    arguments = _parser(words[0], import_module(COMMANDS[words[0]])).parse_args(words[1:])
+    arguments = _parser(words[0], resolve_name(COMMANDS[words[0]])).parse_args(words[1:])
     if words[0] == "label" and not arguments.list_presets:
         assert settings_of(arguments).sources
 

@@ -98,7 +98,7 @@ class TestFormats:
         expected = expected.groupby(expected["user_id"].astype(str))["item_id"].agg(
             lambda items: [str(i) for i in items]
         )
-        monkeypatch.setattr(tables, "_PART_ROWS", 100)
+        monkeypatch.setattr(tables, "_CHUNK_ROWS", 100)
         for suffix in (".csv", ".jsonl", ".parquet"):
             convert(write(tmp_path, table, suffix), "--overwrite")
             assert recbole_sequences(recbole_dataset(tmp_path / "dataset", "mine")) == expected.to_dict()

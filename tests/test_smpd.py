@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 from recbole_video.dataset_tools.__main__ import main
-from recbole_video.dataset_tools.raw.smpd_files import assemble_text, find_files, parse_time
+from recbole_video.dataset_tools.raw.smpd_files import assemble_text, find_split_files, parse_time
 
 from recbole_video.errors import DataError
 
@@ -344,10 +344,10 @@ class TestFlaws:
 
     def test_files(self, tmp_path):
         with pytest.raises(DataError, match=r"holds no .jsonl and no .parquet file"):
-            find_files(tmp_path)
+            find_split_files(tmp_path)
         (tmp_path / "posts.jsonl").touch()
         with pytest.raises(DataError, match=r"posts.jsonl` is unknown: its path must hold the word `train` or `test`"):
-            find_files(tmp_path)
+            find_split_files(tmp_path)
         (tmp_path / "posts.jsonl").rename(tmp_path / "posts_test.jsonl")
         with pytest.raises(DataError, match="hold no post: no record has a `post_time`"):
             raise_on_convert(tmp_path)

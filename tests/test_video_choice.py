@@ -8,9 +8,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from recbole_video.dataset_tools.video.listing import MISSING, list_videos
-from recbole_video.dataset_tools.video.samplers import SAMPLERS, Sampling, best
-from recbole_video.dataset_tools.video.seeds import item_rng
-from recbole_video.dataset_tools.video.times import Timeline, middle_frames, random_frames, segment_middles
+from recbole_video.dataset_tools.video.samplers import (
+    SAMPLERS,
+    Sampling,
+    Timeline,
+    best,
+    item_rng,
+    middle_frames,
+    random_frames,
+    segment_middles,
+)
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, exchanged, masked, noisy, read_titles
 
 from recbole_video.data.text import read_media

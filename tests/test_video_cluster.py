@@ -4,8 +4,8 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from recbole_video.dataset_tools.video import cluster
-from recbole_video.dataset_tools.video.cluster import run_on_ray
+from recbole_video.dataset_tools.video import executors
+from recbole_video.dataset_tools.video.executors import run_on_ray
 
 from recbole_video.errors import ConfigError
 from recbole_video.runtime.ray_session import ray_session
@@ -50,8 +50,8 @@ def test_ray_is_started_as_for_sweeps(monkeypatch, given, address):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if given is not None:
         monkeypatch.setenv("RAY_ADDRESS", given)
-    monkeypatch.setattr(cluster, "ray_session", session)
-    monkeypatch.setattr(cluster, "_stream", lambda *_: pytest.fail("no row") if not started else _Nothing())
+    monkeypatch.setattr(executors, "ray_session", session)
+    monkeypatch.setattr(executors, "_stream", lambda *_: pytest.fail("no row") if not started else _Nothing())
     assert list(run_on_ray(1)(None, [1])) == []
     assert started == [((address,), {"part": "data"})]
 

@@ -7,13 +7,13 @@ import av
 import numpy as np
 import pytest
 from recbole_video.dataset_tools.video import decode
+from recbole_video.dataset_tools.video.commands import split_by_choice
 from recbole_video.dataset_tools.video.decode import decode_frames
-from recbole_video.dataset_tools.video.embed_command import split_by_choice
 from recbole_video.dataset_tools.video.failures import REASONS, Failure, VideoFailure, read_failures, write_failures
 from recbole_video.dataset_tools.video.listing import VideoFile
 from recbole_video.dataset_tools.video.probe import probe, read_duration, read_timeline
+from recbole_video.dataset_tools.video.samplers import segment_middles
 from recbole_video.dataset_tools.video.samples import ChosenFrames
-from recbole_video.dataset_tools.video.times import segment_middles
 
 from recbole_video.errors import DataError
 

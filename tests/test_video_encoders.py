@@ -17,7 +17,7 @@ from recbole_video.dataset_tools.video.frame_encoders import (
     read_shape,
 )
 from recbole_video.dataset_tools.video.preprocess import from_processor
-from recbole_video.dataset_tools.video.text_encoder import TextEncoder
+from recbole_video.dataset_tools.video.texts import TextEncoder
 from recbole_video.dataset_tools.video.weights import Source, find_weights
 
 from recbole_video import FrameStore

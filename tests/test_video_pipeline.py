@@ -6,21 +6,21 @@ import json
 import multiprocessing
 import os
 import signal
-from importlib import import_module
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
-from recbole_video.dataset_tools.video import pipeline
-from recbole_video.dataset_tools.video.decode import decode_frames
-from recbole_video.dataset_tools.video.decode_task import DecodeTask
+from recbole_video.dataset_tools.__main__ import COMMANDS
+from recbole_video.dataset_tools.video.decode import DecodeTask, decode_frames
 from recbole_video.dataset_tools.video.failures import Failure
 from recbole_video.dataset_tools.video.frame_encoders import Placement, load_frame_encoder
+from recbole_video.dataset_tools.video.job import Outputs
 from recbole_video.dataset_tools.video.listing import VideoFile, list_videos
-from recbole_video.dataset_tools.video.merge import Results
+from recbole_video.dataset_tools.video.pipeline import Results
 from recbole_video.dataset_tools.video.probe import read_timeline
 from recbole_video.dataset_tools.video.samplers import Sampling
-from recbole_video.dataset_tools.video.samples import read_chosen
-from recbole_video.dataset_tools.video.shards import Finished, Parts, ShardWriter, read_journal, read_shard
+from recbole_video.dataset_tools.video.samples import Finished, read_chosen
+from recbole_video.dataset_tools.video.shards import ShardFolder, ShardWriter, read_journal, read_shard
 from recbole_video.dataset_tools.video.weights import Source, find_weights
 from recbole_video.dataset_tools.video.workers import DecodePool, serve
 
@@ -61,15 +61,15 @@ def raw(tmp_path_factory):
 
 def run(command, raw, out, *words):
     """Run a command as the command line does."""
-    module = import_module(f"recbole_video.dataset_tools.video.{command}_command")
+    command_class = resolve_name(COMMANDS[command])
     parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
+    command_class.add_arguments(parser)
     given = ["--videos", str(raw / "videos"), "--name", "d", "--out", str(out), "--device", "cpu", "--workers", "1"]
     if "--sampler" not in words and command != "embed":
         given += ["--titles", str(raw / "titles.jsonl"), "--clip_weights", str(raw / "clip")]
     if command != "sample":
         given += ["--weights", str(raw / "dinov2")]
-    module.run(parser.parse_args([*given, *words]))
+    command_class.run(parser.parse_args([*given, *words]))
     return out / "d"
 
 
@@ -302,7 +302,7 @@ def kill_after(n_videos, per_shard, raw, out):
         plain = ShardWriter._note
 
         def counted(writer, finished):
-            if n_finished(writer._parts.folder) == n_videos:
+            if n_finished(writer._shards.folder) == n_videos:
                 os.kill(os.getpid(), signal.SIGKILL)
             plain(writer, finished)
 
@@ -333,13 +333,13 @@ class TestKilledRuns:
         assert len(decoded) == len(GOOD) + len(BAD) - n_done
 
     def test_an_entry_that_was_cut_off_is_left_out(self, tmp_path):
-        parts = Parts(tmp_path / "p", {})
+        parts = ShardFolder(tmp_path / "p", {})
         writer = ShardWriter(parts)
         for name in "ab":
             writer.add(Finished(name, 1, embeddings=np.ones((2, 3), np.float16)))
         [journal] = (tmp_path / "p").glob("*.journal")
         journal.write_bytes(journal.read_bytes()[:-5])
-        again = Parts(tmp_path / "p", {})
+        again = ShardFolder(tmp_path / "p", {})
         again.recover()
         assert list(again.find([VideoFile(name, tmp_path, 1) for name in "ab"])) == ["a"]
         assert not list((tmp_path / "p").glob("*.journal"))
@@ -360,19 +360,19 @@ class TestKilledRuns:
         assert {path.name for path in folder.iterdir()} == {f"d.{name}" for name in RESULTS}
 
     def test_two_runs_at_once(self, raw, tmp_path):
-        parts = Parts(tmp_path / "p", {})
+        parts = ShardFolder(tmp_path / "p", {})
         with parts.locked(), pytest.raises(DataError, match="Another process is writing"), parts.locked():
             pass
 
     def test_shards_of_nobody_knows_what(self, tmp_path):
-        with ShardWriter(Parts(tmp_path / "p", {})) as writer:
+        with ShardWriter(ShardFolder(tmp_path / "p", {})) as writer:
             writer.add(Finished("a", 1))
         (tmp_path / "p" / "settings.json").unlink()
         with pytest.raises(DataError, match="holds shards and no `settings.json`"):
-            Parts(tmp_path / "p", {})
+            ShardFolder(tmp_path / "p", {})
 
     def test_what_may_go_well_another_time_is_tried_again(self, tmp_path):
-        parts, video = Parts(tmp_path / "p", {}), VideoFile("a", tmp_path, 1)
+        parts, video = ShardFolder(tmp_path / "p", {}), VideoFile("a", tmp_path, 1)
         with ShardWriter(parts) as writer:
             writer.add(Finished("a", 1, failure=Failure("a", "a.mp4", "crashed", "")))
         assert not parts.find([video], again=True) and parts.find([video])
@@ -398,7 +398,7 @@ class TestKilledRuns:
         assert FrameStore(folder / "d.frames.npy").n_frames == 4
 
     def test_a_video_that_changed_is_done_again(self, tmp_path):
-        parts = Parts(tmp_path / "parts", {})
+        parts = ShardFolder(tmp_path / "parts", {})
         with ShardWriter(parts) as writer:
             writer.add(Finished("a", 10))
             writer.add(Finished("b", 10))
@@ -406,7 +406,7 @@ class TestKilledRuns:
         assert list(found) == ["a"]
 
     def test_a_damaged_shard_is_named(self, tmp_path):
-        parts = Parts(tmp_path / "parts", {})
+        parts = ShardFolder(tmp_path / "parts", {})
         with ShardWriter(parts) as writer:
             writer.add(Finished("a", 10, embeddings=np.ones((2, 3), np.float16)))
         [shard] = parts.shards()
@@ -415,7 +415,7 @@ class TestKilledRuns:
             read_shard(shard)
 
     def test_a_shard_takes_the_place_of_the_journal(self, tmp_path):
-        parts = Parts(tmp_path / "parts", {})
+        parts = ShardFolder(tmp_path / "parts", {})
         writer = ShardWriter(parts, max_videos=3)
         for name in "abcd":
             writer.add(Finished(name, 1))
@@ -525,6 +525,6 @@ class TestTraining:
 
 
 def test_the_results_of_a_run_are_what_it_refuses_to_replace(raw, tmp_path):
-    outputs = pipeline.Outputs(tmp_path / "d", "d", "x")
+    outputs = Outputs(tmp_path / "d", "d", "x")
     assert outputs.frames.name == "d.x.frames.npy" and outputs.samples.name == "d.x.samples.jsonl"
     assert outputs.failures.name == "d.x.failures.csv" and outputs.parts.name == "d.x.parts"

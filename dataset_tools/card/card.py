@@ -16,7 +16,7 @@ from recbole_video.dataset_tools.output.background import background
 from recbole_video import __version__
 from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import DataError, fit_for_message
-from recbole_video.files.raw import refuse_no_file
+from recbole_video.files.raw import check_is_file
 from recbole_video.files.values import file_digest, plain
 
 # Whole seconds beyond this are not exact in float32, which is what RecBole keeps: 194 days.
@@ -47,7 +47,7 @@ class Card:
         Raises:
             DataError: If there is no such file, or it is a folder.
         """
-        refuse_no_file(path)
+        check_is_file(path)
         self._inputs.append(background().submit(_describe_file, path))
 
     def add_output(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class Card:
         logging.getLogger(__name__).warning(f"Warning: {text}")
 
     def note(self, key: str, value: Any) -> None:
-        """Record a further fact."""
+        """Record a further fact under a name."""
         self.notes[key] = value
 
     def describe_interactions(

@@ -26,7 +26,7 @@ class Filter:
 
     Attributes:
         positive: An exposure counts if any of these columns is set; all exposures count if there are none.
-        repeats: Of several exposures of a user to a video, ``keep`` all, the ``first`` or the ``last``.
+        repeats: What stays of several exposures of a user to a video: ``keep`` for all, the ``first`` or the ``last``.
         min_item: Least interactions of a video.
         min_user: Least interactions of a user.
         order: ``items_first`` or ``users_first``: which of the two minima is applied first.
@@ -46,7 +46,7 @@ class Filter:
 PRESETS = {"cva": Filter(), "all": Filter(min_item=1, min_user=1)}
 
 
-def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
+def add_exposure_filter_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a preset and an option for each setting, which overrides the preset's."""
     group = parser.add_argument_group("filter", "which exposures become interactions, applied in this order")
     group.add_argument("--preset", choices=PRESETS, default="cva", help="defaults of the options below (default: cva)")
@@ -93,7 +93,7 @@ def apply_filter(frame: pd.DataFrame, settings: Filter, card: Card) -> pd.DataFr
     Args:
         frame: ``user_id``, ``item_id`` and the columns of ``POSITIVE``, each user's rows in the order of time.
         settings: What to leave out.
-        card: Of the data set.
+        card: The card of the data set.
     """
     if settings.positive:
         before = len(frame)

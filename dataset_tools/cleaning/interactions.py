@@ -159,7 +159,7 @@ def positions(users: Iterable[Any]) -> np.ndarray:
 
 
 def as_times(values: Any, column: str = "time") -> np.ndarray:
-    """Times as int64.
+    """Turn whole times into int64.
 
     Raises:
         DataError: If one is missing or not a whole number.

@@ -12,7 +12,7 @@ from recbole_video.dataset_tools.video.failures import VideoFailure
 from recbole_video.dataset_tools.video.probe import read_duration
 from tqdm import tqdm
 
-from recbole_video.data.text import is_media_path
+from recbole_video.data.text import is_media_name
 from recbole_video.errors import DataError
 from recbole_video.files.raw import csv_rows
 
@@ -36,7 +36,7 @@ def read_id_map(path: Path) -> dict[str, str]:
         if len(cells) != 2 or not all(cells):
             raise DataError(f"`{path}`, line {number}: an id map has two columns, item id and media id.")
         item, target = cells
-        if "/" in target or "\\" in target or not is_media_path(target):
+        if not is_media_name(target):
             raise DataError(f"`{path}`, line {number}, column 2: `{target}` cannot be the name of a media file.")
         if media.setdefault(item, target) != target:
             raise DataError(f"`{path}`, line {number}: item `{item}` has two media ids, {media[item]} and {target}.")
@@ -45,13 +45,13 @@ def read_id_map(path: Path) -> dict[str, str]:
 
 @dataclass
 class DurationCheck:
-    """Durations of a table held against those of the media files.
+    """Durations of a table compared with those of the media files.
 
     Attributes:
         agree: Items whose two durations differ by at most the tolerance.
         disagree: Items whose durations differ by more: the file is probably another video's.
         missing: Items without a file.
-        unreadable: Items whose file does not tell a duration.
+        unreadable: Items whose file does not say how long it is.
         examples: The first that disagree: (item, seconds in the table, seconds of the file).
     """
 

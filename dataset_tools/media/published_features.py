@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.output.names import check_file_name
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 
 from recbole_video.content.store import write_frame_store
 from recbole_video.errors import DataError, counted
+from recbole_video.files.names import check_file_name
 from recbole_video.files.raw import load_array, open_text, reading
 
 _BLOCK = 1 << 22  # characters
@@ -26,14 +26,14 @@ def feature_name(option: str) -> tuple[str, Path]:
     return (name if equals else _FEATURE_NAME.sub("", path.stem)), path
 
 
-def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> None:
+def add_feature_file(out: DatasetWriter, name: str, path: Path, last_item: int) -> None:
     """Write ``<data set>.<name>.frames.npy`` and its manifest from a feature file.
 
     A row of zeros is no feature: such an item has no frames in the store.
 
     Args:
         out: Receives the store.
-        name: Of the store; a run chooses it by ``--frame_store``.
+        name: The name of the store; a run chooses it by ``--frame_store``.
         path: An ``.npy`` array [N, D] whose row r belongs to item r + 1, or a JSON object of item -> list of D numbers.
         last_item: The largest item id of the data set, which an array must reach.
 
@@ -58,8 +58,7 @@ def add_features(out: DatasetWriter, name: str, path: Path, last_item: int) -> N
         first = items[int((counts == 0).argmax())]
         out.card.warn(
             f"In `{path.name}`, {counted(int((counts == 0).sum()), 'row is', 'rows are')} all zero (first: item "
-            f"{first}): these items have no "
-            "frames; set missing_items in a run."
+            f"{first}): these items have no frames; set missing_items in a run."
         )
 
 
@@ -104,14 +103,14 @@ def _entries(path: Path) -> Iterator[tuple[str, str]]:
             text += block
             end = 0
             for match in _ENTRY.finditer(text):
-                _refuse_rest(path, text[end : match.start()])
+                _check_rest(path, text[end : match.start()])
                 yield match[1], match[2]
                 end = match.end()
             text = text[end:]
-    _refuse_rest(path, text)
+    _check_rest(path, text)
 
 
-def _refuse_rest(path: Path, rest: str) -> None:
-    """Refuse what stands between, before or behind the lists, other than the marks of JSON."""
+def _check_rest(path: Path, rest: str) -> None:
+    """Check that nothing but the marks of JSON stands before, between and behind the lists."""
     if rest := rest.strip(" \n\r\t,{}"):
         raise DataError(f"`{path}` is not a JSON object of `item: [numbers]`: `{rest[:40]}` is left over.")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from recbole_video.content.store import FrameBlock, write_frame_blocks
 from recbole_video.errors import DataError, counted
-from recbole_video.files.raw import csv_rows, load_array, refuse_twice, whole_number
+from recbole_video.files.raw import check_no_repeats, csv_rows, load_array, whole_number
 from recbole_video.files.reading import read_text
 
 # Media files are numbered from 1 to this; a larger pid is a hash that leads to no file.
@@ -105,7 +105,7 @@ def read_categories(path: Path, card: Card) -> dict[int, str]:
     rows = csv_rows(path)
     _, header = next(rows, (1, []))
     wanted = ("category_id", "category_name_en")
-    refuse_twice(path, wanted, header)
+    check_no_repeats(path, wanted, header)
     columns = [header.index(name) for name in wanted if name in header]
     for number, row in rows:
         key = whole_number(row[columns[0]].strip()) if len(columns) == 2 and len(row) > max(columns) else None
@@ -137,23 +137,28 @@ def text_rows(
         card: Receives the counts of what is missing.
     """
     names = read_categories(sources.categories, card) if sources.categories else {}
-    without: dict[str, int] = {"title": 0, "speech": 0}
+    n_titles = n_speeches = 0
     for row in items.to_dict("records"):
         media_id = media.get(row["item_id"])
-        categories = [*row["category_1"], *row["category_2"], *row["category_3"]]
         text = {
             "title": spool.get(row["item_id"]).get("title"),
             "tags": [tags[code] for code in row["tags"]],
-            "categories": [names[key] for key in categories if key in names],
+            "categories": _category_names(row, names),
             "speech": _read_speech(sources.asr, media_id),
             "media": f"{media_id}.mp4" if media_id else None,
         }
-        for key in without:
-            without[key] += not text[key]
+        n_titles += bool(text["title"])
+        n_speeches += bool(text["speech"])
         yield {"item_id": row["item_id"], **{key: value for key, value in text.items() if value}}
-    card.note("videos without a title", without["title"])
+    card.note("videos without a title", len(items) - n_titles)
     if sources.asr:
-        card.note("videos without speech", without["speech"])
+        card.note("videos without speech", len(items) - n_speeches)
+
+
+def _category_names(row: Mapping[Any, Any], names: Mapping[int, str]) -> list[str]:
+    """The names of a video's categories, those of the first level first."""
+    categories = [*row["category_1"], *row["category_2"], *row["category_3"]]
+    return [names[key] for key in categories if key in names]
 
 
 def _read_speech(folder: Path | None, media_id: str | None) -> str:
@@ -183,7 +188,7 @@ def check_videos(folder: Path, items: pd.DataFrame, media: Mapping[int, str], ca
         card.warn(f"{check.unreadable:,} of the video files do not open, or do not say how long they are.")
 
 
-def add_features(out: DatasetWriter, folder: Path, media: Mapping[int, str]) -> None:
+def add_feature_folder(out: DatasetWriter, folder: Path, media: Mapping[int, str]) -> None:
     """Write the published features of the kept videos, [8, 256] each, into a frame store.
 
     Videos whose file is missing are not in the store.

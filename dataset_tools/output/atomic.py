@@ -63,6 +63,11 @@ def _cells(name: str, values: np.ndarray, start: int) -> np.ndarray:
     if values.dtype.kind in "iu" and values.min(initial=0) >= 0:
         return _digits(values)
     texts = [_text(value) for value in values.tolist()]
+    _check_texts(name, texts, start)
+    return np.array([text.encode() for text in texts], dtype=bytes).view(np.uint8).reshape(len(texts), -1)
+
+
+def _check_texts(name: str, texts: list[str], start: int) -> None:
     joined = "\n".join(texts)
     if joined.count("\n") >= len(texts) or "\t" in joined or "\r" in joined or "\0" in joined:
         bad = next(row for row, text in enumerate(texts) if any(c in text for c in "\t\r\n\0"))
@@ -70,7 +75,6 @@ def _cells(name: str, values: np.ndarray, start: int) -> np.ndarray:
             f"Row {start + bad + 1} of column `{name}` holds a tab, a line break or a NUL ({texts[bad]!r}), which an "
             "atomic file cannot hold; keep free text in the .text.jsonl file."
         )
-    return np.array([text.encode() for text in texts], dtype=bytes).view(np.uint8).reshape(len(texts), -1)
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Tokens that RecBole reads back as they were written.
+"""Tokens, and names of columns, that RecBole reads back as they were written.
 
 RecBole reads atomic files with pandas' default quoting and its default words for missing values:
 a quote can swallow what follows, and a token such as ``NA`` becomes padding.
@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_video.arguments.tokens import CONTROL
-from recbole_video.errors import DataError
+from recbole_video.errors import CONTROL, DataError, RecBoleVideoError
 
 # What pandas takes for a missing value.
 MISSING_WORDS = frozenset(
@@ -64,7 +63,7 @@ def id_problem(value: Any) -> str | None:
 
 
 def check_ids(column: str, distinct: Iterable[Any]) -> None:
-    """Refuse ids that RecBole would not read back unchanged.
+    """Check that RecBole reads ids back unchanged.
 
     Ids are never mended: media files are found by them.
 
@@ -82,6 +81,19 @@ def refused_id(token: str, column: str, problem: str) -> str:
         f"`{token}` in column `{column}` cannot be a token: {problem}; rename it in the raw file and in the names of "
         "its media."
     )
+
+
+def check_column_name(name: str, refuse: type[RecBoleVideoError] = DataError) -> None:
+    """Check that the header ``name:type`` of an atomic file can hold the name of a column.
+
+    Raises:
+        RecBoleVideoError: If it is empty, has blanks around it, or holds a colon, a quote or a control character.
+    """
+    if not name or name != name.strip() or ":" in name or '"' in name or CONTROL.search(name):
+        raise refuse(
+            f"`{name}` cannot be the name of a column: the header of an atomic file takes no colon, quote, tab or line "
+            "break in it, and no blank around it; give another name."
+        )
 
 
 def feature_tokens(values: Iterable[Any], mended: Mended) -> list[str]:

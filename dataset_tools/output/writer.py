@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from glob import escape
@@ -18,21 +17,17 @@ from recbole_video.dataset_tools.card.page import page
 from recbole_video.dataset_tools.cleaning.interactions import as_times, codes_of, positions, sort_order
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
 from recbole_video.dataset_tools.output.background import background
-from recbole_video.dataset_tools.output.names import check_column_name, check_file_name
+from recbole_video.dataset_tools.output.columns import typed_columns
 from recbole_video.dataset_tools.output.tokens import (
-    Mended,
     as_objects,
     check_ids,
-    feature_sequences,
-    feature_tokens,
-    number_sequences,
 )
 from recbole_video.dataset_tools.raw.times import far_time
 
-from recbole_video.data.atomic_file import FIELD_TYPES
 from recbole_video.data.times import UNITS_PER_SECOND
-from recbole_video.errors import DataError, RunFolderError, counted
+from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.atomic import write_atomically, write_json, write_text
+from recbole_video.files.names import check_file_name
 from recbole_video.files.replacement import Replacement
 
 # What a conversion writes: of these, an earlier conversion may have left any.
@@ -52,7 +47,7 @@ class DatasetWriter:
         overwrite: Replace what an earlier conversion left.
 
     Attributes:
-        card: Collects what the card tells.
+        card: Collects what the card reports.
         items: Items of the interactions that were written, ascending.
 
     Raises:
@@ -73,7 +68,7 @@ class DatasetWriter:
         self._pending: list[Future[None]] = []
         self.items = np.empty(0, dtype=object)
         for suffix in OUTPUTS:
-            self._refuse_existing(suffix)
+            self._check_absent(suffix)
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> DatasetWriter:
@@ -109,7 +104,7 @@ class DatasetWriter:
         Raises:
             DataError: If it exists and ``overwrite`` is false, or this conversion has made it already.
         """
-        self._refuse_existing(suffix)
+        self._check_absent(suffix)
         path = self._aside / f"{self.name}{suffix}"
         if path.exists():
             raise DataError(f"`{path.name}` would be made twice; give each of its sources a name of its own.")
@@ -132,31 +127,24 @@ class DatasetWriter:
         """
         if time_unit not in UNITS_PER_SECOND:
             raise DataError(f"The time unit must be one of {', '.join(UNITS_PER_SECOND)}, not `{time_unit}`.")
-        users, distinct_users = codes_of(frame["user_id"])
-        items, distinct_items = codes_of(frame["item_id"])
-        if not len(users):
-            raise DataError(f"No interaction of `{self.name}` is left; check the raw file and the filters.")
-        check_ids("user_id", distinct_users if distinct_users.dtype == object else ())
-        check_ids("item_id", distinct_items if distinct_items.dtype == object else ())
-        self._distinct = {"user_id": distinct_users, "item_id": distinct_items}
-        self.items = distinct_items
-        times = as_times(frame["time"]) if "time" in frame else None
+        users, items = (self._codes(key, frame[key]) for key in ("user_id", "item_id"))
+        times = _times(frame, time_unit)
+        self.items = self._distinct["item_id"]
         order = sort_order(users, times)
         users, items = users[order], items[order]
-        times = None if times is None else times[order]
-        if times is not None and (far := far_time(times, time_unit)):
-            raise DataError(f"The time {times[far[0]]} {far[1]}; check the times of the raw file.")
-        offsets = positions(users) if times is None else (times - times.min()) // UNITS_PER_SECOND[time_unit]
+        if times is None:
+            offsets = positions(users)
+            self.card.note("timestamp", "position in the user's sequence: the raw data have no times")
+        else:
+            times = times[order]
+            offsets = (times - times.min()) // UNITS_PER_SECOND[time_unit]
+            self._save_times(times, int(offsets.max()))
         columns = {
-            "user_id:token": distinct_users[users],
-            "item_id:token": distinct_items[items],
+            "user_id:token": self._distinct["user_id"][users],
+            "item_id:token": self.items[items],
             "timestamp:float": offsets,
         }
-        if times is not None:
-            self._save_times(times, int(offsets.max()))
-        else:
-            self.card.note("timestamp", "position in the user's sequence: the raw data have no times")
-        columns.update(self._typed_columns(frame, types or {}, order))
+        columns.update(typed_columns(frame, types or {}, self.card, order))
         self._write_table(".inter", columns)
         self.card.describe_interactions(users, items, times, offsets, time_unit)
 
@@ -187,54 +175,30 @@ class DatasetWriter:
         """
         write_atomically(self._aside / f"{self.name}.text.jsonl", lambda file: _write_json_lines(file, rows))
 
+    def _codes(self, key: str, values: Any) -> np.ndarray:
+        """Number the users (items) of all interactions, whose ids are remembered."""
+        codes, distinct = codes_of(values)
+        if not len(codes):
+            raise DataError(f"No interaction of `{self.name}` is left; check the raw file and the filters.")
+        _check_distinct(key, distinct)
+        self._distinct[key] = distinct
+        return codes
+
     def _write_table(self, suffix: str, columns: Mapping[str, Any]) -> None:
         path = self._aside / f"{self.name}{suffix}"
         write_atomic_file(path, columns)
         self._described.add(path)
         self.card.add_output(path)  # its checksum is taken while the rest is written
 
-    def _typed_columns(self, frame: Any, types: Mapping[str, str], order: Any = slice(None)) -> dict[str, Any]:
-        columns = {}
-        for name, kind in types.items():
-            if kind not in FIELD_TYPES:
-                raise DataError(f"The type of column `{name}` must be one of {', '.join(FIELD_TYPES)}, not `{kind}`.")
-            check_column_name(name)
-            columns[f"{name}:{kind}"] = self._cells(name, frame[name], kind, order)
-        return columns
-
-    def _cells(self, name: str, values: Any, kind: str, order: Any) -> Any:
-        if kind == "float":
-            numbers = _numbers(name, values)[order]
-            if np.isinf(numbers).any():
-                raise DataError(f"The column `{name}` holds an infinite number; mend it in the raw file.")
-            if empty := int(np.isnan(numbers).sum()):
-                self.card.note(f"empty cells of {name}", empty)
-            return numbers
-        values = (as_objects(values) if kind.endswith("_seq") else np.asarray(values))[order]
-        if kind == "float_seq":
-            return number_sequences(values)
-        if values.dtype.kind in "iu":
-            return values
-        mended = Mended()
-        cells = (feature_sequences if kind == "token_seq" else feature_tokens)(values, mended)
-        if mended.count:
-            (before, after), *_ = mended.examples
-            self.card.warn(
-                f"In `{name}`, {counted(mended.count, 'cell was', 'cells were')} changed so that RecBole reads them "
-                "as tokens "
-                f"(first: {before!r} is now {after!r})."
-            )
-        return cells
-
     def _write_features(self, suffix: str, key: str, frame: Any, types: Mapping[str, str]) -> None:
         ids = np.asarray(frame[key])
         distinct = codes_of(ids)[1]
-        check_ids(key, distinct if distinct.dtype == object else ())
+        _check_distinct(key, distinct)
         if len(distinct) != len(ids):
             values, counts = np.unique(ids.astype(str), return_counts=True)
             twice = values[counts > 1][0]
             raise DataError(f"`{self.name}{suffix}` would hold {key} `{twice}` twice; keep one row of each.")
-        columns = self._typed_columns(frame, types)
+        columns = typed_columns(frame, types, self.card)
         missing = self._without_row(key, distinct) if suffix != ".counts" else []
         if missing:
             what = f"{len(missing):,} of {len(self._distinct[key]):,} {key.removesuffix('_id')}s with interactions"
@@ -253,7 +217,7 @@ class DatasetWriter:
 
     def _save_times(self, times: np.ndarray, last: int) -> None:
         path = self._aside / f"{self.name}.times.npy"
-        self._pending.append(background().submit(_save_array, path, times))
+        self._pending.append(background().submit(write_atomically, path, lambda file: np.save(file, times)))
         if last > FLOAT32_EXACT:
             self.card.warn(
                 f"The interactions span {last / 86_400:,.0f} days: RecBole keeps time as float32, which rounds late "
@@ -261,7 +225,7 @@ class DatasetWriter:
                 "RecBole's sort is stable; exact times are in the .times.npy file."
             )
 
-    def _refuse_existing(self, suffix: str) -> None:
+    def _check_absent(self, suffix: str) -> None:
         path = self.folder / f"{self.name}{suffix}"
         if path.exists() and not self.overwrite:
             existing = [s for s in dict.fromkeys((*OUTPUTS, suffix)) if (self.folder / f"{self.name}{s}").exists()]
@@ -279,14 +243,19 @@ class DatasetWriter:
         content = self.card.content()
         write_text(self._aside / f"{self.name}.card.html", page(content))
         write_json(self._aside / f"{self.name}.card.json", content)
-        made = {path.name for path in self._new.files()}
-        for earlier in (f"{self.name}{suffix}" for suffix in OUTPUTS if self.overwrite):
-            if earlier not in made:
-                self._new.remove(earlier)
+        if self.overwrite:
+            self._remove_earlier()
         self._new.commit()
         labels = sorted(path.name for path in self.folder.glob(f"{escape(self.name)}.*.popularity"))
         if self.overwrite and labels:
             print(f"Warning: {', '.join(labels)} were made of the earlier files; make them anew by `label`.")
+
+    def _remove_earlier(self) -> None:
+        """Remove what an earlier conversion left and this one does not make."""
+        made = {path.name for path in self._new.files()}
+        for earlier in (f"{self.name}{suffix}" for suffix in OUTPUTS):
+            if earlier not in made:
+                self._new.remove(earlier)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser, name: str | None = None) -> None:
@@ -302,25 +271,17 @@ def add_output_arguments(parser: argparse.ArgumentParser, name: str | None = Non
     group.add_argument("--overwrite", action="store_true", help="replace the files of an earlier conversion")
 
 
-def _save_array(path: Path, values: np.ndarray) -> None:
-    try:
-        with path.open("wb") as file:
-            np.save(file, values)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise RunFolderError(f"`{path}` cannot be written: {error.strerror or error}.") from error
+def _check_distinct(key: str, distinct: np.ndarray) -> None:
+    """Check ids that are text; whole numbers are always read back."""
+    check_ids(key, distinct if distinct.dtype == object else ())
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
-    """Whole or real numbers; missing ones are NaN."""
-    array = np.asarray(values)
-    if array.dtype.kind in "biuf":
-        return array
-    try:
-        return np.array([np.nan if value is None or str(value) == "<NA>" else float(value) for value in array])
-    except (TypeError, ValueError) as error:
-        raise DataError(f"The column `{name}` must hold numbers: {error}.") from error
+def _times(frame: Any, unit: str) -> np.ndarray | None:
+    """The raw times, int64 [rows]; None where there are none."""
+    times = as_times(frame["time"]) if "time" in frame else None
+    if times is not None and (far := far_time(times, unit)):
+        raise DataError(f"The time {times[far[0]]} {far[1]}; check the times of the raw file.")
+    return times
 
 
 def _write_json_lines(file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -24,14 +24,14 @@ SCALINGS = ("none", "minmax", "standard")
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """What a label is.
+    """How labels are made of counts.
 
     Attributes:
         sources: Columns of the ``.counts`` file; the label is the mean over them.
         transform: ``raw``, ``log2``, ``log2_1p`` (log2(1 + x)) or ``log1p``, of each source.
         scaling: ``none``; ``minmax``, the fitted least and largest value become 0 and ``top``; ``standard``, the
             fitted mean and standard deviation become 0 and 1. Of each source on its own.
-        top: Of ``minmax``.
+        top: What ``minmax`` makes of the largest fitted value.
         cap: Labels above it become it; None for no cap.
         fitted_on: ``train``, or ``all`` to do as some public scripts do, which leaks the test labels' range.
         split: How items are divided.
@@ -163,11 +163,12 @@ def _scale(
     is_range = settings.scaling == "minmax"
     low = np.array([moments["min" if is_range else "mean"] for moments in fitted.values()])
     width = np.array([m["max"] - m["min"] if is_range else m["sd"] for m in fitted.values()])
-    flat = [name for name, w in zip(settings.sources, width, strict=True) if w == 0]
     warnings = [
-        f"All items that the scaling is fitted on have one value of `{name}`: it is only shifted." for name in flat
+        f"All items that the scaling is fitted on have one value of `{settings.sources[i]}`: it is only shifted."
+        for i in np.flatnonzero(width == 0)
     ]
-    return (values - low) / np.where(width == 0, 1.0, width) * (settings.top if is_range else 1.0), fitted, warnings
+    top = settings.top if is_range else 1.0
+    return (values - low) / np.where(width == 0, 1.0, width) * top, fitted, warnings
 
 
 def _moments(values: np.ndarray) -> dict[str, float]:

@@ -23,9 +23,9 @@ class SplitSettings:
         kind: ``random``; ``two_stage``, as two calls of scikit-learn's ``train_test_split`` draw it;
             ``temporal``, the oldest items train and the newest test; or ``official``, the column ``split`` of
             the ``.item`` file.
-        shares: Of train, valid and test; they sum to 1. Not for ``official``.
+        shares: The shares of train, valid and test; they sum to 1. Not for ``official``.
         seeds: One for ``random``, one for each draw of ``two_stage``.
-        drawn_first: Of ``two_stage``: which part the second call returns first, ``valid`` or ``test``.
+        drawn_first: For ``two_stage``: which part the second call returns first, ``valid`` or ``test``.
     """
 
     kind: str = "random"
@@ -36,13 +36,18 @@ class SplitSettings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError(f"The split must be one of {', '.join(KINDS)}, not `{self.kind}`.")
+        self._check_shares()
+        self._check_seeds()
+        if self.drawn_first not in PARTS[1:]:
+            raise ConfigError(f"The part that is drawn first must be valid or test, not `{self.drawn_first}`.")
+
+    def _check_shares(self) -> None:
         # Written so that NaN, which compares as false, is refused.
-        if (
-            len(self.shares) != 3
-            or not all(share >= 0 for share in self.shares)
-            or not abs(sum(self.shares) - 1) < 1e-6
-        ):
+        is_whole = len(self.shares) == 3 and abs(sum(self.shares) - 1) < 1e-6
+        if not is_whole or not all(share >= 0 for share in self.shares):
             raise ConfigError(f"The shares of train, valid and test must sum to 1, which {self.shares} do not.")
+
+    def _check_seeds(self) -> None:
         wanted = {"random": 1, "two_stage": 2}.get(self.kind)
         if wanted and len(self.seeds) != wanted:
             raise ConfigError(f"A {self.kind} split takes {wanted} seeds, not {len(self.seeds)}.")
@@ -51,8 +56,6 @@ class SplitSettings:
                 raise ConfigError(f"A seed of the split is {seed}; it must be from 0 to {_SEEDS - 1:,}.")
         if self.kind == "two_stage" and not self.shares[1] + self.shares[2] > 0:
             raise ConfigError("A two_stage split leaves nothing for the second draw: give valid or test a share.")
-        if self.drawn_first not in PARTS[1:]:
-            raise ConfigError(f"The part that is drawn first must be valid or test, not `{self.drawn_first}`.")
 
 
 def split_items(settings: SplitSettings, times: np.ndarray, official: np.ndarray | None) -> np.ndarray:

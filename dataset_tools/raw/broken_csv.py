@@ -96,7 +96,7 @@ class Tally:
 
     Attributes:
         records: All records read.
-        multi_line: Of these, well-formed ones with line breaks inside quotes.
+        multi_line: Well-formed records with line breaks inside quotes.
         bare_commas: Read from both ends: commas in the free text outside quotes.
         broken_quotes: Read from both ends: quotes that do not match.
         bare_breaks: Read from both ends: line breaks outside sound quotes.
@@ -138,7 +138,7 @@ class Block:
     first_line: int = 1
 
 
-def read_header(path: Path) -> tuple[str, ...]:
+def read_csv_header(path: Path) -> tuple[str, ...]:
     """The column names in the first line of a csv file.
 
     Raises:
@@ -218,8 +218,8 @@ def mend(block: Block, layout: Layout, careful: bool = False) -> tuple[bytes, Ta
     """Turn a block into valid csv with one record of ``layout.width`` columns after the other.
 
     Args:
-        block: Of ``read_blocks``.
-        layout: Of the file.
+        block: A block of ``read_blocks``.
+        layout: The columns of the file.
         careful: Read every line one by one, also those that look sound.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Columns that a user maps, ``NAME:TYPE=RAW``, and their values while a table is read part by part."""
+"""Columns that a user maps, ``NAME:TYPE=RAW``, and their values while a table is read chunk by chunk."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from recbole_video.dataset_tools.output.names import check_column_name
-from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
+from recbole_video.dataset_tools.output.tokens import check_column_name, id_problem, refused_id
 from recbole_video.dataset_tools.raw.lists import ListBuffer
 
 from recbole_video.data.atomic_file import FIELD_TYPES
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXT = "text"
-Where = Callable[[int], str]  # names the place of a row by its number in the index of a part, for errors
+Where = Callable[[int], str]  # names the place of a row by its number in the index of a chunk, for errors
 
 
 @dataclass(frozen=True)
-class Column:
+class RawColumn:
     """One column that is kept: its name and type in the data set, and its name in the raw file."""
 
     name: str
@@ -30,7 +29,7 @@ class Column:
     raw: str
 
 
-def parse_column(option: str) -> Column:
+def parse_column(option: str) -> RawColumn:
     """Read ``NAME:TYPE=RAW``, or ``NAME:TYPE`` where the raw column has the same name.
 
     Raises:
@@ -41,11 +40,11 @@ def parse_column(option: str) -> Column:
     if not colon or not name or kind not in (*FIELD_TYPES, TEXT):
         raise ConfigError(f"`{option}` is not NAME:TYPE=RAW with a type of {', '.join((*FIELD_TYPES, TEXT))}.")
     check_column_name(name, ConfigError)
-    return Column(name, kind, raw or name)
+    return RawColumn(name, kind, raw or name)
 
 
 class TokenBuffer:
-    """Collects tokens; each distinct one is held once, however many rows there are."""
+    """Collects tokens; each distinct one is stored once, however many rows there are."""
 
     def __init__(self) -> None:
         self._codes: list[np.ndarray] = []
@@ -59,7 +58,7 @@ class TokenBuffer:
         """
         import pandas as pd
 
-        refuse_compound(values, where)
+        check_single(values, where)
         self._check(values, where)
         codes, distinct = pd.factorize(as_text(values))
         for code, token in enumerate(distinct):
@@ -71,7 +70,7 @@ class TokenBuffer:
         self._codes.append(numbers[codes])
 
     def _check(self, values: pd.Series, where: Where) -> None:
-        """Refuse values for what they are before they become text; of features, none."""
+        """Check what values are before they become text; a feature may be anything."""
 
     def _problem(self, token: str) -> str | None:
         """Why a token is refused; a feature is not, but mended where it is written."""
@@ -107,7 +106,7 @@ class NumberBuffer:
     """Collects numbers; a missing one is NaN."""
 
     def __init__(self) -> None:
-        self._parts: list[np.ndarray] = []
+        self._chunks: list[np.ndarray] = []
 
     def add(self, values: pd.Series, where: Where) -> None:
         """Add the values of some rows.
@@ -115,7 +114,7 @@ class NumberBuffer:
         Raises:
             DataError: Naming the first row that holds something other than a finite number.
         """
-        refuse_compound(values, where)
+        check_single(values, where)
         numbers = as_numbers(values)
         bad = ~np.isfinite(numbers) & (as_text(values) != "").to_numpy() & values.notna().to_numpy()
         if bad.any():
@@ -125,17 +124,17 @@ class NumberBuffer:
                 f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` is {problem}; mend it, or "
                 "leave the cell empty."
             )
-        self._parts.append(numbers)
+        self._chunks.append(numbers)
 
     def array(self) -> np.ndarray:
-        """All values, float64 [rows]."""
-        return np.concatenate(self._parts) if self._parts else np.empty(0)
+        """All values that were added, float64 [rows]."""
+        return np.concatenate(self._chunks) if self._chunks else np.empty(0)
 
 
 Buffer = TokenBuffer | NumberBuffer | ListBuffer
 
 
-def buffers_of(columns: Sequence[Column], list_separator: str | None = None) -> dict[str, Buffer]:
+def buffers_of(columns: Sequence[RawColumn], list_separator: str | None = None) -> dict[str, Buffer]:
     """An empty buffer of the right kind for each column.
 
     Args:
@@ -180,8 +179,8 @@ def _as_number(value: Any) -> float:
         return np.nan
 
 
-def refuse_compound(values: pd.Series, where: Where) -> None:
-    """Refuse lists, objects and bytes where one value is expected.
+def check_single(values: pd.Series, where: Where) -> None:
+    """Check that no cell holds a list, an object or bytes, where one value is expected.
 
     Raises:
         DataError: Naming the first row that holds one.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from recbole_video.dataset_tools.raw.broken_csv import Block, Layout, Tally, halve, mend, read_blocks
 
-from recbole_video.errors import DataError, MissingDependencyError
+from recbole_video.errors import DataError
+from recbole_video.runtime.dependencies import import_optional
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,8 +45,7 @@ def read_tables(
         DataError: If lines cannot be read even one by one.
         MissingDependencyError: If pyarrow is not installed.
     """
-    if find_spec("pyarrow") is None:
-        raise MissingDependencyError(f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout.")
+    import_optional("pyarrow", f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout.")
     for block in read_blocks(path, layout, block_bytes):
         for table, counts in _tables_of(path, block, layout, columns):
             tally.add(counts)

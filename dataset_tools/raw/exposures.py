@@ -81,7 +81,7 @@ class DistinctRows:
         return self._parts[0]
 
 
-class Titles:
+class FirstTitles:
     """The first title of each video that is not empty, on disk, and which videos have more than one."""
 
     def __init__(self, spool: TextSpool) -> None:
@@ -120,7 +120,7 @@ class Fold:
     def __init__(self, spool: TextSpool) -> None:
         self.rows = 0
         self.empty_flags = 0
-        self.titles = Titles(spool)
+        self.titles = FirstTitles(spool)
         self.tags = Vocabulary()
         self._attributes = {name: Vocabulary() for name in USER_ATTRIBUTES}
         self._exposures: list[pd.DataFrame] = []

@@ -17,9 +17,10 @@ import numpy as np
 from recbole_video.dataset_tools.output.tokens import id_problem, refused_id
 from recbole_video.dataset_tools.raw.times import far_time
 
-from recbole_video.data.text import is_media_path
-from recbole_video.errors import DataError, MissingDependencyError
+from recbole_video.data.text import is_media_name
+from recbole_video.errors import DataError
 from recbole_video.files.raw import guarded
+from recbole_video.runtime.dependencies import import_optional
 
 KEY, VIDEO, AUTHOR, TIME = "identifier", "video_id", "author_id", "video_create_date"
 # Column of the workbook -> column of the .counts file.
@@ -46,7 +47,7 @@ _PROLOG_BYTES = 1 << 12
 _ROUNDED = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE]\+?[0-9]+")
 
 
-class Row:
+class SheetRow:
     """One row of a sheet, with its place for messages.
 
     Args:
@@ -89,7 +90,7 @@ class Row:
                 f"{_EXACT_DIGITS} digits, so that its video cannot be found; take the workbook as it was delivered."
             )
         self._check_id(column, token)
-        if not is_media_path(f"{token}.mp4") or "/" in token or "\\" in token:
+        if not is_media_name(f"{token}.mp4"):
             raise DataError(f"{self.place}, column `{column}`: `{token}` cannot be the name of a video's file.")
         return token
 
@@ -142,7 +143,7 @@ class Row:
         return None if math.isnan(number) else int(number)
 
 
-def read_rows(path: Path, required: tuple[str, ...], faults: Counter[str]) -> Iterator[Row]:
+def read_rows(path: Path, required: tuple[str, ...], faults: Counter[str]) -> Iterator[SheetRow]:
     """The rows of a workbook's first sheet that are not blank, one at a time.
 
     Args:
@@ -161,10 +162,10 @@ def read_rows(path: Path, required: tuple[str, ...], faults: Counter[str]) -> It
         if all(cell is None or str(cell).strip() == "" for cell in cells):
             faults["blank rows"] += 1
             continue
-        yield Row(dict(zip(header, cells, strict=False)), f"`{path}`, row {number}", faults)
+        yield SheetRow(dict(zip(header, cells, strict=False)), f"`{path}`, row {number}", faults)
 
 
-def read_header(path: Path) -> tuple[str, ...]:
+def read_sheet_header(path: Path) -> tuple[str, ...]:
     """The column names of a workbook's first sheet."""
     cells = next(guarded(_first_sheet(path), path, "an xlsx workbook"), ())
     return tuple(str(cell).strip() for cell in cells if cell is not None)
@@ -177,12 +178,8 @@ def _first_sheet(path: Path) -> Iterator[tuple[Any, ...]]:
         DataError: If the workbook declares entities, expands to what no workbook holds, or has no sheet of cells.
         MissingDependencyError: If openpyxl is not installed.
     """
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Workbooks need openpyxl; run: uv pip install -e '.[data]' in the checkout."
-        ) from error
+    refusal = "Workbooks need openpyxl; run: uv pip install -e '.[data]' in the checkout."
+    openpyxl = import_optional("openpyxl", refusal)
     with ZipFile(path) as archive:
         for part in archive.infolist():
             _check_part(path, archive, part)
@@ -198,7 +195,7 @@ def _first_sheet(path: Path) -> Iterator[tuple[Any, ...]]:
 
 
 def _check_part(path: Path, archive: ZipFile, part: ZipInfo) -> None:
-    """Refuse a part that would fill the memory: an archive bomb, or XML with entities, which no workbook declares."""
+    """Check that a part would not fill the memory: it is no archive bomb, and no XML with entities."""
     if part.file_size > max(_LARGE_PART, _MOST_EXPANSION * part.compress_size):
         raise DataError(f"`{path}` holds `{part.filename}`, which expands to {part.file_size:,} bytes; fetch it again.")
     if not part.filename.endswith((".xml", ".rels")):

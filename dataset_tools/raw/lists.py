@@ -133,14 +133,14 @@ class ListBuffer:
     def _splitter(self) -> Callable[[str, int], list[Any]]:
         if self._separator is not None:
             separator = self._separator.strip() or None
-            return lambda text, line: [part.strip() for part in text.split(separator) if part.strip()]
+            return lambda text, line: _split_at(text, separator)
         if len(self._seen) > 1:
             raise self._two_ways()
         kind = next(iter(self._seen), _BLANKS)
         if kind == _BRACKETS:
             return self._in_brackets
         mark = next((mark for mark, name in _MARKS.items() if name == kind), None)
-        return lambda text, line: [part.strip() for part in text.split(mark) if part.strip()]
+        return lambda text, line: _split_at(text, mark)
 
     def _two_ways(self) -> DataError:
         (one, first), (other, second) = list(self._seen.items())[:2]
@@ -163,18 +163,28 @@ class ListBuffer:
         )
 
 
+def _split_at(text: str, separator: str | None) -> list[str]:
+    """The elements of a text, white space between them where there is no separator."""
+    return [part.strip() for part in text.split(separator) if part.strip()]
+
+
 def _kinds(text: str) -> list[str]:
     """The ways in which a cell may be a list; none for a single element."""
     if _is_bracketed(text):
         return [_BRACKETS]
     found = [name for mark, name in _MARKS.items() if mark in text]
-    if any(not _is_balanced(part) for mark in _MARKS if mark in text for part in text.split(mark)):
-        found.append(_BRACKETS)  # a mark within brackets: x, (y, z)
+    if has_compound := _has_mark_in_brackets(text):
+        found.append(_BRACKETS)
     if re.search(r"\s", _AROUND_MARK.sub(r"\1", text)):
         found.append(_BLANKS)
-    if (text.startswith("[") or text.endswith("]")) and _BRACKETS not in found:
+    if not has_compound and (text.startswith("[") or text.endswith("]")):
         found.append(_BRACKETS)
     return found
+
+
+def _has_mark_in_brackets(text: str) -> bool:
+    """Whether a mark stands within brackets, as in ``x, (y, z)``."""
+    return any(not _is_balanced(part) for mark in _MARKS if mark in text for part in text.split(mark))
 
 
 def _is_bracketed(text: str) -> bool:
@@ -188,11 +198,16 @@ def _is_bracketed(text: str) -> bool:
         return _CALL.fullmatch(text) is not None
     if text[0] == "(" and "," not in text and text[1:-1].strip():
         return False
+    return _is_closed_by_last(text)
+
+
+def _is_closed_by_last(text: str) -> bool:
+    """Whether the last character closes the bracket that is the first: not so in ``(a), (b)``."""
     depth = 0
     for bracket in _BRACKET.finditer(_ANY_QUOTED.sub(lambda quoted: "x" * len(quoted.group()), text)):
         depth += 1 if bracket.group() in _CLOSING else -1
         if depth == 0:
-            return bracket.end() == len(text)  # else it is closed before: (a), (b)
+            return bracket.end() == len(text)
     return True
 
 
@@ -206,13 +221,16 @@ def _bracketed(text: str) -> list[Any] | None:
         return None
     elif not inner.strip():
         return []
-    if _ALONE.fullmatch(inner):
-        parts = [inner]
-    else:
-        whole, elements = (_WITH_COMMAS, _ELEMENTS) if "," in inner else (_WITH_BLANKS, _ARRAY_ELEMENTS)
-        parts = elements.findall(inner) if whole.fullmatch(inner) else []
-    parts = [part.strip() for part in parts]
+    parts = _parts(inner)
     return [_unquoted(part) for part in parts] if parts and all(_is_element(part, text[0]) for part in parts) else None
+
+
+def _parts(inner: str) -> list[str]:
+    """What stands between brackets, cut into elements; nothing if that cannot be told."""
+    if _ALONE.fullmatch(inner):
+        return [inner.strip()]
+    whole, elements = (_WITH_COMMAS, _ELEMENTS) if "," in inner else (_WITH_BLANKS, _ARRAY_ELEMENTS)
+    return [part.strip() for part in elements.findall(inner)] if whole.fullmatch(inner) else []
 
 
 def _is_element(part: str, opening: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_video.errors import DataError
-from recbole_video.files.raw import numbered_lines, whole_number
+from recbole_video.files.raw import filled_lines, numbered_lines, whole_number
 
 # Counts in files that were fetched before 2025-01-26 can be too large by a factor of 10,000.
 STALE_VIEWS = 10_000_000_000
@@ -82,9 +82,7 @@ def read_likes_and_views(path: Path) -> dict[str, np.ndarray]:
         DataError: Naming the first line that is not three whole numbers, or the first item that occurs twice.
     """
     rows = []
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
+    for number, line in filled_lines(path):
         cells = [whole_number(cell.strip()) for cell in line.split("\t")]
         if len(cells) != 3 or None in cells:
             raise DataError(
@@ -93,11 +91,11 @@ def read_likes_and_views(path: Path) -> dict[str, np.ndarray]:
             )
         rows.append(cells)
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-    _refuse_twice(path, table[:, 0])
+    _check_once(path, table[:, 0])
     return {"item_id": table[:, 0], "likes": table[:, 1], "views": table[:, 2]}
 
 
-def _refuse_twice(path: Path, items: np.ndarray) -> None:
+def _check_once(path: Path, items: np.ndarray) -> None:
     distinct, counts = np.unique(items, return_counts=True)
     if (counts > 1).any():
         raise DataError(f"`{path}` lists item {distinct[counts > 1][0]} twice; keep one line of each.")
@@ -109,10 +107,10 @@ def count_comments(path: Path, faults: Counter[str]) -> dict[int, int]:
     A line with fewer than three fields is left out, as the public readers do.
     """
     counts: Counter[int] = Counter()
-    for _, line in numbered_lines(path):
+    for _, line in filled_lines(path):
         cells = line.split("\t", 2)
         if len(cells) < 3:
-            faults["comment lines with fewer than three fields (left out)"] += bool(line.strip())
+            faults["comment lines with fewer than three fields (left out)"] += 1
         elif (item := whole_number(cells[1])) is None:
             faults["comment lines whose item is no number (left out)"] += 1
         else:
@@ -130,9 +128,7 @@ def read_sequences(path: Path) -> dict[str, np.ndarray]:
     lengths: list[int] = []
     texts: list[str] = []
     items: list[np.ndarray] = []
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
+    for number, line in filled_lines(path):
         name, tab, sequence = line.partition("\t")
         user, cells = whole_number(name), sequence.split()
         if not tab or user is None or not cells or not all(map(_is_id, cells)):
@@ -144,7 +140,7 @@ def read_sequences(path: Path) -> dict[str, np.ndarray]:
             items.append(_whole_numbers(texts))
             texts = []
     items.append(_whole_numbers(texts))
-    _refuse_twice(path, np.array(users, dtype=np.int64))
+    _check_once(path, np.array(users, dtype=np.int64))
     return {"user_id": np.repeat(np.array(users, dtype=np.int64), lengths), "item_id": np.concatenate(items)}
 
 

@@ -17,9 +17,10 @@ from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
 from recbole_video.data.text import is_media_path
-from recbole_video.errors import DataError, MissingDependencyError, counted
-from recbole_video.files.raw import guarded, numbered_lines, refuse_twice
+from recbole_video.errors import DataError, counted
+from recbole_video.files.raw import check_no_repeats, filled_lines, guarded
 from recbole_video.files.reading import parse_json
+from recbole_video.runtime.dependencies import import_optional
 
 SPLITS = ("train", "test")
 USER_COUNTS = tuple(
@@ -68,7 +69,7 @@ def read_download(folder: Path, spool: TextSpool, empty_text: str, card: Card) -
     The train split comes first: of a user that both splits have, its record is kept.
 
     Args:
-        folder: Of the download.
+        folder: The folder of the download.
         spool: Receives ``title``, ``media`` and ``music`` of each post.
         empty_text: Title of a post without caption and suggested words.
         card: Receives the inputs and the counts of what was odd.
@@ -77,7 +78,7 @@ def read_download(folder: Path, spool: TextSpool, empty_text: str, card: Card) -
         DataError: If there is no file or no post, or a file cannot be read.
     """
     tables = Tables()
-    for path, split in tqdm(find_files(folder), "files", disable=None):
+    for path, split in tqdm(find_split_files(folder), "files", disable=None):
         card.add_input(path)
         for place, record in read_records(path):
             _add_record(tables, record, split, place, spool, empty_text)
@@ -95,7 +96,7 @@ def read_download(folder: Path, spool: TextSpool, empty_text: str, card: Card) -
     return tables
 
 
-def find_files(folder: Path) -> list[tuple[Path, str]]:
+def find_split_files(folder: Path) -> list[tuple[Path, str]]:
     """The data files under a folder and their splits, train before test.
 
     Raises:
@@ -126,9 +127,7 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
+    for number, line in filled_lines(path):
         place = f"`{path}`, line {number}"
         record = parse_json(line, place, nan_is_missing=True)
         if not isinstance(record, dict):
@@ -137,12 +136,7 @@ def _json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Parquet files need pyarrow; run: uv pip install -e '.[data]' in the checkout."
-        ) from error
+    import_optional("pyarrow", "Parquet files need pyarrow; run: uv pip install -e '.[data]' in the checkout.")
     for number, record in enumerate(guarded(_parquet_records(path), path, "parquet"), start=1):
         yield f"`{path}`, row {number}", record
 
@@ -152,7 +146,7 @@ def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
 
     with parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        refuse_twice(path, dict.fromkeys(names), names)
+        check_no_repeats(path, dict.fromkeys(names), names)
         for batch in file.iter_batches(batch_size=1024):
             yield from batch.to_pylist()
 
@@ -271,7 +265,7 @@ def assemble_text(record: Mapping[str, Any], empty_text: str = "", place: str = 
     Args:
         record: With ``post_content`` (text, or a list of words) and ``post_suggested_words`` (a list, or text).
         empty_text: Returned where both are empty.
-        place: Of the record, for errors.
+        place: Where the record stands, for errors.
 
     Raises:
         DataError: If one is neither text nor a list of words.

@@ -1,4 +1,4 @@
-"""Chosen columns of a csv, tsv, JSON lines or parquet file, a part at a time."""
+"""Chosen columns of a csv, tsv, JSON lines or parquet file, a chunk of rows at a time."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import codecs
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
+from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.files.raw import (
+    check_is_file,
+    check_no_repeats,
+    filled_lines,
     guarded,
-    numbered_lines,
     open_text,
     reading,
-    refuse_no_file,
-    refuse_twice,
+    split_rows,
 )
 from recbole_video.files.reading import parse_json
+from recbole_video.runtime.dependencies import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PART_ROWS = 1 << 18
+_CHUNK_ROWS = 1 << 18
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = ".parquet"
@@ -33,7 +36,7 @@ _ADVICE = "save it as UTF-8, or give its --encoding"
 
 
 @dataclass(frozen=True)
-class Layout:
+class Dialect:
     """How a text table is written.
 
     Attributes:
@@ -41,7 +44,7 @@ class Layout:
             several characters, a double quote is a character like any other.
         has_header: Whether the first line names the columns; else they are named ``1``, ``2``, ...
         quotes: Whether a double quote encloses cells; else it is a character like any other.
-        encoding: Of text tables and JSON lines.
+        encoding: The encoding of text tables and JSON lines.
 
     Raises:
         ConfigError: If the separator holds a quote or a line break, or there is no such encoding.
@@ -70,19 +73,19 @@ class Layout:
 
 
 def where_in(path: Path) -> Callable[[int], str]:
-    """What names the place of a row, by its number in the index of a part: a line, of parquet a row."""
+    """What names the place of a row, by its number in the index of a chunk: a line, of parquet a row."""
     word = "row" if Path(path).suffix == _PARQUET else "line"
     return lambda number: f"`{path}`, {word} {number:,}"
 
 
-def read_parts(path: Path, columns: Sequence[str], layout: Layout | None = None) -> Iterator[pd.DataFrame]:
+def read_chunks(path: Path, columns: Sequence[str], dialect: Dialect | None = None) -> Iterator[pd.DataFrame]:
     """Read some columns of a table, the rest of it not kept.
 
     Args:
         path: A file with one of the suffixes in ``FORMATS``; ``.gz`` may follow that of a text table. A text table may
-            have any other suffix if the layout names its separator.
+            have any other suffix if the dialect names its separator.
         columns: The names to read; a name may occur twice.
-        layout: Of a text table.
+        dialect: How a text table is written.
 
     Yields:
         Frames of at most 262,144 rows, the index their line in the file, from 1 (of parquet, the row). Cells of text
@@ -92,16 +95,16 @@ def read_parts(path: Path, columns: Sequence[str], layout: Layout | None = None)
         DataError: If the file cannot be read, has no such column or has it twice, or a row is malformed.
         MissingDependencyError: If parquet is to be read without pyarrow.
     """
-    path, layout = Path(path), layout or Layout()
+    path, dialect = Path(path), dialect or Dialect()
     wanted = list(dict.fromkeys(columns))
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    refuse_no_file(path)
+    check_is_file(path)
     if path.suffix in _JSON_LINES:
-        yield from _read_json_lines(path, wanted, layout)
+        yield from _read_json_lines(path, wanted, dialect)
     elif path.suffix == _PARQUET:
         yield from _read_parquet(path, wanted)
-    elif suffix in _SEPARATORS or layout.separator:
-        yield from _read_text(path, wanted, layout, layout.separator or _SEPARATORS[suffix])
+    elif suffix in _SEPARATORS or dialect.separator:
+        yield from _read_text(path, wanted, dialect, dialect.separator or _SEPARATORS[suffix])
     else:
         raise DataError(
             f"`{path}` ends in none of {', '.join(FORMATS)}; rename a file of another name, save a workbook as csv, or "
@@ -109,18 +112,18 @@ def read_parts(path: Path, columns: Sequence[str], layout: Layout | None = None)
         )
 
 
-def _read_text(path: Path, wanted: list[str], layout: Layout, separator: str) -> Iterator[pd.DataFrame]:
+def _read_text(path: Path, wanted: list[str], dialect: Dialect, separator: str) -> Iterator[pd.DataFrame]:
     rows: list[list[str]] = []
     lines: list[int] = []
-    cells = _cells(path, layout, separator)
+    cells = _cells(path, dialect, separator)
     _, names = next(cells)
-    _refuse_absent(path, wanted, names)
-    refuse_twice(path, wanted, names)
+    _check_present(path, wanted, names)
+    check_no_repeats(path, wanted, names)
     chosen = [names.index(name) for name in wanted]
     for line, row in cells:
         rows.append([row[position] for position in chosen])
         lines.append(line)
-        if len(rows) == _PART_ROWS:
+        if len(rows) == _CHUNK_ROWS:
             yield _frame(rows, wanted, lines)
             rows, lines = [], []
     if rows:
@@ -133,14 +136,14 @@ def _frame(rows: list[list[Any]], columns: list[str], lines: list[int]) -> pd.Da
     return pd.DataFrame(rows, columns=columns, index=lines, dtype=object)
 
 
-def _cells(path: Path, layout: Layout, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _cells(path: Path, dialect: Dialect, separator: str) -> Iterator[tuple[int, list[str]]]:
     """The names of the columns, then line and cells of each row; empty lines are passed over."""
     width = 0
-    for line, row in _split_lines(path, layout, separator):
+    for line, row in _split_lines(path, dialect, separator):
         if not width:
             width = len(row)
-            yield line, row if layout.has_header else [str(position + 1) for position in range(width)]
-            if layout.has_header:
+            yield line, row if dialect.has_header else [str(position + 1) for position in range(width)]
+            if dialect.has_header:
                 continue
         if len(row) != width:
             raise _malformed(path, line, f"{len(row)} columns where the first line has {width}")
@@ -149,24 +152,17 @@ def _cells(path: Path, layout: Layout, separator: str) -> Iterator[tuple[int, li
         raise DataError(f"`{path}` is empty.")
 
 
-def _split_lines(path: Path, layout: Layout, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _split_lines(path: Path, dialect: Dialect, separator: str) -> Iterator[tuple[int, list[str]]]:
     """The line in which a row begins, and its cells."""
-    with reading(path, layout.codec, _ADVICE), open_text(path, newline="", encoding=layout.codec) as file:
+    with reading(path, dialect.codec, _ADVICE), open_text(path, newline="", encoding=dialect.codec) as file:
         if len(separator) > 1:
             for number, text in enumerate(file, start=1):
                 if text.rstrip("\r\n"):
                     yield number, text.rstrip("\r\n").split(separator)
             return
-        quoting = csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE
-        reader = csv.reader(file, delimiter=separator, quoting=quoting, strict=True)
-        before = 0
-        try:
-            for row in reader:
-                if row:
-                    yield before + 1, row
-                before = reader.line_num
-        except csv.Error as error:
-            raise _malformed(path, before + 1, str(error)) from error
+        quoting = csv.QUOTE_MINIMAL if dialect.quotes else csv.QUOTE_NONE
+        for first, _, row in split_rows(file, partial(_malformed, path), delimiter=separator, quoting=quoting):
+            yield first, row
 
 
 def _malformed(path: Path, line: int, problem: str) -> DataError:
@@ -176,59 +172,58 @@ def _malformed(path: Path, line: int, problem: str) -> DataError:
     )
 
 
-def _read_json_lines(path: Path, wanted: list[str], layout: Layout) -> Iterator[pd.DataFrame]:
+def _read_json_lines(path: Path, wanted: list[str], dialect: Dialect) -> Iterator[pd.DataFrame]:
     rows: list[list[Any]] = []
     lines: list[int] = []
     absent, names = set(wanted), dict[str, None]()
-    is_empty = True
-    for number, line in numbered_lines(path, layout.codec, _ADVICE):
-        if not line.strip():
-            continue
-        is_empty = False
-        content = parse_json(line, f"`{path}`, line {number:,}", nan_is_missing=True)
-        if not isinstance(content, dict):
-            raise DataError(f"`{path}`, line {number:,}: `{line}` is no JSON object.")
+    for line, content in _json_objects(path, dialect):
         if absent:  # not every row has every key
             absent.difference_update(content)
             names.update(dict.fromkeys(content))
         rows.append([content.get(name) for name in wanted])
-        lines.append(number)
-        if len(rows) == _PART_ROWS:
+        lines.append(line)
+        if len(rows) == _CHUNK_ROWS:
             yield _frame(rows, wanted, lines)
             rows, lines = [], []
-    if is_empty:
-        raise DataError(f"`{path}` is empty.")
     if absent and names:
-        _refuse_absent(path, wanted, list(names))
+        _check_present(path, wanted, list(names))
     if rows:
         yield _frame(rows, wanted, lines)
 
 
+def _json_objects(path: Path, dialect: Dialect) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file of JSON lines, each after its line."""
+    is_empty = True
+    for number, line in filled_lines(path, dialect.codec, _ADVICE):
+        is_empty = False
+        content = parse_json(line, f"`{path}`, line {number:,}", nan_is_missing=True)
+        if not isinstance(content, dict):
+            raise DataError(f"`{path}`, line {number:,}: `{line}` is no JSON object.")
+        yield number, content
+    if is_empty:
+        raise DataError(f"`{path}` is empty.")
+
+
 def _read_parquet(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout."
-        ) from error
+    import_optional("pyarrow", f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout.")
     start = 1
-    for part in guarded(_parquet_parts(path, wanted), path, "parquet"):
-        yield part.set_axis(range(start, start + len(part)))
-        start += len(part)
+    for chunk in guarded(_parquet_chunks(path, wanted), path, "parquet"):
+        yield chunk.set_axis(range(start, start + len(chunk)))
+        start += len(chunk)
 
 
-def _parquet_parts(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
+def _parquet_chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        _refuse_absent(path, wanted, names)
-        refuse_twice(path, wanted, names)
-        for batch in file.iter_batches(batch_size=_PART_ROWS, columns=wanted):
+        _check_present(path, wanted, names)
+        check_no_repeats(path, wanted, names)
+        for batch in file.iter_batches(batch_size=_CHUNK_ROWS, columns=wanted):
             yield batch.to_pandas(integer_object_nulls=True)[wanted]
 
 
-def _refuse_absent(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
+def _check_present(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
     for name in wanted:
         if name not in names:
             known = ", ".join(f"`{n}`" for n in names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")

@@ -6,7 +6,6 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Hashable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 from recbole_video.errors import RunFolderError
@@ -61,8 +60,6 @@ class TextSpool:
     def __enter__(self) -> TextSpool:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(OSError):  # what was still to be written to a full disk is not wanted any more
             self._file.close()

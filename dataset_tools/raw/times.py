@@ -22,7 +22,7 @@ _OLD_SECOND = 631_152_000  # 1990
 _ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 
-def doubt_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> None:
+def warn_of_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> None:
     """Warn of times that all lie before 1990: they are probably in a coarser unit."""
     if len(times) and times.max() < _OLD_SECOND * UNITS_PER_SECOND[unit]:
         card.warn(f"The latest time is {date_of(int(times.max()), unit)} in {unit}: {advice}.")
@@ -45,15 +45,15 @@ def far_time(times: np.ndarray, unit: str) -> tuple[int, str] | None:
 
 
 class TimeBuffer:
-    """Collects times, part by part.
+    """Collects times, chunk by chunk.
 
     Args:
-        unit: Of the raw times: ``s``, ``ms``, ``us``, or ``iso`` for dates; a date without a zone is UTC.
+        unit: The unit of the raw times: ``s``, ``ms``, ``us``, or ``iso`` for dates; a date without a zone is UTC.
     """
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        self._parts: list[np.ndarray] = []
+        self._chunks: list[np.ndarray] = []
 
     def add(self, values: pd.Series, where: Where) -> None:
         """Add the times of some rows.
@@ -61,11 +61,11 @@ class TimeBuffer:
         Raises:
             DataError: Naming the first row that is no time, or none of this unit.
         """
-        self._parts.append(_dates(values, where) if self.unit == "iso" else _numbers(values, self.unit, where))
+        self._chunks.append(_dates(values, where) if self.unit == "iso" else _numbers(values, self.unit, where))
 
     def array(self) -> np.ndarray:
         """All times in :attr:`finest_unit`, int64 [rows]."""
-        times = np.concatenate(self._parts) if self._parts else np.empty(0, dtype=np.int64)
+        times = np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int64)
         if times.dtype.kind == "i":
             return times
         return np.rint(times * (UNITS_PER_SECOND["us"] // UNITS_PER_SECOND[self.unit])).astype(np.int64)
@@ -73,7 +73,7 @@ class TimeBuffer:
     @property
     def finest_unit(self) -> str:
         """The unit of the times: the one given, or ``us`` for dates and for numbers with a fraction."""
-        is_whole = self.unit != "iso" and all(part.dtype.kind == "i" for part in self._parts)
+        is_whole = self.unit != "iso" and all(chunk.dtype.kind == "i" for chunk in self._chunks)
         return self.unit if is_whole else "us"
 
 
@@ -86,7 +86,7 @@ def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
     numbers = as_numbers(values)
     if pd.api.types.infer_dtype(values, skipna=True) in ("boolean", "mixed", "mixed-integer"):
         numbers[values.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(dtype=bool)] = np.nan
-    _refuse_gaps(values, pd.Series(~np.isfinite(numbers)), "number", where)
+    _check_filled(values, pd.Series(~np.isfinite(numbers)), "number", where)
     if far := far_time(numbers, unit):
         row, problem = far
         raise DataError(
@@ -97,7 +97,7 @@ def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
 
 
 def _dates(values: pd.Series, where: Where) -> np.ndarray:
-    """Microseconds since 1970, int64."""
+    """Dates as microseconds since 1970, int64 [rows]."""
     import pandas as pd
 
     if values.dtype.kind == "M":
@@ -110,11 +110,11 @@ def _dates(values: pd.Series, where: Where) -> np.ndarray:
         for rows in (has_zone, ~has_zone):
             read = pd.to_datetime(texts[rows], format="ISO8601", utc=True, errors="coerce")
             dates[rows] = read.dt.as_unit("us")
-    _refuse_gaps(values, dates.isna(), "ISO date", where)
+    _check_filled(values, dates.isna(), "ISO date", where)
     return dates.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
 
 
-def _refuse_gaps(values: pd.Series, gaps: pd.Series, kind: str, where: Where) -> None:
+def _check_filled(values: pd.Series, gaps: pd.Series, kind: str, where: Where) -> None:
     if gaps.any():
         row = int(gaps.to_numpy(dtype=bool).argmax())
         raise DataError(

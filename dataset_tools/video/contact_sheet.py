@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from recbole_video.dataset_tools.video.decode import Frames
 
-from recbole_video.errors import MissingDependencyError
 from recbole_video.files.atomic import write_atomically
+from recbole_video.runtime.dependencies import import_optional
 
 _COLUMNS = 10
 _WIDTH = 160  # pixels of a frame
@@ -52,12 +52,9 @@ def write_contact_sheet(
 
 def draw_contact_sheet(caption: str, frames: Frames, chosen: np.ndarray, similarity: np.ndarray | None) -> Any:
     """Draw the sheet of :func:`write_contact_sheet`, a picture of Pillow."""
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Contact sheets need Pillow; uv pip install -e '.[video]' in the checkout."
-        ) from error
+    import_optional("PIL", "Contact sheets need Pillow; uv pip install -e '.[video]' in the checkout.")
+    from PIL import Image, ImageDraw
+
     n, height, width, _ = frames.pictures.shape
     cell = _cell(width, height)
     columns = min(_COLUMNS, n)

@@ -1,4 +1,4 @@
-"""Decoding chosen frames of a video: once, in order, scaled down on the way.
+"""Decoding frames of a video: once, in order, scaled down on the way; and a task of it, as a process gets it.
 
 Seeking to each frame decodes the same stretch many times over, since real files have few keyframes.
 Frames that are not wanted and that no other frame is built on are skipped by the decoder.
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recbole_video.dataset_tools.video.failures import VideoFailure
-from recbole_video.dataset_tools.video.probe import Clock, open_video, shown_size
-from recbole_video.dataset_tools.video.times import Timeline
+from recbole_video.dataset_tools.video.failures import Failure, VideoFailure
+from recbole_video.dataset_tools.video.listing import VideoFile
+from recbole_video.dataset_tools.video.probe import Clock, open_video, read_timeline, shown_size
+from recbole_video.dataset_tools.video.samplers import SAMPLERS, Sampling, Timeline
 
 # This share of the wanted frames may be damaged; the last sound one before stands in.
 _DAMAGED_SHARE = 0.05
@@ -65,6 +66,73 @@ def decode_frames(
     return Frames(kept, timeline.seconds(kept), found.pictures[: len(kept)])
 
 
+@dataclass(frozen=True)
+class DecodeTask:
+    """Which frames of a video are to be decoded, and how.
+
+    Attributes:
+        video: The video.
+        sampling: How its frames are chosen.
+        title: What its frames are scored against; None where they are not.
+        numbers: Frame numbers, where they were chosen before.
+        short_side: Pixels of the pictures' shorter side.
+        accept_truncated: Take what a truncated file holds for the whole.
+    """
+
+    video: VideoFile
+    sampling: Sampling
+    title: str | None
+    numbers: tuple[int, ...] | None
+    short_side: int
+    accept_truncated: bool
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A video's decoded frames, or why there are none, with the task that asked for them."""
+
+    task: DecodeTask
+    frames: Frames | None = None
+    failure: Failure | None = None
+
+
+def decode_task(task: DecodeTask, threads: int) -> Decoded:
+    """Decode what a task asks for; whatever the file does to the decoder comes back as a failure.
+
+    Args:
+        task: The task.
+        threads: Threads of the decoder.
+    """
+    if not task.video.is_named_in_text:
+        return failed(task, "misnamed", "rename it")
+    try:
+        timeline = read_timeline(task.video.path, task.accept_truncated)
+        numbers = _chosen_before(task, len(timeline))
+        if numbers is None:
+            numbers = SAMPLERS[task.sampling.sampler](timeline, task.sampling, task.video.item_id)
+        return Decoded(task, decode_frames(task.video.path, timeline, numbers, task.short_side, threads))
+    except VideoFailure as error:
+        return failed(task, error.reason, error.detail)
+    except MemoryError:
+        return failed(task, "crashed", "it ran out of memory")
+    except (ValueError, ArithmeticError, LookupError, OSError, RuntimeError) as error:
+        # PyAV raises all of these on malformed streams; one video must not end the run.
+        return failed(task, "undecodable", f"{type(error).__name__}: {error}")
+
+
+def _chosen_before(task: DecodeTask, n_frames: int) -> np.ndarray | None:
+    if task.numbers is None:
+        return None
+    if task.numbers[-1] >= n_frames:
+        raise VideoFailure("not_sampled", f"frame {task.numbers[-1]} was chosen, but the file has {n_frames} now")
+    return np.asarray(task.numbers, np.int64)
+
+
+def failed(task: DecodeTask, reason: str, detail: str) -> Decoded:
+    """The answer to a task that cannot be done."""
+    return Decoded(task, failure=Failure(task.video.item_id, task.video.name, reason, detail))
+
+
 def _decode(
     path: str | Path, timeline: Timeline, numbers: np.ndarray, short_side: int | None, threads: int, skip: bool
 ) -> _Album:
@@ -73,13 +141,7 @@ def _decode(
         album = _Album(stream, short_side, len(numbers))
         previous = None
         for number, frame in _numbered(container, stream, timeline, threads, numbers if skip else None):
-            while waiting and waiting[0] < number:
-                waiting.popleft()
-                album.n_damaged += 1
-                album.add(*(previous or (number, frame)))
-            if waiting and waiting[0] == number:
-                waiting.popleft()
-                album.add(number, frame)
+            _take(album, waiting, (number, frame), previous or (number, frame))
             if not waiting:
                 break
             previous = number, frame
@@ -87,6 +149,17 @@ def _decode(
         if waiting and previous:
             album.add(*previous)
     return album
+
+
+def _take(album: _Album, waiting: deque[int], frame: tuple[int, Any], stand_in: tuple[int, Any]) -> None:
+    """Put a frame into the album if it is the next one wanted; ``stand_in`` for those before it, which are damaged."""
+    while waiting and waiting[0] < frame[0]:
+        waiting.popleft()
+        album.n_damaged += 1
+        album.add(*stand_in)
+    if waiting and waiting[0] == frame[0]:
+        waiting.popleft()
+        album.add(*frame)
 
 
 def _numbered(
@@ -101,28 +174,39 @@ def _numbered(
         threads: Threads of the decoder.
         wanted: Numbers of the frames that must not be skipped; None to skip none.
     """
-    from av.error import FFmpegError
-
     stream.thread_type = "AUTO"
     context = stream.codec_context
     context.thread_count = 1 if context.width * context.height <= _SMALL else threads
-    number_of = {tick: number for number, tick in enumerate(timeline.ticks.tolist())}
+    number_of = {tick: number for number, tick in enumerate(timeline.ticks.tolist())} if timeline.has_pts else {}
     must_show = None if wanted is None or not timeline.has_pts else set(timeline.ticks[wanted].tolist())
     number = -1
+    for frame in _frames(container, stream, must_show):
+        number = number_of.get(frame.pts, number + 1)
+        if not frame.is_corrupt:
+            yield number, frame
+
+
+def _frames(container: Any, stream: Any, must_show: set[int] | None) -> Iterator[Any]:
+    """Frames as the decoder gives them; what a damaged packet would have given is missed, and counted, by number.
+
+    Args:
+        container: PyAV's container.
+        stream: Its video stream.
+        must_show: Ticks of the frames that must not be skipped; None to skip none.
+    """
+    from av.error import FFmpegError
+
     clock = Clock(container, stream)
     for packet in container.demux(stream):
         clock.straighten(packet)
         if must_show is not None:
             can_skip = packet.pts is not None and packet.pts not in must_show
-            context.skip_frame = "NONREF" if can_skip else "DEFAULT"
+            stream.codec_context.skip_frame = "NONREF" if can_skip else "DEFAULT"
         try:
             frames = packet.decode()
         except FFmpegError:
-            continue  # the frames it would have given are missed, and counted, by number
-        for frame in frames:
-            number = number_of.get(frame.pts, number + 1) if timeline.has_pts else number + 1
-            if not frame.is_corrupt:
-                yield number, frame
+            continue
+        yield from frames
 
 
 def _even(length: float) -> int:

@@ -7,21 +7,22 @@ weights decides which: ``open_clip_config.json`` or ``config.json``.
 
 from __future__ import annotations
 
-import logging
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from recbole_video.dataset_tools.video.preprocess import Preprocessing, from_open_clip, from_processor, read_json
-from recbole_video.dataset_tools.video.weights import Source, Weights
+from recbole_video.dataset_tools.video.preprocess import (
+    Preprocessing,
+    from_open_clip,
+    from_processor,
+    read_model_config,
+)
+from recbole_video.dataset_tools.video.weights import Source, Weights, load_clip_model, load_transformers_model
 from torch import Tensor
 
-from recbole_video.errors import ConfigError, DataError, MissingDependencyError, nearest
-from recbole_video.runtime import torchvision_compat
+from recbole_video.errors import ConfigError, DataError, nearest
 
 FRAME_ENCODERS = {
     "dinov2": Source("dinov2", "facebook/dinov2-small"),
@@ -50,7 +51,7 @@ class Placement:
     batch_size: int = 128
 
     def resolved(self) -> Placement:
-        """The same with nothing left to decide.
+        """The placement with every ``auto`` decided.
 
         Raises:
             ConfigError: If the precision is unknown, or the device cannot be used.
@@ -102,10 +103,10 @@ def read_shape(weights: Weights) -> Shape:
     folder = weights.folder
     try:
         if (folder / _CLIP_CONFIG).is_file():
-            config = read_json(folder / _CLIP_CONFIG)
+            config = read_model_config(folder / _CLIP_CONFIG)
             size = config["model_cfg"]["vision_cfg"]["image_size"]
             return Shape(int(config["model_cfg"]["embed_dim"]), from_open_clip(config["preprocess_cfg"], size))
-        width = int(read_json(folder / "config.json")["hidden_size"])
+        width = int(read_model_config(folder / "config.json")["hidden_size"])
         return Shape(width, from_processor(folder / "preprocessor_config.json"))
     except DataError:
         raise
@@ -131,7 +132,7 @@ class FrameEncoder:
         self.frame_dim, self.preprocessing = shape.frame_dim, shape.preprocessing
 
     def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Embed pictures.
+        """Embed pictures, a batch at a time.
 
         Args:
             pictures: uint8 [n, height, width, 3].
@@ -186,14 +187,7 @@ class ClipEncoder(FrameEncoder):
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
         super().__init__(weights, placement)
-        open_clip = _import_open_clip()
-        name = f"local-dir:{weights.folder.resolve()}"
-        try:
-            with _quiet():
-                self._model = open_clip.create_model(name, device=self.placement.device).eval()
-                self._tokenize = open_clip.get_tokenizer(name)
-        except _loading_errors() as error:
-            raise DataError(f"`{weights.folder}` holds no CLIP model that open_clip can load: {error}.") from error
+        self._model, self._tokenize = load_clip_model(weights, self.placement.device)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self._model.encode_image(pixels)
@@ -223,53 +217,3 @@ def frame_encoder_source(name: str) -> Source:
             "--weights takes any other model's folder or hub id."
         )
     return FRAME_ENCODERS[name]
-
-
-def load_transformers_model(weights: Weights) -> Any:
-    """Load a model of ``transformers`` in float32, for inference.
-
-    Raises:
-        DataError: If the folder does not hold one.
-        MissingDependencyError: Without ``transformers``.
-    """
-    torchvision_compat.apply()
-    try:
-        from transformers import AutoModel
-        from transformers.utils import logging as transformers_logging
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Encoding needs transformers; uv pip install -e '.[video]' in the checkout."
-        ) from error
-    transformers_logging.disable_progress_bar()
-    try:
-        return AutoModel.from_pretrained(weights.folder, local_files_only=True, dtype=torch.float32).eval()
-    except _loading_errors() as error:
-        raise DataError(f"`{weights.folder}` holds no model that transformers can load: {error}.") from error
-
-
-def _loading_errors() -> tuple[type[Exception], ...]:
-    """What libraries raise on files that are not the weights they take them for."""
-    from safetensors import SafetensorError
-
-    wrong = OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError, AttributeError
-    return *wrong, SafetensorError, pickle.UnpicklingError
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the dozen lines that open_clip logs about each model."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def _import_open_clip() -> Any:
-    torchvision_compat.apply()
-    try:
-        import open_clip
-    except ImportError as error:
-        raise MissingDependencyError("CLIP needs open_clip; uv pip install -e '.[video]' in the checkout.") from error
-    return open_clip

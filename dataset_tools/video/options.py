@@ -16,9 +16,11 @@ from recbole_video.errors import ConfigError, DataError, counted
 from recbole_video.files.names import is_plain_name
 
 if TYPE_CHECKING:
+    from recbole_video.dataset_tools.video.executors import Executor
     from recbole_video.dataset_tools.video.frame_encoders import Placement
+    from recbole_video.dataset_tools.video.job import Outputs
     from recbole_video.dataset_tools.video.listing import VideoFile
-    from recbole_video.dataset_tools.video.pipeline import Executor, Outputs, Summary
+    from recbole_video.dataset_tools.video.pipeline import Summary
     from recbole_video.dataset_tools.video.weights import Source
 
 # Named here as well as in frame_encoders, which takes PyTorch to import.
@@ -98,15 +100,15 @@ def add_placement(group: Any) -> None:
 
 
 def outputs(arguments: argparse.Namespace) -> Outputs:
-    """Where the results go."""
-    from recbole_video.dataset_tools.video.pipeline import Outputs
+    """The files of the results that the options name."""
+    from recbole_video.dataset_tools.video.job import Outputs
 
     check_names(arguments)
     return Outputs(arguments.out / arguments.name, arguments.name, arguments.store)
 
 
 def check_names(arguments: argparse.Namespace) -> None:
-    """Refuse names of data sets and stores that would lead out of the data set's folder.
+    """Check that no name of a data set or store leads out of the data set's folder.
 
     Raises:
         ConfigError: If one is no plain name.
@@ -149,7 +151,7 @@ def videos(arguments: argparse.Namespace) -> list[VideoFile]:
 
 
 def sampling(arguments: argparse.Namespace) -> Sampling:
-    """How frames are chosen."""
+    """The settings by which frames are chosen."""
     return Sampling(arguments.sampler, arguments.n_frames, arguments.n_candidates, arguments.seed)
 
 
@@ -160,7 +162,7 @@ def titles(arguments: argparse.Namespace) -> Titles:
         DataError: If titles are needed and there is no file of them.
         ConfigError: If an option is set that would have no effect.
     """
-    _refuse_without_effect(arguments)
+    _check_effect(arguments)
     if arguments.sampler != RESAMPLE or arguments.title_condition == "none":
         return Titles({}, arguments.title_condition, arguments.seed)
     check_names(arguments)
@@ -172,7 +174,8 @@ def titles(arguments: argparse.Namespace) -> Titles:
     return Titles(read_titles(path), arguments.title_condition, arguments.seed)
 
 
-def _refuse_without_effect(arguments: argparse.Namespace) -> None:
+def _check_effect(arguments: argparse.Namespace) -> None:
+    """Check that each option that was given has an effect."""
     about_titles = ("titles", "title_noise", "clip_weights", "clip_revision")
     given = [name for name in about_titles if getattr(arguments, name) is not None]
     if arguments.sampler != RESAMPLE:
@@ -204,7 +207,7 @@ def clip(arguments: argparse.Namespace) -> Source | None:
 
 
 def encoder(arguments: argparse.Namespace) -> Source:
-    """The frame encoder."""
+    """The frame encoder that the options name."""
     from recbole_video.dataset_tools.video.frame_encoders import frame_encoder_source
 
     return frame_encoder_source(arguments.frame_encoder).at(arguments.weights, arguments.revision)
@@ -227,17 +230,15 @@ def executor(arguments: argparse.Namespace) -> Executor:
         raise ConfigError(f"workers is {arguments.workers}; at least one process must decode.")
     if arguments.timeout <= 0:
         raise ConfigError(f"timeout is {arguments.timeout}; it is a number of seconds above 0.")
+    from recbole_video.dataset_tools.video.executors import run_here, run_on_ray
+
     if arguments.ray:
-        from recbole_video.dataset_tools.video.cluster import run_on_ray
-
         return run_on_ray(arguments.actors, arguments.gpus_per_actor)
-    from recbole_video.dataset_tools.video.pipeline import run_here
-
     return run_here(arguments.workers, arguments.timeout)
 
 
 def report(summary: Summary, results: Outputs) -> None:
-    """Tell how a run ended."""
+    """Log how a run ended."""
     log = logging.getLogger(__name__)
     log.info(f"{counted(summary.n_videos, 'video has', 'videos have')} frames.")
     if summary.n_untitled:

@@ -26,8 +26,8 @@ class Preprocessing:
     Attributes:
         resize: Pixels of the shorter side, or (height, width) whatever the picture's shape.
         crop: (height, width) to cut from the centre; None for no cut.
-        mean: Of each channel, in 0 ... 1.
-        std: Likewise.
+        mean: Mean of each channel, in 0 ... 1.
+        std: Standard deviation of each channel, in 0 ... 1.
         interpolation: ``bilinear`` or ``bicubic``; both average when they scale down.
     """
 
@@ -43,7 +43,7 @@ class Preprocessing:
         return self.resize if isinstance(self.resize, int) else max(self.resize)
 
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Prepare pictures.
+        """Resize, crop and normalise pictures.
 
         Args:
             pictures: uint8 [n, height, width, 3].
@@ -78,7 +78,7 @@ def from_processor(path: Path) -> Preprocessing:
     Raises:
         DataError: If the file is missing, or describes something else than resize, crop and normalise.
     """
-    config = read_json(path)
+    config = read_model_config(path)
     try:
         size = config["size"] if config.get("do_resize", True) else config.get("crop_size")
         crop = _pair(config["crop_size"]) if config.get("do_center_crop") else None
@@ -127,8 +127,8 @@ def _pair(size: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a model's configuration.
+def read_model_config(path: Path) -> dict[str, Any]:
+    """Read the configuration of a model from a JSON file.
 
     Raises:
         DataError: If it cannot be read.

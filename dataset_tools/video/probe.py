@@ -9,11 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from recbole_video.dataset_tools.video.failures import VideoFailure
-from recbole_video.dataset_tools.video.times import Timeline
+from recbole_video.dataset_tools.video.samplers import Timeline
 
-from recbole_video.errors import MissingDependencyError
+from recbole_video.runtime.dependencies import import_optional
 
 # Headers are off by a few frames in sound files; beyond this share of them the file was cut.
 _LOST_SHARE = 0.05
@@ -27,14 +26,14 @@ _MICROSECONDS = 1_000_000  # in which PyAV gives a container's duration
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts of a video.
+    """What is known of a video without decoding all of it.
 
     Attributes:
         n_frames: Frames that the file holds.
         duration: Seconds from the first frame's start to the last one's end.
         fps: Frames per second, on average.
-        width: Of the picture as it is shown, in pixels.
-        height: Likewise.
+        width: Width of the picture as it is shown, in pixels.
+        height: Height of the picture as it is shown, in pixels.
         rotation: Degrees by which the picture is turned counterclockwise to be shown.
         codec: Name of the codec.
     """
@@ -49,7 +48,7 @@ class VideoInfo:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Read a video's facts.
+    """Read what is known of a video without decoding all of it.
 
     Raises:
         VideoFailure: If the file has no frames to decode.
@@ -80,10 +79,9 @@ def read_duration(path: str | Path) -> float:
         MissingDependencyError: Without PyAV.
     """
     with open_video(path) as (container, _):
-        restarts = container.format.name in _RESTARTING
-        if not restarts and (not container.duration or container.duration < 0):
-            raise VideoFailure("unreadable", "it does not say how long it is")
-        if not restarts:
+        if container.format.name not in _RESTARTING:
+            if not container.duration or container.duration < 0:
+                raise VideoFailure("unreadable", "it does not say how long it is")
             return container.duration / _MICROSECONDS
     return read_timeline(path, accept_truncated=True).duration  # there is no header to say it
 
@@ -105,7 +103,8 @@ def read_timeline(path: str | Path, accept_truncated: bool = False) -> Timeline:
         lack = packets.fault or _lack(packets, container, stream)
         if lack and not accept_truncated:
             raise VideoFailure("truncated", lack)
-        return _timeline(packets, stream)
+        ticks = Fraction(stream.time_base)
+        return Timeline.of_frames(packets.starts, packets.lengths, ticks, stream.average_rate, packets.has_pts)
 
 
 @dataclass
@@ -130,6 +129,22 @@ class _Packets:
     n_restarts: int = 0
     fault: str = ""
 
+    def add(self, packet: Any, stream_index: int) -> None:
+        """Take in a packet of any stream; ``stream_index`` is that of the video stream."""
+        start = packet.pts if packet.pts is not None else packet.dts
+        if not packet.size or start is None:
+            return
+        length = packet.duration or 0
+        self.end = max(self.end, float((start + length) * packet.time_base))
+        if packet.stream_index != stream_index:
+            return
+        if packet.is_discard:
+            self.n_hidden += 1
+            return
+        self.has_pts &= packet.pts is not None
+        self.starts.append(start)
+        self.lengths.append(length)
+
 
 def _read_packets(container: Any, stream: Any) -> _Packets:
     from av.error import FFmpegError
@@ -139,18 +154,7 @@ def _read_packets(container: Any, stream: Any) -> _Packets:
     try:
         for packet in container.demux(*([stream] if stream.frames else [])):  # all streams where no count is promised
             clock.straighten(packet)
-            start = packet.pts if packet.pts is not None else packet.dts
-            if not packet.size or start is None:
-                continue
-            packets.end = max(packets.end, float((start + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index != stream.index:
-                continue
-            if packet.is_discard:
-                packets.n_hidden += 1
-                continue
-            packets.has_pts &= packet.pts is not None
-            packets.starts.append(start)
-            packets.lengths.append(packet.duration or 0)
+            packets.add(packet, stream.index)
     except FFmpegError as error:
         packets.fault = f"after {len(packets.starts)} frames: {error.strerror}"
     packets.n_restarts = clock.n_restarts
@@ -206,21 +210,6 @@ def _lack(packets: _Packets, container: Any, stream: Any) -> str:
     return f"{packets.end:.1f} of {promised:.1f} s are in the file" if is_short else ""
 
 
-def _timeline(packets: _Packets, stream: Any) -> Timeline:
-    order = np.argsort(packets.starts, kind="stable")
-    ticks, keep = np.unique(np.asarray(packets.starts, np.int64)[order], return_index=True)
-    last = int(np.asarray(packets.lengths, np.int64)[order][keep][-1]) or _usual_length(ticks, stream)
-    return Timeline(ticks, int(ticks[-1]) + last, Fraction(stream.time_base), packets.has_pts)
-
-
-def _usual_length(ticks: np.ndarray, stream: Any) -> int:
-    """Ticks that a frame lasts, where the last one does not say."""
-    if len(ticks) > 1:
-        return int(np.median(np.diff(ticks)))
-    rate = stream.average_rate or Fraction(25)
-    return max(1, round(1 / (rate * stream.time_base)))
-
-
 @contextmanager
 def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
     """Open a file and find its video stream.
@@ -233,7 +222,7 @@ def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
         MissingDependencyError: Without PyAV.
     """
     av = import_av()
-    _refuse_empty(Path(path))
+    _check_content(Path(path))
     try:
         container = av.open(str(path))
     except av.error.FFmpegError as error:
@@ -248,7 +237,7 @@ def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
         yield container, streams[0]
 
 
-def _refuse_empty(path: Path) -> None:
+def _check_content(path: Path) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -265,15 +254,9 @@ def shown_size(frame: Any, stream: Any) -> tuple[int, int]:
 
 
 def import_av() -> Any:
-    """PyAV, as it is by default: silent. With its logging on, decoder threads and Python can wait for each other.
+    """Import PyAV, silent as it is by default: with its logging on, decoder threads and Python can block each other.
 
     Raises:
         MissingDependencyError: If it is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading videos needs PyAV; uv pip install -e '.[video]' in the checkout."
-        ) from error
-    return av
+    return import_optional("av", "Reading videos needs PyAV; uv pip install -e '.[video]' in the checkout.")

@@ -1,4 +1,7 @@
-"""Chosen frames on disk: one JSON line per video, and beside them how they were chosen."""
+"""What comes of a video: chosen frames and their embeddings, or a failure; and reading the chosen frames of a run.
+
+On disk, chosen frames are JSON lines, one per video; beside them lies how they were chosen.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from recbole_video.dataset_tools.video.failures import TRANSIENT, Failure
 from recbole_video.dataset_tools.video.samplers import Sampling
 
 from recbole_video.errors import ConfigError, DataError
@@ -24,7 +29,7 @@ class Sample:
         sampler: What chose them.
         frames: Frame numbers, ascending.
         times: Their starts, seconds after the start of the video.
-        similarity: Of each to the title; None where none was measured.
+        similarity: Similarity of each frame to the title; None where none was measured.
     """
 
     item_id: str
@@ -35,13 +40,37 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A video that is done with, one way or the other.
+
+    Attributes:
+        item_id: Item token.
+        size: Bytes of the file that was read.
+        sample: The chosen frames; None where the video failed.
+        embeddings: Their embeddings, float16 [n, D]; None where the video failed or none were made.
+        failure: Why the video failed.
+    """
+
+    item_id: str
+    size: int
+    sample: Sample | None = None
+    embeddings: np.ndarray | None = None
+    failure: Failure | None = None
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it failed by what may have been the machine's fault."""
+        return self.failure is not None and self.failure.reason in TRANSIENT
+
+
+@dataclass(frozen=True)
 class ChosenFrames:
     """The frames that an earlier run chose.
 
     Attributes:
         samples: Item token -> sample.
         settings: How they were chosen, as plain values.
-        sha256: Of the file of samples.
+        sha256: SHA-256 of the file of samples.
     """
 
     samples: dict[str, Sample]
@@ -50,7 +79,7 @@ class ChosenFrames:
 
     @property
     def sampling(self) -> Sampling:
-        """How they were chosen."""
+        """The settings by which the frames were chosen."""
         return Sampling(**{field.name: self.settings[field.name] for field in fields(Sampling)})
 
     @property
@@ -65,7 +94,7 @@ def settings_path(samples: Path) -> Path:
 
 
 def read_chosen(path: Path) -> ChosenFrames:
-    """Read chosen frames.
+    """Read the frames that an earlier run chose, and how it chose them.
 
     Raises:
         DataError: If a file is missing or malformed, or has a video twice; the line is named.
@@ -101,15 +130,23 @@ def _parse(line: bytes, where: str) -> Sample:
 def _problem(sample: Sample) -> str | None:
     if not all(isinstance(text, str) and text for text in (sample.item_id, sample.sampler)):
         return "item_id and sampler must be texts"
-    frames = sample.frames
-    if not isinstance(frames, list) or not frames or not all(type(n) is int and 0 <= n < 1 << 62 for n in frames):
-        return "the frames must be a list of frame numbers"
-    if any(one >= other for one, other in pairwise(frames)):
-        return "the frames must ascend"
-    for values in (sample.times, sample.similarity or [0] * len(frames)):
-        if not isinstance(values, list) or len(values) != len(frames):
+    if problem := _problem_of_frames(sample.frames):
+        return problem
+    for values in (sample.times, *([sample.similarity] if sample.similarity else [])):
+        if not isinstance(values, list) or len(values) != len(sample.frames):
             return "each frame must have a time, and a similarity where there is any"
     return None
+
+
+def _problem_of_frames(frames: Any) -> str | None:
+    if not isinstance(frames, list) or not frames or not all(map(_is_whole, frames)):
+        return "the frames must be a list of frame numbers"
+    return "the frames must ascend" if any(one >= other for one, other in pairwise(frames)) else None
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a whole number that is not negative, and that 64 bits hold."""
+    return type(value) is int and 0 <= value < 1 << 62
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -119,7 +156,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"`{path}` does not say how frames were chosen: it lacks `{missing[0]}`; make it anew.")
     for name in needed:
-        if name != "sampler" and (type(settings[name]) is not int or not 0 <= settings[name] < 1 << 62):
+        if name != "sampler" and not _is_whole(settings[name]):
             raise DataError(f"`{path}`: `{name}` is {settings[name]!r} and no whole number; make it anew.")
     try:
         Sampling(**{field.name: settings[field.name] for field in fields(Sampling)})

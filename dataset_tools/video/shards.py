@@ -1,6 +1,6 @@
 """Shards: finished videos on disk, from which a run that was killed goes on.
 
-A run's folder of parts holds ``settings.json``, shards, and the journal of the videos that are in no shard yet. A
+A run's folder of shards holds ``settings.json``, shards, and the journal of the videos that are in no shard yet. A
 finished video is appended to the journal at once; a shard is written whole or not at all, and takes the place of the
 journal. What is stored of a video depends neither on its shard nor on the order of the work.
 """
@@ -15,16 +15,15 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
-from recbole_video.dataset_tools.video.failures import TRANSIENT, Failure
+from recbole_video.dataset_tools.video.failures import Failure
 from recbole_video.dataset_tools.video.listing import VideoFile
-from recbole_video.dataset_tools.video.samples import Sample
+from recbole_video.dataset_tools.video.samples import Finished, Sample
 
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.atomic import write_atomically, write_json
@@ -41,40 +40,16 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A video that is done with, one way or the other.
-
-    Attributes:
-        item_id: Item token.
-        size: Bytes of the file that was read.
-        sample: The chosen frames; None where the video failed.
-        embeddings: Their embeddings, float16 [n, D]; None where the video failed or none were made.
-        failure: Why the video failed.
-    """
-
-    item_id: str
-    size: int
-    sample: Sample | None = None
-    embeddings: np.ndarray | None = None
-    failure: Failure | None = None
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether it failed by what may have been the machine's fault."""
-        return self.failure is not None and self.failure.reason in TRANSIENT
-
-
-class Parts:
-    """The folder of parts of a run.
+class ShardFolder:
+    """The folder of shards of a run that has not ended.
 
     Args:
         folder: Where; made if it is missing.
         settings: Whatever the results depend on, as plain values.
-        discard: Throw away parts that were made with other settings, instead of refusing.
+        discard: Throw away shards that were made with other settings, instead of stopping.
 
     Raises:
-        DataError: If parts were made with other settings.
+        DataError: If there are shards that were made with other settings.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], discard: bool = False) -> None:
@@ -93,7 +68,7 @@ class Parts:
 
     @staticmethod
     def are_of(folder: Path, settings: dict[str, Any]) -> bool:
-        """Whether the folder holds parts that were made with these settings."""
+        """Whether the folder holds shards that were made with these settings."""
         path = folder / "settings.json"
         try:
             return path.is_file() and read_json(path) == json.loads(json.dumps(settings))
@@ -102,7 +77,7 @@ class Parts:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the parts, so that no other process works on the same.
+        """Lock the folder, so that no other process works on the same shards.
 
         Raises:
             DataError: If another one does.
@@ -125,7 +100,7 @@ class Parts:
         write_atomically(self.folder / name, lambda file: _write_shard(file, videos))
 
     def shards(self) -> list[Path]:
-        """The shards, oldest first."""
+        """The shards in the folder, the oldest first."""
         return sorted(self.folder.glob("*.npz"))
 
     def find(self, videos: Iterable[VideoFile], again: bool = False) -> dict[str, tuple[Path, int]]:
@@ -147,13 +122,13 @@ class Parts:
         return found
 
     def remove(self) -> None:
-        """Delete the folder; a name of its own first, so that no half of it is taken for parts."""
+        """Delete the folder; a name of its own first, so that no half of it is taken for the whole."""
         if self.folder.is_dir():
             doomed = self.folder.rename(self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex[:8]}"))
             shutil.rmtree(doomed)
 
     def _remove_leftovers(self) -> None:
-        """Remove what :meth:`remove` left of earlier parts when its process was killed."""
+        """Remove what :meth:`remove` left of earlier shards when its process was killed."""
         doomed = re.compile(rf"\.{re.escape(self.folder.name)}\.[0-9a-f]{{8}}")
         if self.folder.parent.is_dir():
             for path in self.folder.parent.iterdir():
@@ -184,22 +159,20 @@ class ShardWriter:
     """Collects finished videos and writes them in shards; a context manager.
 
     Args:
-        parts: The run's parts.
+        shards: Where the shards of the run are.
         max_videos: Videos per shard; until then they are in the journal.
     """
 
-    def __init__(self, parts: Parts, max_videos: int = _MAX_VIDEOS) -> None:
-        self._parts = parts
+    def __init__(self, shards: ShardFolder, max_videos: int = _MAX_VIDEOS) -> None:
+        self._shards = shards
         self._max_videos = max_videos
         self._waiting: list[Finished] = []
-        self._journal = parts.folder / f"{uuid.uuid4().hex}{_JOURNAL}"
+        self._journal = shards.folder / f"{uuid.uuid4().hex}{_JOURNAL}"
 
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.flush()
 
     def add(self, finished: Finished) -> None:
@@ -210,9 +183,9 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the videos that are in no shard yet."""
         if self._waiting:
-            self._parts.write(self._waiting)
+            self._shards.write(self._waiting)
             self._journal.unlink(missing_ok=True)
             self._waiting = []
 

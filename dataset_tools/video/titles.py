@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from recbole_video.dataset_tools.video.pairs import read_pairs
-from recbole_video.dataset_tools.video.seeds import item_rng
+from recbole_video.dataset_tools.video.listing import normal_form, read_item_texts
+from recbole_video.dataset_tools.video.samplers import item_rng
 
 from recbole_video.data.text import read_text_rows
 from recbole_video.errors import ConfigError, DataError, nearest
@@ -52,7 +51,7 @@ class Titles:
         self.sha256 = _digest(given)
         self._titles = {} if condition == "none" else exchanged(given, seed) if condition == "mismatched" else given
         # An item that comes from a file's name may be written in another form of Unicode, as macOS does.
-        self._token_of = {_normal(item_id): item_id for item_id in self._titles if not item_id.isascii()}
+        self._token_of = {normal_form(item_id): item_id for item_id in self._titles if not item_id.isascii()}
 
     def __len__(self) -> int:
         return len(self._titles)
@@ -61,7 +60,7 @@ class Titles:
         """The title to score the item's frames against; None where it has none."""
         title = self._titles.get(item_id)
         if title is None and not item_id.isascii():
-            title = self._titles.get(self._token_of.get(_normal(item_id), item_id))
+            title = self._titles.get(self._token_of.get(normal_form(item_id), item_id))
         if title is None or self.condition != "masked":
             return title
         return masked(title, item_rng(self.seed, item_id, "title"))
@@ -103,7 +102,7 @@ def noisy(embedding: np.ndarray, level: float, rng: np.random.Generator) -> np.n
 
 
 def read_titles(path: Path) -> dict[str, str]:
-    """Read titles from JSON lines with ``item_id`` and ``title``, or a csv of the two (see :func:`read_pairs`).
+    """Read titles from JSON lines with ``item_id`` and ``title``, or a csv of the two (see :func:`read_item_texts`).
 
     In a csv the first column may also be called ``item``. Titles that are missing or null count as empty.
 
@@ -114,7 +113,7 @@ def read_titles(path: Path) -> dict[str, str]:
         raise DataError(f"There is no file of titles `{path}`; give one with --titles.")
     titles: dict[str, str] = {}
     is_json = path.suffix == ".jsonl"
-    for line, item_id, title in _jsonl_rows(path) if is_json else read_pairs(path, ("item_id", "item"), "title"):
+    for line, item_id, title in _jsonl_rows(path) if is_json else read_item_texts(path, ("item_id", "item"), "title"):
         if item_id in titles:
             raise DataError(f"`{path}`, line {line}: item `{item_id}` has a second title; keep one.")
         titles[item_id] = title or ""
@@ -127,10 +126,6 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str | None]]:
         if not isinstance(title, str | None):
             raise DataError(f"`{path}`, line {number}: the title must be text, not {title!r}.")
         yield number, row["item_id"], title
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _digest(titles: Mapping[str, str]) -> str:

@@ -1,13 +1,20 @@
-"""Finding a frozen model's weights: a folder that is named, ``weights/<name>``, or the hub and its cache."""
+"""Finding the weights of a frozen model (a folder, ``weights/<name>``, or the hub and its cache), and loading them."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_video.errors import DataError, MissingDependencyError
+from recbole_video.errors import DataError
+from recbole_video.files.raw import reading
+from recbole_video.runtime import torchvision_compat
+from recbole_video.runtime.dependencies import import_optional
 
 WEIGHTS_FOLDER = Path("weights")
 _CONFIGS = ("*.json", "*.txt", "*.model")
@@ -17,7 +24,7 @@ _BLOCK = 1 << 24  # bytes
 
 @dataclass(frozen=True)
 class Source:
-    """Which weights are wanted.
+    """Where the weights that are wanted can be found.
 
     Attributes:
         name: The model's short name.
@@ -47,7 +54,7 @@ class Weights:
         folder: Where they are.
         place: The hub's id, or the folder's name.
         revision: Commit on the hub; empty for a folder.
-        sha256: Of the folder's configuration and weights.
+        sha256: SHA-256 of the folder's configuration and weights.
     """
 
     name: str
@@ -91,16 +98,12 @@ def find_weights(source: Source) -> Weights:
 
 def _from_hub(source: Source) -> Path:
     """The hub's snapshot in the local cache, downloaded if need be; its name is the commit."""
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Getting weights needs huggingface_hub; uv pip install -e '.[video]' in the checkout."
-        ) from error
+    refusal = "Getting weights needs huggingface_hub; uv pip install -e '.[video]' in the checkout."
+    hub = import_optional("huggingface_hub", refusal)
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     def fetch(patterns: tuple[str, ...]) -> Path:
-        return Path(snapshot_download(source.place, revision=source.revision, allow_patterns=list(patterns)))
+        return Path(hub.snapshot_download(source.place, revision=source.revision, allow_patterns=list(patterns)))
 
     try:
         folder = fetch(_CONFIGS + _SAFE)
@@ -138,10 +141,63 @@ def _digest(folder: Path) -> str:
     sha = hashlib.sha256()
     for path in [*(p for pattern in _CONFIGS for p in sorted(folder.glob(pattern))), *_weight_files(folder)]:
         sha.update(f"{path.name}\n".encode())
-        try:
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    sha.update(block)
-        except OSError as error:
-            raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+        with reading(path), path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                sha.update(block)
     return sha.hexdigest()
+
+
+def load_transformers_model(weights: Weights) -> Any:
+    """Load a model of ``transformers`` in float32, for inference.
+
+    Raises:
+        DataError: If the folder does not hold one.
+        MissingDependencyError: Without ``transformers``.
+    """
+    import torch
+
+    torchvision_compat.apply()
+    refusal = "Encoding needs transformers; uv pip install -e '.[video]' in the checkout."
+    transformers = import_optional("transformers", refusal)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model = transformers.AutoModel.from_pretrained(weights.folder, local_files_only=True, dtype=torch.float32)
+    except _loading_errors() as error:
+        raise DataError(f"`{weights.folder}` holds no model that transformers can load: {error}.") from error
+    return model.eval()
+
+
+def load_clip_model(weights: Weights, device: str) -> tuple[Any, Any]:
+    """Load a CLIP model of ``open_clip``, for inference; returns it and its tokenizer.
+
+    Raises:
+        DataError: If the folder does not hold one.
+        MissingDependencyError: Without ``open_clip``.
+    """
+    torchvision_compat.apply()
+    open_clip = import_optional("open_clip", "CLIP needs open_clip; uv pip install -e '.[video]' in the checkout.")
+    name = f"local-dir:{weights.folder.resolve()}"
+    try:
+        with _without_logging():
+            return open_clip.create_model(name, device=device).eval(), open_clip.get_tokenizer(name)
+    except _loading_errors() as error:
+        raise DataError(f"`{weights.folder}` holds no CLIP model that open_clip can load: {error}.") from error
+
+
+def _loading_errors() -> tuple[type[Exception], ...]:
+    """What libraries raise on files that are not the weights they take them for."""
+    from safetensors import SafetensorError
+
+    wrong = OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError, AttributeError
+    return *wrong, SafetensorError, pickle.UnpicklingError
+
+
+@contextmanager
+def _without_logging() -> Iterator[None]:
+    """Without the dozen lines that open_clip logs about each model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
 
-from recbole_video.dataset_tools.video.decode_task import Decoded, DecodeTask, decode, failed
+from recbole_video.dataset_tools.video.decode import Decoded, DecodeTask, decode_task, failed
 
 TIMEOUT = 600.0  # seconds
 # Decoded videos that may wait for the accelerator, per worker.
@@ -26,7 +25,7 @@ def serve(pipe: Connection, threads: int) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the main process has ended, perhaps by a kill
         pipe.send(None)
         while True:
-            pipe.send(decode(pipe.recv(), threads))
+            pipe.send(decode_task(pipe.recv(), threads))
 
 
 class DecodePool:
@@ -63,9 +62,7 @@ class DecodePool:
             self._start_worker()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._is_closing = True
         self._helpers.shutdown(wait=False, cancel_futures=True)  # first, so that no helper takes another task
         for worker in list(self._workers):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
-from recbole_video.errors import DataError
-
-# Control characters, line ends of Unicode and halves of surrogate pairs.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+from recbole_video.errors import CONTROL, DataError
 
 
 def ordered_tokens(items: Any, name: str = "items") -> list[str]:

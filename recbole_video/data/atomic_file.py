@@ -92,100 +92,127 @@ def read_columns(
     Raises:
         DataError: With file, line and column of the first row that is malformed.
     """
-    import pandas as pd  # a converter that reads no atomic file starts without it
-
     fields = read_header(path, separator)
-    chosen = [f for f in fields if (wanted is None or f.name in wanted) and f.name not in unwanted]
-    if wanted is not None and (absent := wanted - {f.name for f in fields}):
-        raise DataError(
-            f"`{path}` has no field `{sorted(absent)[0]}`, which load_col names; it has "
-            f"{', '.join(f.name for f in fields)}."
-        )
+    table = _Table(path, fields, _choose(path, fields, wanted, unwanted), separator, may_be_empty)
     try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            header=None,
-            skiprows=1,
-            names=[f.name for f in fields],
-            usecols=[f.name for f in chosen],
-            dtype={f.name: np.float64 if f.type == FLOAT else str for f in chosen},
-            index_col=False,
-            keep_default_na=False,
-            na_values={f.name: [""] for f in chosen if f.type == FLOAT and may_be_empty(f.name)},
-            skip_blank_lines=False,
-            quoting=csv.QUOTE_NONE,
-            encoding=_ENCODING,
-            engine="c",
-        )
-    except pd.errors.EmptyDataError:
-        frame = pd.DataFrame({f.name: [] for f in chosen})
+        frame = table.parse()
     except (ValueError, UnicodeDecodeError) as error:  # a ParserError is a ValueError
-        raise _first_fault(path, fields, chosen, separator, may_be_empty) or DataError(f"`{path}`: {error}.") from error
-    # pandas takes a row with too many columns in silence when it reads only some of them, ends a line at a lone
-    # carriage return, and a cell at a NUL.
-    n_separators, has_odd = _marks(path, separator)
-    is_odd = has_odd or n_separators != (len(fields) - 1) * (len(frame) + 1)
-    if is_odd or _has_gaps(frame, chosen, may_be_empty):
-        fault = _first_fault(path, fields, chosen, separator, may_be_empty)
-        if fault:
-            raise fault
+        raise table.first_fault() or DataError(f"`{path}`: {error}.") from error
+    if (table.has_odd_marks(frame) or table.has_gaps(frame)) and (fault := table.first_fault()):
+        raise fault
     return frame
 
 
-def _has_gaps(frame: pd.DataFrame, chosen: list[Field], may_be_empty: Callable[[str], bool]) -> bool:
-    """Whether a value is infinite, or missing where it must not be, as short rows and empty cells leave it."""
-    for field in chosen:
-        column = frame[field.name]
-        if field.type == FLOAT:
-            numbers = column.to_numpy(dtype=np.float64)
-            if np.isinf(numbers).any() or (np.isnan(numbers).any() and not may_be_empty(field.name)):
-                return True
-        elif column.isna().any() or (field.type == TOKEN and (column == "").any() and not may_be_empty(field.name)):
-            return True
-    return False
+def _choose(path: Path, fields: list[Field], wanted: set[str] | None, unwanted: set[str]) -> list[Field]:
+    names = [field.name for field in fields]
+    if wanted is not None and (absent := wanted - set(names)):
+        raise DataError(f"`{path}` has no field `{min(absent)}`, which load_col names; it has {', '.join(names)}.")
+    return [f for f in fields if (wanted is None or f.name in wanted) and f.name not in unwanted]
 
 
-def _marks(path: Path, separator: str) -> tuple[int, bool]:
-    """How often ``separator`` occurs in the file, and whether a NUL or a lone carriage return does."""
-    n_separators = n_lone = 0
-    last = b""
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 24), b""):
-            n_separators += block.count(separator.encode())
-            n_lone += block.count(b"\0") + block.count(b"\r") - block.count(b"\r\n")
-            n_lone -= last == b"\r" and block.startswith(b"\n")
-            last = block[-1:]
-    return n_separators, n_lone > 0
+@dataclass(frozen=True)
+class _Table:
+    """What is read of an atomic file.
+
+    Attributes:
+        path: The file.
+        fields: All its columns.
+        chosen: Those to read.
+        separator: Between the columns.
+        may_be_empty: Whether a field's cells may be empty.
+    """
+
+    path: Path
+    fields: list[Field]
+    chosen: list[Field]
+    separator: str
+    may_be_empty: Callable[[str], bool]
+
+    def parse(self) -> pd.DataFrame:
+        """The chosen columns as pandas reads them.
+
+        Raises:
+            ValueError: If pandas cannot.
+        """
+        import pandas as pd  # a converter that reads no atomic file starts without it
+
+        chosen = [f.name for f in self.chosen]
+        numbers = [f.name for f in self.chosen if f.type == FLOAT]
+        try:
+            return pd.read_csv(
+                self.path,
+                sep=self.separator,
+                header=None,
+                skiprows=1,
+                names=[f.name for f in self.fields],
+                usecols=chosen,
+                dtype={f.name: np.float64 if f.type == FLOAT else str for f in self.chosen},
+                index_col=False,
+                keep_default_na=False,
+                na_values={name: [""] for name in numbers if self.may_be_empty(name)},
+                skip_blank_lines=False,
+                quoting=csv.QUOTE_NONE,
+                encoding=_ENCODING,
+                engine="c",
+            )
+        except pd.errors.EmptyDataError:
+            return pd.DataFrame(dict.fromkeys(chosen, ()))
+
+    def has_odd_marks(self, frame: pd.DataFrame) -> bool:
+        """Whether separators or line ends are other than those of the rows that pandas read.
+
+        pandas takes a row with too many columns in silence when it reads only some of them, ends a line at a lone
+        carriage return, and a cell at a NUL.
+        """
+        n_separators = n_lone = 0
+        last = b""
+        with self.path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 24), b""):
+                n_separators += block.count(self.separator.encode())
+                n_lone += block.count(b"\0") + block.count(b"\r") - block.count(b"\r\n")
+                n_lone -= last == b"\r" and block.startswith(b"\n")
+                last = block[-1:]
+        return n_lone > 0 or n_separators != (len(self.fields) - 1) * (len(frame) + 1)
+
+    def has_gaps(self, frame: pd.DataFrame) -> bool:
+        """Whether a value is infinite, or missing where it must not be, as short rows and empty cells leave it."""
+        return any(_has_gap(frame[field.name], field, self.may_be_empty(field.name)) for field in self.chosen)
+
+    def first_fault(self) -> RecBoleVideoError | None:
+        """Go through the file line by line and describe the first fault."""
+        with self.path.open("rb") as file:
+            next(file, None)
+            for number, raw in enumerate(file, start=2):
+                try:
+                    line = raw.decode("utf-8").rstrip("\r\n")
+                except UnicodeDecodeError:
+                    file.seek(0)
+                    return wrong_bytes(file, self.path)
+                if fault := self._fault(line):
+                    return DataError(f"`{self.path}`, line {number}{fault}.")
+        return None
+
+    def _fault(self, line: str) -> str | None:
+        """What is wrong with a line, the end of a sentence that names it."""
+        if "\r" in line or "\0" in line:
+            return ": it holds a carriage return or a NUL; mend or remove the line"
+        cells = line.split(self.separator)
+        if len(cells) != len(self.fields):
+            return f": {len(cells)} columns where the header has {len(self.fields)}; mend or remove the line"
+        for field, cell in zip(self.fields, cells, strict=True):
+            may_be = field not in self.chosen or (cell == "" and self.may_be_empty(field.name))
+            if not may_be and (problem := _problem(field, cell)):
+                return f", column `{field.name}`: {problem}"
+        return None
 
 
-def _first_fault(
-    path: Path, fields: list[Field], chosen: list[Field], separator: str, may_be_empty: Callable[[str], bool]
-) -> RecBoleVideoError | None:
-    """Go through the file line by line and describe the first fault."""
-    is_chosen = [field in chosen for field in fields]
-    with path.open("rb") as file:
-        next(file, None)
-        for number, raw in enumerate(file, start=2):
-            try:
-                line = raw.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError:
-                file.seek(0)
-                return wrong_bytes(file, path)
-            if "\r" in line or "\0" in line:
-                return DataError(
-                    f"`{path}`, line {number}: it holds a carriage return or a NUL; mend or remove the line."
-                )
-            cells = line.split(separator)
-            if len(cells) != len(fields):
-                return DataError(
-                    f"`{path}`, line {number}: {len(cells)} columns where the header has {len(fields)}; "
-                    "mend or remove the line."
-                )
-            for field, cell, used in zip(fields, cells, is_chosen, strict=True):
-                if used and not (cell == "" and may_be_empty(field.name)) and (problem := _problem(field, cell)):
-                    return DataError(f"`{path}`, line {number}, column `{field.name}`: {problem}.")
-    return None
+def _has_gap(column: pd.Series, field: Field, may_be_empty: bool) -> bool:
+    if field.type == FLOAT:
+        numbers = column.to_numpy(dtype=np.float64)
+        return bool(np.isinf(numbers).any()) or (not may_be_empty and bool(np.isnan(numbers).any()))
+    if column.isna().any():
+        return True
+    return field.type == TOKEN and not may_be_empty and bool((column == "").any())
 
 
 def _problem(field: Field, cell: str) -> str | None:

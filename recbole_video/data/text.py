@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_video.dataset_tools.output.names import CONTROL
-from recbole_video.errors import DataError
-from recbole_video.files.raw import numbered_lines
+from recbole_video.errors import CONTROL, DataError
+from recbole_video.files.raw import filled_lines
 from recbole_video.files.reading import parse_json
 from recbole_video.files.replacement import finish_replacements
 
@@ -28,9 +27,8 @@ def read_text_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: If the file cannot be read, or a line is not such an object; the line is named.
     """
     finish_replacements(path.parent)
-    for number, line in numbered_lines(path):
-        if line.strip():
-            yield number, _parse(f"`{path}`, line {number}", line)
+    for number, line in filled_lines(path):
+        yield number, _parse(f"`{path}`, line {number}", line)
 
 
 def _parse(where: str, line: str) -> dict[str, Any]:
@@ -50,6 +48,11 @@ def is_media_path(file: Any) -> bool:
         and ".." not in Path(file).parts
         and not CONTROL.search(file)
     )
+
+
+def is_media_name(file: Any) -> bool:
+    """Whether something is the name of a file that lies in the folder of media itself."""
+    return is_media_path(file) and "/" not in file and "\\" not in file
 
 
 def read_media(path: Path) -> dict[str, str]:

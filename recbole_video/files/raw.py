@@ -7,7 +7,7 @@ import csv
 import gzip
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -22,11 +22,11 @@ _LARGE_BYTES = 1 << 26
 _LINES_PER_UPDATE = 1 << 14
 _UTF8 = "utf-8-sig"  # with or without a byte order mark
 _MOST_DIGITS = 19  # of a number of 64 bits
-Part = TypeVar("Part")
+Chunk = TypeVar("Chunk")
 
 
-def refuse_no_file(path: Path) -> None:
-    """Refuse a path that is no file.
+def check_is_file(path: Path) -> None:
+    """Check that a path is that of a file.
 
     Raises:
         DataError: If there is nothing, or a folder.
@@ -118,22 +118,45 @@ def numbered_lines(path: Path, encoding: str = _UTF8, advice: str = "save it as 
             yield number, line.rstrip("\r\n")
 
 
+def filled_lines(path: Path, encoding: str = _UTF8, advice: str = "save it as UTF-8") -> Iterator[tuple[int, str]]:
+    """The :func:`numbered_lines` that are not blank."""
+    return ((number, line) for number, line in numbered_lines(path, encoding, advice) if line.strip())
+
+
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of a small csv file in UTF-8 and the lines in which they begin, from 1; empty lines are passed over.
 
     Raises:
         DataError: If the file cannot be read, or a row does not follow the rules of csv; then with its line.
     """
-    before = 0
+
+    def malformed(line: int, problem: str) -> DataError:
+        return DataError(f"`{path}`, line {line}: {problem}; mend the line.")
+
     with reading(path), open_text(path, newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            for row in reader:
-                if row:
-                    yield before + 1, row
-                before = reader.line_num
-        except csv.Error as error:
-            raise DataError(f"`{path}`, line {before + 1}: {error}; mend the line.") from error
+        for line, _, row in split_rows(file, malformed):
+            yield line, row
+
+
+def split_rows(
+    lines: Iterable[str], malformed: Callable[[int, str], DataError], **dialect: Any
+) -> Iterator[tuple[int, int, list[str]]]:
+    """The rows of a csv, each after the numbers of its first and its last line, from 1; empty lines are passed over.
+
+    Args:
+        lines: The text, with the ends of its lines.
+        malformed: Makes the error for a row that does not follow the rules of csv, of its line and of what is wrong.
+        dialect: Arguments of ``csv.reader``.
+    """
+    reader = csv.reader(lines, strict=True, **dialect)
+    first = 1
+    try:
+        for row in reader:
+            if row:
+                yield first, reader.line_num, row
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise malformed(first, str(error)) from error
 
 
 def whole_number(text: str) -> int | None:
@@ -145,8 +168,8 @@ def whole_number(text: str) -> int | None:
     return value if abs(value) < np.iinfo(np.int64).max else None
 
 
-def guarded(parts: Iterator[Part], path: Path, kind: str) -> Iterator[Part]:
-    """What a library reads of a file, part by part.
+def guarded(chunks: Iterator[Chunk], path: Path, kind: str) -> Iterator[Chunk]:
+    """What a library reads of a file, chunk by chunk.
 
     A library raises almost anything over a damaged file, and whatever that is, the file is at fault.
 
@@ -155,7 +178,7 @@ def guarded(parts: Iterator[Part], path: Path, kind: str) -> Iterator[Part]:
     """
     while True:
         try:
-            part = next(parts)
+            chunk = next(chunks)
         except StopIteration:
             return
         except RecBoleVideoError:
@@ -163,7 +186,7 @@ def guarded(parts: Iterator[Part], path: Path, kind: str) -> Iterator[Part]:
         except Exception as error:
             said = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise DataError(f"`{path}` cannot be read as {kind}: {said.rstrip('.')}; fetch or save it anew.") from error
-        yield part
+        yield chunk
 
 
 def load_array(path: Path, mapped: bool = False) -> np.ndarray:
@@ -219,24 +242,27 @@ def read_integers(path: Path, columns: Sequence[str], separator: str = ",") -> d
     absent = [name for name in columns if name not in names]
     if absent:
         raise DataError(f"`{path}` has no column `{absent[0]}`; its header is `{header}`.")
-    refuse_twice(path, columns, names)
+    check_no_repeats(path, columns, names)
     chosen = [names.index(name) for name in columns]
-    blocks: list[np.ndarray] = []
+    none = np.empty((0, len(columns)), dtype=np.int64)
+    blocks = [none, *(rows[:, chosen] for rows in _integer_blocks(path, names, separator))]
+    return {name: np.concatenate([block[:, i] for block in blocks]) for i, name in enumerate(columns)}
+
+
+def _integer_blocks(path: Path, names: Sequence[str], separator: str) -> Iterator[np.ndarray]:
+    """The rows behind the header, int64 [rows, width], a block of the file at a time."""
     line = 2
     with Path(path).open("rb") as file:
         file.readline()
         while block := file.read(_BLOCK_BYTES) + file.readline():
             rows = _parse(block, len(names), separator)
             n_lines = block.count(b"\n") if rows is None else len(rows)
-            if rows is None:
-                rows = _parse_slowly(path, block, names, separator, line)
-            blocks.append(rows[:, chosen])
+            yield _parse_slowly(path, block, names, separator, line) if rows is None else rows
             line += n_lines
-    return {name: np.concatenate([b[:, i] for b in blocks]) if blocks else _no_rows() for i, name in enumerate(columns)}
 
 
-def refuse_twice(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
-    """Refuse a header in which a column that is wanted stands twice.
+def check_no_repeats(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
+    """Check that no column that is wanted stands twice in a header.
 
     Raises:
         DataError: Naming the first such column.
@@ -246,10 +272,6 @@ def refuse_twice(path: Path, wanted: Iterable[str], names: Sequence[str]) -> Non
             first = names.index(name)
             places = f"columns {first + 1} and {names.index(name, first + 1) + 1}"
             raise DataError(f"`{path}` has the column `{name}` twice, {places} of its header; keep one.")
-
-
-def _no_rows() -> np.ndarray:
-    return np.empty(0, dtype=np.int64)
 
 
 def _parse(block: bytes, width: int, separator: str) -> np.ndarray | None:

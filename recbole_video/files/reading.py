@@ -16,6 +16,11 @@ from recbole_video.errors import DataError, RecBoleVideoError
 _MOST_VALUES = 100_000
 _YAML = "tag:yaml.org,2002:"
 _TAGS_OF_CODE = (f"{_YAML}python/", "!")
+# What these errors say of a text in JSON or YAML.
+_DEFECTS: dict[type[Exception], str] = {
+    RecursionError: "is nested too deeply to be read",
+    UnicodeEncodeError: "holds text that is not Unicode, half of a surrogate pair; mend it",
+}
 _BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
@@ -122,10 +127,8 @@ def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataErro
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if "\n" in text else ""  # of one line, `where` may name the number in its file
         raise refuse(f"{where} is not valid JSON: {error.msg} at {line}column {error.colno}.") from error
-    except RecursionError as error:
-        raise refuse(f"{where} is nested too deeply to be read.") from error
-    except UnicodeEncodeError as error:
-        raise refuse(f"{where} holds text that is not Unicode, half of a surrogate pair; mend it.") from error
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise refuse(f"{where} {_DEFECTS[type(error)]}.") from error
     except _GivenTwice as error:
         raise refuse(f"{where} gives `{error.key}` twice; keep one.") from error
     except ValueError as error:  # a number of thousands of digits, NaN, 1e999
@@ -146,13 +149,13 @@ def _first_part(error: ValueError) -> str:
     return str(error).partition(";")[0]
 
 
-def _refuse_constant(name: str) -> None:
+def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
 def _nan_as_none(name: str) -> None:
     if name != "NaN":
-        _refuse_constant(name)
+        _no_constant(name)
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -172,7 +175,7 @@ def _finite(text: str) -> float:
 
 _DECODERS = {
     lenient: json.JSONDecoder(parse_constant=constant, parse_float=_finite, object_pairs_hook=_each_key_once)
-    for lenient, constant in ((False, _refuse_constant), (True, _nan_as_none))
+    for lenient, constant in ((False, _no_constant), (True, _nan_as_none))
 }
 
 
@@ -217,22 +220,23 @@ def parse_yaml(
     except RecBoleVideoError:
         raise
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise refuse(f"{where} is not valid YAML{place}: {problem}.") from error
-    except RecursionError as error:
-        raise refuse(f"{where} is nested too deeply to be read.") from error
-    except UnicodeEncodeError as error:
-        raise refuse(f"{where} holds text that is not Unicode, half of a surrogate pair; mend it.") from error
+        raise refuse(f"{where} is not valid YAML{_yaml_problem(error)}.") from error
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise refuse(f"{where} {_DEFECTS[type(error)]}.") from error
     except ValueError as error:  # an impossible date, a number of thousands of digits
         raise refuse(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
     except (AttributeError, LookupError) as error:  # PyYAML on `!!bool maybe`
         raise refuse(f"{where} holds a value that does not fit the tag before it; leave the tag out.") from error
 
 
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{place}: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
+
+
 def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> None:
-    """Refuse tags of code, keys that are given twice, loops of aliases, and aliases that stand for too much."""
+    """Check that there are no tags of code, keys given twice, loops of aliases, or aliases that stand for too much."""
     sizes: dict[int, int] = {}  # of a node with all below it, as often as aliases repeat them
     open_nodes: set[int] = set()
 

@@ -14,12 +14,10 @@ import numpy as np
 
 def plain(value: Any) -> Any:
     """Turn a value into numbers, strings, lists, dicts and tensors; anything else into its text."""
-    if value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value):
-        return float(value) if isinstance(value, np.floating) else value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
+    if value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value):
+        return value
     if isinstance(value, dict):
         return {str(k) if isinstance(k, enum.Enum) else k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):

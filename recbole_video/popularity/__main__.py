@@ -8,8 +8,6 @@ retrieved, with their popularity and nearest training videos; draws it as explai
 from __future__ import annotations
 
 import argparse
-import hashlib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from recbole_video.entry_point import Parser, expand_home, run_command
 from recbole_video.errors import CheckpointError, DataError, nearest
+from recbole_video.files.names import as_file_name
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
     from recbole_video.data.labelled import PopularityDataset
     from recbole_video.registry import Trust
     from recbole_video.serving.predictor import Explanation
-
-_LONGEST_IN_A_NAME = 100  # characters of an item token
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -85,17 +82,11 @@ def explain_items(
         print(describe(item, float(dataset.labels[row_of[item]]), explanation))
         slots = [{**vars(s), "weight": w} for s, w in zip(explanation.slots, explanation.weights, strict=True)]
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
-        draw_explanation(title, explanation.frame_weights, slots, run / f"explain-{_in_a_name(item)}.png")
+        draw_explanation(title, explanation.frame_weights, slots, run / f"explain-{as_file_name(item)}.png")
         if videos is not None:
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
     return found
-
-
-def _in_a_name(item: str) -> str:
-    """An item token as part of a file's name, which must not lead elsewhere; with a digest where it is not itself."""
-    plain = re.sub(r"[^\w.-]", "_", item)[:_LONGEST_IN_A_NAME]
-    return plain if plain == item else f"{plain}-{hashlib.sha256(item.encode()).hexdigest()[:8]}"
 
 
 def describe(item: str, label: float, explanation: Explanation) -> str:
@@ -137,7 +128,7 @@ def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: 
     frames = decode_frames(paths[item], read_timeline(paths[item]), np.array(chosen[item].frames), 160)
     caption = f"{item}: predicted {explanation.popularity:.3f}; frame scores"
     write_contact_sheet(
-        run / f"explain-{_in_a_name(item)}.frames.png", caption, frames, np.array([weights.argmax()]), weights
+        run / f"explain-{as_file_name(item)}.frames.png", caption, frames, np.array([weights.argmax()]), weights
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from recbole_video.errors import CheckpointError
 from recbole_video.files.atomic import write_atomically
 from recbole_video.files.names import expanded
-from recbole_video.runtime.checkpoint_checks import refuse_unusable_tensor
+from recbole_video.runtime.checkpoint_checks import check_plain_tensor
 
 # What PyTorch and zipfile raise on bytes that somebody made up.
 _UNREADABLE = (
@@ -73,10 +73,7 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint `{path}`.")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
-            # PyTorch packs nothing: what is packed could be a hundred times the file's size.
-            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
-            is_sound = not packed and archive.testzip() is None
+        is_sound = _is_sound(path)
         state = torch.load(path, map_location=device, weights_only=True) if is_sound else None
     except _UNREADABLE as error:
         raise CheckpointError(_damaged(path)) from error
@@ -86,8 +83,18 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         raise CheckpointError(f"`{path}` is not a checkpoint of this package: it has no `state_dict`.")
     for name, weight in state["state_dict"].items():
         if not isinstance(name, str) or not name.endswith("_extra_state"):
-            refuse_unusable_tensor(weight, str(name), path)
+            check_plain_tensor(weight, str(name), path)
     return state
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether the checksums are right, at which torch.load does not look, and nothing is packed.
+
+    PyTorch packs nothing: what is packed could be a hundred times the file's size.
+    """
+    with zipfile.ZipFile(path) as archive:
+        is_packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+        return not is_packed and archive.testzip() is None
 
 
 def _damaged(path: Path) -> str:

@@ -53,34 +53,34 @@ class Fields:
         return CheckpointError(f"{_damaged(self.path)}: {what} in its `{self._name}` is not {wanted}.")
 
     def text(self, key: str) -> str:
-        """A text that is not empty."""
+        """The value of a key, a text that is not empty."""
         return self._checked(key, "a text", lambda value: isinstance(value, str) and value != "")
 
     def text_or_none(self, key: str) -> str | None:
-        """A text, or nothing."""
+        """The value of a key, a text; None where there is none."""
         return None if self._values.get(key) is None else self.text(key)
 
     def whole(self, key: str, lowest: int, highest: int = _LONGEST) -> int:
-        """A whole number."""
+        """The value of a key, a whole number between two bounds, which it may be."""
         wanted = f"a whole number from {lowest} to {highest}"
         return self._checked(key, wanted, lambda value: _is_whole(value, lowest, highest))
 
     def number(self, key: str, above: float = -math.inf) -> float:
-        """A finite number above a bound."""
+        """The value of a key, a finite number above a bound."""
         wanted = "a finite number" if above == -math.inf else f"a finite number above {above:g}"
         return float(self._checked(key, wanted, lambda value: _is_finite(value) and value > above))
 
     def flag(self, key: str) -> bool:
-        """True or False."""
+        """The value of a key, True or False."""
         return self._checked(key, "True or False", lambda value: isinstance(value, bool))
 
     def texts(self, key: str, is_unique: bool = False) -> list[str]:
-        """A list of texts, each once where ``is_unique``."""
+        """The value of a key, a list of texts; with ``is_unique``, each of them once."""
         wanted = "a list of different texts" if is_unique else "a list of texts"
         return self._checked(key, wanted, lambda value: _is_list(value, str, is_unique))
 
     def numbers(self, key: str, n: int, above: float = -math.inf) -> list[float]:
-        """A list of ``n`` finite numbers above a bound."""
+        """The value of a key, a list of ``n`` finite numbers above a bound."""
         wanted = f"a list of {n} finite numbers" + ("" if above == -math.inf else f" above {above:g}")
         return self._checked(
             key,
@@ -91,19 +91,19 @@ class Fields:
         )
 
     def inner(self, key: str) -> Fields:
-        """A dictionary."""
+        """The value of a key, a dictionary, to be read in the same way."""
         return Fields(self._values.get(key), f"{self._name}.{key}", self.path)
 
     def has(self, key: str) -> bool:
-        """Whether there is such a value, and not nothing."""
+        """Whether a key has a value other than None."""
         return self._values.get(key) is not None
 
     def get(self, key: str) -> Any:
-        """The value as it is."""
+        """The value of a key as it is, unchecked; None where there is none."""
         return self._values.get(key)
 
     def names(self) -> Iterator[str]:
-        """The keys."""
+        """The keys of the dictionary."""
         return iter(self._values)
 
     def _checked(self, key: str, wanted: str, fits: Callable[[Any], bool]) -> Any:
@@ -198,17 +198,17 @@ def checked_vectors(state: dict[str, Any], tower: Any, path: Path) -> Tensor | N
         raise CheckpointError(
             f"{_damaged(path)}: its `item_vectors` are {found}, and its items and options make {list(wanted)}."
         )
-    refuse_unusable_tensor(vectors, "item_vectors", path)
+    check_plain_tensor(vectors, "item_vectors", path)
     if not torch.isfinite(vectors).all():
         raise CheckpointError(f"{_damaged(path)}: its `item_vectors` are not finite.")
     return vectors.detach().float()
 
 
-def refuse_unusable_tensor(tensor: Any, name: str, path: Path) -> None:
-    """Refuse what is no plain tensor, or claims more values than the file holds for it.
+def check_plain_tensor(tensor: Any, name: str, path: Path) -> None:
+    """Check that a value is a plain tensor, with no more values than the file holds for it.
 
     Raises:
-        CheckpointError: If it is one.
+        CheckpointError: If it is none.
     """
     is_plain = isinstance(tensor, Tensor) and type(tensor) in (Tensor, nn.Parameter)
     is_plain = is_plain and tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
@@ -243,7 +243,7 @@ def build_stored(make: Callable[[], nn.Module], weights: dict[str, Tensor], n_ta
         raise CheckpointError(f"{_cannot_build(path)} ({wrong}).") from error
     if wrong:
         raise CheckpointError(f"{_cannot_build(path)}: {wrong}.")
-    refuse_non_finite_weights(model, path)
+    check_finite_weights(model, path)
     return model
 
 
@@ -269,8 +269,8 @@ def difference(model: nn.Module, weights: dict[str, Tensor]) -> str:
     return ""
 
 
-def refuse_non_finite_weights(model: nn.Module, path: Path) -> None:
-    """Refuse parameters that are NaN or infinite, and buffers that are NaN; a mask may be infinite.
+def check_finite_weights(model: nn.Module, path: Path) -> None:
+    """Check that no parameter is NaN or infinite, and no buffer NaN; a mask may be infinite.
 
     Raises:
         CheckpointError: If there is one.

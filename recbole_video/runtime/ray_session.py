@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from recbole_video.errors import ConfigError, MissingDependencyError
+from recbole_video.runtime.dependencies import import_optional
 from recbole_video.runtime.memory import available_memory
 
 MIN_RAY = (2, 54)
@@ -46,10 +47,7 @@ def import_ray(part: str = "tune") -> Any:
     who, extra = _PARTS[part]
     install = f"uv pip install -e '.[{extra}]' in the checkout"
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingDependencyError(f"{who} need Ray; {install}.") from error
+    ray = import_optional("ray", f"{who} need Ray; {install}.")
     version = tuple(int(n) for n in re.findall(r"\d+", ray.__version__)[:2])
     if version < MIN_RAY:
         wanted = ".".join(map(str, MIN_RAY))
@@ -67,8 +65,8 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
     """Ray for the time of a sweep, or of a run on videos; one that this process has started already is used as it is.
 
     Args:
-        address: Of a cluster, ``auto`` for one that runs here; None starts one on this machine that listens on the
-            loopback alone, has no dashboard, and ends with this process.
+        address: The address of a cluster, ``auto`` for one that runs here; None starts one on this machine that
+            listens on the loopback alone, has no dashboard, and ends with this process.
         n_cpus: Cores that a Ray of our own offers; all by default.
         part: What is needed of Ray, see :func:`import_ray`.
 
@@ -82,26 +80,12 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
     if ray.is_initialized():
         yield ray
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM) if is_main else None
     try:
-        if address is None:
-            _stay_on_the_loopback()
-            ray.init(
-                address="local",
-                num_cpus=n_cpus,
-                include_dashboard=False,
-                object_store_memory=_object_store_bytes(),
-                **quiet,
-            )
-        else:
-            _require_answer(address)
-            ray.init(address=address, runtime_env={"env_vars": _QUIET}, **quiet)
-        if is_main:
-            signal.signal(
-                signal.SIGTERM, signal.default_int_handler
-            )  # a scheduler's kill is a Ctrl-C; Ray sets its own
+        _connect(ray, address, n_cpus)
+        if is_main:  # a scheduler's kill is a Ctrl-C; Ray sets its own
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
     except (OSError, ValueError, RuntimeError) as error:
         where = f"at `{address}`" if address else "on this machine"
         raise ConfigError(f"Ray cannot be reached {where}: {str(error).splitlines()[0]}") from error
@@ -111,6 +95,18 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
         ray.shutdown()
         if is_main:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _connect(ray: Any, address: str | None, n_cpus: int | None) -> None:
+    """Join a cluster, or start one on this machine."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        _require_answer(address)
+        ray.init(address=address, runtime_env={"env_vars": _QUIET}, **quiet)
+        return
+    _stay_on_the_loopback()
+    store = _object_store_bytes()
+    ray.init(address="local", num_cpus=n_cpus, include_dashboard=False, object_store_memory=store, **quiet)
 
 
 def _require_answer(address: str) -> None:

@@ -85,7 +85,12 @@ class SweepFolder:
         self._hold()
         try:
             write_text(self.path / "sweep.yaml", plan.sweep.text)
-            about = {"fingerprint": fingerprint(plan), "command": command, **describe(plan), "made_by": provenance()}
+            about = {
+                "fingerprint": plan_fingerprint(plan),
+                "command": command,
+                **describe_plan(plan),
+                "made_by": provenance(),
+            }
             write_json(self.record, about)
         except BaseException:
             self.discard_if_unused()
@@ -105,12 +110,12 @@ class SweepFolder:
                 raise CheckpointError(
                     f"There is nothing to resume in `{folder.path}`: it is not the folder of a sweep."
                 )
-            if folder._fingerprint() != fingerprint(plan):
+            if folder._fingerprint() != plan_fingerprint(plan):
                 raise ConfigError(
                     f"The sweep in `{folder.path}` was planned otherwise; resume it with its own options."
                 )
             return folder
-        wanted = fingerprint(plan)
+        wanted = plan_fingerprint(plan)
         found = [cls(path.parent) for path in (root / "sweeps").glob("*/sweep.json")]
         found = [folder for folder in found if folder._fingerprint() == wanted]
         if not found:
@@ -244,13 +249,13 @@ def forget_state(folder: Path) -> None:
     (folder / "status.json").unlink(missing_ok=True)
 
 
-def fingerprint(plan: Plan) -> str:
+def plan_fingerprint(plan: Plan) -> str:
     """A digest of what the sweep runs."""
-    text = json.dumps(describe(plan), sort_keys=True, default=str)
+    text = json.dumps(describe_plan(plan), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def describe(plan: Plan) -> dict[str, Any]:
+def describe_plan(plan: Plan) -> dict[str, Any]:
     """A plan as plain values."""
     sweep: Sweep = plan.sweep
     return {

@@ -14,7 +14,7 @@ from recbole_video.sweep.folder import FINISHED, STOPPED, SweepFolder, trial_sta
 from recbole_video.sweep.plan import Plan, Trial
 
 
-class Progress:
+class SweepProgress:
     """A bar over trials, which knows of those that finished earlier.
 
     Args:
@@ -29,7 +29,7 @@ class Progress:
         self._seconds: list[float] = []
         self._parallel = 1
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> SweepProgress:
         before = [trial_state(path.parent).kind for path in self.folder.trials.glob("*/trial.json")]
         self._done = sum(kind in (FINISHED, STOPPED) for kind in before)
         self._bar = tqdm(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_video.errors import ConfigError, MissingDependencyError, RecBoleVideoError, SweepError
+from recbole_video.errors import ConfigError, RecBoleVideoError, SweepError
+from recbole_video.runtime.dependencies import import_optional
 from recbole_video.runtime.devices import listed
 from recbole_video.runtime.ray_session import import_ray, ray_session
 from recbole_video.sweep.folder import (
@@ -26,7 +27,7 @@ from recbole_video.sweep.folder import (
     trial_state,
 )
 from recbole_video.sweep.plan import Plan, Trial
-from recbole_video.sweep.progress import Progress
+from recbole_video.sweep.progress import SweepProgress
 from recbole_video.sweep.trial_task import TrialTask
 
 _DEATHS = 3  # of a trial's worker before the trial is given up
@@ -130,7 +131,7 @@ def _run_on(ray: Any, plan: Plan, folder: SweepFolder, resources: Resources, rem
         plan.sweep, tuple(remaining), str(folder.trials.resolve()), str(Path.cwd()), start_keeper(ray), resources.cpus
     )
     tuning = _Tuning(plan, folder, resources, gpus, task)
-    with Progress(plan, folder) as progress:
+    with SweepProgress(plan, folder) as progress:
         if remaining:
             tuning.fit(remaining, progress)
         n_searched = _n_left_to_search(plan, folder)
@@ -146,14 +147,14 @@ class _Tuning:
     gpus: float
     task: TrialTask
 
-    def fit(self, trials: list[Trial], progress: Progress) -> None:
+    def fit(self, trials: list[Trial], progress: SweepProgress) -> None:
         """Run trials that are known beforehand."""
         from ray import tune
 
         space = {"trial": tune.grid_search(list(range(len(trials))))}
         self._tune(space, 1, None, progress)
 
-    def search(self, n_trials: int, progress: Progress) -> None:
+    def search(self, n_trials: int, progress: SweepProgress) -> None:
         """Let Optuna choose the points; it learns from those that have been tried."""
         from recbole_video.sweep.optuna_search import DistinctOptunaSearch
 
@@ -166,7 +167,7 @@ class _Tuning:
     def _mode(self) -> str:
         return "max" if self.plan.bigger else "min"
 
-    def _tune(self, space: dict[str, Any], n_samples: int, algorithm: Any, progress: Progress) -> None:
+    def _tune(self, space: dict[str, Any], n_samples: int, algorithm: Any, progress: SweepProgress) -> None:
         from ray import tune
 
         task = self.task
@@ -210,7 +211,7 @@ class _Tuning:
         )
 
 
-def _watcher(task: TrialTask, progress: Progress) -> Any:
+def _watcher(task: TrialTask, progress: SweepProgress) -> Any:
     """Writes down what became of each trial, and tells the progress."""
     from ray import tune
 
@@ -276,12 +277,7 @@ def _refuse_impossible(ray: Any, resources: Resources) -> None:
 
 def _require_optuna() -> None:
     import_ray()
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingDependencyError(
-            "A search by Optuna needs it; uv pip install -e '.[sweep]' in the checkout."
-        ) from error
+    optuna = import_optional("optuna", "A search by Optuna needs it; uv pip install -e '.[sweep]' in the checkout.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

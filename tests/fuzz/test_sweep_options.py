@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recbole_video.commands import plan_text, sweep_command
 from recbole_video.errors import RecBoleVideoError
-from recbole_video.sweep.folder import fingerprint
+from recbole_video.sweep.folder import plan_fingerprint
 from recbole_video.sweep.plan import Plan, make_plan
 from recbole_video.sweep.runner import Resources
 from recbole_video.sweep.spec import read_sweep
@@ -64,7 +64,7 @@ def sweeps(draw):
 def plan(text, demo, own):
     """What the command does before Ray starts."""
     made = make_plan(read_sweep(text, "odd", "odd.yaml", demo), own)
-    assert plan_text(made, Resources()).strip() and fingerprint(made)
+    assert plan_text(made, Resources()).strip() and plan_fingerprint(made)
     return made
 
 

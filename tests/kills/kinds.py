@@ -164,7 +164,7 @@ _TRAINING = (
     "torch._dynamo", "torch.utils.tensorboard", "matplotlib.figure", "PIL.PngImagePlugin",
 )  # fmt: skip
 _FRAMES = (
-    "recbole_video.dataset_tools.__main__", "recbole_video.dataset_tools.video.frames_command",
+    "recbole_video.dataset_tools.__main__", "recbole_video.dataset_tools.video.commands",
     "recbole_video.dataset_tools.video.pipeline", "torch", "torch._dynamo", "transformers.models.dinov2", "av",
 )  # fmt: skip
 

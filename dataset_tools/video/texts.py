@@ -1,19 +1,24 @@
-"""Text embeddings: a frozen language model from titles to vectors, as STAP takes them (UAE-Large-V1)."""
+"""Texts of items and their embeddings by a frozen language model, as STAP takes them (UAE-Large-V1)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from recbole_video.dataset_tools.video.frame_encoders import Placement, load_transformers_model
-from recbole_video.dataset_tools.video.weights import Source, Weights
+from recbole_video.dataset_tools.video.frame_encoders import Placement
+from recbole_video.dataset_tools.video.weights import Source, Weights, load_transformers_model
+from tqdm import tqdm
 
+from recbole_video.content.store import FrameBlock
+from recbole_video.data.text import read_text_rows
 from recbole_video.errors import DataError
 
 UAE = Source("uae", "WhereIsAI/UAE-Large-V1")
 _LONGEST = 512  # tokens, of a model that knows no bound
+_BLOCK = 4096  # texts that are sorted by length together, so that a batch has little padding
 
 
 class TextEncoder:
@@ -44,7 +49,7 @@ class TextEncoder:
             raise DataError(f"`{weights.folder}` holds no tokenizer that transformers can load: {error}.") from error
         self._placement = placement.resolved()
         self._model = model.to(self._placement.device)
-        _refuse_other_kinds(weights, self._model, self._tokenizer)
+        _check_kind(weights, self._model, self._tokenizer)
         self._longest = _longest(self._model, self._tokenizer)
         self.dim = self._dim(weights)
 
@@ -73,7 +78,7 @@ class TextEncoder:
             raise DataError(f"`{weights.folder}` holds a model that makes no embeddings of texts: {reason}.") from error
 
 
-def _refuse_other_kinds(weights: Weights, model: Any, tokenizer: Any) -> None:
+def _check_kind(weights: Weights, model: Any, tokenizer: Any) -> None:
     kind = getattr(model.config, "model_type", "unknown")
     first = tokenizer("a")["input_ids"][:1]
     if getattr(model.config, "is_encoder_decoder", False):
@@ -99,3 +104,44 @@ def _longest(model: Any, tokenizer: Any) -> int:
             bounds.append(module.num_embeddings - offset)
     known = [bound for bound in bounds if 0 < bound < 1 << 20]
     return min(known, default=_LONGEST)
+
+
+def read_texts(path: Path, fields: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Read each item's text: the fields that it has, lists joined by commas, joined by full stops.
+
+    Returns:
+        Item tokens and texts; items without text are left out.
+
+    Raises:
+        DataError: If there is no file, a line is malformed, or no item has any of the fields.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no text `{path}`; a converter writes it, or give one with --text.")
+    items, texts, known = [], [], set()
+    for _, row in read_text_rows(path):
+        known.update(row)
+        if text := ". ".join(filter(None, (_as_text(row.get(field)) for field in fields))):
+            items.append(row["item_id"])
+            texts.append(text)
+    if unknown := sorted(set(fields) - known):
+        raise DataError(f"No row of `{path}` has `{unknown[0]}`; there are {', '.join(sorted(known - {'item_id'}))}.")
+    if not texts:
+        raise DataError(f"No row of `{path}` has text in {', '.join(fields)}.")
+    return items, texts
+
+
+def _as_text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "").strip()
+
+
+def embed_in_blocks(texts: list[str], encoder: TextEncoder) -> Iterator[FrameBlock]:
+    """Embed texts, in blocks of rows of a frame store that has a row for each of them."""
+    with tqdm(total=len(texts), desc="texts", unit="text", disable=None) as bar:
+        for start in range(0, len(texts), _BLOCK):
+            block = texts[start : start + _BLOCK]
+            order = np.argsort([len(text) for text in block], kind="stable")
+            for rows in np.array_split(order, -(-len(order) // encoder.batch_size)):
+                yield FrameBlock(
+                    start + rows, encoder.embed([block[row] for row in rows])[:, None], np.ones(len(rows), np.int64)
+                )
+                bar.update(len(rows))

@@ -1,16 +1,20 @@
-"""What a run does to each video: everything its results depend on, in one value."""
+"""What a run is asked to do: the plan for each video, the videos, and where the results go."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_video.dataset_tools.video.failures import Failure
 from recbole_video.dataset_tools.video.frame_encoders import Placement, read_shape
+from recbole_video.dataset_tools.video.listing import VideoFile
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, Sampling
+from recbole_video.dataset_tools.video.samples import ChosenFrames
 from recbole_video.dataset_tools.video.titles import Titles
 from recbole_video.dataset_tools.video.weights import Source, Weights, find_weights
 
+from recbole_video.content.store import store_path
 from recbole_video.errors import ConfigError
 
 # Pixels of a decoded picture's shorter side, unless a model wants more.
@@ -18,7 +22,7 @@ _SHORT_SIDE = 256
 
 
 @dataclass(frozen=True)
-class Plan:
+class FramePlan:
     """What is done to each video.
 
     Attributes:
@@ -62,7 +66,7 @@ class Plan:
         return {"frame_encoder": encoder, "short_side": self.short_side}
 
 
-def make_plan(
+def make_frame_plan(
     sampling: Sampling,
     encoder: Source | None,
     clip: Source | None,
@@ -71,7 +75,7 @@ def make_plan(
     accept_truncated: bool = False,
     contact_sheets: Path | None = None,
     min_short_side: int = _SHORT_SIDE,
-) -> Plan:
+) -> FramePlan:
     """Find the weights that are needed and settle what follows from them.
 
     Args:
@@ -79,9 +83,9 @@ def make_plan(
         encoder: The frame encoder; None to choose frames only.
         clip: The model that scores frames; None where none are scored.
         placement: Where and how the models run.
-        title_noise: See :class:`Plan`.
-        accept_truncated: See :class:`Plan`.
-        contact_sheets: See :class:`Plan`.
+        title_noise: As in :class:`FramePlan`, and so are the two that follow.
+        accept_truncated: Whether truncated files count.
+        contact_sheets: Folder for contact sheets.
         min_short_side: Least number of pixels of a decoded picture's shorter side.
 
     Raises:
@@ -91,19 +95,91 @@ def make_plan(
     """
     wanted = find_weights(encoder) if encoder else None
     scorer = find_weights(clip) if clip else None
-    sides = [read_shape(weights).preprocessing.short_side for weights in (wanted, scorer) if weights]
-    if wanted and scorer and sides[0] > max(min_short_side, sides[1]):
-        raise ConfigError(
-            f"`{wanted.name}` wants pictures of {sides[0]} pixels, larger than those that frames are scored on, "
-            f"{max(min_short_side, sides[1])}; choose frames by `sample` first, and then embed them by `embed`."
-        )
-    return Plan(
+    return FramePlan(
         sampling=sampling,
         encoder=wanted,
         scorer=scorer,
         placement=(placement or Placement()).resolved(),
-        short_side=max([min_short_side, *sides]),
+        short_side=_short_side(wanted, scorer, min_short_side),
         title_noise=title_noise,
         accept_truncated=accept_truncated,
         contact_sheets=contact_sheets,
     )
+
+
+def _short_side(encoder: Weights | None, scorer: Weights | None, least: int) -> int:
+    """Pixels of a decoded picture's shorter side: what the models need, for nothing to be scaled up."""
+    sides = [read_shape(weights).preprocessing.short_side for weights in (encoder, scorer) if weights]
+    if encoder and scorer and sides[0] > max(least, sides[1]):
+        raise ConfigError(
+            f"`{encoder.name}` wants pictures of {sides[0]} pixels, larger than those that frames are scored on, "
+            f"{max(least, sides[1])}; choose frames by `sample` first, and then embed them by `embed`."
+        )
+    return max([least, *sides])
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of a run's results.
+
+    Attributes:
+        folder: Folder of the data set.
+        name: Name of the data set.
+        store: Name of the frame store within it; empty for the default one.
+    """
+
+    folder: Path
+    name: str
+    store: str = ""
+
+    def _file(self, suffix: str) -> Path:
+        return self.folder / f"{self.name}{f'.{self.store}' if self.store else ''}{suffix}"
+
+    @property
+    def frames(self) -> Path:
+        return store_path(self.folder, self.name, self.store)
+
+    @property
+    def samples(self) -> Path:
+        return self._file(".samples.jsonl")
+
+    @property
+    def failures(self) -> Path:
+        return self._file(".failures.csv")
+
+    @property
+    def parts(self) -> Path:
+        return self._file(".parts")
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run is asked to do.
+
+    Attributes:
+        videos: The videos, sorted by item token.
+        plan: What is done to each.
+        titles: Their titles.
+        outputs: Where the results go.
+        chosen: Frames that were chosen before, of every video; None to choose now.
+        failed: Videos that failed before and are not among ``videos``.
+        overwrite: Replace results that are there.
+    """
+
+    videos: list[VideoFile]
+    plan: FramePlan
+    titles: Titles
+    outputs: Outputs
+    chosen: ChosenFrames | None = None
+    failed: list[Failure] = field(default_factory=list)
+    overwrite: bool = False
+
+    @property
+    def sampling_settings(self) -> dict[str, Any]:
+        """How frames are chosen, or were."""
+        return self.plan.sampling_settings(self.titles) if self.chosen is None else self.chosen.settings
+
+    def results(self) -> list[Path]:
+        """The files that the run makes, the report of failures apart."""
+        made = [self.outputs.samples] if self.chosen is None else []
+        return [*made, self.outputs.frames, self.outputs.frames.with_suffix(".json")] if self.plan.encoder else made
