@@ -21,18 +21,24 @@ _BESIDE = ("properties", "dataset_tools")  # of this package, and not in it
 
 
 class _CheckoutFinder:
-    """Finds ``properties/`` and ``dataset_tools/`` in a checkout that was never installed; asked last of all."""
+    """Finds ``properties/`` and ``dataset_tools/`` beside this package in a checkout, and nothing else.
+
+    It is asked first: an installed copy of another checkout must not be mixed with this one.
+    """
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         package, _, beside = name.rpartition(".")
-        folder = Path(__file__).resolve().parents[1] / beside
-        if package != __name__ or beside not in _BESIDE or not (folder / "__init__.py").is_file():
+        if package != __name__ or beside not in _BESIDE:
+            return None
+        checkout = Path(__file__).resolve().parents[1]
+        folder = checkout / beside
+        if not ((checkout / "run_recbole_video.py").is_file() and (folder / "__init__.py").is_file()):
             return None
         return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
 
 
-sys.meta_path.append(_CheckoutFinder)
+sys.meta_path.insert(0, _CheckoutFinder)
 
 # Imported on first use, so that `import recbole_video` stays cheap.
 _PUBLIC = {

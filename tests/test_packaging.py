@@ -102,6 +102,10 @@ def test_checkout_runs_without_being_installed(in_tmp):
     code = "import recbole_video.properties, recbole_video.dataset_tools as d; print(d.__file__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=in_tmp)
     assert Path(done.stdout.strip()).is_relative_to(in_tmp)
+    (in_tmp / "tests").mkdir()
+    (in_tmp / "tests" / "__init__.py").touch()
+    code = "import importlib.util; assert importlib.util.find_spec('recbole_video.tests') is None"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=in_tmp)
 
 
 @pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv, which `make test` brings along")
