@@ -418,8 +418,9 @@ class TestValues:
         def change(state):
             for key in ("epoch", "cur_step", "best_valid_score", "progress", "other_parameter"):
                 del state[key]
-            for key in ("vfm", "sampling", "inter_sha256", "frames_sha256"):
-                del state["data"][key]
+            del state["data"]["inter_sha256"]
+            for key in ("vfm", "sampling", "sha256"):
+                del state["data"]["content"]["frames"][key]
 
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -23,7 +23,7 @@ from recbole_video.runtime.checkpoint_checks import Fields
 FRAMES = "frames"
 
 
-class Rows(NamedTuple):
+class ContentRows(NamedTuple):
     """One modality of N items.
 
     Attributes:
@@ -98,13 +98,13 @@ class ItemContent:
         """Where rows are gathered to."""
         return next(iter(self.tables.values())).device
 
-    def gather(self, ids: Tensor) -> dict[str, Rows]:
-        """Rows of some items, by modality.
+    def gather(self, ids: Tensor) -> dict[str, ContentRows]:
+        """ContentRows of some items, by modality.
 
         Args:
             ids: [N] int on the content's device.
         """
-        return {name: Rows(*table.gather(ids)) for name, table in self.tables.items()}
+        return {name: ContentRows(*table.gather(ids)) for name, table in self.tables.items()}
 
     def on(self, device: torch.device, on_device: str | bool = "auto") -> ItemContent:
         """The same for another device, see :meth:`ContentTable.on`."""

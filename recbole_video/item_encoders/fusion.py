@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from recbole_video.content.items import Rows
+from recbole_video.content.items import ContentRows
 from recbole_video.content_options import EARLY
 
 _VECTOR_STD = 0.02  # of a modality vector at first, as of RecBole's embeddings
@@ -37,9 +37,9 @@ def build_content_encoder(
 
 
 class ContentEncoder(nn.Module):
-    """Base of what encodes several modalities: ``forward(content)`` takes :class:`Rows` by name."""
+    """Base of what encodes several modalities: ``forward(content)`` takes :class:`ContentRows` by name."""
 
-    def forward(self, content: Mapping[str, Rows]) -> Tensor:
+    def forward(self, content: Mapping[str, ContentRows]) -> Tensor:
         """Encode the content of N items as item vectors [N, d]."""
         raise NotImplementedError
 
@@ -64,7 +64,7 @@ class EarlyFusion(ContentEncoder):
         self.modality = nn.Parameter(torch.randn(len(dims), width) * _VECTOR_STD)
         self.encoder = make(width)
 
-    def join(self, content: Mapping[str, Rows]) -> Rows:
+    def join(self, content: Mapping[str, ContentRows]) -> ContentRows:
         """The rows of all modalities, [N, R_1 + R_2 + ..., width], one modality after the other."""
         parts = [
             project(content[name].values) + vector
@@ -72,9 +72,9 @@ class EarlyFusion(ContentEncoder):
         ]
         mask = torch.cat([content[name].mask for name in self.names], dim=1)
         values = torch.cat(parts, dim=1)
-        return Rows(values.masked_fill(~mask[..., None], 0.0), mask)  # as an encoder finds what is missing
+        return ContentRows(values.masked_fill(~mask[..., None], 0.0), mask)  # as an encoder finds what is missing
 
-    def forward(self, content: Mapping[str, Rows]) -> Tensor:
+    def forward(self, content: Mapping[str, ContentRows]) -> Tensor:
         """Encode the joined rows."""
         return self.encoder(*self.join(content))
 
@@ -100,7 +100,7 @@ class LateFusion(ContentEncoder):
         self.gate = nn.Linear(side_by_side, len(dims)) if how == "gate" else None
         self.out = nn.Linear(side_by_side, item_dim) if how == "concat" else None
 
-    def forward(self, content: Mapping[str, Rows]) -> Tensor:
+    def forward(self, content: Mapping[str, ContentRows]) -> Tensor:
         """Encode each modality, and join the vectors."""
         present = torch.stack([content[name].mask.any(dim=1) for name in self.names], dim=1)  # [N, M]
         encoded = [encode(*content[name]) for name, encode in zip(self.names, self.encoders, strict=True)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_video.content.items import ItemContent, Rows
+from recbole_video.content.items import ContentRows, ItemContent
 from recbole_video.errors import DeviceMemoryError, counted
 from recbole_video.item_encoders.fusion import ContentEncoder
 from recbole_video.item_encoders.id_fusion import IdFusion
@@ -109,7 +109,7 @@ class ItemTower(nn.Module):
         content = self.encode_new(self.content.gather(ids))
         return content if self.fusion is None else self.fusion(content, ids)
 
-    def encode_new(self, content: Mapping[str, Rows]) -> Tensor:
+    def encode_new(self, content: Mapping[str, ContentRows]) -> Tensor:
         """Encode N videos that have no id, their rows by modality, as vectors [N, d]."""
         if isinstance(self.encoder, ContentEncoder):
             vectors = self.encoder(content)

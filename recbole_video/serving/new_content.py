@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_video.arguments.arrays import Array, as_counts, as_floats, unstorable
-from recbole_video.content.items import FRAMES, Rows
+from recbole_video.content.items import FRAMES, ContentRows
 from recbole_video.errors import ConfigError, DataError, counted, nearest
 
 Counts: TypeAlias = "Sequence[int] | np.ndarray | Tensor | None"
@@ -36,7 +36,7 @@ def refuse_unread(given: Collection[str], read: Collection[str]) -> None:
 def by_name(
     read: Collection[str], frames: Array | None, counts: Any, content: Mapping[str, Array] | None
 ) -> tuple[dict[str, Array], dict[str, Counts]]:
-    """Rows and their counts by modality, of which some may have been given without a name.
+    """ContentRows and their counts by modality, of which some may have been given without a name.
 
     Raises:
         ConfigError: If one is given twice, or is not read.
@@ -56,7 +56,7 @@ def by_name(
 
 def as_rows(
     items: Sequence[str], dims: Mapping[str, int], given: Mapping[str, Array], counts: Mapping[str, Counts]
-) -> dict[str, Rows]:
+) -> dict[str, ContentRows]:
     """What new videos have of each modality that a model reads, in the CPU's memory.
 
     Args:
@@ -69,7 +69,7 @@ def as_rows(
         DataError: If rows are of another width, not what a store could hold, or a video has none.
     """
     rows = {name: _checked_rows(items, name, dims, given, counts.get(name)) for name in dims if name in given}
-    absent = Rows(torch.zeros(0), torch.zeros(len(items), 1, dtype=torch.bool))
+    absent = ContentRows(torch.zeros(0), torch.zeros(len(items), 1, dtype=torch.bool))
     rows |= {
         name: absent._replace(values=torch.zeros(len(items), 1, dim)) for name, dim in dims.items() if name not in rows
     }
@@ -82,7 +82,7 @@ def as_rows(
 
 def _checked_rows(
     items: Sequence[str], name: str, dims: Mapping[str, int], given: Mapping[str, Array], counts: Counts
-) -> Rows:
+) -> ContentRows:
     values = as_floats(name, given[name])
     if values.ndim != 3 or len(values) != len(items) or values.shape[2] != dims[name]:
         raise DataError(
@@ -95,12 +95,15 @@ def _checked_rows(
     bad, wrong = unstorable(values)
     if len(bad):
         raise DataError(f"The {name} of {counted(len(bad), 'new video')} hold {wrong} (first: `{items[bad[0]]}`).")
-    return Rows(values, mask)
+    return ContentRows(values, mask)
 
 
-def parts(content: Mapping[str, Rows], device: torch.device) -> Iterator[dict[str, Rows]]:
+def parts(content: Mapping[str, ContentRows], device: torch.device) -> Iterator[dict[str, ContentRows]]:
     """The same, some videos at a time, on the device."""
     n = len(next(iter(content.values())).mask)
     for start in range(0, n, _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        yield {name: Rows(rows.values[part].to(device), rows.mask[part].to(device)) for name, rows in content.items()}
+        yield {
+            name: ContentRows(rows.values[part].to(device), rows.mask[part].to(device))
+            for name, rows in content.items()
+        }
