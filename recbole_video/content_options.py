@@ -62,11 +62,8 @@ def check_content(config: Any, readable: Collection[str] | None = None) -> None:
     if content is None:
         return
     _refuse_other_shapes(content)
-    names = list(_by_name(content))
-    if isinstance(content, list) and len(names) < len(content):
-        twice = next(name for name in names if content.count(name) > 1)
-        raise ConfigError(f"`content` names `{twice}` twice; name each modality once.")
-    for name in names:
+    _refuse_repeated(content)
+    for name in _by_name(content):
         if not _NAME.fullmatch(name):
             raise ConfigError(f"`content` names `{name}`; a name is made of letters, digits, _, . and -.")
         if readable is not None and name not in readable:
@@ -88,6 +85,12 @@ def _refuse_other_shapes(content: Any) -> None:
             f"`content` is `{content}`; it must be a list of names, such as [frames, text], or names with their "
             "stores, such as {frames: clip, text: ~}."
         )
+
+
+def _refuse_repeated(content: Any) -> None:
+    twice = [name for name in content if content.count(name) > 1] if isinstance(content, list) else []
+    if twice:
+        raise ConfigError(f"`content` names `{twice[0]}` twice; name each modality once.")
 
 
 def _refuse_two_stores(config: Any, name: str, option: str) -> None:

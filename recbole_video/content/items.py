@@ -99,7 +99,7 @@ class ItemContent:
         return next(iter(self.tables.values())).device
 
     def gather(self, ids: Tensor) -> dict[str, ContentRows]:
-        """ContentRows of some items, by modality.
+        """What some items have, by modality.
 
         Args:
             ids: [N] int on the content's device.

@@ -36,7 +36,7 @@ def refuse_unread(given: Collection[str], read: Collection[str]) -> None:
 def by_name(
     read: Collection[str], frames: Array | None, counts: Any, content: Mapping[str, Array] | None
 ) -> tuple[dict[str, Array], dict[str, Counts]]:
-    """ContentRows and their counts by modality, of which some may have been given without a name.
+    """Rows and their counts by modality, of which some may have been given without a name.
 
     Raises:
         ConfigError: If one is given twice, or is not read.
@@ -68,16 +68,22 @@ def as_rows(
     Raises:
         DataError: If rows are of another width, not what a store could hold, or a video has none.
     """
-    rows = {name: _checked_rows(items, name, dims, given, counts.get(name)) for name in dims if name in given}
-    absent = ContentRows(torch.zeros(0), torch.zeros(len(items), 1, dtype=torch.bool))
-    rows |= {
-        name: absent._replace(values=torch.zeros(len(items), 1, dim)) for name, dim in dims.items() if name not in rows
+    rows = {
+        name: _checked_rows(items, name, dims, given, counts.get(name)) if name in given else _no_rows(len(items), dim)
+        for name, dim in dims.items()
     }
-    has_any = torch.stack([found.mask.any(dim=1) for found in rows.values()]).any(dim=0)
-    if not has_any.all():
-        first = items[int((~has_any).int().argmax())]
-        raise DataError(f"{counted(int((~has_any).sum()), 'new video has', 'new videos have')} no content: `{first}`.")
-    return {name: rows[name] for name in dims}
+    has_none = ~torch.stack([found.mask.any(dim=1) for found in rows.values()]).any(dim=0)
+    if has_none.any():
+        first = items[int(has_none.int().argmax())]
+        raise DataError(
+            f"{counted(int(has_none.sum()), 'new video has', 'new videos have')} no content (first: `{first}`); give "
+            f"it a row of {' or '.join(dims)}."
+        )
+    return rows
+
+
+def _no_rows(n_items: int, dim: int) -> ContentRows:
+    return ContentRows(torch.zeros(n_items, 1, dim), torch.zeros(n_items, 1, dtype=torch.bool))
 
 
 def _checked_rows(
