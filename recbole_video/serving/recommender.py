@@ -230,8 +230,7 @@ class Recommender:
                 one other modality, the rows of that.
             frame_counts: [N], frames that each video has; all F by default. For several modalities, the counts of each
                 by its name; they may be 0 where a video has another modality.
-            content: In place of ``frames``, [N, R, D] rows by modality, of one model with it at least; what is left out
-                no video has.
+            content: Rows by modality, [N, R, D] each, from the encoders of the training; what is left out no video has.
 
         Raises:
             DataError: If the items have no order, a token is taken or cannot be one, or the rows have another width,
