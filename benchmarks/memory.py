@@ -92,7 +92,7 @@ def train(data_path: str, n_items: int, batch_size: int, held: bool) -> dict[str
         for batch in islice(experiment.train, _STEPS):
             trainer._train_step(batch.to(experiment.config["device"]))
     peak = torch.cuda.max_memory_allocated() / 2**20 if use_gpu else memory.anonymous_mb - before
-    store = experiment.data.dataset.frame_store
+    store = experiment.data.dataset.stores["frames"]
     return {
         "peak_mb": peak,
         "rss_mb": memory.rss_mb,

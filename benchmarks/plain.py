@@ -100,9 +100,9 @@ class PlainRecommender(nn.Module):
         state = ours.state_dict()
         self.host.load_state_dict({k: v for k, v in state.items() if not k.startswith("item_embedding")})
         options = (config[f"encoder_{name}"] for name in ("latent_dim", "depth", "n_heads", "head_dim"))
-        self.encoder = PlainCVA(catalogue.frame_dim, config["hidden_size"], *options)
+        self.encoder = PlainCVA(catalogue.content_dims["frames"], config["hidden_size"], *options)
         self.encoder.load_state_dict(ours.item_embedding.encoder.state_dict())
-        self.frames = catalogue.frames
+        self.frames = catalogue.content.tables["frames"]
         self.n_items = catalogue.item_num
         self.log_popularity = ours.log_popularity
         self.encodes_padding = encodes_padding

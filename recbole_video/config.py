@@ -20,6 +20,7 @@ import torch
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
+from recbole_video.content_options import reads_several
 from recbole_video.data.atomic_file import read_header
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
@@ -128,8 +129,9 @@ class Config(RecBoleConfig):
 
     @property
     def keeps_frame_dim(self) -> bool:
-        """Whether the item encoder's vectors are as wide as the frames, whatever the model's default."""
-        return getattr(ITEM_ENCODERS.get(self["item_encoder"]), "keeps_frame_dim", False)
+        """Whether item vectors are as wide as the one modality that is read, whatever the model's default."""
+        keeps = getattr(ITEM_ENCODERS.get(self["item_encoder"]), "keeps_frame_dim", False)
+        return keeps and not reads_several(self)
 
     @property
     def reads_frames(self) -> bool:

@@ -12,8 +12,8 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_video.config import Config
-from recbole_video.content.store import FrameStore, store_path
-from recbole_video.content.table import FrameTable
+from recbole_video.content.items import ItemContent, open_stores
+from recbole_video.content_options import named_stores
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.sequence_loaders import HistoryLoader, SequenceLoader
 from recbole_video.data.sequences import Actions, VideoDataset
@@ -33,7 +33,6 @@ class DatasetFacts:
         user_tokens: Token of each user id, str [user_num].
         item_tokens: Token of each item id, str [item_num].
         dropped: Reason -> number of interactions left out.
-        frame_store: The frames on disk, or None.
         text: The description that is logged.
     """
 
@@ -44,7 +43,6 @@ class DatasetFacts:
     user_tokens: np.ndarray
     item_tokens: np.ndarray
     dropped: dict[str, int]
-    frame_store: FrameStore | None
     text: str
 
     @classmethod
@@ -77,11 +75,11 @@ class Data:
         return replace(self, dataset=facts)
 
     def on(self, device: torch.device, frames_on_device: str | bool) -> Data:
-        """The same with the frames where a run wants them."""
-        frames = self.catalogue.frames
-        if frames is None:
+        """The same with the content where a run wants it."""
+        content = self.catalogue.content
+        if content is None:
             return self
-        return replace(self, catalogue=replace(self.catalogue, frames=frames.on(device, frames_on_device)))
+        return replace(self, catalogue=replace(self.catalogue, content=content.on(device, frames_on_device)))
 
 
 def prepare_bundled(config: Config) -> None:
@@ -89,38 +87,40 @@ def prepare_bundled(config: Config) -> None:
     from recbole_video.dataset_tools import BUNDLED, prepare
 
     if config["dataset"] in BUNDLED:
-        store = None if config.task == "stock" else config["frame_store"]
-        prepare(config["dataset"], Path(config["data_path"]), store)
+        stores: list[str | None] = [None]  # its own frames
+        stores += [] if config.task == "stock" else named_stores(config)
+        for store in stores:
+            prepare(config["dataset"], Path(config["data_path"]), store)
 
 
 def load_data(config: Config) -> Data:
     """Read, filter and split the data set, and align the frames with its items."""
     _refuse_unknown_dataset(config)
-    store = None
-    if config.reads_frames:
-        store = FrameStore(store_path(config["data_path"], config["dataset"], config["frame_store"]))
+    stores = open_stores(config) if config.reads_frames else {}
     try:
-        dataset = VideoDataset(config, store)
+        dataset = VideoDataset(config, stores)
         actions = dataset.build()
     except RecBoleVideoError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"`{config['dataset']}` cannot be read with these options ({reason}).") from error
-    frames = None
-    if store is not None:
+    content = None
+    if stores:
         zero_missing = config["missing_items"] == "zero"
-        frames = FrameTable(store, dataset.item_tokens, config["device"], config["frames_on_device"], zero_missing)
-        if twins := frames.twins():
-            logging.getLogger().warning(twins.sentence(store.path))
+        content = ItemContent.of(
+            stores, dataset.item_tokens, config["device"], config["frames_on_device"], zero_missing
+        )
+        for path, twins in content.twins().items():
+            logging.getLogger().warning(twins.sentence(path))
     catalogue = Catalogue(
         user_field=dataset.uid_field,
         item_field=dataset.iid_field,
         user_num=dataset.user_num,
         item_num=dataset.item_num,
         train_counts=torch.from_numpy(actions.train_item_counts(dataset.item_num)),
-        frames=frames,
-        frame_dim=0 if store is None else store.frame_dim,
+        content=content,
+        content_dims={} if content is None else content.dims,
     )
     return Data(dataset, actions, catalogue)
 
@@ -144,7 +144,7 @@ def build_model(config: Config, catalogue: Catalogue) -> Any:
     Raises:
         ConfigError: If sizes contradict each other.
     """
-    follow_frame_dim(config, catalogue.frame_dim)
+    follow_frame_dim(config, catalogue)
     init_seed(config["seed"], config["reproducibility"])
     try:
         model = config.model_class(config, catalogue).to(config["device"])
@@ -196,44 +196,32 @@ def describe_data(config: Config, data: Data) -> dict[str, Any]:
         "dropped_interactions": dataset.dropped,
         "inter_sha256": _inter_digest(data),
     }
-    if dataset.frame_store is not None:
-        manifest = dataset.frame_store.manifest
-        description["frames"] = {
-            "file": dataset.frame_store.path.name,
-            "sha256": manifest.sha256,
-            "vfm": manifest.vfm,
-            "sampling": manifest.sampling,
-            "on_device": data.catalogue.frames is not None and data.catalogue.frames.is_on_device,
-        }
-    return description
+    inputs = {} if data.catalogue.content is None else data.catalogue.content.describe()
+    return {**description, **(inputs if set(inputs) <= {"frames"} else {"inputs": inputs})}
 
 
 def checkpoint_data(data: Data) -> dict[str, Any]:
     """What a checkpoint must hold to be used without the data."""
     catalogue = data.catalogue
-    store = data.dataset.frame_store
     return {
         "item_tokens": [str(token) for token in data.dataset.item_tokens],
         "user_field": catalogue.user_field,
         "item_field": catalogue.item_field,
         "user_num": catalogue.user_num,
-        "frame_dim": catalogue.frame_dim,
-        "vfm": None if store is None else store.manifest.vfm,
-        "sampling": None if store is None else store.manifest.sampling,
+        "content": {} if catalogue.content is None else catalogue.content.origins(),
         "inter_sha256": _inter_digest(data),
-        "frames_sha256": None if store is None else store.manifest.sha256,
     }
 
 
-def follow_frame_dim(config: Config, frame_dim: int) -> None:
-    """Set the user encoder's width to the frames', where the item encoder keeps it (Pooling).
+def follow_frame_dim(config: Config, catalogue: Catalogue) -> None:
+    """Set the user encoder's width to that of the content, where the item encoder keeps it (Pooling).
 
     Raises:
         ConfigError: If another width was asked for.
     """
     if not config.keeps_frame_dim:
         return
-    option = config.model_class.width_option
+    option, (frame_dim, *_) = config.model_class.width_option, catalogue.content_dims.values()
     given = config.external_config_dict.get(option)
     if given is not None and given != frame_dim:
         raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from recbole.evaluator import metric_types
 
+from recbole_video.content_options import check_content, check_fusion
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.options import constructor_defaults
@@ -149,6 +150,8 @@ def check_video_options(config: Any) -> None:
         ConfigError: On the first such option.
     """
     refuse_without_effect(config, NO_EFFECT, "video models")
+    check_content(config)
+    check_fusion(config)
     encoder_defaults = constructor_defaults(ITEM_ENCODERS.get(config["item_encoder"]))
     follows_frames = {config.model_class.width_option} if config.keeps_frame_dim else set()  # no width: that of frames
     exempt = _ANY_TYPE | set(_CHOICES) | {name for name in follows_frames if config[name] is None}
@@ -160,6 +163,11 @@ def check_video_options(config: Any) -> None:
     _check_valid_metric(config)
     if config["item_encoder"] == "ID" and config["id_fusion"] != "none":
         raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
+    if config["content"] is not None and not config.reads_frames:
+        raise ConfigError(
+            f"`content` is what an item encoder reads, and item_encoder={config['item_encoder']} reads ids alone; "
+            "leave it out, or choose another item encoder."
+        )
 
 
 def refuse_without_effect(config: Any, names: AbstractSet[str], models: str) -> None:

@@ -28,7 +28,7 @@ _NAMES = frozenset([
     "model", "dataset", "item_encoder", "label", "variant", "preset", "metadata", "cold_author_column",
     "cold_author_count", "protocol", "loss_type", "id_fusion", "missing_items", "missing_text", "label_norm",
     "regression_loss", "metric_batching", "learner", "lr_scheduler", "valid_metric", "state", "wandb_project",
-    "encoder_variant", "search", "ray_address",
+    "encoder_variant", "search", "ray_address", "content_fusion",
     # of STAP
     "balance_kl", "delta_bound", "dppo_pairs", "dppo_support", "fusion", "memory", "memory_init_space",
     "memory_update", "pos_encoding", "prior_order", "routing_grad", "scorer", "ssm_step_mode", "temporal",
@@ -49,7 +49,7 @@ TEXT_OPTIONS = PATH_OPTIONS | _NAMES
 # Lists of names, and lists of names by name.
 TEXT_LISTS = frozenset([
     "config_files", "metrics", "eval_groups", "metadata_numeric", "metadata_categorical", "load_col", "unload_col",
-    "unused_col",
+    "unused_col", "content",
     "alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id", "normalize_field",
     "numerical_features", "selected_features", "additional_feat_suffix", "benchmark_filename", "preload_weight",
 ])  # fmt: skip
@@ -58,7 +58,7 @@ MAY_BE_EMPTY = frozenset([
     "label", "frame_store", "text_store", "preset", "cold_author_column", "transform", "resume", "rm_dup_inter",
     "user_inter_num_interval", "item_inter_num_interval", "entity_kg_num_interval", "relation_kg_num_interval",
     "dataset_save_path", "dataloaders_save_path", "pre_model_path", "pretrain_path", "mf_pretrain_path",
-    "mlp_pretrain_path", "xgb_model",
+    "mlp_pretrain_path", "xgb_model", "content", "content_fusion",
 ])  # fmt: skip
 # Text, or True or False.
 TEXT_OR_SWITCH = frozenset(["resume"])

@@ -109,7 +109,7 @@ class TestNothingIsRun:
     def test_a_shell_command(self, tampered):
         def change(state):
             state["config"].update(item_encoder="subprocess:Popen", encoder_shell=True)
-            state["data"]["frame_dim"] = "touch touched"
+            state["data"]["content"]["frames"]["dim"] = "touch touched"
 
         path = tampered(change)
         for trust in (False, "subprocess:Popen", True):
@@ -334,10 +334,22 @@ class TestValues:
             (("data", "user_num"), -1, "`user_num` in its `data` is not a whole number"),
             (("data", "user_field"), None, "`user_field` in its `data` is not a text"),
             (("data", "item_field"), "user_id", "`item_field` in its `data` is not another one than `user_field`"),
-            (("data", "frame_dim"), "8", "`frame_dim` in its `data` is not a whole number from 0"),
-            (("data", "frame_dim"), 0, "`frame_dim` in its `data` is not a whole number from 1"),
-            (("data", "frame_dim"), 9, r"is \[128, 8\], and its options make \[128, 9\]"),
-            (("data", "vfm"), 7, "`vfm` in its `data` is not a text"),
+            (("data", "content"), ..., "its `data.content` is not|`content` in its `data` is not about frames"),
+            (("data", "content"), [8], "its `data.content` is not a dictionary"),
+            (("data", "content", "frames"), 8, "its `data.content.frames` is not a dictionary"),
+            (("data", "content", "audio"), {"dim": 8}, "`content` in its `data` is not about frames, which the model"),
+            (
+                ("data", "content", "frames", "dim"),
+                "8",
+                "`dim` in its `data.content.frames` is not a whole number from 1",
+            ),
+            (
+                ("data", "content", "frames", "dim"),
+                0,
+                "`dim` in its `data.content.frames` is not a whole number from 1",
+            ),
+            (("data", "content", "frames", "dim"), 9, r"is \[128, 8\], and its options make \[128, 9\]"),
+            (("data", "content", "frames", "vfm"), 7, "`vfm` in its `data.content.frames` is not a text"),
             (("item_vectors",), ..., "holds no item vectors; load `model.pth`"),
             (("item_vectors",), [1.0], "its `item_vectors` are list"),
             (("item_vectors",), torch.zeros(3, 16), r"its `item_vectors` are \[3, 16\]"),
@@ -406,8 +418,9 @@ class TestValues:
         def change(state):
             for key in ("epoch", "cur_step", "best_valid_score", "progress", "other_parameter"):
                 del state[key]
-            for key in ("vfm", "sampling", "inter_sha256", "frames_sha256"):
-                del state["data"][key]
+            del state["data"]["inter_sha256"]
+            for key in ("vfm", "sampling", "sha256"):
+                del state["data"]["content"]["frames"][key]
 
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -190,7 +190,7 @@ class TestMissingItems:
     def test_zero_gives_zero_frames(self, make_config, lacking):
         data = load_data(make_config(data_path=str(lacking[0]), missing_items="zero"))
         ids = torch.tensor([i for i, t in enumerate(data.dataset.item_tokens) if t in ("x3", "x4")])
-        frames, mask = data.catalogue.frames.gather(ids)
+        frames, mask = data.catalogue.content.gather(ids)["frames"]
         assert len(ids) == 2 and not frames.any() and not mask.any()
         assert "missing items" not in data.dataset.dropped
 

@@ -18,7 +18,7 @@ from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
 FOLDER = Path(__file__).parent.parent / "docs"
 TEXTS = {
     name: (FOLDER / name).read_text(encoding="utf-8")
-    for name in ("datasets.md", "video.md", "popularity.md", "sweeps.md", "reliability.md")
+    for name in ("datasets.md", "video.md", "popularity.md", "sweeps.md", "reliability.md", "content.md")
 }
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
@@ -91,6 +91,13 @@ def test_use_of_a_trained_popularity_model(in_tmp, capsys):
     assert explain([names["folder"], *items]) == 0
     told = capsys.readouterr().out
     assert all(f"{item}: predicted" in told for item in items)
+
+
+def test_use_of_several_modalities(in_tmp, capsys):
+    """The example in Python runs as it is printed."""
+    [code] = re.findall(r"<!-- example: content -->\n```python\n(.*?)```", TEXTS["content.md"], re.DOTALL)
+    exec(compile(code, "example", "exec"), {})
+    assert "Origin(dim=16, vfm='noise'" in capsys.readouterr().out
 
 
 def test_table_of_the_demo():

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from recbole_video import FrameStore, write_frame_store
+from recbole_video.content.items import ItemContent
 from recbole_video.content.store import FrameBlock, digest, store_path, write_frame_blocks
-from recbole_video.content.table import FrameTable
+from recbole_video.content.table import ContentTable
 from recbole_video.content.twins import Twins, find_twins, row_keys
 from recbole_video.errors import ConfigError, DataError, DeviceMemoryError
 from recbole_video.item_encoders import MLP
@@ -31,7 +32,7 @@ def contents(folder):
 
 
 def table(store, tokens="[PAD] c a f", **options):
-    return FrameTable(store, np.array(tokens.split()), CPU, **options)
+    return ContentTable(store, np.array(tokens.split()), CPU, **options)
 
 
 class TestStore:
@@ -260,7 +261,7 @@ class TestTable:
 
         monkeypatch.setattr(torch.Tensor, "to", fail)
         with pytest.raises(DeviceMemoryError, match="frames_on_device=False"):
-            FrameTable._load(_bare_table(store))
+            ContentTable._load(_bare_table(store))
 
     @pytest.mark.parametrize("on_device", [True, False])
     @pytest.mark.parametrize("rubbish", [7, np.nan])
@@ -307,7 +308,7 @@ class TestTable:
 
 
 def _bare_table(store):
-    bare = FrameTable.__new__(FrameTable)
+    bare = ContentTable.__new__(ContentTable)
     bare.store, bare.device, bare._rows = store, CPU, np.array([-1, 0, 1])
     return bare
 
@@ -329,10 +330,12 @@ class TestTower:
     def tower(self, tmp_path):
         torch.manual_seed(0)
         frames = table(make_store(tmp_path)[0], "[PAD] a b c d e f")
-        return ItemTower(_Counting(5, 3), frames, n_items=7, item_dim=3, extra=torch.ones(1, 3), chunk=4)
+        return ItemTower(
+            _Counting(5, 3), ItemContent({"frames": frames}), n_items=7, item_dim=3, extra=torch.ones(1, 3), chunk=4
+        )
 
     def encoded(self, tower, ids):
-        return tower.encoder(*tower.frames.gather(torch.tensor(ids))) / 3**0.5
+        return tower.encoder(*tower.content.tables["frames"].gather(torch.tensor(ids))) / 3**0.5
 
     def test_weight_in_chunks(self, tower):
         tower.eval()

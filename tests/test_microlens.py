@@ -384,7 +384,7 @@ class TestFeatures:
         options = small_options("SASRec", "CVA", data_path=str(tmp_path / "dataset"), protocol="recbole")
         data = load_data(Config("SASRec", "microlens-50k", config_dict={**options, "frame_store": "VideoMAE"}))
         [seven] = np.flatnonzero(data.dataset.item_tokens == "7")
-        frames, mask = data.catalogue.frames.gather(torch.tensor([seven]))
+        frames, mask = data.catalogue.content.gather(torch.tensor([seven]))["frames"]
         assert np.allclose(frames[0, 0], files[2][6], atol=1e-2) and mask.tolist() == [[True]]
 
     def test_wrong_files(self, convert, files, raw, capsys):

@@ -457,7 +457,7 @@ class TestSharedData:
         [third] = keeper.get({**options, "MAX_ITEM_LIST_LENGTH": 4})
         assert third is not first and keeper.n_loaded == 2
         [ids] = keeper.get({**small_options(encoder="ID", data_path=str(data_root)), "dataset": "tiny"})
-        assert ids.catalogue.frames is None and keeper.n_loaded == 3
+        assert ids.catalogue.content is None and keeper.n_loaded == 3
 
 
 class TestCommandLine:

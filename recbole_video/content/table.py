@@ -22,7 +22,7 @@ _BLOCK_ROWS = 4096
 _CHECKED_BYTES = 4 << 30
 
 
-class FrameTable:
+class ContentTable:
     """Frames by item id, from memory on ``device`` or gathered from the map on disk.
 
     Not a module and not a buffer: frames are data, and must not enter checkpoints.
@@ -79,7 +79,7 @@ class FrameTable:
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to it
             self._table = None if state["table"] is None else torch.from_numpy(state["table"])
 
-    def on(self, device: torch.device, on_device: str | bool = "auto") -> FrameTable:
+    def on(self, device: torch.device, on_device: str | bool = "auto") -> ContentTable:
         """The same frames for another device; what is held in the host's memory is shared where it is wanted there."""
         moved = copy.copy(self)
         moved.device = torch.device(device)

@@ -1,13 +1,14 @@
-"""What a model has to know of the data: how many items, their frames, how often each trains."""
+"""What a model has to know of the data: how many items, their content, how often each trains."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from recbole_video.content.table import FrameTable
+from recbole_video.content.items import ItemContent
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Catalogue:
         user_num: Users, padding included.
         item_num: Items, padding included.
         train_counts: [item_num] int64, training actions of each item.
-        frames: The frames by item id, or None where no encoder reads them.
-        frame_dim: D, width of a frame embedding; 0 without frames.
+        content: The content by item id, or None where no encoder reads it, or it is not there.
+        content_dims: D, width of a row, of each modality that is read.
     """
 
     user_field: str
@@ -29,8 +30,8 @@ class Catalogue:
     user_num: int
     item_num: int
     train_counts: Tensor
-    frames: FrameTable | None = None
-    frame_dim: int = 0
+    content: ItemContent | None = None
+    content_dims: Mapping[str, int] = field(default_factory=dict)
 
     def num(self, field: str) -> int:
         """Number of ids of the user or item field, padding included, as RecBole's ``Dataset.num``."""

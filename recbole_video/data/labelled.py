@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_video.content.store import FrameStore, store_path
-from recbole_video.content.table import FrameTable, missing_frames_error
+from recbole_video.content.items import ItemContent, content_stores, has_any
+from recbole_video.content.store import FrameStore
+from recbole_video.content.table import ContentTable, missing_frames_error
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
 from recbole_video.data.metadata import DERIVED, Metadata, MetadataEncoder, chosen_columns, raw_columns
 from recbole_video.data.text import read_text_rows, sidecar_path
@@ -26,7 +27,8 @@ from recbole_video.files.values import file_digest
 
 SPLITS = ("train", "valid", "test")
 _SUFFIX = ".popularity"
-_MISSING = {"frames": "missing_items", "text": "missing_text"}  # what is done with videos that a store lacks
+# What is done with videos that a store lacks; of another modality they are masked.
+_MISSING = {"frames": "missing_items", "text": "missing_text"}
 
 
 class PopularityDataset:
@@ -43,10 +45,9 @@ class PopularityDataset:
         labels: float64 [N].
         rows: Rows of each split, int64.
         authors: Author tokens, object [N]; None where ``.inter`` is not one row per video.
-        frames: Frame embeddings by row + 1; None if they are switched off or not read.
-        text: Text embeddings likewise.
+        content: What is read of ``frames``, ``text`` and other modalities, by row + 1.
         absent: Stores that are wanted, not read, and not there.
-        read_as_zeros: Of ``frames`` and ``text``, what is read: videos of each split that have none.
+        read_as_zeros: Of each modality that is read, videos of each split that have none.
         metadata: The metadata of all rows, fitted to the training rows; None without any.
         metadata_encoder: What made it.
 
@@ -64,9 +65,9 @@ class PopularityDataset:
         self.dropped: Counter[str] = Counter()
         self.absent: list[Path] = []
         table = self._read_labels()
-        stores = {kind: self._open(kind) for kind in _MISSING}
+        stores = {kind: self._open(kind, path) for kind, path in content_stores(config).items()}
         for kind, store in stores.items():
-            table = self._keep_with(table, store, config[_MISSING[kind]], kind)
+            table = self._keep_with(table, store, self._missing(kind), kind)
         self.items = table["item_id"].to_numpy(dtype=object)
         self.labels = table["label"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
@@ -76,13 +77,22 @@ class PopularityDataset:
         self._inter = self._read_inter()
         self._refuse_stale_labels()
         self.authors = self._find_authors()
-        self.frames = self._table(read.get("frames"))
-        self.text = self._table(read.get("text"))
+        self.content = self._content(read)
         self.metadata_encoder = MetadataEncoder([], [])
         reads_metadata = config["use_metadata"] and "metadata" in config.inputs_read
         self.metadata = self._make_metadata() if reads_metadata else None
-        if not read and self.metadata is None and not config.inputs_read.isdisjoint(_MISSING):
+        if not read and self.metadata is None and config.inputs_read - {"metadata"}:
             raise ConfigError("No input is left: there is no metadata column, and use_frames and use_text are False.")
+
+    @property
+    def frames(self) -> ContentTable | None:
+        """Frame embeddings by row + 1; None if they are switched off or not read."""
+        return self.content.tables.get("frames")
+
+    @property
+    def text(self) -> ContentTable | None:
+        """Text embeddings likewise."""
+        return self.content.tables.get("text")
 
     @property
     def all_authors(self) -> np.ndarray:
@@ -105,17 +115,7 @@ class PopularityDataset:
 
     def summary(self) -> dict[str, Any]:
         """Plain values about the data for result files."""
-        inputs: dict[str, Any] = {}
-        for kind, table in (("frames", self.frames), ("text", self.text)):
-            if table is not None:
-                manifest = table.store.manifest
-                inputs[kind] = {
-                    "file": table.store.path.name,
-                    "sha256": manifest.sha256,
-                    "vfm": manifest.vfm,
-                    "sampling": manifest.sampling,
-                    "on_device": table.is_on_device,
-                }
+        inputs: dict[str, Any] = self.content.describe()
         if self.metadata is not None:
             inputs["metadata"] = {k: self.metadata_encoder.state()[k] for k in ("numeric", "categorical", "log1p")}
         return {
@@ -154,10 +154,7 @@ class PopularityDataset:
         """The same for a run of other options, with the features where it wants them."""
         moved = copy.copy(self)
         moved.config = config
-        for kind in ("frames", "text"):
-            table = getattr(self, kind)
-            if table is not None:
-                setattr(moved, kind, table.on(config["device"], config["frames_on_device"]))
+        moved.content = self.content.on(config["device"], config["frames_on_device"])
         return moved
 
     def shareable(self) -> PopularityDataset:
@@ -196,7 +193,7 @@ class PopularityDataset:
         """Deal with the videos that a store lacks, as the option says."""
         if store is None or missing == "zero":
             return table
-        has = _is_in(store, table["item_id"].tolist())
+        has = has_any({kind: store}, table["item_id"].tolist())
         if not has.all() and missing == "error":
             tokens = table["item_id"][~has].tolist()
             if kind == "frames":
@@ -211,7 +208,7 @@ class PopularityDataset:
 
     def _count_missing(self, store: FrameStore) -> dict[str, int]:
         """Videos of each split that a store lacks."""
-        has = _is_in(store, self.items.tolist())
+        has = has_any({"": store}, self.items.tolist())
         return {split: int((~has[rows]).sum()) for split, rows in self.rows.items()}
 
     def _refuse_split_without_text(self, store: FrameStore | None) -> None:
@@ -246,28 +243,35 @@ class PopularityDataset:
 
     # -- inputs ----------------------------------------------------------------------------------
 
-    def _open(self, kind: str) -> FrameStore | None:
+    def _missing(self, kind: str) -> str:
+        """What is done with videos that lack a modality: error, drop or zero."""
+        return self.config[_MISSING[kind]] if kind in _MISSING else "zero"
+
+    def _open(self, kind: str, path: Path) -> FrameStore | None:
         """A store that is read, or that may leave videos out."""
         is_read = kind in self.config.inputs_read
-        if not self.config[f"use_{kind}"] or not (is_read or self.config[_MISSING[kind]] != "zero"):
+        if not (is_read or self._missing(kind) != "zero"):
             return None
-        name = self.config["frame_store" if kind == "frames" else "text_store"]
-        path = store_path(self.folder, self.name, name)
         if not path.is_file() and not is_read:
             self.absent.append(path)
             return None
         if not path.is_file():
-            command = "frames" if kind == "frames" else "embed-text"
-            raise DataError(
-                f"There is no `{path}`; make it by `dataset_tools {command}`, or set use_{kind}=False to do without."
-            )
+            raise self._no_store(kind, path)
         return FrameStore(path)
 
-    def _table(self, store: FrameStore | None) -> FrameTable | None:
-        if store is None:
-            return None
+    @staticmethod
+    def _no_store(kind: str, path: Path) -> DataError:
+        if kind not in _MISSING:
+            return DataError(f"There is no `{path}`; write it by write_frame_store, or leave `{kind}` out of content.")
+        command = "frames" if kind == "frames" else "embed-text"
+        return DataError(
+            f"There is no `{path}`; make it by `dataset_tools {command}`, or set use_{kind}=False to do without."
+        )
+
+    def _content(self, stores: dict[str, FrameStore]) -> ItemContent:
         tokens = np.array(["[PAD]", *self.items], dtype=object)
-        return FrameTable(store, tokens, self.config["device"], self.config["frames_on_device"], zero_missing=True)
+        device, on_device = self.config["device"], self.config["frames_on_device"]
+        return ItemContent.of(stores, tokens, device, on_device, zero_missing=True)
 
     def _read_inter(self) -> pd.DataFrame:
         """Author and video of each interaction."""
@@ -366,12 +370,6 @@ class PopularityDataset:
                 raise DataError(f"`{path}`, line {number}: the title must be text, not `{title}`.")
             titles[row["item_id"]] = title or ""
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
-
-
-def _is_in(store: FrameStore, tokens: list[str]) -> np.ndarray:
-    """Whether a store has anything of each video, bool [N]."""
-    rows = store.rows_of(tokens)
-    return (rows >= 0) & (store.frame_counts[rows] > 0)
 
 
 def _not(key: str) -> Callable[[str], bool]:

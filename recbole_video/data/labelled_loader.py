@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recbole_video.content.table import FrameTable
+from recbole_video.content.table import ContentTable
 from recbole_video.data.labelled import PopularityDataset
 
 
@@ -20,8 +20,8 @@ class PopularityLoader:
     """Some videos of a data set, batch by batch; features are gathered as a batch is made.
 
     Fields: ``row`` int64 [B], ``label`` float32 [B]; of what the data set has, ``frames`` float32 [B, T, d_v] and
-    ``frame_mask`` bool [B, T], ``text`` [B, L, d_t] and ``text_mask``, ``numeric`` float32 [B, n] and ``categories``
-    int64 [B, m].
+    ``frame_mask`` bool [B, T], ``text`` [B, L, d_t] and ``text_mask``, another modality and its mask likewise by its
+    name, ``numeric`` float32 [B, n] and ``categories`` int64 [B, m].
 
     Args:
         config: The run's configuration.
@@ -64,15 +64,21 @@ class PopularityLoader:
             if self.n_frames is not None and self.n_frames < frames.shape[1]:
                 frames, mask = evenly_chosen(frames, mask, self.n_frames)
             wanted = frames.shape[1] if self.reads_missing else dataset.frames.longest(rows + 1)
-            fields["frames"], fields["frame_mask"] = cut_or_filled(frames, mask, wanted)
-        if dataset.text is not None:
-            text, mask = _gather(dataset.text, rows)
-            longest = dataset.text.longest(rows + 1)
-            fields["text"], fields["text_mask"] = text[:, :longest], mask[:, :longest]
+            fields["frames"], fields[mask_name("frames")] = cut_or_filled(frames, mask, wanted)
+        for name, table in dataset.content.tables.items():
+            if name != "frames":
+                values, mask = _gather(table, rows)
+                longest = table.longest(rows + 1)
+                fields[name], fields[mask_name(name)] = values[:, :longest], mask[:, :longest]
         if dataset.metadata is not None:
             fields["numeric"] = torch.from_numpy(dataset.metadata.numeric[rows])
             fields["categories"] = torch.from_numpy(dataset.metadata.codes[rows])
         return Interaction(fields)
+
+
+def mask_name(modality: str) -> str:
+    """The field of a batch that says which rows of a modality there are."""
+    return "frame_mask" if modality == "frames" else f"{modality}_mask"
 
 
 def at_most(rows: np.ndarray, n: int | None, seed: int) -> np.ndarray:
@@ -92,7 +98,7 @@ def at_most(rows: np.ndarray, n: int | None, seed: int) -> np.ndarray:
     return rows[np.sort(chosen)]
 
 
-def _gather(table: FrameTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+def _gather(table: ContentTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     return table.gather(torch.from_numpy(rows + 1).to(table.device))  # id 0 is padding
 
 

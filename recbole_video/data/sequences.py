@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import pandas as pd
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_video.content.items import has_any, refuse_missing
 from recbole_video.content.store import FrameStore
-from recbole_video.content.table import missing_frames_error
 from recbole_video.data.atomic_file import read_columns, read_header
 from recbole_video.data.protocols import PROTOCOLS, Split
 from recbole_video.errors import DataError, counted
@@ -50,20 +50,20 @@ class VideoDataset(SequentialDataset):
     """The atomic files of a data set, filtered by RecBole's options and a named protocol.
 
     RecBole's option names and filters hold. What differs: files are read by pandas' C engine and
-    faults are reported with their line; an item without frames or without a row in a loaded
+    faults are reported with their line; an item without content or without a row in a loaded
     ``.item`` file is an error unless ``missing_items`` says otherwise; dropped rows are counted in
     :attr:`dropped`; sequences are slices of one array instead of padded prefix copies.
 
     Args:
         config: The run's configuration.
-        frame_store: The frames, or None when no item encoder reads any.
+        stores: The content by name; empty when no item encoder reads any.
 
     Attributes:
         dropped: Reason -> number of interactions left out.
     """
 
-    def __init__(self, config: Any, frame_store: FrameStore | None = None) -> None:
-        self.frame_store = frame_store
+    def __init__(self, config: Any, stores: Mapping[str, FrameStore] | None = None) -> None:
+        self.stores = dict(stores or {})
         self.inter_feat: Any = None
         self.feat_name_list: list[str] = []
         self.dropped: dict[str, int] = {}
@@ -145,17 +145,14 @@ class VideoDataset(SequentialDataset):
             )
 
     def _filter_missing_items(self) -> None:
-        """Find interactions with items that lack frames or a row in a loaded ``.item`` file."""
+        """Find interactions with items that lack all content, or a row in a loaded ``.item`` file."""
         policy = self.config["missing_items"]
         tokens = self.inter_feat[self.iid_field]
         known = pd.unique(tokens)
-        if self.frame_store is not None:
-            rows = self.frame_store.rows_of(list(known))
-            without = known[(rows < 0) | (self.frame_store.frame_counts[rows] == 0)]
-            if len(without) and policy == "error":
-                raise missing_frames_error(self.frame_store, list(without))
-            if policy == "drop":
-                self._drop_items(without)
+        if self.stores and policy == "error":
+            refuse_missing(self.stores, list(known))
+        elif self.stores and policy == "drop":
+            self._drop_items(known[~has_any(self.stores, list(known))])
         if self.item_feat is not None and policy != "zero":
             without = known[~np.isin(known, self.item_feat[self.iid_field])]
             if len(without) and policy == "error":

@@ -103,6 +103,7 @@ def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
         n_categories=() if dataset.metadata is None else tuple(dataset.metadata.n_categories),
         label_mean=float(labels.mean()),
         label_std=float(labels.std()),
+        other_dims={name: dim for name, dim in dataset.content.dims.items() if name not in ("frames", "text")},
     )
 
 
@@ -219,15 +220,10 @@ def checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -> dict[str,
             "inputs": inputs.as_plain(),
             "metadata": None if dataset.metadata is None else dataset.metadata_encoder.state(),
             "evaluated": [str(dataset.items[row]) for split in SPLITS[1:] for row in dataset.rows[split]],
-            "frames": None if dataset.frames is None else _origin(dataset.frames.store),
-            "text": None if dataset.text is None else _origin(dataset.text.store),
+            "content": dataset.content.origins(),
             "label": dataset.summary()["label"],
         }
     )
-
-
-def _origin(store: Any) -> dict[str, Any]:
-    return {"vfm": store.manifest.vfm, "sampling": store.manifest.sampling, "sha256": store.manifest.sha256}
 
 
 def _write_results(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ class InputShape:
         n_categories: Values of each categorical column, the unknown one included.
         label_mean: Of the training labels.
         label_std: Likewise, never 0.
+        other_dims: Width of each further modality that the model reads, by its name.
     """
 
     frame_dim: int = 0
@@ -37,10 +38,12 @@ class InputShape:
     n_categories: tuple[int, ...] = ()
     label_mean: float = 0.0
     label_std: float = 1.0
+    other_dims: dict[str, int] = field(default_factory=dict)
 
     def as_plain(self) -> dict[str, Any]:
         """Fit for a checkpoint; ``InputShape(**...)`` reads it."""
-        return {**asdict(self), "n_categories": list(self.n_categories)}
+        values = {**asdict(self), "n_categories": list(self.n_categories)}
+        return values if self.other_dims else {k: v for k, v in values.items() if k != "other_dims"}
 
 
 class PopularityModel(AbstractRecommender):
@@ -48,7 +51,8 @@ class PopularityModel(AbstractRecommender):
 
     A subclass implements :meth:`forward` and may add to :meth:`calculate_loss`. Batches hold what the data set has
     of ``frames`` [B, T, d_v], ``frame_mask`` [B, T], ``text`` [B, L, d_t], ``text_mask`` [B, L], ``numeric`` [B, n],
-    ``categories`` [B, m] and, in training, ``label`` [B] on the original scale.
+    ``categories`` [B, m] and, in training, ``label`` [B] on the original scale. A further modality that a subclass
+    names in ``inputs_read``, and the option ``content``, is there by its name: ``audio`` [B, R, d] and ``audio_mask``.
 
     Args:
         config: The run's configuration: ``label_norm``, ``regression_loss``, ``huber_delta``.

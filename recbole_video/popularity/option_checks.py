@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_video.content_options import check_content
 from recbole_video.errors import ConfigError
 from recbole_video.option_checks import (
     NO_EFFECT,
@@ -44,6 +45,8 @@ def check_popularity_options(config: Any) -> None:
         ConfigError: On the first such option.
     """
     refuse_without_effect(config, _NO_EFFECT, "popularity models")
+    content_read = config.inputs_read - {"metadata"}
+    check_content(config, content_read | {"frames", "text"} if content_read else None)  # a control reads none
     choices = {**_CHOICES, **(STAP_CHOICES if "memory_top_k" in config else {})}
     check_types(config, config.internal_config_dict, _ANY_TYPE | set(choices))
     check_choices(config, choices)

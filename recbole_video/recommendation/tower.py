@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_video.content.table import FrameTable
+from recbole_video.content.items import ContentRows, ItemContent
 from recbole_video.errors import DeviceMemoryError, counted
+from recbole_video.item_encoders.fusion import ContentEncoder
 from recbole_video.item_encoders.id_fusion import IdFusion
 
 _UNKNOWN = -1
@@ -30,8 +31,8 @@ class ItemTower(nn.Module):
     start at the size of RecBole's id table. The factor adds no parameter and changes no ranking.
 
     Args:
-        encoder: An item encoder, or the ID encoder.
-        frames: The frames by item id; None for the ID encoder.
+        encoder: An item encoder for the one modality, one for several, or the ID encoder.
+        content: The content by item id; None for the ID encoder.
         n_items: Items, padding included.
         item_dim: d.
         extra: [E, d] initial values of the learned rows behind the items; E may be 0.
@@ -42,7 +43,7 @@ class ItemTower(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        frames: FrameTable | None,
+        content: ItemContent | None,
         n_items: int,
         item_dim: int,
         extra: Tensor,
@@ -52,7 +53,7 @@ class ItemTower(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.fusion = fusion
-        self.frames = frames
+        self.content = content
         self.num_embeddings = n_items + len(extra)
         self.embedding_dim = item_dim
         self.n_items = n_items
@@ -64,7 +65,7 @@ class ItemTower(nn.Module):
 
     @property
     def reads_frames(self) -> bool:
-        """Whether vectors come from frames, so that a new video can have one."""
+        """Whether vectors come from content, so that a new video can have one."""
         return getattr(self.encoder, "reads_frames", True)
 
     @property
@@ -103,14 +104,19 @@ class ItemTower(nn.Module):
         """Encode ``ids: [U]``, without padding and extra rows, as vectors [U, d]."""
         if not self.reads_frames:
             return self.encoder(ids)
-        if self.frames is None:
-            raise RuntimeError("The model was loaded without frames, so only its saved item vectors can be used.")
-        content = self.encode_new(*self.frames.gather(ids))
+        if self.content is None:
+            raise RuntimeError("The model was loaded without content, so only its saved item vectors can be used.")
+        content = self.encode_new(self.content.gather(ids))
         return content if self.fusion is None else self.fusion(content, ids)
 
-    def encode_new(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Encode videos that have no id, ``frames: [N, F, D]``, ``mask: [N, F]``, as vectors [N, d]."""
-        return self.encoder(frames, mask) * self.embedding_dim**-0.5
+    def encode_new(self, content: Mapping[str, ContentRows]) -> Tensor:
+        """Encode N videos that have no id, their rows by modality, as vectors [N, d]."""
+        if isinstance(self.encoder, ContentEncoder):
+            vectors = self.encoder(content)
+        else:
+            (rows,) = content.values()
+            vectors = self.encoder(*rows)
+        return vectors * self.embedding_dim**-0.5
 
     def set_catalogue(self, vectors: Tensor) -> None:
         """Use ready ``vectors: [n_items + n_extra, d]`` until the weights change."""
@@ -150,7 +156,7 @@ class ItemTower(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the vectors are computed."""
-        return next(self.parameters()).device if self.frames is None else self.frames.device
+        return next(self.parameters()).device if self.content is None else self.content.device
 
     def _with_edges(self, vectors: Tensor) -> Tensor:
         """Put the zero row before and the learned rows behind ``vectors: [n_items - 1, d]``."""

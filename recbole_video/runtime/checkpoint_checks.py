@@ -170,15 +170,29 @@ def checked_catalogue(state: dict[str, Any], path: Path) -> Fields:
     Raises:
         CheckpointError: If a value is missing, of another type, or contradicts another.
     """
-    data = Fields(state.get("data"), "data", path)
+    data = Fields(upgraded(state.get("data")), "data", path)
     if len(data.texts("item_tokens", is_unique=True)) < 2:
         raise data.refusal("`item_tokens`", "the padding and at least one item")
     if data.text("user_field") == data.text("item_field"):
         raise data.refusal("`item_field`", "another one than `user_field`")
     data.whole("user_num", 1, _MOST)
-    data.whole("frame_dim", 0)
-    data.text_or_none("vfm")
     return data
+
+
+def upgraded(data: Any) -> Any:
+    """The ``data`` of a checkpoint in today's form: ``content`` by name, where earlier versions had frames and text."""
+    if not isinstance(data, dict) or "content" in data:
+        return data
+    old = ("frame_dim", "vfm", "sampling", "frames_sha256", "frames", "text")
+    kept, content = {key: value for key, value in data.items() if key not in old}, {}
+    if data.get("frame_dim"):  # of a recommender
+        values = (data.get(key) for key in ("frame_dim", "vfm", "sampling", "frames_sha256"))
+        content["frames"] = dict(zip(("dim", "vfm", "sampling", "sha256"), values, strict=True))
+    inputs = data.get("inputs")
+    for name, dim in (("frames", "frame_dim"), ("text", "text_dim")):  # of a popularity model
+        if isinstance(inputs, dict) and inputs.get(dim):
+            content[name] = {"dim": inputs[dim], **(data[name] if isinstance(data.get(name), dict) else {})}
+    return {**kept, "content": content}
 
 
 def checked_vectors(state: dict[str, Any], tower: Any, path: Path) -> Tensor | None:

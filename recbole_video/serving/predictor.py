@@ -15,16 +15,17 @@ from torch import Tensor
 
 from recbole_video.arguments.arrays import Array, as_counts, as_floats, unstorable
 from recbole_video.arguments.tokens import ordered_tokens
+from recbole_video.content.items import Origin, checked_origins
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader, cut_or_filled, evenly_chosen
+from recbole_video.data.labelled_loader import PopularityLoader, cut_or_filled, evenly_chosen, mask_name
 from recbole_video.data.metadata import MetadataEncoder
-from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.errors import CheckpointError, ConfigError, DataError, nearest
 from recbole_video.files.names import expanded
 from recbole_video.popularity.model import InputShape, PopularityModel
 from recbole_video.popularity.stap.slots import Slot, read_slots
 from recbole_video.runtime.checkpoint import write_checkpoint
-from recbole_video.runtime.checkpoint_checks import Fields, build_stored
+from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
 
 _BATCH = 256  # videos
 
@@ -38,12 +39,14 @@ class Inputs:
         frame_counts: [N], frames that each video has; all T by default.
         text: [N, d_t] or [N, L, d_t] float, from the same text encoder.
         metadata: Columns by name, N values each: those that the metadata vector is made of.
+        content: Further modalities by name, [N, d] or [N, R, d] float each; frames and text may be given here, too.
     """
 
     frames: Array | None = None
     frame_counts: Sequence[int] | np.ndarray | None = None
     text: Array | None = None
     metadata: pd.DataFrame | Mapping[str, Sequence[Any]] | None = None
+    content: Mapping[str, Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class PopularityPredictor:
         model: The PyTorch module.
         config: The options it was trained with.
         inputs: Sizes of what it reads.
+        content: Where each modality that it reads came from, by name.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class PopularityPredictor:
         data: dict[str, Any],
         slots: list[Slot],
         metadata: MetadataEncoder | None = None,
+        content: Mapping[str, Origin] | None = None,
     ) -> None:
         self.config = config
         self.device: torch.device = config["device"]
@@ -86,6 +91,7 @@ class PopularityPredictor:
         self.inputs: InputShape = model.inputs
         self._state = data
         self._metadata = metadata
+        self.content = dict(content or {})
         self._slots = {(slot.partition, slot.cluster): slot for slot in slots}
         self._bank = getattr(model, "bank", None)
         if self._bank is not None:
@@ -200,22 +206,22 @@ class PopularityPredictor:
         frames: str | Path | None = None,
         text: str | Path | None = None,
         metadata: pd.DataFrame | None = None,
+        content: Mapping[str, str | Path] | None = None,
     ) -> Inputs:
-        """The inputs of items from frame stores; ``metadata`` has a row per item, in their order.
+        """The inputs of items from frame stores, further ones by name; ``metadata`` has a row per item, in their order.
 
         Raises:
             DataError: If a store lacks an item.
         """
-        stored = {}
-        for name, path in (("frames", frames), ("text", text)):
-            if path is not None:
-                stored[name] = _read_store(path, items)
+        paths = {"frames": frames, "text": text, **(content or {})}
+        stored = {name: _read_store(path, items) for name, path in paths.items() if path is not None}
         counts = stored["frames"][1] if "frames" in stored else None
         return Inputs(
             frames=stored.get("frames", (None,))[0],
             frame_counts=counts,
             text=stored.get("text", (None,))[0],
             metadata=metadata,
+            content={name: values for name, (values, _) in stored.items() if name not in ("frames", "text")},
         )
 
     def _batches(self, videos: Inputs) -> Iterator[dict[str, Tensor]]:
@@ -228,13 +234,14 @@ class PopularityPredictor:
     def _checked(self, videos: Inputs) -> dict[str, Tensor]:
         """The videos as one batch, in the CPU's memory: parts of it go to the device."""
         batch: dict[str, Tensor] = {}
+        given = self._given_content(videos)
         if self.inputs.frame_dim:
-            frames = self._array("frames", videos.frames, self.inputs.frame_dim)
+            frames = self._array("frames", given.get("frames"), self.inputs.frame_dim)
             counts = as_counts(videos.frame_counts, len(frames), 0, frames.shape[1])
             batch["frames"], batch["frame_mask"] = self._as_trained(frames, counts)
-        if self.inputs.text_dim:
-            batch["text"] = self._array("text", videos.text, self.inputs.text_dim)
-            batch["text_mask"] = batch["text"].abs().sum(dim=-1) > 0
+        for name, width in self._widths_without_order.items():
+            batch[name] = self._array(name, given.get(name), width)
+            batch[mask_name(name)] = batch[name].abs().sum(dim=-1) > 0
         if self._metadata is not None:
             if videos.metadata is None:
                 raise DataError("The model reads metadata; give `metadata`, a table with a row per video.")
@@ -245,6 +252,18 @@ class PopularityPredictor:
         if len(set(sizes.values())) > 1:
             raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
         return batch
+
+    def _given_content(self, videos: Inputs) -> dict[str, Array | None]:
+        further = dict(videos.content or {})
+        if unread := sorted(set(further) - {"frames", "text"} - set(self.content)):
+            raise DataError(f"The model does not read `{unread[0]}`{nearest(unread[0], self.content)}; leave it out.")
+        return {"frames": videos.frames, "text": videos.text, **further}
+
+    @property
+    def _widths_without_order(self) -> dict[str, int]:
+        """Width of text and of each further modality, whose rows are not counted: a row of zeros is none."""
+        text = {"text": self.inputs.text_dim} if self.inputs.text_dim else {}
+        return {**text, **self.inputs.other_dims}
 
     def _as_trained(self, frames: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Frames and mask as the training's loader gives them, but for the cut to a batch's longest video."""
@@ -260,20 +279,20 @@ class PopularityPredictor:
 
         Text has no other reading: what is missing is masked.
         """
-        for name, mask_name in (("frames", "frame_mask"), ("text", "text_mask")):
+        for name in ("frames", *self._widths_without_order):
             if name in batch:
-                values, mask = batch[name], batch[mask_name]
+                values, mask = batch[name], batch[mask_name(name)]
                 longest = max(1, int(np.flatnonzero(mask.any(dim=0)).max(initial=-1)) + 1)
                 if name == "frames" and self.model.reads_missing_frames(self.config):
                     longest = max(longest, self.inputs.n_frames)
-                batch[name], batch[mask_name] = cut_or_filled(values, mask, longest)
+                batch[name], batch[mask_name(name)] = cut_or_filled(values, mask, longest)
         return batch
 
     def _array(self, name: str, values: Array | None, width: int) -> Tensor:
         if values is None:
             raise DataError(f"The model reads {name}; give `{name}`.")
         array = as_floats(name, values)
-        if name == "text" and array.ndim == 2:
+        if name != "frames" and array.ndim == 2:
             array = array[:, None]
         if array.ndim != 3 or array.shape[-1] != width or not array.shape[1]:
             raise DataError(f"The {name} must be [N, n, {width}], not {list(array.shape)}: use the training's encoder.")
@@ -308,8 +327,10 @@ def make_predictor(config: Any, state: dict[str, Any], path: Path) -> Popularity
     """
     if config.model_class.is_control:
         raise CheckpointError(f"`{path}` names the model {config['model']}, a control, which keeps no checkpoint.")
-    data = Fields(state["data"], "data", path)
+    stored = upgraded(state["data"])
+    data = Fields(stored, "data", path)
     inputs = _checked_inputs(data.inner("inputs"))
+    origins = checked_origins(data, _content_read(inputs))
     metadata = _checked_metadata(data, inputs)
     evaluated = data.texts("evaluated")
     weights = state["state_dict"]
@@ -326,14 +347,20 @@ def make_predictor(config: Any, state: dict[str, Any], path: Path) -> Popularity
 
     model = build_stored(make, weights, 0, path)
     slots = read_slots(path.with_name("slots.tsv"))
-    return PopularityPredictor(model, config, {**state["data"], "evaluated": evaluated}, slots, metadata)
+    return PopularityPredictor(model, config, {**stored, "evaluated": evaluated}, slots, metadata, origins)
+
+
+def _content_read(inputs: InputShape) -> dict[str, int | None]:
+    """Width of each modality that a model of these sizes reads."""
+    dims = {"frames": inputs.frame_dim, "text": inputs.text_dim, **inputs.other_dims}
+    return {name: dim for name, dim in dims.items() if dim}
 
 
 def _checked_inputs(values: Fields) -> InputShape:
     """Sizes of the inputs, out of a checkpoint; what it does not name is not there."""
     known = InputShape().as_plain()
     for name in values.names():
-        if name not in known:
+        if name not in (*known, "other_dims"):
             raise values.refusal(f"`{name}`", "an input of this version")
     sizes = ("frame_dim", "n_frames", "text_dim", "n_numeric")
     found: dict[str, Any] = {name: values.whole(name, 0) for name in sizes if values.has(name)}
@@ -344,6 +371,9 @@ def _checked_inputs(values: Fields) -> InputShape:
     if values.has("n_categories"):
         n = len(values.get("n_categories")) if isinstance(values.get("n_categories"), list) else 0
         found["n_categories"] = tuple(int(size) for size in values.numbers("n_categories", n, above=0.0))
+    if values.has("other_dims"):
+        others = values.inner("other_dims")
+        found["other_dims"] = {name: others.whole(name, 1) for name in others.names()}
     return InputShape(**found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recbole_video.arguments.arrays import Array, as_counts, as_floats, as_tokens, unstorable
+from recbole_video.arguments.arrays import Array, as_tokens
 from recbole_video.arguments.histories import Histories, known_histories
 from recbole_video.arguments.tokens import ordered_tokens
 from recbole_video.config import Config
+from recbole_video.content.items import Origin, checked_origins
 from recbole_video.content.store import FrameStore
+from recbole_video.content_options import chosen_content
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
 from recbole_video.evaluation.ranking import best_items
@@ -36,6 +38,7 @@ from recbole_video.runtime.checkpoint_checks import (
     checked_options,
     checked_vectors,
 )
+from recbole_video.serving.new_content import Counts, as_rows, by_name, default_name, parts, refuse_unread
 from recbole_video.serving.predictor import PopularityPredictor, make_predictor
 
 _SCORES_AT_ONCE = 1 << 24
@@ -85,24 +88,23 @@ def load_model(
 def _make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recommender:
     data = checked_catalogue(state, path)
     tokens = data.texts("item_tokens")
+    origins = checked_origins(data, dict.fromkeys(chosen_content(config)) if config.reads_frames else {})
     catalogue = Catalogue(
         user_field=data.text("user_field"),
         item_field=data.text("item_field"),
         user_num=data.get("user_num"),
         item_num=len(tokens),
         train_counts=torch.zeros(len(tokens), dtype=torch.long),
-        frame_dim=data.get("frame_dim"),
+        content_dims={name: origin.dim for name, origin in origins.items()},
     )
-    if config.reads_frames:
-        data.whole("frame_dim", 1)
 
     def make() -> Any:
-        follow_frame_dim(config, catalogue.frame_dim)
+        follow_frame_dim(config, catalogue)
         return config.model_class(config, catalogue)
 
     model = build_stored(make, state["state_dict"], len(tokens), path)
     vectors = checked_vectors(state, model.item_embedding, path)
-    return Recommender(model, config, tokens, vectors, data.text_or_none("vfm"))
+    return Recommender(model, config, tokens, vectors, origins)
 
 
 class Recommender:
@@ -112,7 +114,7 @@ class Recommender:
         items: All item tokens that can be recommended, added videos included.
         model: The PyTorch module.
         config: The options it was trained with.
-        vfm: The vision model that its frames came from, where the frame store said so.
+        content: Where each modality that it reads came from, by name; empty for a model of ids.
     """
 
     def __init__(
@@ -121,11 +123,11 @@ class Recommender:
         config: Config,
         item_tokens: Sequence[str],
         item_vectors: Tensor | None,
-        vfm: str | None = None,
+        content: Mapping[str, Origin] | None = None,
     ) -> None:
         self.device = config["device"]
         self.config = config
-        self.vfm = vfm
+        self.content = dict(content or {})
         self.model = model.to(self.device).eval()
         self._tower = self.model.item_embedding
         self._n_known = len(item_tokens)
@@ -139,6 +141,12 @@ class Recommender:
     @property
     def items(self) -> list[str]:
         return list(self._tokens)
+
+    @property
+    def vfm(self) -> str | None:
+        """The model that its frames came from, or its one modality, where the store said so."""
+        origin = self.content.get(default_name(self.content))
+        return None if origin is None else origin.vfm
 
     @torch.no_grad()
     def recommend(
@@ -208,35 +216,34 @@ class Recommender:
 
     @torch.no_grad()
     def add_videos(
-        self, items: Sequence[str], frames: Array, frame_counts: Sequence[int] | np.ndarray | None = None
+        self,
+        items: Sequence[str],
+        frames: Array | None = None,
+        frame_counts: Counts | Mapping[str, Counts] | None = None,
+        content: Mapping[str, Array] | None = None,
     ) -> None:
         """Encode videos that were not in training; from now on they are recommended like any other.
 
         Args:
             items: N new item tokens.
-            frames: [N, F, D] frame embeddings from the vision model that the training frames came from.
-            frame_counts: [N], frames that each video has; all F by default.
+            frames: [N, F, D] frame embeddings from the vision model that the training frames came from; for a model of
+                one other modality, the rows of that.
+            frame_counts: [N], frames that each video has; all F by default. For several modalities, the counts of each
+                by its name; they may be 0 where a video has another modality.
+            content: Rows by modality, [N, R, D] each, from the encoders of the training; what is left out no video has.
 
         Raises:
-            DataError: If the items have no order, a token is taken or cannot be one, or the frames have another width,
-                or values that are not finite or beyond what a frame store holds, or make no finite vector; nothing is
-                added then.
-            ConfigError: If the model knows items by their id only.
+            DataError: If the items have no order, a token is taken or cannot be one, or the rows have another width,
+                or values that are not finite or beyond what a frame store holds, or make no finite vector, or a video
+                has none; nothing is added then.
+            ConfigError: If the model knows items by their id only, or does not read what is given.
         """
-        if not self._tower.reads_frames:
-            raise ConfigError("This model knows videos by their id only (item_encoder=ID); it cannot take in new ones.")
+        self._refuse_if_of_ids()
         items = ordered_tokens([items] if isinstance(items, str) else items)
-        frames = as_floats("frames", frames)
-        self._check_new(items, frames)
-        mask = torch.arange(frames.shape[1]) < as_counts(frame_counts, len(items), 1, frames.shape[1])[:, None]
-        frames = frames.masked_fill(~mask[:, :, None], 0.0)
-        bad, wrong = unstorable(frames)
-        if len(bad):
-            raise DataError(f"The frames of {counted(len(bad), 'new video')} hold {wrong} (first: `{items[bad[0]]}`).")
-        vectors = [
-            self._tower.encode_new(f.to(self.device), m.to(self.device))
-            for f, m in zip(frames.split(4096), mask.split(4096), strict=True)
-        ]
+        dims = self.model.content_dims
+        rows = as_rows(items, dims, *by_name(dims, frames, frame_counts, content))
+        self._check_new(items)
+        vectors = [self._tower.encode_new(part) for part in parts(rows, self.device)]
         table = torch.cat([self._table, *vectors])
         _refuse_non_finite_vectors(items, table[len(self._table) :])
         self._id_of.update({token: len(self._table) + i for i, token in enumerate(items)})
@@ -244,25 +251,34 @@ class Recommender:
         self._table = table
         self._tower.set_catalogue(self._table)
 
-    def add_store(self, path: str | Path, any_vfm: bool = False) -> int:
+    def add_store(self, path: str | Path | Mapping[str, str | Path], any_vfm: bool = False) -> int:
         """Add those videos of a frame store that the model does not know yet; returns their number.
 
         Args:
-            path: The ``.frames.npy`` file.
-            any_vfm: Take frames from a vision model of another name, too.
+            path: The ``.frames.npy`` file; of several modalities, the file of each by its name.
+            any_vfm: Take rows from a model of another name, too.
 
         Raises:
-            DataError: If the frames came from another vision model than those of the training.
+            DataError: If the rows came from another model than those of the training.
+            ConfigError: If the model does not read such a modality.
         """
-        store = FrameStore(path)
-        if store.manifest.vfm != self.vfm and not any_vfm:
-            raise DataError(
-                f"The frames of `{path}` came from `{store.manifest.vfm}`, those of the training from `{self.vfm}`; "
-                "make them with the same vision model (or set any_vfm=True if only the names differ)."
-            )
-        new = [row for row, token in enumerate(store.items) if token not in self._id_of]
+        self._refuse_if_of_ids()
+        paths = dict(path) if isinstance(path, Mapping) else {default_name(self.content): path}
+        refuse_unread(paths, self.content)
+        stores = {name: FrameStore(one) for name, one in paths.items()}
+        for name, store in stores.items():
+            if store.manifest.vfm != self.content[name].vfm and not any_vfm:
+                raise DataError(
+                    f"The frames of `{store.path}` came from `{store.manifest.vfm}`, those of the training from "
+                    f"`{self.content[name].vfm}`; make them with the same vision model (or set any_vfm=True if only "
+                    "the names differ)."
+                )
+        held = dict.fromkeys(token for store in stores.values() for token in store.items)
+        new = [token for token in held if token not in self._id_of]
         if new:
-            self.add_videos([store.items[r] for r in new], store.read(np.array(new)), store.frame_counts[new])
+            rows = {name: store.rows_of(new) for name, store in stores.items()}
+            counts = {name: store.counts_of(rows[name]) for name, store in stores.items()}
+            self.add_videos(new, None, counts, {name: store.read(rows[name]) for name, store in stores.items()})
         return len(new)
 
     def item_vectors(self) -> tuple[list[str], np.ndarray]:
@@ -350,13 +366,11 @@ class Recommender:
         )
         return table[np.isfinite(table["score"])]
 
-    def _check_new(self, items: Sequence[str], frames: Tensor) -> None:
-        expected = self.model.frame_dim
-        if frames.ndim != 3 or len(frames) != len(items) or frames.shape[2] != expected:
-            raise DataError(
-                f"Frames of {counted(len(items), 'new video')} must be [{len(items)}, F, {expected}], not "
-                f"{list(frames.shape)}."
-            )
+    def _refuse_if_of_ids(self) -> None:
+        if not self._tower.reads_frames:
+            raise ConfigError("This model knows videos by their id only (item_encoder=ID); it cannot take in new ones.")
+
+    def _check_new(self, items: Sequence[str]) -> None:
         taken = [token for token in items if token in self._id_of]
         if taken:
             raise DataError(f"{len(taken)} of the new videos are already known (first: `{taken[0]}`).")

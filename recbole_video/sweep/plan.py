@@ -16,6 +16,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_video.config import Config
 from recbole_video.content.store import store_path
+from recbole_video.content_options import named_stores
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.metrics import Metric
@@ -218,8 +219,8 @@ def _datasets(configs: list[Config]) -> tuple[Dataset, ...]:
     found: dict[str, tuple[Path, dict[str, None]]] = {}
     for config in configs:
         _, stores = found.setdefault(config["dataset"], (Path(config["data_path"]), {}))
-        if config.task != "stock" and config["frame_store"]:
-            stores[str(config["frame_store"])] = None
+        if config.task != "stock":
+            stores |= dict.fromkeys(named_stores(config))
     return tuple(Dataset(name, folder, tuple(stores)) for name, (folder, stores) in sorted(found.items()))
 
 

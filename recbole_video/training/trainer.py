@@ -27,6 +27,7 @@ from recbole_video.errors import (
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import plain
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.runtime.event_log import EventLog
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.schedule import make_optimizer, make_schedule
@@ -361,7 +362,7 @@ class Trainer:
         if self.folder is None:
             raise CheckpointError("A run without a folder cannot be resumed.")
         state = read_checkpoint(self.folder.last, "cpu")
-        if state.get("data") != self.about_data:
+        if upgraded(state.get("data")) != self.about_data:
             raise CheckpointError(
                 f"The data set has changed since `{self.folder.last}` was written; start a new run without --resume."
             )

@@ -18,6 +18,7 @@ from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.sequence_loaders import SEQUENCE, TARGET_LIST, PrefixLoader, SequenceLoader
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import ID, ITEM_ENCODERS
+from recbole_video.item_encoders.fusion import build_content_encoder
 from recbole_video.item_encoders.id_fusion import IdFusion
 from recbole_video.recommendation import losses
 from recbole_video.recommendation.tower import ItemTower, StepVectors
@@ -66,7 +67,7 @@ class VideoRecommender(SequentialRecommender):
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
         super().__init__(_HostConfig(config), dataset)
-        self.frame_dim = dataset.frame_dim
+        self.content_dims = dict(dataset.content_dims)
         self.loss_type = config["loss_type"]
         self.item_embedding = _build_tower(config, dataset, self.item_embedding)
         self.negatives = config["train_neg_sample_args"]
@@ -242,11 +243,18 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
     if encoder_class is ID:
         encoder: nn.Module = ID(_item_rows(replaced, n_items))
     else:
-        encoder = encoder_class(dataset.frame_dim, item_dim, **config.encoder_options())
+        options = config.encoder_options()
+        encoder = build_content_encoder(
+            lambda dim: encoder_class(dim, item_dim, **options),
+            dataset.content_dims,
+            item_dim,
+            config["content_fusion"],
+            config["content_width"],
+        )
         if config["id_fusion"] != "none":
             fusion = IdFusion(n_items, item_dim, config["id_fusion"], config["id_dropout"], dataset.is_trained)
     extra = replaced.weight.detach()[n_items:].clone()
-    return ItemTower(encoder, dataset.frames, n_items, item_dim, extra, fusion, config["encode_chunk"])
+    return ItemTower(encoder, dataset.content, n_items, item_dim, extra, fusion, config["encode_chunk"])
 
 
 def _item_rows(table: nn.Embedding, n_items: int) -> nn.Embedding:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_video import FrameStore, write_frame_store
-from recbole_video.content.table import FrameTable
+from recbole_video.content.table import ContentTable
 from recbole_video.errors import RecBoleVideoError
 
 ITEMS = ["a", "b", "é", "d"]
@@ -69,7 +69,7 @@ def works_or_says_why(folder):
         store.verify()
         for on_device in (True, False):
             tokens = np.array(["[PAD]", *store.items, "x"], dtype=object)
-            table = FrameTable(store, tokens, torch.device("cpu"), on_device, zero_missing=True)
+            table = ContentTable(store, tokens, torch.device("cpu"), on_device, zero_missing=True)
             got, mask = table.gather(torch.arange(n + 2))
             assert torch.isfinite(got).all() and not got[~mask].any() and mask.sum() == store.frame_counts.sum()
     except RecBoleVideoError as error:

@@ -1,0 +1,237 @@
+"""The content of a data set's items: named modalities, each a table by item id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from glob import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_video.content.store import SUFFIX, FrameStore, store_path
+from recbole_video.content.table import ContentTable, missing_frames_error
+from recbole_video.content.twins import Twins
+from recbole_video.content_options import chosen_content
+from recbole_video.errors import DataError, counted, nearest
+from recbole_video.files.replacement import finish_replacements
+from recbole_video.runtime.checkpoint_checks import Fields
+
+FRAMES = "frames"
+
+
+class ContentRows(NamedTuple):
+    """One modality of N items.
+
+    Attributes:
+        values: [N, R, D] float32, zero where the mask is false.
+        mask: [N, R] bool, true where an item has a row.
+    """
+
+    values: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint remembers of a modality.
+
+    Attributes:
+        dim: D, width of a row.
+        vfm: The model that made the rows.
+        sampling: How what they show was chosen.
+        sha256: Of the array in the store.
+    """
+
+    dim: int
+    vfm: str | None = None
+    sampling: str | None = None
+    sha256: str | None = None
+
+
+class ItemContent:
+    """Named tables over the same items; id 0 is padding.
+
+    An item that one modality lacks is masked there.
+
+    Args:
+        tables: Name -> table, in the order in which they are read.
+    """
+
+    def __init__(self, tables: Mapping[str, ContentTable]) -> None:
+        self.tables = dict(tables)
+
+    @classmethod
+    def of(
+        cls,
+        stores: Mapping[str, FrameStore],
+        tokens: np.ndarray,
+        device: torch.device,
+        on_device: str | bool = "auto",
+        zero_missing: bool = False,
+    ) -> ItemContent:
+        """The content of some items; arguments as those of :class:`ContentTable`.
+
+        Raises:
+            DataError: If an item is in no store and ``zero_missing`` is False, or a store is damaged.
+        """
+        if not zero_missing:
+            refuse_missing(stores, [str(token) for token in tokens[1:]])
+        tables = {n: ContentTable(s, tokens, device, on_device, zero_missing=True) for n, s in stores.items()}
+        return cls(tables)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities."""
+        return tuple(self.tables)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """D, width of a row, of each modality."""
+        return {name: table.frame_dim for name, table in self.tables.items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Where rows are gathered to."""
+        return next(iter(self.tables.values())).device
+
+    def gather(self, ids: Tensor) -> dict[str, ContentRows]:
+        """What some items have, by modality.
+
+        Args:
+            ids: [N] int on the content's device.
+        """
+        return {name: ContentRows(*table.gather(ids)) for name, table in self.tables.items()}
+
+    def on(self, device: torch.device, on_device: str | bool = "auto") -> ItemContent:
+        """The same for another device, see :meth:`ContentTable.on`."""
+        return ItemContent({name: table.on(device, on_device) for name, table in self.tables.items()})
+
+    def twins(self) -> dict[Path, Twins]:
+        """Store -> items that it cannot tell apart; with several modalities another may tell them apart."""
+        if len(self.tables) > 1:
+            return {}
+        return {table.store.path: twins for table in self.tables.values() if (twins := table.twins()) is not None}
+
+    def origins(self) -> dict[str, dict[str, Any]]:
+        """Plain values for a checkpoint, see :class:`Origin`."""
+        return {name: asdict(_origin(table.store)) for name, table in self.tables.items()}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Plain values for the results of a run."""
+        described = {}
+        for name, table in self.tables.items():
+            origin = _origin(table.store)
+            described[name] = {
+                "file": table.store.path.name,
+                "sha256": origin.sha256,
+                "vfm": origin.vfm,
+                "sampling": origin.sampling,
+                "on_device": table.is_on_device,
+            }
+        return described
+
+
+def _origin(store: FrameStore) -> Origin:
+    manifest = store.manifest
+    return Origin(store.frame_dim, manifest.vfm, manifest.sampling, manifest.sha256)
+
+
+# -- stores ------------------------------------------------------------------------------------
+
+
+def content_stores(config: Any) -> dict[str, Path]:
+    """Name of each modality that a run may read -> its file, whichever options named it.
+
+    A name alone is ``<dataset>.<name>.frames.npy``; ``frames`` is ``<dataset>.frames.npy``, unless only the longer name
+    is there.
+
+    Raises:
+        ConfigError: If a store is neither a word nor the path of a file ``.npy``.
+    """
+    folder, dataset = Path(config["data_path"]), config["dataset"]
+    return {name: _store_of(name, store, folder, dataset) for name, store in chosen_content(config).items()}
+
+
+def _store_of(name: str, store: str | None, folder: Path, dataset: str) -> Path:
+    path = store_path(folder, dataset, store or (None if name == FRAMES else name))
+    longer = store_path(folder, dataset, name)
+    return longer if not store and not path.is_file() and longer.is_file() else path
+
+
+def open_stores(config: Any) -> dict[str, FrameStore]:
+    """The stores of all modalities of a run.
+
+    Raises:
+        DataError: If one is missing or damaged.
+    """
+    paths = content_stores(config)
+    for name, path in paths.items():
+        finish_replacements(path.parent)
+        if config["content"] is not None and not path.is_file():
+            raise _no_store(name, path, Path(config["data_path"]), config["dataset"])
+    return {name: FrameStore(path) for name, path in paths.items()}
+
+
+def _no_store(name: str, path: Path, folder: Path, dataset: str) -> DataError:
+    names = [file.name[len(dataset) + 1 : -len(SUFFIX)] for file in folder.glob(f"{escape(dataset)}.*{SUFFIX}")]
+    known = {*names, FRAMES} if (folder / f"{dataset}{SUFFIX}").is_file() else set(names)
+    there = f"; there is {', '.join(sorted(known))}" if known else ""
+    return DataError(
+        f"`content` names `{name}`{nearest(name, known)}, and there is no `{path}`{there}: name what is there, or "
+        "write the store by dataset_tools or write_frame_store."
+    )
+
+
+def has_any(stores: Mapping[str, FrameStore], tokens: Sequence[str]) -> np.ndarray:
+    """Whether a store, of those given, has anything of each item, bool [N]."""
+    found = np.zeros(len(tokens), dtype=bool)
+    for store in stores.values():
+        found |= store.counts_of(store.rows_of(tokens)) > 0
+    return found
+
+
+def refuse_missing(stores: Mapping[str, FrameStore], tokens: Sequence[str]) -> None:
+    """Refuse items of which no store has anything.
+
+    Raises:
+        DataError: With their number, and the first of them.
+    """
+    without = [token for token, has in zip(tokens, has_any(stores, tokens), strict=True) if not has]
+    if not without:
+        return
+    if len(stores) == 1:
+        raise missing_frames_error(next(iter(stores.values())), without)
+    shown = ", ".join(f"`{store.path.name}`" for store in stores.values())
+    first = ", ".join(f"`{token}`" for token in without[:5])
+    raise DataError(
+        f"{counted(len(without), 'item has', 'items have')} no content in any of {shown} (first: {first}); add it, or "
+        "set missing_items=drop to leave out their interactions or missing_items=zero to give them zeros."
+    )
+
+
+# -- checkpoints -------------------------------------------------------------------------------
+
+
+def checked_origins(data: Fields, wanted: Mapping[str, int | None]) -> dict[str, Origin]:
+    """What a checkpoint says of the content that its model reads, in the order of ``wanted``.
+
+    Args:
+        data: The ``data`` of a checkpoint, of today's form.
+        wanted: The modalities that the model reads; their widths, where they are known from elsewhere.
+
+    Raises:
+        CheckpointError: If it tells of others, or a value is not as it must be.
+    """
+    content = data.inner("content")
+    if set(content.names()) != set(wanted):
+        raise data.refusal("`content`", f"about {', '.join(wanted) or 'nothing'}, which the model reads")
+    return {name: _checked_origin(content.inner(name), dim) for name, dim in wanted.items()}
+
+
+def _checked_origin(values: Fields, dim: int | None) -> Origin:
+    texts = {name: values.text_or_none(name) for name in ("vfm", "sampling", "sha256")}
+    return Origin(values.whole("dim", 1) if dim is None else values.whole("dim", dim, dim), **texts)

@@ -1,0 +1,115 @@
+"""The content of new videos, as a program hands it to a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_video.arguments.arrays import Array, as_counts, as_floats, unstorable
+from recbole_video.content.items import FRAMES, ContentRows
+from recbole_video.errors import ConfigError, DataError, counted, nearest
+
+Counts: TypeAlias = "Sequence[int] | np.ndarray | Tensor | None"
+_AT_ONCE = 4096  # videos that are encoded together
+
+
+def default_name(names: Collection[str]) -> str:
+    """Which modality is meant where none is named: the only one, or the frames."""
+    return next(iter(names)) if len(names) == 1 else FRAMES
+
+
+def refuse_unread(given: Collection[str], read: Collection[str]) -> None:
+    """Refuse modalities that a model does not read.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for name in given:
+        if name not in read:
+            raise ConfigError(f"This model does not read `{name}`{nearest(name, read)}; it reads {', '.join(read)}.")
+
+
+def by_name(
+    read: Collection[str], frames: Array | None, counts: Any, content: Mapping[str, Array] | None
+) -> tuple[dict[str, Array], dict[str, Counts]]:
+    """Rows and their counts by modality, of which some may have been given without a name.
+
+    Raises:
+        ConfigError: If one is given twice, or is not read.
+        DataError: If nothing is given.
+    """
+    name = default_name(read)
+    given = dict(content or {})
+    if frames is not None and name in given:
+        raise ConfigError(f"`{name}` is given twice, as `frames` and in `content`; leave one out.")
+    given |= {} if frames is None else {name: frames}
+    if not given:
+        raise DataError(f"Nothing is given of the new videos; give content={{name: array}} of {', '.join(read)}.")
+    of_each = dict(counts) if isinstance(counts, Mapping) else {} if counts is None else {name: counts}
+    refuse_unread([*given, *of_each], read)
+    return given, of_each
+
+
+def as_rows(
+    items: Sequence[str], dims: Mapping[str, int], given: Mapping[str, Array], counts: Mapping[str, Counts]
+) -> dict[str, ContentRows]:
+    """What new videos have of each modality that a model reads, in the CPU's memory.
+
+    Args:
+        items: N tokens, for messages.
+        dims: Width of each modality that the model reads.
+        given: [N, R, D] by name; what is left out no video has.
+        counts: [N] rows of each video, by name; all R by default.
+
+    Raises:
+        DataError: If rows are of another width, not what a store could hold, or a video has none.
+    """
+    rows = {
+        name: _checked_rows(items, name, dims, given, counts.get(name)) if name in given else _no_rows(len(items), dim)
+        for name, dim in dims.items()
+    }
+    has_none = ~torch.stack([found.mask.any(dim=1) for found in rows.values()]).any(dim=0)
+    if has_none.any():
+        first = items[int(has_none.int().argmax())]
+        raise DataError(
+            f"{counted(int(has_none.sum()), 'new video has', 'new videos have')} no content (first: `{first}`); give "
+            f"it a row of {' or '.join(dims)}."
+        )
+    return rows
+
+
+def _no_rows(n_items: int, dim: int) -> ContentRows:
+    return ContentRows(torch.zeros(n_items, 1, dim), torch.zeros(n_items, 1, dtype=torch.bool))
+
+
+def _checked_rows(
+    items: Sequence[str], name: str, dims: Mapping[str, int], given: Mapping[str, Array], counts: Counts
+) -> ContentRows:
+    values = as_floats(name, given[name])
+    if values.ndim != 3 or len(values) != len(items) or values.shape[2] != dims[name]:
+        raise DataError(
+            f"{name.capitalize()} of {counted(len(items), 'new video')} must be [{len(items)}, F, {dims[name]}], not "
+            f"{list(values.shape)}."
+        )
+    lowest = 1 if len(dims) == 1 else 0
+    mask = torch.arange(values.shape[1]) < as_counts(counts, len(items), lowest, values.shape[1])[:, None]
+    values = values.masked_fill(~mask[:, :, None], 0.0)
+    bad, wrong = unstorable(values)
+    if len(bad):
+        raise DataError(f"The {name} of {counted(len(bad), 'new video')} hold {wrong} (first: `{items[bad[0]]}`).")
+    return ContentRows(values, mask)
+
+
+def parts(content: Mapping[str, ContentRows], device: torch.device) -> Iterator[dict[str, ContentRows]]:
+    """The same, some videos at a time, on the device."""
+    n = len(next(iter(content.values())).mask)
+    for start in range(0, n, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        yield {
+            name: ContentRows(rows.values[part].to(device), rows.mask[part].to(device))
+            for name, rows in content.items()
+        }
