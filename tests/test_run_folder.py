@@ -13,13 +13,13 @@ import yaml
 from recbole_video import quick_start, run_recbole_video
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, RunFolderError
-from recbole_video.experiment import load_data
 from recbole_video.files.atomic import leftovers, write_atomically, write_text
 from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
-from recbole_video.hooks import Hooks
 from recbole_video.popularity import experiment as popularity_experiment
+from recbole_video.recommendation.data import load_data
 from recbole_video.results.console_table import result_table
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.tasks.task import Hooks
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 

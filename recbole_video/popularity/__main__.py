@@ -20,8 +20,8 @@ from recbole_video.errors import CheckpointError, DataError, nearest
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
     from recbole_video.data.labelled import PopularityDataset
+    from recbole_video.popularity.explanation import Explanation
     from recbole_video.registry import Trust
-    from recbole_video.serving.predictor import Explanation
 
 _LONGEST_IN_A_NAME = 100  # characters of an item token
 
@@ -82,10 +82,9 @@ def explain_items(
         if item not in row_of:
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
-        print(describe(item, float(dataset.labels[row_of[item]]), explanation))
-        slots = [{**vars(s), "weight": w} for s, w in zip(explanation.slots, explanation.weights, strict=True)]
+        print(explanation.as_text(item, float(dataset.labels[row_of[item]])))
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
-        draw_explanation(title, explanation.frame_weights, slots, run / f"explain-{_in_a_name(item)}.png")
+        draw_explanation(title, explanation, run / f"explain-{_in_a_name(item)}.png")
         if videos is not None:
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
@@ -96,20 +95,6 @@ def _in_a_name(item: str) -> str:
     """An item token as part of a file's name, which must not lead elsewhere; with a digest where it is not itself."""
     plain = re.sub(r"[^\w.-]", "_", item)[:_LONGEST_IN_A_NAME]
     return plain if plain == item else f"{plain}-{hashlib.sha256(item.encode()).hexdigest()[:8]}"
-
-
-def describe(item: str, label: float, explanation: Explanation) -> str:
-    """An explanation as text."""
-    lines = [f"{item}: predicted {explanation.popularity:.4f}, true {label:.4f}"]
-    if explanation.frame_weights is not None:
-        lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in explanation.frame_weights))
-    for slot, weight in zip(explanation.slots, explanation.weights, strict=True):
-        near = ", ".join(slot.nearest) or "not known"
-        lines.append(
-            f"  slot: partition {slot.partition + 1}, topic {slot.cluster + 1}, weight {weight:.3f}, popularity "
-            f"{slot.popularity:.3f}, {slot.videos} videos; nearest: {near}"
-        )
-    return "\n".join(lines)
 
 
 def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: Explanation, videos: Path) -> None:

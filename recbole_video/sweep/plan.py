@@ -218,7 +218,7 @@ def _datasets(configs: list[Config]) -> tuple[Dataset, ...]:
     found: dict[str, tuple[Path, dict[str, None]]] = {}
     for config in configs:
         _, stores = found.setdefault(config["dataset"], (Path(config["data_path"]), {}))
-        if config.task != "stock" and config["frame_store"]:
+        if config["frame_store"]:
             stores[str(config["frame_store"])] = None
     return tuple(Dataset(name, folder, tuple(stores)) for name, (folder, stores) in sorted(found.items()))
 
@@ -304,7 +304,7 @@ def _check_metrics(metrics: tuple[Metric, ...], config: Config) -> None:
                 "extend metrics or topk."
             )
         group = head.removeprefix("groups/").partition("/")[0]
-        if head.startswith("groups/") and config.task == "recommendation" and group not in config["eval_groups"]:
+        if head.startswith("groups/") and "eval_groups" in config and group not in config["eval_groups"]:
             raise ConfigError(f"`{metric.name}` is of the group `{group}`; add it to eval_groups.")
 
 
