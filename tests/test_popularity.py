@@ -474,17 +474,6 @@ class TestControls:
         with pytest.raises(DataError, match="The model reads no input; give any of the videos"):
             predictor.predict(Inputs())
 
-    def test_a_killed_run_starts_again(self, root, in_tmp, monkeypatch):
-        """It has nothing to resume from, and says nothing of it."""
-        options = {"data_path": str(root), "figures": False, **METADATA}
-        with monkeypatch.context() as patch:
-            patch.setattr(PopularityMetrics, "compute", lambda self, p: (_ for _ in ()).throw(KeyboardInterrupt))
-            with pytest.raises(KeyboardInterrupt):
-                run_recbole_video("MetadataRidge", "pop", config_dict=options, run_folder="mine")
-        resumed = run_recbole_video("MetadataRidge", "pop", config_dict=options, run_folder="mine")
-        whole = run_recbole_video("MetadataRidge", "pop", config_dict=options)
-        assert resumed["test_result"] == whole["test_result"] and resumed["control"] == whole["control"]
-
     def test_without_metadata(self, root, in_tmp):
         with pytest.raises(ConfigError, match="MetadataGBDT reads the metadata alone, and there is none"):
             run_recbole_video("MetadataGBDT", "pop", config_dict={"data_path": str(root)})
@@ -1027,6 +1016,11 @@ class TestPredictor:
                 np.testing.assert_allclose(found, want, rtol=1e-6)
             if model == "Padded":
                 np.testing.assert_allclose(found, of_run, rtol=1e-5)
+
+    def test_its_documented_name(self):
+        from recbole_video.popularity import predictor
+
+        assert predictor.Inputs is Inputs
 
     def test_pickled_and_copied(self, root, trained):
         predictor = load_model(trained)

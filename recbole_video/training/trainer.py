@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -96,7 +97,7 @@ class Trainer:
         self.tensorboard = EventLog(Path(config["tensorboard_dir"]) / log_name)
         self.wandb = _wandb_logger(config)
         self.use_amp = _use_amp(config["enable_amp"], self.device)
-        self._best_state: dict[str, torch.Tensor] | None = None
+        self._best_state: dict[str, Any] | None = None
         self._schedule: Any = None
         if config["compile"] and not self.compile():
             raise ConfigError(
@@ -283,7 +284,7 @@ class Trainer:
 
     def _save_best(self) -> None:
         if self.folder is None:
-            self._best_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self._best_state = deepcopy(self.model.state_dict())
             return
         write_checkpoint(self.folder.best, {**self._state(), **self.model.state_for_use()})
         self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}")
