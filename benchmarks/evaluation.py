@@ -128,11 +128,11 @@ def evaluate_ours(data_path: str, weights: str, settings: dict[str, Any]) -> dic
     """Rank all test users with :func:`rank_targets`."""
     experiment = ours.prepare(data_path, NAME, **_OURS, **settings)
     experiment.model.load_state_dict(torch.load(weights))
-    trainer = ours.make_trainer(experiment)
+    ours.make_trainer(experiment)
     _warm_up(experiment)
     with MemoryPeak() as memory:
         started = perf_counter()
-        _, metrics = trainer.evaluate(experiment.test)
+        _, metrics = experiment.task.evaluate("test")
         seconds = perf_counter() - started
     return _outcome(len(experiment.test.rows), seconds, memory, metrics)
 

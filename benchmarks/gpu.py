@@ -56,7 +56,7 @@ def train(data_path: str, epochs: int) -> dict[str, Any]:
     outcome: dict[str, Any] = {"train_seconds": [], "valid_seconds": []}
     for epoch in range(epochs):
         outcome["train_seconds"].append(_timed(lambda epoch=epoch: trainer._train_epoch(experiment.train, epoch)))
-        outcome["valid_seconds"].append(_timed(lambda: trainer.evaluate(experiment.valid)))
+        outcome["valid_seconds"].append(_timed(lambda: experiment.task.evaluate("valid")))
     outcome["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
     outcome["device"] = torch.cuda.get_device_name()
     outcome["amp"] = trainer.use_amp

@@ -7,17 +7,18 @@ from typing import Any
 
 from recbole_video.config import Config
 from recbole_video.data.sequence_loaders import HistoryLoader, SequenceLoader
-from recbole_video.evaluation.ranking_metrics import RankingMetrics
-from recbole_video.experiment import Data, build_model, load_data, make_loaders
 from recbole_video.quick_start import make_config
-from recbole_video.training.recommendation import VideoTrainer
+from recbole_video.recommendation.data import Data
+from recbole_video.tasks.recommendation import RecommendationTask, make_loaders
 from recbole_video.training.schedule import make_schedule
+from recbole_video.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class Experiment:
     """A run before its first step."""
 
+    task: RecommendationTask
     config: Config
     data: Data
     model: Any
@@ -36,14 +37,13 @@ def prepare(data_path: str, dataset: str, **options: Any) -> Experiment:
     """
     quiet = {"show_progress": False, "use_gpu": False, "log_wandb": False}
     config = make_config("SASRec", dataset, config_dict={"data_path": data_path, **quiet, **options})
-    data = load_data(config)
-    model = build_model(config, data.catalogue)
-    return Experiment(config, data, model, *make_loaders(config, data, model))
+    task = RecommendationTask(config)
+    data, model = task.read_data(), task.make_model()
+    return Experiment(task, config, data, model, **make_loaders(config, data, model))
 
 
-def make_trainer(experiment: Experiment) -> VideoTrainer:
-    """The trainer of a run, ready for :meth:`VideoTrainer._train_epoch`."""
-    metrics = RankingMetrics(experiment.config, experiment.data.catalogue.train_counts.numpy())
-    trainer = VideoTrainer(experiment.config, experiment.model, metrics)
+def make_trainer(experiment: Experiment) -> Trainer:
+    """The trainer of a run, ready for :meth:`Trainer._train_epoch`."""
+    trainer = experiment.task.make_trainer()
     trainer._schedule = make_schedule(experiment.config, trainer.optimizer, len(experiment.train))
     return trainer

@@ -87,7 +87,7 @@ def _predict(model: Any, batch: dict[str, torch.Tensor]) -> list[float]:
 
 def _model(device: torch.device) -> Any:
     from recbole_video.config import Config
-    from recbole_video.popularity.model import InputShape
+    from recbole_video.popularity.base import InputShape
     from recbole_video.popularity.stap.model import STAP
 
     config = Config("STAP", "none")
@@ -101,9 +101,8 @@ def _model(device: torch.device) -> Any:
 def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
     """Peak memory of laying the memory bank out and of some training steps, frames on disk, in MB."""
     from recbole_video.config import Config
-    from recbole_video.data.labelled import PopularityDataset
     from recbole_video.data.labelled_loader import PopularityLoader, at_most
-    from recbole_video.popularity.experiment import build_model, input_shape
+    from recbole_video.tasks.popularity import PopularityTask
 
     root, name = Path(folder), f"videos-{n_videos}"
     options = {"data_path": str(root), "frames_on_device": False, "text_store": "text", "label": "x",
@@ -111,8 +110,8 @@ def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
     config = Config("STAP", name, config_dict=options)
     with MemoryPeak() as memory:
         before = memory.anonymous_mb
-        dataset = PopularityDataset(config)
-        model = build_model(config, input_shape(dataset, config))
+        task = PopularityTask(config)
+        dataset, model = task.read_data(), task.make_model()
         loader = PopularityLoader(config, dataset, dataset.rows["train"], shuffle=True)
         shown = PopularityLoader(config, dataset, at_most(dataset.rows["train"], _SHOWN, 0), shuffle=False)
         model.before_epoch(config["memory_warmup_epochs"], shown)

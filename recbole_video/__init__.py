@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recbole_video.content.store import FrameStore, write_frame_store
     from recbole_video.item_encoders import register_item_encoder
+    from recbole_video.popularity import register_popularity_model
     from recbole_video.quick_start import run_recbole_video
-    from recbole_video.serving.recommender import Recommender, load_model
+    from recbole_video.serving.recommender import Recommender
+    from recbole_video.tasks.load import load_model
     from recbole_video.user_encoders import register_user_encoder
 
 __version__ = "0.1.0"
@@ -44,8 +46,9 @@ sys.meta_path.insert(0, _CheckoutFinder)
 _PUBLIC = {
     "FrameStore": "recbole_video.content.store",
     "Recommender": "recbole_video.serving.recommender",
-    "load_model": "recbole_video.serving.recommender",
+    "load_model": "recbole_video.tasks.load",
     "register_item_encoder": "recbole_video.item_encoders",
+    "register_popularity_model": "recbole_video.popularity",
     "register_user_encoder": "recbole_video.user_encoders",
     "run_recbole_video": "recbole_video.quick_start",
     "write_frame_store": "recbole_video.content.store",
@@ -57,6 +60,7 @@ __all__ = [
     "__version__",
     "load_model",
     "register_item_encoder",
+    "register_popularity_model",
     "register_user_encoder",
     "run_recbole_video",
     "write_frame_store",

@@ -249,6 +249,7 @@ class Config(RecBoleConfig):
 
     def _load_popularity_layers(self, model: str, dataset_layer: dict[str, Any]) -> None:
         options, external = self.internal_config_dict, self.external_config_dict
+        options.update(self.model_class.default_options())
         for layer in ("popularity", f"model/{model}"):
             options.update(self._read_layer(f"{layer}.yaml"))
         options.update({k: v for k, v in dataset_layer.items() if k in options})  # a control has no width

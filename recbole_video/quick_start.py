@@ -8,37 +8,21 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from recbole.utils import init_seed, set_color
+from recbole.utils import set_color
 
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError
-from recbole_video.evaluation.groups import results_by_group
-from recbole_video.evaluation.ranking import Ranking
-from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
-from recbole_video.experiment import (
-    Data,
-    build_model,
-    checkpoint_data,
-    describe_data,
-    load_data,
-    make_loaders,
-    parameter_counts,
-    prepare_bundled,
-)
 from recbole_video.files.atomic import write_json
 from recbole_video.files.reading import read_json
-from recbole_video.hooks import Hooks
-from recbole_video.popularity.experiment import log_popularity_results, run_popularity_model
+from recbole_video.files.values import plain
 from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
-from recbole_video.results.curve import draw_curve
-from recbole_video.results.per_user import write_per_user
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
 from recbole_video.runtime.provenance import provenance
-from recbole_video.stock import log_stock_results, run_stock_model
-from recbole_video.training.recommendation import VideoTrainer
+from recbole_video.tasks import task_of
+from recbole_video.tasks.task import Fitted, Hooks, Task, prepare_bundled
 from recbole_video.training.run_folder import RunFolder
 
 
@@ -82,7 +66,7 @@ def run_recbole_video(
     make_current(config["device"])
     if not saved:
         with run_logging(config, None) as log_path:
-            return _run(config, None, log_path, hooks or Hooks())
+            return run(task_of(config), config, None, log_path, hooks or Hooks())
     folder = _choose_folder(config, run_folder)
     if folder.is_finished:
         folder.release()
@@ -90,7 +74,7 @@ def run_recbole_video(
     with folder.locked():
         try:
             with run_logging(config, folder.log) as log_path:
-                return _run(config, folder, log_path, hooks or Hooks())
+                return run(task_of(config), config, folder, log_path, hooks or Hooks())
         except BaseException:
             folder.discard_if_empty()
             raise
@@ -100,7 +84,7 @@ def _choose_folder(config: Config, run_folder: str | Path | None) -> RunFolder:
     """The folder of this run, held; or that of a finished one."""
     if run_folder is not None:
         return RunFolder.at(run_folder, config)
-    resumed = RunFolder.to_resume(config) if config.task != "stock" and config["resume"] else None
+    resumed = RunFolder.to_resume(config) if config["resume"] else None
     return resumed or RunFolder.create(config)
 
 
@@ -114,7 +98,7 @@ def make_config(
 ) -> Config:
     """The configuration of :func:`run_recbole_video`; a run to resume brings its own options."""
     config = Config(model, dataset, config_file_list, config_dict, command_line, trust)
-    if config.task != "stock" and isinstance(config["resume"], str):
+    if isinstance(config["resume"], str):
         own = Path(config["resume"]) / "config.yaml"
         if own.is_file():
             config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line, trust)
@@ -129,93 +113,81 @@ def _stored_result(config: Config, folder: RunFolder) -> dict[str, Any]:
         raise CheckpointError(damaged)
     result = {key: value for key, value in stored.items() if key not in ("history", "config", "made_by")}
     result["run_folder"] = str(folder.path)  # it may have been moved
-    log_results = {"stock": log_stock_results, "popularity": log_popularity_results, "recommendation": _log_results}
     with console_logging(config):
         logging.getLogger().info(f"The run in {folder.path} has finished; this is its result, nothing is trained.")
         try:
-            log_results[config.task](config, result, folder.log)
+            _log_results(task_of(config)(config), result, folder.log)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(damaged) from error
     return result
 
 
-def _run(config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks) -> dict[str, Any]:
-    if config.task == "stock":
-        return run_stock_model(config, folder, log_path, hooks)
-    if config.task == "popularity":
-        return run_popularity_model(config, folder, log_path, hooks)
-    started = perf_counter()
-    logger = logging.getLogger()
+def run(
+    task_class: type[Task], config: Config, folder: RunFolder | None, log_path: Path, hooks: Hooks
+) -> dict[str, Any]:
+    """One run of any task, from its configuration to its result: the only order of events.
+
+    Args:
+        task_class: The task of the configuration's model.
+        config: The run's configuration.
+        folder: Where checkpoints and results go, held; None to keep none. What it holds of an unfinished run goes on.
+        log_path: The run's log.
+        hooks: Called on the way.
+
+    Returns:
+        As :func:`run_recbole_video`.
+    """
+    started, logger = perf_counter(), logging.getLogger()
     logger.info(config, extra=FILE_ONLY)
-    resumes = folder is not None and folder.last.is_file()
-    if config["resume"] and not resumes:
-        logger.info("There is no checkpoint of these options to resume from; starting with the first epoch.")
-    init_seed(config["seed"], config["reproducibility"])
     reset_peak_memory(config["device"])
+    task = task_class(config, folder, hooks, log_path.stem)
     prepare_bundled(config)
-    data = (hooks.load or load_data)(config)
-    logger.info(data.dataset)
-    model = build_model(config, data.catalogue)
-    logger.info(model, extra=FILE_ONLY)
-    train_data, valid_data, test_data = make_loaders(config, data, model)
-    metrics = RankingMetrics(config, data.catalogue.train_counts.numpy())
-    trainer = VideoTrainer(config, model, metrics, folder, checkpoint_data(data), log_path.stem)
-    if resumes:
-        trainer.resume(train_data)
-    trainer.fit(train_data, valid_data, hooks.on_epoch)
-    trainer.load_best()
-    ranking, test_result = trainer.evaluate(test_data)
-    progress = trainer.progress
+    logger.info(task.read_data())
+    logger.info(task.make_model(), extra=FILE_ONLY)
+    task.fitted = task.fit()
+    test, test_result = task.evaluate("test")
     result = {
-        "best_valid_score": progress.best_valid_score,
-        "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": progress.best_valid_result,
+        **_of_validation(config, task.fitted),
         "test_result": test_result,
-        "groups": results_by_group(ranking, metrics, config["eval_groups"], config["cold_item_threshold"]),
-        "best_epoch": progress.best_epoch,
-        "seconds": round(progress.seconds_before + perf_counter() - started, 2),
+        **task.describe(test),
+        "seconds": round(task.fitted.seconds_before + perf_counter() - started, 2),
         "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
-        "parameters": parameter_counts(model),
-        "data": describe_data(config, data),
         "run_folder": str(folder.path) if folder else None,
     }
     if folder is not None:
-        _write_results(folder, config, result, trainer, ranking, data)
-    _log_results(config, result, log_path)
+        task.write(folder, test, result)
+        _write_record(folder, config, result, task.fitted.history)
+    _log_results(task, result, log_path)
     return result
 
 
-def _write_results(
-    folder: RunFolder, config: Config, result: dict[str, Any], trainer: VideoTrainer, ranking: Ranking, data: Data
+def _of_validation(config: Config, fitted: Fitted) -> dict[str, Any]:
+    found = {
+        "best_valid_score": fitted.best_valid_score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": fitted.best_valid_result,
+    }
+    return found if fitted.best_epoch is None else {**found, "best_epoch": fitted.best_epoch}
+
+
+def _write_record(
+    folder: RunFolder, config: Config, result: dict[str, Any], history: list[dict[str, float]] | None
 ) -> None:
-    progress = trainer.progress
-    draw_curve(progress.history, config["valid_metric"], progress.best_epoch, folder.curve)
-    if config["save_per_user"]:
-        tokens = (data.dataset.user_tokens, data.dataset.item_tokens)
-        write_per_user(folder.per_user, ranking, trainer.metrics, *tokens)
-    record = {**result, "history": progress.history, "config": config.to_options(), "made_by": provenance()}
-    write_json(folder.metrics, record)  # last: it marks the run as finished
+    record = result if history is None else {**result, "history": history}
+    record = {**record, "config": config.to_options(), "made_by": provenance()}
+    write_json(folder.metrics, plain(record))  # last: it marks the run as finished
 
 
-def _log_results(config: Config, result: dict[str, Any], log_path: Path) -> None:
+def _log_results(task: Task, result: dict[str, Any], log_path: Path) -> None:
+    """Tell the console and the logs what came of a run."""
     logger = logging.getLogger()
-    rows: list[tuple[str, Metrics]] = [
-        (f"valid (epoch {result['best_epoch']})", result["best_valid_result"]),
-        ("test", result["test_result"]),
-    ]
-    for kind, groups in result["groups"].items():
-        label = "test, {} items" if kind == "cold" else "test, popularity group {}"
-        rows += [(label.format(name), values) for name, values in groups.items()]
-    data, parameters = result["data"], result["parameters"]
-    title = (
-        f"{config['model']} + {config['item_encoder']} on {data['dataset']}: {data['test_users']:,} users, "
-        f"full ranking of {data['items']:,} items, protocol {data['protocol']}, seed {config['seed']}"
-    )
-    cost = (
-        f"{result['seconds']:.1f} s · peak memory {result['peak_memory_mb']:,.0f} MB · {parameters['model']:,} "
-        f"parameters ({parameters['item_encoder']:,} in the item encoder)"
-    )
+    cost = f"{result['seconds']:.1f} s · peak memory {result['peak_memory_mb']:,.0f} MB"
+    parameters = result["parameters"]
+    if parameters:
+        cost += f" · {parameters['model']:,} parameters"
+    if "item_encoder" in parameters:
+        cost += f" ({parameters['item_encoder']:,} in the item encoder)"
     places = f"Run folder: {result['run_folder'] or '(none: saved=False)'} · log: {log_path}"
-    logger.info("\n".join(["", title, "", result_table(rows), "", cost, places]))
+    logger.info("\n".join(["", task.title(result), "", result_table(task.rows(result)), "", cost, places]))
     logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
     logger.info(set_color("test result", "yellow") + f": {result['test_result']}")

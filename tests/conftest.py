@@ -9,9 +9,9 @@ import torch
 
 from recbole_video import write_frame_store
 from recbole_video.config import Config
-from recbole_video.experiment import build_model, load_data
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.runtime import recbole_compat
+from recbole_video.tasks.recommendation import RecommendationTask
 
 N_USERS, N_ITEMS, N_FRAMES, FRAME_DIM = 40, 30, 3, 8
 ENCODERS = ("CVA", "PerceiverIO", "MLP", "Pooling", "ID")
@@ -112,14 +112,22 @@ def make_config(data_root):
     return make
 
 
+def prepared(config):
+    """The task of a recommendation run before it is fitted, with its data and its model."""
+    task = RecommendationTask(config)
+    task.read_data()
+    task.make_model()
+    return task
+
+
 @pytest.fixture
 def make_model(make_config):
     """config, data, model = make_model("SASRec", "CVA", option=value)"""
 
     def make(model="SASRec", encoder="CVA", **options):
         config = make_config(model, encoder, **options)
-        data = load_data(config)
-        return config, data, build_model(config, data.catalogue)
+        task = prepared(config)
+        return config, task.data, task.model
 
     return make
 

@@ -4,7 +4,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.data.dataset import Dataset
 
 from recbole_video.config import Config
-from recbole_video.experiment import load_data
+from recbole_video.recommendation.data import load_data
 
 from .conftest import small_options
 

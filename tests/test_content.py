@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from recbole_video.experiment import build_model, describe_data, load_data, make_loaders, prepare_bundled
+from recbole_video.popularity.model import PopularityModel
 from torch import nn
 
 from recbole_video import load_model, run_recbole_video, write_frame_store
@@ -17,12 +19,10 @@ from recbole_video.content_options import named_stores
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader
 from recbole_video.errors import CheckpointError, ConfigError, DataError
-from recbole_video.experiment import build_model, describe_data, load_data, make_loaders, prepare_bundled
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.item_encoders.fusion import EarlyFusion, LateFusion, build_content_encoder
 from recbole_video.item_encoders.layers import masked_mean
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
-from recbole_video.popularity.model import PopularityModel
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.serving.predictor import Inputs
 from recbole_video.training.run_folder import fingerprint

@@ -12,7 +12,7 @@ from recbole_video.data.protocols import keep_microlens, split_microlens, split_
 from recbole_video.data.sequence_loaders import HistoryLoader, PrefixLoader, SequenceLoader
 from recbole_video.data.sequences import VideoDataset
 from recbole_video.errors import ConfigError, DataError
-from recbole_video.experiment import load_data
+from recbole_video.recommendation.data import load_data
 
 from .conftest import write_dataset
 

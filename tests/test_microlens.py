@@ -16,7 +16,7 @@ from recbole_video.dataset_tools.raw.microlens_files import numbered_texts, read
 from recbole_video import FrameStore, run_recbole_video
 from recbole_video.config import Config
 from recbole_video.errors import DataError
-from recbole_video.experiment import load_data
+from recbole_video.recommendation.data import load_data
 
 from .conftest import small_options
 from .loading import our_sequences, recbole_dataset, recbole_sequences

@@ -1,6 +1,7 @@
 """Popularity data, metrics, controls and whole runs, against SciPy, scikit-learn, and formulas by hand."""
 
 import copy
+import importlib
 import json
 import pickle
 import re
@@ -37,12 +38,12 @@ from recbole_video.evaluation.regression import PopularityMetrics, Predictions, 
 from recbole_video.evaluation.regression_metrics import register
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.__main__ import main as explain
-from recbole_video.popularity.controls import MetadataGBDT, MetadataRidge
-from recbole_video.popularity.model import PopularityModel
+from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.stap.choices import STAP_CHOICES
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.shared_data import DataKeeper
+from recbole_video.tasks.popularity import PopularityTask
 
 from .test_smpd import post, user, write_jsonl
 from .videos import write_video
@@ -361,11 +362,27 @@ class TestDataset:
         assert found[2, :, 0].tolist() == [0, 1, 0, 0] and kept[2].tolist() == [True, True, False, False]
 
 
+def inputs_of(root, predictor, items):
+    """The videos of these items as a predictor reads them, from the files of the data set."""
+    table = write_popularity(root / str(time.time_ns()))
+    rows = table.set_index("item_id").loc[items]
+    fans = pd.read_csv(root / "pop" / "pop.user", sep="\t").set_index("user_id:token")["fans:float"]
+    metadata = rows[["seconds", "kind", "time"]].assign(fans=fans.loc[rows["user_id"]].to_numpy())
+    return predictor.from_stores(items, root / "pop" / "pop.frames.npy", root / "pop" / "pop.text.frames.npy", metadata)
+
+
+def fitted(root, model, **options):
+    """The task of a model that is fitted once, without a run folder, and what came of the fit."""
+    task = PopularityTask(config_of(root, model, **options))
+    task.read_data()
+    task.make_model()
+    return task, task.fit()
+
+
 class TestControls:
     def test_ridge_is_scikit_learns(self, root):
-        config = config_of(root, "MetadataRidge", **METADATA)
-        dataset, control = PopularityDataset(config), MetadataRidge()
-        control.fit(dataset, config)
+        task, _ = fitted(root, "MetadataRidge", **METADATA)
+        dataset = task.data
         m, rows, y = dataset.metadata, dataset.rows, dataset.labels
         x = np.concatenate([m.numeric, pd.get_dummies(pd.Categorical(m.codes[:, 0], categories=range(4)))], axis=1)
         errors = {}
@@ -373,14 +390,11 @@ class TestControls:
             model = Ridge(alpha=alpha).fit(x[rows["train"]], y[rows["train"]])
             errors[alpha] = mean_squared_error(y[rows["valid"]], model.predict(x[rows["valid"]]))
         best = Ridge(alpha=min(errors, key=errors.get)).fit(x[rows["train"]], y[rows["train"]])
-        np.testing.assert_allclose(
-            control.predict_rows(dataset, rows["test"]), best.predict(x[rows["test"]]), rtol=1e-6
-        )
+        np.testing.assert_allclose(task.evaluate("test")[0].values, best.predict(x[rows["test"]]), rtol=1e-6)
 
     def test_trees_stop_where_validation_is_best(self, root):
-        config = config_of(root, "MetadataGBDT", **METADATA)
-        dataset, control = PopularityDataset(config), MetadataGBDT()
-        control.fit(dataset, config)
+        task, outcome = fitted(root, "MetadataGBDT", **METADATA)
+        dataset, n_trees = task.data, outcome.notes["trees"]
         m, rows, y = dataset.metadata, dataset.rows, dataset.labels
         x = np.concatenate([m.numeric, m.codes], axis=1)
 
@@ -391,8 +405,8 @@ class TestControls:
             ).fit(x[rows["train"]], y[rows["train"]])  # fmt: skip
             return mean_squared_error(y[rows["valid"]], model.predict(x[rows["valid"]]))
 
-        best = error(control.n_trees)
-        assert all(best <= error(n) + 1e-12 for n in (1, 2, 5, 10, 50, control.n_trees + 1))
+        best = error(n_trees)
+        assert all(best <= error(n) + 1e-12 for n in (1, 2, 5, 10, 50, n_trees + 1))
 
     def test_constant_run(self, root, in_tmp):
         result = run_recbole_video("Constant", "pop", config_dict={"data_path": str(root), "figures": False})
@@ -433,6 +447,32 @@ class TestControls:
             keeper.get({"model": model, **options})[0] for model in ("MetadataRidge", "MetadataGBDT", "STAP")
         )
         assert trees is ridge is not stap and ridge.frames is None and stap.frames is not None
+
+    @pytest.mark.parametrize("model", ["Constant", "MetadataRidge", "MetadataGBDT"])
+    def test_used_like_any_other_model(self, root, in_tmp, model):
+        """The checkpoint of a run predicts what the run predicted, to the last digit, and says what it rests on."""
+        options = {"data_path": str(root), "figures": False, **METADATA}
+        folder = run_recbole_video(model, "pop", config_dict=options)["run_folder"]
+        predictor = load_model(folder)
+        written = pd.read_csv(f"{folder}/predictions.tsv", sep="\t", float_precision="round_trip")
+        videos = inputs_of(root, predictor, written["item_id"].tolist())
+        assert predictor.predict(videos).tolist() == written["prediction"].tolist()
+        predictor.save(in_tmp / "again.pth")
+        for twin in (load_model(in_tmp / "again.pth"), pickle.loads(pickle.dumps(predictor))):
+            assert twin.predict(videos).tolist() == written["prediction"].tolist()
+        with pytest.raises(ConfigError, match=f"{model} offers no explanation of a prediction"):
+            predictor.explain(videos)
+        for update in (lambda: predictor.update_memory(videos.metadata.index, videos), predictor.freeze_memory):
+            with pytest.raises(ConfigError, match=f"{model} has no memory bank to"):
+                update()
+
+    def test_a_model_that_reads_nothing_counts_the_videos(self, root, in_tmp):
+        folder = run_recbole_video("Constant", "pop", config_dict={"data_path": str(root), "figures": False})
+        predictor = load_model(folder["run_folder"])
+        for given in ({"frames": np.zeros((3, 2, D))}, {"text": [[0.0]] * 3}, {"metadata": {"seconds": [1, 2, 3]}}):
+            assert predictor.predict(Inputs(**given)).tolist() == [folder["control"]["value"]] * 3
+        with pytest.raises(DataError, match="The model reads no input; give any of the videos"):
+            predictor.predict(Inputs())
 
     def test_without_metadata(self, root, in_tmp):
         with pytest.raises(ConfigError, match="MetadataGBDT reads the metadata alone, and there is none"):
@@ -714,14 +754,14 @@ class TestRuns:
         whole = run_recbole_video("STAP", "pop", config_dict={**options, "checkpoint_dir": "whole"})
         method, is_before = {
             "after last.pth": ("_save_last", False),
-            "inside an epoch": ("after_step", False),
+            "inside an epoch": ("_train_step", False),
             "between model.pth and last.pth": ("_save_last", True),
         }[where]
         program = (
             "import json, os, signal, sys\nfrom recbole_video import run_recbole_video\n"
-            "from recbole_video.training.popularity import PopularityTrainer as Trainer\n"
-            f"method = Trainer.{method}\ndef kill(self):\n"
-            f"    if {is_before}: end(self)\n    method(self)\n    end(self)\n"
+            "from recbole_video.training.trainer import Trainer\n"
+            f"method = Trainer.{method}\ndef kill(self, *given):\n"
+            f"    if {is_before}: end(self)\n    made = method(self, *given)\n    end(self)\n    return made\n"
             f"def end(self):\n    if self.progress.next_epoch == {2 if where == 'inside an epoch' else 3}:\n"
             f"        os.kill(os.getpid(), signal.SIGKILL)\nTrainer.{method} = kill\n"
             "import torch\ntorch.set_num_threads(1)\n"
@@ -802,17 +842,13 @@ class TestPredictor:
         return folder / result["run_folder"] if not result["run_folder"].startswith("/") else result["run_folder"]
 
     def inputs(self, root, predictor, items):
-        table = write_popularity(root / str(time.time_ns()))
-        rows = table.set_index("item_id").loc[items]
-        fans = pd.read_csv(root / "pop" / "pop.user", sep="\t").set_index("user_id:token")["fans:float"]
-        metadata = rows[["seconds", "kind", "time"]].assign(fans=fans.loc[rows["user_id"]].to_numpy())
-        return predictor.from_stores(
-            items, root / "pop" / "pop.frames.npy", root / "pop" / "pop.text.frames.npy", metadata
-        )
+        return inputs_of(root, predictor, items)
 
     def test_a_run_without_a_checkpoint(self, root, in_tmp):
+        """Controls once kept none."""
         options = {"data_path": str(root), "figures": False, **METADATA}
         folder = run_recbole_video("MetadataRidge", "pop", config_dict=options)["run_folder"]
+        Path(folder, "model.pth").unlink()
         with pytest.raises(CheckpointError, match="keeps no checkpoint, only results"):
             load_model(folder)
 
@@ -981,6 +1017,11 @@ class TestPredictor:
             if model == "Padded":
                 np.testing.assert_allclose(found, of_run, rtol=1e-5)
 
+    def test_its_documented_name(self):
+        from recbole_video.popularity import predictor
+
+        assert predictor.Inputs is Inputs
+
     def test_pickled_and_copied(self, root, trained):
         predictor = load_model(trained)
         inputs = self.inputs(root, predictor, ["v3", "v4"])
@@ -1044,3 +1085,50 @@ class TestPredictor:
             CheckpointError, match="memory bank of 2 x 3 slots, not of 2 x 4; set n_partitions and n_clus"
         ):
             load_model(tmp_path / "model.pth")
+
+
+class TestModelOfAThirdParty:
+    """The one in docs/popularity.md, in a module of its own: one class, with an option of its own."""
+
+    @pytest.fixture(autouse=True)
+    def module(self, in_tmp, monkeypatch):
+        page = (Path(__file__).parent.parent / "docs" / "popularity.md").read_text(encoding="utf-8")
+        [code] = re.findall(r"<!-- example: model -->\n```python\n(.*?)```", page, re.DOTALL)
+        (in_tmp / "my_popularity.py").write_text(code)
+        monkeypatch.syspath_prepend(in_tmp)
+        monkeypatch.setattr(POPULARITY_MODELS, "_entries", dict(POPULARITY_MODELS._entries))
+        monkeypatch.setattr(POPULARITY_MODELS, "_admitted", {})
+        yield importlib.import_module("my_popularity")
+        monkeypatch.delitem(sys.modules, "my_popularity")
+
+    def options(self, root, **more):
+        return {"data_path": str(root), "figures": False, "show_progress": False, "epochs": 1, **more}
+
+    def test_it_is_run_and_loaded(self, root):
+        result = run_recbole_video("MeanFrame", "pop", config_dict=self.options(root, width=3))
+        assert result["parameters"] == {"model": 3 * D + 3 + 3 + 1} and list(result["data"]["inputs"]) == ["frames"]
+        predictor = load_model(result["run_folder"])
+        written = pd.read_csv(f"{result['run_folder']}/predictions.tsv", sep="\t")
+        found = predictor.predict(inputs_of(root, predictor, written["item_id"].tolist()))
+        np.testing.assert_allclose(found, written["prediction"], rtol=1e-5)
+        again = run_recbole_video(config_file_list=[f"{result['run_folder']}/config.yaml"])
+        assert again["test_result"] == result["test_result"] and again["parameters"] == result["parameters"]
+
+    def test_its_option_is_checked(self, root):
+        assert config_of(root, "MeanFrame")["width"] == 32
+        words = ["--model=my_popularity:MeanFrame", "--dataset=pop", f"--data_path={root}", "--width=5"]
+        assert Config(command_line=words)["width"] == 5
+        with pytest.raises(ConfigError, match="`widht` is not an option .did you mean `width`.. for model MeanFrame"):
+            config_of(root, "MeanFrame", widht=3)
+        with pytest.raises(ConfigError, match="`width` is `wide`; it must be a whole number"):
+            config_of(root, "MeanFrame", width="wide")
+        with pytest.raises(ConfigError, match="`width` is not an option"):
+            config_of(root, "Constant", width=3)
+
+    def test_it_shares_data_in_a_sweep(self, root):
+        keeper = DataKeeper(lambda data: data)
+        wide, narrow = (
+            keeper.get({"model": "MeanFrame", "dataset": "pop", "data_path": str(root), "width": width})[0]
+            for width in (3, 4)
+        )
+        assert wide is narrow and keeper.n_loaded == 1

@@ -14,9 +14,9 @@ from recbole_video.config import Config
 from recbole_video.content.store import FrameStore
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.evaluation.ranking import best_items, rank_targets
-from recbole_video.experiment import build_model, load_data, make_loaders
+from recbole_video.tasks.recommendation import make_loaders
 
-from .conftest import FRAME_DIM, MODELS, small_options, write_dataset
+from .conftest import FRAME_DIM, MODELS, prepared, small_options, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def trained(tmp_path_factory):
 def true_scores(folder, histories):
     """Scores from the training pipeline: model and data built anew, weights loaded."""
     config = Config(config_file_list=[folder / "config.yaml"])
-    data = load_data(config)
-    model = build_model(config, data.catalogue)
+    task = prepared(config)
+    data, model = task.data, task.model
     model.load_state_dict(torch.load(folder / "model.pth", weights_only=True)["state_dict"])
     model.eval()
     token_to_id = data.dataset.field2token_id["item_id"]
@@ -157,10 +157,10 @@ class TestTies:
         options = small_options(name, "CVA", data_path=str(four_of_each))
         folder = Path(run_recbole_video(name, "tiny", config_dict=options)["run_folder"])
         config = Config(config_file_list=[folder / "config.yaml"])
-        data = load_data(config)
-        model = build_model(config, data.catalogue)
+        task = prepared(config)
+        data, model = task.data, task.model
         model.load_state_dict(torch.load(folder / "model.pth", weights_only=True)["state_dict"])
-        test = make_loaders(config, data, model)[2]
+        test = make_loaders(config, data, model)["test"]
         ranking = rank_targets(model, test, torch.device("cpu"), n_top=7)
         assert (ranking.n_tied >= 2).mean() > 0.9  # the target's copies, but for those in the history
         tokens, items = data.dataset.item_tokens, data.actions.items

@@ -13,13 +13,13 @@ import yaml
 from recbole_video import quick_start, run_recbole_video
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, RunFolderError
-from recbole_video.experiment import load_data
 from recbole_video.files.atomic import leftovers, write_atomically, write_text
 from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
-from recbole_video.hooks import Hooks
-from recbole_video.popularity import experiment as popularity_experiment
+from recbole_video.recommendation.data import load_data
 from recbole_video.results.console_table import result_table
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
+from recbole_video.tasks import recommendation
+from recbole_video.tasks.task import Hooks
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 
@@ -62,9 +62,8 @@ def death(monkeypatch):
 @pytest.fixture
 def fast(monkeypatch):
     """Runs without what takes longest and is not about folders."""
-    for module in (quick_start, popularity_experiment):
-        monkeypatch.setattr(module, "reset_peak_memory", lambda device: None)
-    monkeypatch.setattr(quick_start, "draw_curve", lambda history, metric, best, path: write_text(path, "curve"))
+    monkeypatch.setattr(quick_start, "reset_peak_memory", lambda device: None)
+    monkeypatch.setattr(recommendation, "draw_curve", lambda history, metric, best, path: write_text(path, "curve"))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +76,8 @@ def popularity_root(tmp_path_factory):
 def options_of(model, data_root, popularity_root, **options):
     if model == "STAP":
         return {"data_path": str(popularity_root), "dataset": "pop", **SMALL, **METADATA, "use_gpu": False, **options}
+    if model == "MetadataRidge":
+        return {"data_path": str(popularity_root), "dataset": "pop", "figures": False, **METADATA, **options}
     if model == "Pop":
         columns = {"inter": ["user_id", "item_id", "timestamp"]}
         stock = {"data_path": str(data_root), "dataset": "tiny", "use_gpu": False, "load_col": columns, "epochs": 1}
@@ -169,15 +170,17 @@ class TestKills:
             run_recbole_video("FMLPRec", config_dict=options)
         assert comparable(run_recbole_video("FMLPRec", config_dict={**options, "resume": True})) == comparable(unbroken)
 
-    def test_recboles_own_model_starts_again_in_its_folder(self, in_tmp, death, data_root, popularity_root):
-        options = options_of("Pop", data_root, popularity_root)
-        unbroken = run_recbole_video("Pop", config_dict=options, run_folder="unbroken")
+    @pytest.mark.parametrize("model", ["Pop", "MetadataRidge"])
+    def test_what_is_fitted_once_starts_again_in_its_folder(self, in_tmp, death, data_root, popularity_root, model):
+        """RecBole's own models and controls have nothing to go on from."""
+        options = options_of(model, data_root, popularity_root)
+        unbroken = run_recbole_video(model, config_dict=options, run_folder="unbroken")
         for last in range(1, death.n_renames + 1):
             death.at(last)
             with pytest.raises(Killed):
-                run_recbole_video("Pop", config_dict=options, run_folder=f"cut-{last}")
+                run_recbole_video(model, config_dict=options, run_folder=f"cut-{last}")
             death.at(None)
-            again = run_recbole_video("Pop", config_dict=options, run_folder=f"cut-{last}")
+            again = run_recbole_video(model, config_dict=options, run_folder=f"cut-{last}")
             assert comparable(again) == comparable(unbroken) and not list(Path(f"cut-{last}").glob(".*"))
 
     def test_weights_of_another_epoch_are_refused(self, in_tmp, fast, data_root, popularity_root):

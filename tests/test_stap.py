@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from recbole_video.popularity.model import InputShape, MetadataVector
+from recbole_video.popularity.base import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import CrossAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.model import STAP, Reading

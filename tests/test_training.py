@@ -15,11 +15,10 @@ import yaml
 
 from recbole_video import run_recbole_video
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
-from recbole_video.evaluation.ranking_metrics import RankingMetrics
-from recbole_video.experiment import make_loaders
 from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
-from recbole_video.training.recommendation import VideoTrainer
+from recbole_video.runtime.trainable import Trainable
+from recbole_video.tasks.recommendation import make_loaders
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.schedule import make_schedule, rate_factor
 from recbole_video.training.trainer import Trainer
@@ -163,7 +162,7 @@ class TestCompile:
         assert fast["test_result"] == pytest.approx(plain["test_result"], rel=1e-3)
 
     def test_every_part_with_something_to_learn(self, graphs):
-        class Net(torch.nn.Module):
+        class Net(Trainable, torch.nn.Module):
             def __init__(self):
                 super().__init__()
                 self.layer, self.act = torch.nn.Linear(2, 2), torch.nn.ReLU()
@@ -178,10 +177,10 @@ class TestCompile:
         assert len(graphs) == 1
 
     def test_model_without_parts_is_refused(self, in_tmp, make_model, monkeypatch):
-        config, data, model = make_model(compile=True)
-        monkeypatch.setattr(VideoTrainer, "parts_to_compile", lambda self: [])
+        config, _, model = make_model(compile=True)
+        monkeypatch.setattr(type(model), "parts_to_compile", lambda self: [])
         with pytest.raises(ConfigError, match="`compile` has no effect on SASRec"):
-            VideoTrainer(config, model, RankingMetrics(config, data.catalogue.train_counts.numpy()))
+            Trainer(config, model, dict)
 
 
 class TestDiverged:
@@ -206,9 +205,9 @@ class TestDiverged:
 
     def test_metric_without_end(self, make_trainer, monkeypatch):
         trainer, batch = make_trainer(epochs=1)
-        monkeypatch.setattr(trainer, "evaluate", lambda data: (None, {"ndcg@10": float("inf")}))
+        monkeypatch.setattr(trainer, "evaluate", lambda: {"ndcg@10": float("inf")})
         with pytest.raises(TrainingError, match="NDCG@10 is not finite: training has diverged"):
-            trainer.fit(_OneBatch(batch), None)
+            trainer.fit(_OneBatch(batch))
 
 
 @pytest.fixture
@@ -217,8 +216,8 @@ def make_trainer(in_tmp, make_model):
 
     def make(**options):
         config, data, model = make_model(**options)
-        train, _, _ = make_loaders(config, data, model)
-        trainer = VideoTrainer(config, model, RankingMetrics(config, data.catalogue.train_counts.numpy()))
+        train = make_loaders(config, data, model)["train"]
+        trainer = Trainer(config, model, evaluate=dict)
         trainer._schedule = make_schedule(config, trainer.optimizer, len(train))
         return trainer, train.batch(np.arange(16))
 

@@ -9,8 +9,8 @@ from recbole.model.sequential_recommender import HGN, NARM, NPE, STAMP, BERT4Rec
 
 from recbole_video.data.sequence_loaders import PrefixLoader, SequenceLoader
 from recbole_video.errors import ConfigError
-from recbole_video.experiment import make_loaders
 from recbole_video.quick_start import run_recbole_video
+from recbole_video.tasks.recommendation import make_loaders
 from recbole_video.user_encoders import USER_ENCODERS
 from recbole_video.user_encoders.base import VideoRecommender, _HostConfig
 from recbole_video.user_encoders.fmlprec import FilterLayer
@@ -289,7 +289,7 @@ def test_every_model_trains_an_epoch_with_every_encoder(in_tmp, data_root, name,
 @pytest.mark.parametrize("name", MODELS)
 def test_training_lowers_the_loss(make_model, name):
     config, data, model = make_model(name, "CVA", learning_rate=0.003)
-    loader, _, _ = make_loaders(config, data, model)
+    loader = make_loaders(config, data, model)["train"]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     torch.manual_seed(0)
     means = []

@@ -28,11 +28,17 @@ class PopularityLoader:
         dataset: The videos.
         rows: Which of them, int64 [n].
         shuffle: In an order that follows from seed and epoch; else in that of ``rows``.
+        at_once: All of them in one batch, with ``label`` float64: for models that are fitted in one go.
     """
 
-    def __init__(self, config: Any, dataset: PopularityDataset, rows: np.ndarray, shuffle: bool) -> None:
+    def __init__(
+        self, config: Any, dataset: PopularityDataset, rows: np.ndarray, shuffle: bool, at_once: bool = False
+    ) -> None:
         self.dataset, self.rows, self.shuffle = dataset, rows, shuffle
         self.batch_size: int = config["train_batch_size"] if shuffle else config["eval_batch_size"]
+        if at_once:
+            self.batch_size = len(rows)
+        self.label_type = np.float64 if at_once else np.float32
         self.seed: int = config["seed"]
         self.n_frames: int | None = config["n_frames"]
         self.reads_missing: bool = config.model_class.reads_missing_frames(config)
@@ -57,7 +63,7 @@ class PopularityLoader:
         dataset = self.dataset
         fields = {
             "row": torch.from_numpy(np.ascontiguousarray(rows)),
-            "label": torch.from_numpy(dataset.labels[rows].astype(np.float32)),
+            "label": torch.from_numpy(dataset.labels[rows].astype(self.label_type)),
         }
         if dataset.frames is not None:
             frames, mask = _gather(dataset.frames, rows)

@@ -11,11 +11,15 @@ import numpy as np
 import torch
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
+from recbole.utils import set_color
+from tqdm import tqdm
 
+from recbole_video.errors import TrainingError
 from recbole_video.evaluation.ranking_metrics import Metrics
 
 if TYPE_CHECKING:
     from recbole_video.data.labelled import PopularityDataset
+    from recbole_video.data.labelled_loader import PopularityLoader
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,31 @@ class Predictions:
     def take(self, chosen: np.ndarray) -> Predictions:
         """Some of them, by mask or by position."""
         return Predictions(self.rows[chosen], self.labels[chosen], self.values[chosen])
+
+
+@torch.no_grad()
+def predict_all(model: Any, data: PopularityLoader, device: torch.device, show_progress: bool = False) -> Predictions:
+    """Predict every video of ``data``, in its order; labels are the data set's, in full precision.
+
+    Raises:
+        TrainingError: If a prediction is not finite.
+    """
+    model.eval()
+    rows, values = [], []
+    bar = tqdm(
+        data,
+        desc=set_color("Evaluate   ", "pink"),
+        ncols=100,
+        leave=False,
+        disable=None if show_progress else True,  # None: where the output is a terminal
+    )
+    for batch in bar:
+        values.append(model.predict(batch.to(device)).double().cpu())
+        rows.append(batch["row"].cpu())
+    found, predicted = torch.cat(rows).numpy(), torch.cat(values)
+    if not torch.isfinite(predicted).all():
+        raise TrainingError("The model's predictions are not finite: training has diverged; lower learning_rate.")
+    return Predictions(found, data.dataset.labels[found], predicted.numpy())
 
 
 class PopularityMetrics:

@@ -6,9 +6,11 @@ POPULARITY_MODELS: Registry = Registry(
     "popularity model",
     {
         "STAP": "recbole_video.popularity.stap.model:STAP",
-        **{name: f"recbole_video.popularity.controls:{name}" for name in ("Constant", "MetadataRidge", "MetadataGBDT")},
+        "Constant": "recbole_video.popularity.constant:Constant",
+        "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
+        "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",
     },
-    bases=("recbole_video.popularity.model:PopularityModel", "recbole_video.popularity.controls:Control"),
+    bases=("recbole_video.popularity.base:PopularityModel",),
 )
 register_popularity_model = POPULARITY_MODELS.register
 

@@ -19,8 +19,8 @@ from recbole_video.files.names import as_file_name
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
     from recbole_video.data.labelled import PopularityDataset
+    from recbole_video.popularity.explanation import Explanation
     from recbole_video.registry import Trust
-    from recbole_video.serving.predictor import Explanation
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -79,28 +79,13 @@ def explain_items(
         if item not in row_of:
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
-        print(describe(item, float(dataset.labels[row_of[item]]), explanation))
-        slots = [{**vars(s), "weight": w} for s, w in zip(explanation.slots, explanation.weights, strict=True)]
+        print(explanation.as_text(item, float(dataset.labels[row_of[item]])))
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
-        draw_explanation(title, explanation.frame_weights, slots, run / f"explain-{as_file_name(item)}.png")
+        draw_explanation(title, explanation, run / f"explain-{as_file_name(item)}.png")
         if videos is not None:
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
     return found
-
-
-def describe(item: str, label: float, explanation: Explanation) -> str:
-    """An explanation as text."""
-    lines = [f"{item}: predicted {explanation.popularity:.4f}, true {label:.4f}"]
-    if explanation.frame_weights is not None:
-        lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in explanation.frame_weights))
-    for slot, weight in zip(explanation.slots, explanation.weights, strict=True):
-        near = ", ".join(slot.nearest) or "not known"
-        lines.append(
-            f"  slot: partition {slot.partition + 1}, topic {slot.cluster + 1}, weight {weight:.3f}, popularity "
-            f"{slot.popularity:.3f}, {slot.videos} videos; nearest: {near}"
-        )
-    return "\n".join(lines)
 
 
 def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: Explanation, videos: Path) -> None:

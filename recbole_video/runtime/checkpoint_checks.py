@@ -242,8 +242,9 @@ def build_stored(make: Callable[[], nn.Module], weights: dict[str, Tensor], n_ta
     Raises:
         CheckpointError: If the options make no such model, or a weight is missing, of another shape, or not finite.
     """
-    widest = max([side for weight in weights.values() for side in weight.shape] or [0])
-    n_values = sum(weight.numel() for weight in weights.values()) + n_table * widest
+    tensors = [weight for weight in weights.values() if isinstance(weight, Tensor)]
+    widest = max([side for weight in tensors for side in weight.shape] or [0])
+    n_values = sum(weight.numel() for weight in tensors) + n_table * widest
     try:
         with _no_larger_than(n_values, len(weights)):
             model = make()
@@ -276,6 +277,8 @@ def difference(model: nn.Module, weights: dict[str, Tensor]) -> str:
             return f"its options make no `{name}`"
         if not isinstance(own[name], Tensor):
             continue
+        if not isinstance(weight, Tensor):
+            return f"`{name}` is no tensor"
         if own[name].shape != weight.shape:
             return f"`{name}` is {list(weight.shape)}, and its options make {list(own[name].shape)}"
         if own[name].is_floating_point() != weight.is_floating_point() or weight.is_complex():

@@ -20,10 +20,10 @@ from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, cut_or_filled, evenly_chosen, mask_name
 from recbole_video.data.metadata import MetadataEncoder
-from recbole_video.errors import CheckpointError, ConfigError, DataError, nearest
+from recbole_video.errors import DataError, nearest
 from recbole_video.files.names import expanded
-from recbole_video.popularity.model import InputShape, PopularityModel
-from recbole_video.popularity.stap.slots import Slot, read_slots
+from recbole_video.popularity.base import InputShape, PopularityModel
+from recbole_video.popularity.explanation import Explanation
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
 
@@ -49,23 +49,6 @@ class Inputs:
     content: Mapping[str, Array] | None = None
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What a prediction rests on.
-
-    Attributes:
-        popularity: The prediction.
-        frame_weights: Score of each frame, [T]; None where frames are not scored.
-        slots: The slots that were retrieved, the heaviest first; empty without a memory bank.
-        weights: Weight of each of them.
-    """
-
-    popularity: float
-    frame_weights: np.ndarray | None
-    slots: list[Slot]
-    weights: list[float]
-
-
 class PopularityPredictor:
     """A trained popularity model. Made by :func:`recbole_video.load_model` from a run folder or ``model.pth``.
 
@@ -81,7 +64,6 @@ class PopularityPredictor:
         model: PopularityModel,
         config: Any,
         data: dict[str, Any],
-        slots: list[Slot],
         metadata: MetadataEncoder | None = None,
         content: Mapping[str, Origin] | None = None,
     ) -> None:
@@ -92,10 +74,6 @@ class PopularityPredictor:
         self._state = data
         self._metadata = metadata
         self.content = dict(content or {})
-        self._slots = {(slot.partition, slot.cluster): slot for slot in slots}
-        self._bank = getattr(model, "bank", None)
-        if self._bank is not None:
-            self._bank.protect(data["evaluated"])
 
     @torch.no_grad()
     def predict(self, videos: Inputs) -> np.ndarray:
@@ -124,11 +102,11 @@ class PopularityPredictor:
             DataError: As :meth:`predict`, or if there is no such row.
         """
         batch = self._checked(videos)
-        n = len(next(iter(batch.values())))
+        n = len(batch["row"])
         if not 0 <= row < n:
             raise DataError(f"There is no row {row}: {n} videos are given, counted from 0.")
         one = self._fitted({name: value[row : row + 1] for name, value in batch.items()})
-        return self._explain({name: value.to(self.device) for name, value in one.items()})
+        return self.model.explain({name: value.to(self.device) for name, value in one.items()})
 
     @torch.no_grad()
     def explain_row(self, dataset: PopularityDataset, row: int) -> Explanation:
@@ -138,27 +116,7 @@ class PopularityPredictor:
             ConfigError: If the model offers no explanation.
         """
         loader = PopularityLoader(self.config, dataset, np.array([row]), shuffle=False)
-        return self._explain(loader.batch(np.array([row])).to(self.device))
-
-    def _explain(self, batch: Any) -> Explanation:
-        if not hasattr(self.model, "read"):
-            raise ConfigError(f"{self.config['model']} offers no explanation of a prediction; STAP does.")
-        reading = self.model.read(batch)
-        weights = None
-        if reading.frame_weights is not None:
-            weights = reading.frame_weights[0][batch["frame_mask"][0]].cpu().numpy()
-        kept = [] if reading.routing is None else reading.routing.top[0].tolist()
-        shares = [] if reading.routing is None else reading.routing.weights[0, kept].cpu().tolist()
-        return Explanation(float(self.model.predict(batch)[0]), weights, [self._slot(i) for i in kept], shares)
-
-    def _slot(self, number: int) -> Slot:
-        assert self._bank is not None
-        partition, cluster = place = divmod(number, self._bank.n_clusters)
-        known = self._slots.get(place)
-        popularity = float(self._bank.centroids[place]) * self.inputs.label_std + self.inputs.label_mean
-        count = int(self._bank.counts[place])
-        usage, nearest = (known.usage, known.nearest) if known else (0.0, ())
-        return Slot(partition, cluster, popularity, count, usage, nearest)
+        return self.model.explain(loader.batch(np.array([row])).to(self.device))
 
     @torch.no_grad()
     def update_memory(
@@ -176,21 +134,12 @@ class PopularityPredictor:
             DataError: If a video is of the split under evaluation, or the items have no order or no usable tokens.
             MemoryFrozenError: After ``freeze_memory()``.
         """
-        if self._bank is None:
-            raise ConfigError(f"{self.config['model']} has no memory bank to update.")
-        items = ordered_tokens(items)
-        queries = [self._bank.slots.new_zeros(0, self._bank.width)]
-        queries += [self.model.read(batch).query for batch in self._batches(videos)]
-        known = None
-        if labels is not None:
-            known = (as_floats("labels", labels) - self.inputs.label_mean) / self.inputs.label_std
-        self._bank.update(items, torch.cat(queries), known)
+        known = None if labels is None else as_floats("labels", labels)
+        self.model.update(ordered_tokens(items), self._batches(videos), known)
 
     def freeze_memory(self, is_frozen: bool = True) -> None:
         """Refuse updates of the memory bank, for an evaluation."""
-        if self._bank is None:
-            raise ConfigError(f"{self.config['model']} has no memory bank to freeze.")
-        self._bank.freeze_memory(is_frozen)
+        self.model.freeze_memory(is_frozen)
 
     def save(self, path: str | Path) -> None:
         """Write the model with its present memory; ``load_model`` reads it."""
@@ -226,8 +175,7 @@ class PopularityPredictor:
 
     def _batches(self, videos: Inputs) -> Iterator[dict[str, Tensor]]:
         whole = self._checked(videos)
-        n = len(next(iter(whole.values())))
-        for start in range(0, n, _BATCH):
+        for start in range(0, len(whole["row"]), _BATCH):
             part = self._fitted({name: value[start : start + _BATCH] for name, value in whole.items()})
             yield {name: value.to(self.device) for name, value in part.items()}
 
@@ -248,9 +196,10 @@ class PopularityPredictor:
             encoded = self._metadata.transform(_as_table(videos.metadata))
             batch["numeric"] = torch.from_numpy(encoded.numeric)
             batch["categories"] = torch.from_numpy(encoded.codes)
-        sizes = {name: len(value) for name, value in batch.items()}
+        sizes = {name: len(value) for name, value in batch.items()} or _sizes_of(videos)
         if len(set(sizes.values())) > 1:
             raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
+        batch["row"] = torch.arange(next(iter(sizes.values())))
         return batch
 
     def _given_content(self, videos: Inputs) -> dict[str, Array | None]:
@@ -302,6 +251,21 @@ class PopularityPredictor:
         return array
 
 
+def _sizes_of(videos: Inputs) -> dict[str, int]:
+    """How many videos are given, for a model that reads nothing of them.
+
+    Raises:
+        DataError: If nothing is given.
+    """
+    given = {"frames": videos.frames, "text": videos.text}
+    sizes = {name: len(values) for name, values in given.items() if values is not None}
+    if videos.metadata is not None:
+        sizes["metadata"] = len(_as_table(videos.metadata))
+    if not sizes:
+        raise DataError("The model reads no input; give any of the videos, which it counts.")
+    return sizes
+
+
 def _as_table(metadata: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Columns of metadata, a row per video.
 
@@ -323,31 +287,23 @@ def make_predictor(config: Any, state: dict[str, Any], path: Path) -> Popularity
     """Build the model of a checkpoint.
 
     Raises:
-        CheckpointError: If it is of a control, its sizes are not those of the options, or a value is not as it must be.
+        CheckpointError: If its sizes are not those of the options, or a value is not as it must be.
     """
-    if config.model_class.is_control:
-        raise CheckpointError(f"`{path}` names the model {config['model']}, a control, which keeps no checkpoint.")
     stored = upgraded(state["data"])
     data = Fields(stored, "data", path)
     inputs = _checked_inputs(data.inner("inputs"))
     origins = checked_origins(data, _content_read(inputs))
     metadata = _checked_metadata(data, inputs)
     evaluated = data.texts("evaluated")
-    weights = state["state_dict"]
 
     def make() -> PopularityModel:
-        model = config.model_class(config, inputs)
-        bank, stored = getattr(model, "bank", None), weights.get("bank.slots")
-        if bank is not None and stored is not None and stored.ndim == 3 and stored.shape != bank.slots.shape:
-            raise ConfigError(
-                f"It holds a memory bank of {stored.shape[0]} x {stored.shape[1]} slots, not of "
-                f"{bank.n_partitions} x {bank.n_clusters}; set n_partitions and n_clusters as in its training."
-            )
+        model: PopularityModel = config.model_class(config, inputs)
+        model.check_state(state["state_dict"], path)
         return model
 
-    model = build_stored(make, weights, 0, path)
-    slots = read_slots(path.with_name("slots.tsv"))
-    return PopularityPredictor(model, config, {**stored, "evaluated": evaluated}, slots, metadata, origins)
+    model = build_stored(make, state["state_dict"], 0, path)
+    model.after_load(evaluated, path.parent)
+    return PopularityPredictor(model, config, {**stored, "evaluated": evaluated}, metadata, origins)
 
 
 def _content_read(inputs: InputShape) -> dict[str, int | None]:

@@ -1,4 +1,4 @@
-"""Using a trained model: recommend, score, add videos, export vectors; no training data needed."""
+"""Using a trained recommender: recommend, score, add videos, export vectors; no training data needed."""
 
 from __future__ import annotations
 
@@ -24,68 +24,22 @@ from recbole_video.content_options import chosen_content
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
 from recbole_video.evaluation.ranking import best_items
-from recbole_video.experiment import follow_frame_dim
 from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.files.names import expanded
 from recbole_video.files.replacement import Replacement
-from recbole_video.registry import Trust, trusted_paths
-from recbole_video.runtime import recbole_compat
-from recbole_video.runtime.checkpoint import read_checkpoint
-from recbole_video.runtime.checkpoint_checks import (
-    BUILD_ERRORS,
-    build_stored,
-    checked_catalogue,
-    checked_options,
-    checked_vectors,
-)
+from recbole_video.runtime.checkpoint_checks import build_stored, checked_catalogue, checked_vectors
 from recbole_video.serving.new_content import Counts, as_rows, by_name, default_name, parts, refuse_unread
-from recbole_video.serving.predictor import PopularityPredictor, make_predictor
+from recbole_video.user_encoders.base import follow_frame_dim
 
 _SCORES_AT_ONCE = 1 << 24
-_NO_VIDEO_MODEL = "is a checkpoint of one of RecBole's own models, which RecBole has to load."
 
 
-def load_model(
-    path: str | Path, device: str | torch.device = "cpu", trust: Trust = False
-) -> Recommender | PopularityPredictor:
-    """Load a trained model from its checkpoint, or from the folder of its run.
-
-    Neither the training data nor the device that the model was trained on is needed. Nothing in the file is run, and
-    of classes only those that it names and this process knows: the package's own, and those that were registered, or
-    given to :func:`recbole_video.run_recbole_video`, since it started.
-
-    Args:
-        path: ``model.pth`` or the run folder that holds it.
-        device: Where to compute.
-        trust: Which other classes the file may name, to be imported and run: ``"my_module:MyEncoder"``, the class
-            itself, several of them in a list, or True for whatever it names.
-
-    Returns:
-        A recommender, or a predictor of popularity for models such as STAP.
+def make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recommender:
+    """Build the model of a checkpoint.
 
     Raises:
-        CheckpointError: If the file cannot be read, is no checkpoint of this package, contradicts itself, or names a
-            class that is not trusted.
-        ConfigError: If the device cannot be used, or ``trust`` names no classes.
+        CheckpointError: If a value is missing, of another kind, or contradicts another.
     """
-    trusted = trusted_paths(trust)  # now, since what is wrong with it is no fault of the model
-    path, device = expanded(path), _usable_device(device)
-    if path.is_dir():
-        _refuse_run_without_checkpoint(path)
-        path = path / "model.pth"
-    recbole_compat.apply()
-    state = read_checkpoint(path, "cpu")
-    if "data" not in state:
-        raise CheckpointError(f"`{path}` {_NO_VIDEO_MODEL}")
-    config = _saved_config(checked_options(state, path), device, True if trusted is None else trusted, path)
-    if config.task == "popularity":
-        return make_predictor(config, state, path)
-    if config.task == "stock":
-        raise CheckpointError(f"`{path}` {_NO_VIDEO_MODEL}")
-    return _make_recommender(config, state, path)
-
-
-def _make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recommender:
     data = checked_catalogue(state, path)
     tokens = data.texts("item_tokens")
     origins = checked_origins(data, dict.fromkeys(chosen_content(config)) if config.reads_frames else {})
@@ -108,7 +62,7 @@ def _make_recommender(config: Config, state: dict[str, Any], path: Path) -> Reco
 
 
 class Recommender:
-    """A trained model that speaks the user's own item ids. Made by :func:`load_model`.
+    """A trained model that speaks the user's own item ids. Made by :func:`recbole_video.load_model`.
 
     Attributes:
         items: All item tokens that can be recommended, added videos included.
@@ -378,15 +332,6 @@ class Recommender:
             raise DataError("Some of the new videos have the same id; give each its own.")
 
 
-def _refuse_run_without_checkpoint(folder: Path) -> None:
-    """A control is fitted anew in seconds and keeps its predictions only."""
-    if (folder / "metrics.json").is_file() and not (folder / "model.pth").exists():
-        raise CheckpointError(
-            f"The run in `{folder}` keeps no checkpoint, only results: it is of a control, or of one of RecBole's own "
-            "models; see metrics.json and predictions.tsv."
-        )
-
-
 def _refuse_non_finite_vectors(items: Sequence[str], vectors: Tensor) -> None:
     """Refuse new videos whose vectors, or scores by them, would be no numbers."""
     bad = ~torch.isfinite(vectors.float().square().sum(dim=1))
@@ -407,32 +352,3 @@ def _whole(k: Any) -> int:
     if whole < 1:
         raise ConfigError(f"`k` is {k}; it must be a whole number of at least 1.")
     return whole
-
-
-def _usable_device(device: str | torch.device) -> torch.device:
-    try:
-        named = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigError(
-            f"`device` is `{device}`, which is no device; give cpu, cuda or cuda:0, for example."
-        ) from error
-    try:
-        return torch.empty(0, device=named).device
-    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(f"`device` is `{device}`, which cannot be used here: {reason}.") from error
-
-
-def _saved_config(options: dict[str, Any], device: torch.device, trust: Trust, path: Path) -> Config:
-    """The configuration of a checkpoint, on another device; RecBole's own choice of GPU is left out."""
-    used = {**options, "use_gpu": False}
-    dataset = used.pop("dataset")
-    try:
-        config = Config(None, dataset, config_dict=used, trust=trust, is_stored=True)
-    except ConfigError as error:
-        raise CheckpointError(f"The model of `{path}` cannot be built: {error}") from error
-    except BUILD_ERRORS as error:
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise CheckpointError(f"The options of `{path}` cannot be used ({reason}).") from error
-    config["device"] = device
-    return config

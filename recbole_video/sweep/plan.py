@@ -305,7 +305,7 @@ def _check_metrics(metrics: tuple[Metric, ...], config: Config) -> None:
                 "extend metrics or topk."
             )
         group = head.removeprefix("groups/").partition("/")[0]
-        if head.startswith("groups/") and config.task == "recommendation" and group not in config["eval_groups"]:
+        if head.startswith("groups/") and "eval_groups" in config and group not in config["eval_groups"]:
             raise ConfigError(f"`{metric.name}` is of the group `{group}`; add it to eval_groups.")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from recbole_video.config import Config
-from recbole_video.data.labelled import PopularityDataset
-from recbole_video.experiment import load_data, prepare_bundled
+from recbole_video.tasks import task_of
+from recbole_video.tasks.task import prepare_bundled
 
 _KEPT = 4  # data sets; a trial that uses one keeps it alive in any case
 _OF_THE_MODEL = ("reads_frames", "inputs_read")  # what the data depends on beside the options
@@ -91,16 +91,7 @@ def start_keeper(ray: Any) -> Any:
 def load_shareable(config: Any) -> Any:
     """The data of a configuration as plain arrays in the host's memory."""
     prepare_bundled(config)
-    if config.task == "popularity":
-        return PopularityDataset(config).shareable()
-    return load_data(config).shareable()
-
-
-def place(data: Any, config: Config) -> Any:
-    """Shared data as a run of its own options has it."""
-    if config.task == "popularity":
-        return data.on(config)
-    return data.on(config["device"], config["frames_on_device"])
+    return task_of(config).load(config).shareable()
 
 
 def _value(config: Config, name: str) -> Any:

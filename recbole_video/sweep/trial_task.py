@@ -69,8 +69,8 @@ class TrialTask:
     def _run(self, trial: Trial, folder: Path) -> dict[str, Any]:
         import torch
 
-        from recbole_video.hooks import Hooks
         from recbole_video.quick_start import run_recbole_video
+        from recbole_video.tasks.task import Hooks
 
         torch.set_num_threads(max(1, int(self.cpus)))
         options = self._options(trial)
@@ -94,11 +94,9 @@ class TrialTask:
     def _load(self, options: dict[str, Any], config: Any) -> Any:
         import ray
 
-        from recbole_video.sweep.shared_data import place
-
         for _ in range(_LOADS):
             try:
-                return place(self._shared(options), config)
+                return self._shared(options).on(config)
             except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
                 loss = error  # Ray starts another
         raise DataError(

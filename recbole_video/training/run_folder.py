@@ -63,7 +63,6 @@ class RunFolder:
     log = property(lambda self: self.path / "run.log")
     per_user = property(lambda self: self.path / "per_user.tsv")
     predictions = property(lambda self: self.path / "predictions.tsv")
-    slots = property(lambda self: self.path / "slots.tsv")
 
     @property
     def is_finished(self) -> bool:
@@ -127,7 +126,7 @@ class RunFolder:
         """
         root = Path(config["checkpoint_dir"])
         cls._clear_unborn(root)
-        parts = [config["model"], *([config["item_encoder"]] if config.is_video_model else []), config["dataset"]]
+        parts = [part for part in (config["model"], config["item_encoder"], config["dataset"]) if part is not None]
         name = "-".join(str(part).replace(":", ".").replace("/", ".") for part in [*parts, get_local_time()])
         for attempt in range(1, 1000):
             folder = cls(root / (name if attempt == 1 else f"{name}-{attempt}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.utils import WandbLogger, dict2str, early_stopping, set_color
-from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
@@ -61,62 +61,56 @@ class Progress:
 
 
 class Trainer:
-    """Trains one model of this package; a subclass per task says how it is evaluated.
+    """Trains one model of this package, whose own part in it is :class:`~recbole_video.runtime.trainable.Trainable`.
 
     Args:
         config: The run's configuration.
         model: The model, on its device.
+        evaluate: Judges the model as it is: the metrics of the validation data.
         folder: Where checkpoints go; None to keep the best weights in memory only.
         about_data: Plain values about the data that a checkpoint needs to be used without it.
         log_name: Name of this run's TensorBoard folder.
+        between_epochs: Batches that the model is shown before each epoch.
     """
 
     def __init__(
         self,
         config: Any,
         model: Any,
+        evaluate: Callable[[], Metrics],
         folder: RunFolder | None = None,
         about_data: dict[str, Any] | None = None,
         log_name: str = "run",
+        between_epochs: Iterable[Any] = (),
     ) -> None:
         self._started = perf_counter()
         self.config = config
         self.model = model
+        self.evaluate = evaluate
         self.folder = folder
         self.about_data = about_data or {}
+        self.between_epochs = between_epochs
         self.device: torch.device = config["device"]
-        self.optimizer = make_optimizer(config, self.parameters())
+        self.optimizer = make_optimizer(config, model.parameter_groups(config["learning_rate"]))
         self.bigger: bool = config["valid_metric_bigger"]
         self.progress = Progress(best_valid_score=-np.inf if self.bigger else np.inf)
         self.logger = logging.getLogger()
         self.tensorboard = EventLog(Path(config["tensorboard_dir"]) / log_name)
         self.wandb = _wandb_logger(config)
         self.use_amp = _use_amp(config["enable_amp"], self.device)
-        self._best_state: dict[str, torch.Tensor] | None = None
+        self._best_state: dict[str, Any] | None = None
         self._schedule: Any = None
         if config["compile"] and not self.compile():
             raise ConfigError(
                 f"`compile` has no effect on {config['model']}, which has no parts to compile; remove it."
             )
 
-    # -- what a task decides -------------------------------------------------------------------
-
-    memory_advice = "lower train_batch_size"
-
-    def evaluate(self, data: Any) -> tuple[Any, Metrics]:
-        """What the model makes of ``data`` with the current weights, and the metrics of that."""
-        raise NotImplementedError
-
-    def parameters(self) -> Iterable[Any]:
-        """Parameters, or groups of them, for the optimiser."""
-        return self.model.parameters()
-
     def compile(self) -> int:
         """Compile, in place, the parts that the model calls; returns their number.
 
         The model itself is not called: its losses and predictions are methods, which compiling it leaves as they are.
         """
-        parts = self.parts_to_compile()
+        parts = self.model.parts_to_compile()
         for part in parts:
             if type(part).__module__.startswith("torch."):  # Module.compile leaves PyTorch's own classes as they are
                 part.forward = torch.compile(part.forward, dynamic=True)
@@ -124,38 +118,13 @@ class Trainer:
                 part.compile(dynamic=True)
         return len(parts)
 
-    def parts_to_compile(self) -> list[nn.Module]:
-        """The modules of the model that have something to learn; recurrent ones of PyTorch cannot be compiled."""
-        learning = (part for part in self.model.children() if any(True for _ in part.parameters()))
-        return [part for part in learning if not isinstance(part, nn.RNNBase)]
-
-    def before_epoch(self, epoch: int, train_data: Any) -> None:
-        """Called before each epoch."""
-
-    def after_step(self) -> None:
-        """Called after each step of the optimiser."""
-
-    def epoch_statistics(self) -> dict[str, float]:
-        """Further entries of an epoch's record."""
-        return {}
-
-    def state_for_use(self) -> dict[str, Any]:
-        """What the best checkpoint holds beyond the weights."""
-        return {}
-
     # -- fitting -------------------------------------------------------------------------------
 
-    def fit(
-        self,
-        train_data: Any,
-        valid_data: Any,
-        callback_fn: Callable[[int, float], None] | None = None,
-    ) -> tuple[float, Metrics]:
+    def fit(self, train_data: Any, callback_fn: Callable[[int, float], None] | None = None) -> tuple[float, Metrics]:
         """Train until ``epochs`` or early stopping, and keep the epoch that validates best.
 
         Args:
             train_data: Training batches.
-            valid_data: What to validate on.
             callback_fn: Called with the epoch and its validation score after each evaluation, when it is stored.
 
         Returns:
@@ -169,18 +138,12 @@ class Trainer:
         for epoch in range(self.progress.next_epoch, self.config["epochs"]):
             if self.progress.is_stopped:
                 break
-            self._run_epoch(epoch, train_data, valid_data, callback_fn)
+            self._run_epoch(epoch, train_data, callback_fn)
         self._log_hyper_parameters()
         self.tensorboard.close()
         return self.progress.best_valid_score, self.progress.best_valid_result
 
-    def _run_epoch(
-        self,
-        epoch: int,
-        train_data: Any,
-        valid_data: Any,
-        callback_fn: Callable[[int, float], None] | None,
-    ) -> None:
+    def _run_epoch(self, epoch: int, train_data: Any, callback_fn: Callable[[int, float], None] | None) -> None:
         started = perf_counter()
         loss = self._train_epoch(train_data, epoch)
         record: dict[str, float] = {"epoch": epoch, "train_loss": loss, "train_seconds": perf_counter() - started}
@@ -190,19 +153,19 @@ class Trainer:
         )
         self.tensorboard.add_scalar("Loss/Train", loss, epoch)
         self.wandb.log_metrics({"epoch": epoch, "train_loss": loss, "train_step": epoch}, head="train")
-        record.update(self.epoch_statistics())
+        record.update(self.model.epoch_statistics())
         self.progress.history.append(record)
         self.progress.next_epoch = epoch + 1
         last = epoch + 1 == self.config["epochs"]
         is_judged = last or (epoch + 1) % self.config["eval_step"] == 0
-        score = self._validate(epoch, valid_data, record) if is_judged else float("nan")
+        score = self._validate(epoch, record) if is_judged else float("nan")
         self._save(is_best=self.progress.best_epoch == epoch)
         if is_judged and callback_fn is not None:
             callback_fn(epoch, score)
 
     def _train_epoch(self, train_data: Any, epoch: int) -> float:
         """One pass over the training data; returns the mean loss per step."""
-        self.before_epoch(epoch, train_data)
+        self.model.before_epoch(epoch, (batch.to(self.device) for batch in self.between_epochs))
         self.model.train()
         train_data.set_epoch(epoch)
         total = torch.zeros((), device=self.device)
@@ -230,10 +193,10 @@ class Trainer:
             if self.config["clip_grad_norm"]:
                 clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
             self.optimizer.step()
-            self.after_step()
+            self.model.after_step()
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceMemoryError(
-                f"A training step does not fit on {self.device}; {self.memory_advice} "
+                f"A training step does not fit on {self.device}; {self.model.memory_advice} "
                 f"(train_batch_size is {self.config['train_batch_size']})."
             ) from error
         self._schedule.step()
@@ -255,9 +218,9 @@ class Trainer:
                 "clip_grad_norm={'max_norm': 1.0}."
             )
 
-    def _validate(self, epoch: int, valid_data: Any, record: dict[str, float]) -> float:
+    def _validate(self, epoch: int, record: dict[str, float]) -> float:
         started = perf_counter()
-        _, result = self.evaluate(valid_data)
+        result = self.evaluate()
         score = result[self.config["valid_metric"].lower()]
         if np.isinf(score):
             raise TrainingError(
@@ -322,9 +285,9 @@ class Trainer:
 
     def _save_best(self) -> None:
         if self.folder is None:
-            self._best_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self._best_state = deepcopy(self.model.state_dict())
             return
-        write_checkpoint(self.folder.best, {**self._state(), **self.state_for_use()})
+        write_checkpoint(self.folder.best, {**self._state(), **self.model.state_for_use()})
         self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}")
 
     def _save_last(self) -> None:

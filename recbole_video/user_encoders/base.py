@@ -22,6 +22,7 @@ from recbole_video.item_encoders.fusion import build_content_encoder
 from recbole_video.item_encoders.id_fusion import IdFusion
 from recbole_video.recommendation import losses
 from recbole_video.recommendation.tower import ItemTower, StepVectors
+from recbole_video.runtime.trainable import Trainable
 
 # On a CPU the rows of a batch, sorted by length, are processed in parts of this many at least,
 # each cut to its longest row: padding costs time there. On a GPU one part is faster.
@@ -44,7 +45,7 @@ class Queries:
     rows: Tensor
 
 
-class VideoRecommender(SequentialRecommender):
+class VideoRecommender(Trainable, SequentialRecommender):
     """Mixin: ``class STAMP(VideoRecommender, recbole's STAMP): pass`` is a complete adapter.
 
     As it stands, the model trains on prefix rows (RecBole's augmentation) with the last position
@@ -61,6 +62,7 @@ class VideoRecommender(SequentialRecommender):
     loader: type[SequenceLoader] = PrefixLoader
     ignores_padding = False
     width_option = "embedding_size"
+    memory_advice = "lower train_batch_size, or use loss_type=in_batch"
     item_embedding: Any  # RecBole's table at first, then the ItemTower
     log_popularity: Tensor
     train_counts: Tensor
@@ -128,6 +130,28 @@ class VideoRecommender(SequentialRecommender):
     def penalty(self) -> Tensor | float:
         """Regularisation that the model adds to its loss."""
         return 0.0
+
+    # -- what a run asks ---------------------------------------------------------------------
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Trainable parameters of the model, and those of its item encoder."""
+        return {
+            "model": sum(p.numel() for p in self.parameters() if p.requires_grad),
+            "item_encoder": sum(p.numel() for p in self.item_embedding.encoder.parameters()),
+        }
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """The item encoder and the user encoder's blocks."""
+        tower = self.item_embedding
+        blocks = [part for part in self.children() if part is not tower and any(True for _ in part.children())]
+        return [tower.encoder, *blocks]
+
+    def state_for_use(self) -> dict[str, Any]:
+        """The item vectors, so that the catalogue need not be encoded to recommend from it."""
+        if not self.item_embedding.reads_frames:
+            return {}
+        with torch.no_grad():
+            return {"item_vectors": self.item_embedding.weight.detach()}
 
     # -- the loss ------------------------------------------------------------------------------
 
@@ -233,6 +257,24 @@ class CausalVideoRecommender(VideoRecommender):
             n_parts = max(1, min(_MAX_PARTS, len(length) // _PART_ROWS))
         edges = torch.linspace(0, len(length), n_parts + 1).round().long().tolist()
         return [slice(edges[i], edges[i + 1]) for i in range(n_parts)]
+
+
+def follow_frame_dim(config: Any, catalogue: Catalogue) -> None:
+    """Set the user encoder's width to that of the content, where the item encoder keeps it (Pooling).
+
+    Raises:
+        ConfigError: If another width was asked for.
+    """
+    if not config.keeps_frame_dim:
+        return
+    option, (frame_dim, *_) = config.model_class.width_option, catalogue.content_dims.values()
+    given = config.external_config_dict.get(option)
+    if given is not None and given != frame_dim:
+        raise ConfigError(
+            f"`{option}` is {given}, but {config['item_encoder']} keeps the frames' width, {frame_dim}; "
+            f"leave out `{option}` or choose another item encoder."
+        )
+    config[option] = frame_dim
 
 
 def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> ItemTower:

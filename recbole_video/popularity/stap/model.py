@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_video.popularity.model import Batch, InputShape, MetadataVector, PopularityModel
+from recbole_video.errors import ConfigError
+from recbole_video.popularity.base import Batch, InputShape, MetadataVector, PopularityModel
+from recbole_video.popularity.explanation import Explanation
+from recbole_video.popularity.stap import slots
 from recbole_video.popularity.stap.cross_attention import CrossAttention
+from recbole_video.popularity.stap.figures import draw_slot_usage
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing, usage_statistics
 from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, OfficialTemporalEncoder
@@ -68,6 +75,7 @@ class STAP(PopularityModel):
         self._last: tuple[Tensor, Routing] | None = None
         self._usage: Tensor | None = None
         self._losses: dict[str, list[Tensor]] = {}
+        self._described: dict[tuple[int, int], slots.Slot] = {}
 
     def _build_memory(self, config: Any, query_width: int, width: int) -> None:
         self.bank: MemoryBank | None = None
@@ -197,6 +205,11 @@ class STAP(PopularityModel):
 
     # -- training ------------------------------------------------------------------------------
 
+    def loss_name(self) -> str:
+        """The regression's, and whether routing has losses of its own."""
+        routes = self.bank is not None and (self.preference_weight or self.balance_weight)
+        return f"{super().loss_name()} + routing" if routes else super().loss_name()
+
     def calculate_loss(self, interaction: Batch) -> Tensor:
         """Regression, preference and balance (Eq. 13)."""
         reading = self.read(interaction)
@@ -276,6 +289,93 @@ class STAP(PopularityModel):
             statistics["tau"] = float(self.bank.tau.detach())
             self._usage = None
         return statistics
+
+    # -- the memory bank of a trained model ----------------------------------------------------
+
+    @classmethod
+    def remark(cls, result: Mapping[str, Any]) -> str:
+        """Where the chosen epoch has no bank to ask."""
+        return "memory bank: not laid out" if result.get("memory_bank") == "not laid out" else ""
+
+    def look_inside(
+        self, batches: Callable[[str], Iterable[Batch]], items: np.ndarray, best_epoch: int, folder: Path | None
+    ) -> dict[str, Any]:
+        """Describe the bank: its slots as a table, and how much of the training labels it gives away."""
+        if self.bank is None:
+            return {}
+        if folder is not None:
+            slots.write_slots(folder / slots.FILE, slots.describe_slots(self, batches("train"), items))
+        found = {split: slots.context_correlation(self, batches(split)) for split in ("train", "valid")}
+        shown = ", ".join(f"{split} {value:.3f}" for split, value in found.items() if value is not None)
+        if shown:
+            logging.getLogger().info(f"Correlation of the retrieved popularity with the labels: {shown}")
+        return {"retrieved_popularity_correlation": found, "memory_bank": _layout_of(self.bank, best_epoch)}
+
+    def draw(self, history: Sequence[dict[str, float]], folder: Path) -> None:
+        """How evenly slots were used."""
+        if any("slot_entropy" in record for record in history):
+            draw_slot_usage(history, folder / "slot_usage.png")
+
+    def check_state(self, state: Mapping[str, Any], path: Path) -> None:
+        """Refuse a bank of another grid."""
+        stored, bank = state.get("bank.slots"), self.bank
+        if bank is not None and stored is not None and stored.ndim == 3 and stored.shape != bank.slots.shape:
+            raise ConfigError(
+                f"It holds a memory bank of {stored.shape[0]} x {stored.shape[1]} slots, not of "
+                f"{bank.n_partitions} x {bank.n_clusters}; set n_partitions and n_clusters as in its training."
+            )
+
+    def after_load(self, evaluated: Sequence[str], folder: Path) -> None:
+        """Keep what is under evaluation out of the bank, and read what its slots stand for."""
+        if self.bank is not None:
+            self.bank.protect(evaluated)
+        self._described = {(s.partition, s.cluster): s for s in slots.read_slots(folder / slots.FILE)}
+
+    def explain(self, batch: Batch) -> Explanation:
+        """The score of each frame, and the slots that were retrieved."""
+        reading, weights = self.read(batch), None
+        if reading.frame_weights is not None:
+            weights = reading.frame_weights[0][batch["frame_mask"][0]].cpu().numpy()
+        kept, shares = [], []
+        if reading.routing is not None and self.bank is not None:
+            numbers = reading.routing.top[0].tolist()
+            kept = [self._slot(self.bank, number) for number in numbers]
+            shares = reading.routing.weights[0, numbers].cpu().tolist()
+        return Explanation(float(self.predict(batch)[0]), weights, kept, shares)
+
+    def _slot(self, bank: MemoryBank, number: int) -> slots.Slot:
+        """A slot as it is now."""
+        place = divmod(number, bank.n_clusters)
+        known = self._described.get(place)
+        popularity = float(bank.centroids[place]) * self.inputs.label_std + self.inputs.label_mean
+        usage, nearest = (known.usage, known.nearest) if known else (0.0, ())
+        return slots.Slot(*place, popularity, int(bank.counts[place]), usage, nearest)
+
+    def update(self, items: Sequence[str], batches: Iterable[Batch], labels: Tensor | None) -> None:
+        """Let the bank take in new videos; it does not grow."""
+        if self.bank is None:
+            self._refuse_for_want_of_memory("update")
+        queries = [self.bank.slots.new_zeros(0, self.bank.width)]
+        queries += [query for batch in batches if (query := self.read(batch).query) is not None]
+        known = None if labels is None else (labels - self.inputs.label_mean) / self.inputs.label_std
+        self.bank.update(items, torch.cat(queries), known)
+
+    def freeze_memory(self, is_frozen: bool = True) -> None:
+        """Refuse updates of the bank."""
+        if self.bank is None:
+            self._refuse_for_want_of_memory("freeze")
+        self.bank.freeze_memory(is_frozen)
+
+
+def _layout_of(bank: MemoryBank, best_epoch: int) -> str:
+    """Whether the chosen checkpoint has a bank to ask; warn if not."""
+    if bank.is_initialised:
+        return "laid out"
+    logging.getLogger().warning(
+        f"The best epoch, {best_epoch}, is of the warm-up, before the memory bank was laid out: these are results of a "
+        "model without memory; train longer, or lower memory_warmup_epochs."
+    )
+    return "not laid out"
 
 
 def _temporal_encoder(config: Any, inputs: InputShape, width: int) -> nn.Module | None:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from torch.nn.functional import normalize
 
 from recbole_video.errors import DataError
 from recbole_video.files.atomic import write_text
-from recbole_video.popularity.model import Batch
-from recbole_video.popularity.stap.model import STAP
+from recbole_video.popularity.base import Batch
 
+if TYPE_CHECKING:
+    from recbole_video.popularity.stap.model import STAP
+
+FILE = "slots.tsv"  # in the folder of a run
 _N_NEAREST = 5
 _COLUMNS = ("partition", "cluster", "popularity", "videos", "usage", "nearest_videos")
 
@@ -40,6 +44,16 @@ class Slot:
     videos: int
     usage: float
     nearest: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Its place, counted from 1."""
+        return f"partition {self.partition + 1}, topic {self.cluster + 1}"
+
+    @property
+    def details(self) -> str:
+        """How many videos it stands for, and which are near."""
+        return f"{self.videos} videos; nearest: {', '.join(self.nearest) or 'not known'}"
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The parts of an experiment, built from a configuration, in the order in which data flows."""
+"""The data of a recommendation run: read, split, aligned with the frames, described."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.utils import init_seed
 
 from recbole_video.config import Config
 from recbole_video.content.items import ItemContent, open_stores
-from recbole_video.content_options import named_stores
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.sequence_loaders import HistoryLoader, SequenceLoader
 from recbole_video.data.sequences import Actions, VideoDataset
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
 from recbole_video.files.values import file_digest
@@ -74,23 +71,16 @@ class Data:
         facts = self.dataset if isinstance(self.dataset, DatasetFacts) else DatasetFacts.of(self.dataset)
         return replace(self, dataset=facts)
 
-    def on(self, device: torch.device, frames_on_device: str | bool) -> Data:
-        """The same with the content where a run wants it."""
+    def on(self, config: Any) -> Data:
+        """The same for a run of other options, with the content where it wants it."""
         content = self.catalogue.content
         if content is None:
             return self
-        return replace(self, catalogue=replace(self.catalogue, content=content.on(device, frames_on_device)))
+        moved = content.on(config["device"], config["frames_on_device"])
+        return replace(self, catalogue=replace(self.catalogue, content=moved))
 
-
-def prepare_bundled(config: Config) -> None:
-    """Make a bundled data set where it is missing."""
-    from recbole_video.dataset_tools import BUNDLED, prepare
-
-    if config["dataset"] in BUNDLED:
-        stores: list[str | None] = [None]  # its own frames
-        stores += [] if config.task == "stock" else named_stores(config)
-        for store in stores:
-            prepare(config["dataset"], Path(config["data_path"]), store)
+    def __str__(self) -> str:
+        return str(self.dataset)
 
 
 def load_data(config: Config) -> Data:
@@ -138,49 +128,6 @@ def _refuse_unknown_dataset(config: Config) -> None:
     )
 
 
-def build_model(config: Config, catalogue: Catalogue) -> Any:
-    """Make the model on its device, from the run's seed.
-
-    Raises:
-        ConfigError: If sizes contradict each other.
-    """
-    follow_frame_dim(config, catalogue)
-    init_seed(config["seed"], config["reproducibility"])
-    try:
-        model = config.model_class(config, catalogue).to(config["device"])
-        if not _is_shipped(type(model)):
-            model.check_scoring()
-        return model
-    except ConfigError:
-        raise
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{config['model']} cannot be built with these options ({reason}).") from error
-
-
-def _is_shipped(cls: type) -> bool:
-    """Whether a class is this package's own, which its tests know to score by a dot product."""
-    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
-
-
-def make_loaders(config: Config, data: Data, model: Any) -> tuple[SequenceLoader, HistoryLoader, HistoryLoader]:
-    """Batches to train, validate and test on, of the kind that the model wants."""
-    split, n_items = data.actions.split, data.catalogue.item_num
-    valid, test = (
-        HistoryLoader(config, data.actions, rows, n_items, trim=model.ignores_padding)
-        for rows in (split.valid, split.test)
-    )
-    return model.loader(config, data.actions), valid, test
-
-
 def describe_data(config: Config, data: Data) -> dict[str, Any]:
     """Plain values about the data for result files: sizes, what was dropped, checksums."""
     dataset, split = data.dataset, data.actions.split
@@ -213,31 +160,5 @@ def checkpoint_data(data: Data) -> dict[str, Any]:
     }
 
 
-def follow_frame_dim(config: Config, catalogue: Catalogue) -> None:
-    """Set the user encoder's width to that of the content, where the item encoder keeps it (Pooling).
-
-    Raises:
-        ConfigError: If another width was asked for.
-    """
-    if not config.keeps_frame_dim:
-        return
-    option, (frame_dim, *_) = config.model_class.width_option, catalogue.content_dims.values()
-    given = config.external_config_dict.get(option)
-    if given is not None and given != frame_dim:
-        raise ConfigError(
-            f"`{option}` is {given}, but {config['item_encoder']} keeps the frames' width, {frame_dim}; "
-            f"leave out `{option}` or choose another item encoder."
-        )
-    config[option] = frame_dim
-
-
 def _inter_digest(data: Data) -> str:
     return file_digest(Path(data.dataset.dataset_path, f"{data.dataset.dataset_name}.inter"))
-
-
-def parameter_counts(model: Any) -> dict[str, int]:
-    """Trainable parameters of the model and of its item encoder."""
-    counts = {"model": sum(p.numel() for p in model.parameters() if p.requires_grad)}
-    if hasattr(model.item_embedding, "encoder"):
-        counts["item_encoder"] = sum(p.numel() for p in model.item_embedding.encoder.parameters())
-    return counts

@@ -1,0 +1,42 @@
+"""The metadata of a batch as the columns of a matrix, for models that are fitted once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recbole_video.errors import ConfigError
+from recbole_video.popularity.base import Batch, InputShape
+
+
+def require_metadata(inputs: InputShape, model: str) -> None:
+    """Refuse a model of the metadata where there is none.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if not inputs.n_numeric and not inputs.n_categories:
+        raise ConfigError(
+            f"{model} reads the metadata alone, and there is none; set metadata to a preset, or metadata_numeric and "
+            "metadata_categorical to columns of .item and .user."
+        )
+
+
+def one_hot(batch: Batch, inputs: InputShape) -> np.ndarray:
+    """Numbers and one column per category, float64 [B, n + sum of categories]."""
+    numeric, codes = _parts(batch)
+    columns = [codes[:, i, None] == np.arange(n) for i, n in enumerate(inputs.n_categories)]
+    return np.concatenate([numeric, *columns], axis=1)
+
+
+def side_by_side(batch: Batch) -> np.ndarray:
+    """Numbers and one column of codes per categorical column, float64 [B, n + m]."""
+    return np.concatenate(_parts(batch), axis=1)
+
+
+def labels_of(batch: Batch) -> np.ndarray:
+    """Labels on their own scale, [B]."""
+    return batch["label"].cpu().numpy()
+
+
+def _parts(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    return batch["numeric"].cpu().numpy().astype(np.float64), batch["categories"].cpu().numpy()

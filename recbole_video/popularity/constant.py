@@ -1,0 +1,31 @@
+"""Control: the same prediction for every video."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_video.popularity.base import Batch, InputShape, PopularityModel
+from recbole_video.popularity.columns import labels_of
+
+
+class Constant(PopularityModel):
+    """The mean of the training labels for every video."""
+
+    inputs_read = frozenset()
+    value: Tensor
+
+    def __init__(self, config: Any, inputs: InputShape) -> None:
+        super().__init__(config, inputs)
+        self.register_buffer("value", torch.zeros((), dtype=torch.float64))
+
+    def fit_once(self, train: Batch, valid: Batch) -> dict[str, Any]:
+        """Take the mean."""
+        self.value.fill_(float(labels_of(train).mean()))
+        return {"value": float(self.value)}
+
+    def predict(self, interaction: Batch) -> Tensor:
+        """The mean, float64 [B]."""
+        return self.value.expand(len(interaction["row"]))

@@ -1,0 +1,56 @@
+"""What a prediction rests on, as far as a model tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class Retrieved(Protocol):
+    """Something that a model looked up for a prediction, such as a slot of a memory bank."""
+
+    @property
+    def label(self) -> str:
+        """Its short name, for a figure."""
+
+    @property
+    def popularity(self) -> float:
+        """The popularity that it stands for, on the labels' scale."""
+
+    @property
+    def details(self) -> str:
+        """What else there is to say of it, in one line."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a prediction rests on.
+
+    Attributes:
+        popularity: The prediction.
+        frame_weights: Score of each frame, [T]; None where frames are not scored.
+        slots: What was retrieved, the heaviest first; empty where nothing is, as without a memory bank.
+        weights: Weight of each of them.
+    """
+
+    popularity: float
+    frame_weights: np.ndarray | None = None
+    slots: Sequence[Retrieved] = ()
+    weights: Sequence[float] = ()
+
+    def as_text(self, item: str, label: float) -> str:
+        """Lines for the console.
+
+        Args:
+            item: Token of the video.
+            label: Its true popularity.
+        """
+        lines = [f"{item}: predicted {self.popularity:.4f}, true {label:.4f}"]
+        if self.frame_weights is not None:
+            lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in self.frame_weights))
+        for slot, weight in zip(self.slots, self.weights, strict=True):
+            lines.append(f"  slot: {slot.label}, weight {weight:.3f}, popularity {slot.popularity:.3f}, {slot.details}")
+        return "\n".join(lines)

@@ -1,0 +1,82 @@
+"""Control: boosted trees on the metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingRegressor
+from torch import Tensor
+
+from recbole_video.errors import TrainingError
+from recbole_video.popularity.base import Batch, InputShape, PopularityModel
+from recbole_video.popularity.columns import labels_of, require_metadata, side_by_side
+from recbole_video.popularity.trees import Trees, checked_trees
+
+_MAX_TREES = 1000
+_MAX_CATEGORIES = 255  # of HistGradientBoostingRegressor
+_STATE = "_extra_state"  # PyTorch's name of what get_extra_state gives
+
+
+class MetadataGBDT(PopularityModel):
+    """Boosted trees on the metadata; as many as validate best.
+
+    Raises:
+        ConfigError: If there is no metadata.
+    """
+
+    inputs_read = frozenset(["metadata"])
+
+    def __init__(self, config: Any, inputs: InputShape) -> None:
+        super().__init__(config, inputs)
+        require_metadata(inputs, type(self).__name__)
+        self._seed: int = config["seed"]
+        self._trees: Trees | None = None
+
+    def fit_once(self, train: Batch, valid: Batch) -> dict[str, Any]:
+        """Grow trees, and keep the number of them that validates best.
+
+        Raises:
+            MissingDependencyError: If this scikit-learn keeps its trees in another way than was tried.
+        """
+        features, labels, truth = side_by_side(train), labels_of(train), labels_of(valid)
+        grown = self._regressor(_MAX_TREES).fit(features, labels)
+        errors = [np.mean((values - truth) ** 2) for values in grown.staged_predict(side_by_side(valid))]
+        n_trees = int(np.argmin(errors)) + 1
+        self._trees = Trees.grown(self._regressor(n_trees).fit(features, labels))
+        return {"trees": n_trees}
+
+    def _regressor(self, n_trees: int) -> HistGradientBoostingRegressor:
+        is_category = [False] * self.inputs.n_numeric + [n <= _MAX_CATEGORIES for n in self.inputs.n_categories]
+        return HistGradientBoostingRegressor(
+            max_iter=n_trees,
+            learning_rate=0.05,
+            max_leaf_nodes=15,
+            categorical_features=is_category,
+            early_stopping=False,
+            random_state=self._seed,
+        )
+
+    def predict(self, interaction: Batch) -> Tensor:
+        """Sum of the trees, float64 [B]."""
+        if self._trees is None:
+            raise TrainingError("MetadataGBDT has no trees yet: fit it first.")
+        return torch.from_numpy(self._trees.predict(side_by_side(interaction)))
+
+    # -- in a checkpoint -----------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """The trees as tensors; nothing before they are grown."""
+        return {} if self._trees is None else self._trees.state()
+
+    def set_extra_state(self, state: Mapping[str, Tensor]) -> None:
+        """What :meth:`get_extra_state` gave; of a file, :meth:`check_state` has seen it."""
+        self._trees = Trees.from_state(state) if state else None
+
+    def check_state(self, state: Mapping[str, Any], path: Path) -> None:
+        """Refuse trees that lead nowhere."""
+        super().check_state(state, path)
+        checked_trees(state.get(_STATE), self.inputs.n_numeric + len(self.inputs.n_categories), path)

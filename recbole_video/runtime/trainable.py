@@ -1,0 +1,43 @@
+"""What the trainer asks of a model beyond its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from torch import nn
+
+
+class Trainable:
+    """Mixin of a module that is trained by gradient; each of these may stay as it is.
+
+    Attributes:
+        memory_advice: What to do where a training step does not fit on the device.
+    """
+
+    memory_advice = "lower train_batch_size"
+    parameters: Callable[[], Iterator[nn.Parameter]]  # of the module that it is mixed into, as children
+    children: Callable[[], Iterator[nn.Module]]
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Parameters for the optimiser, in groups if their rates differ."""
+        return [{"params": list(self.parameters())}]
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """The modules that have something to learn; recurrent ones of PyTorch cannot be compiled."""
+        learning = (part for part in self.children() if any(True for _ in part.parameters()))
+        return [part for part in learning if not isinstance(part, nn.RNNBase)]
+
+    def before_epoch(self, epoch: int, batches: Iterable[Any]) -> None:
+        """Called before each epoch with the batches that its task shows a model between epochs, on the device."""
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser."""
+
+    def epoch_statistics(self) -> dict[str, float]:
+        """Numbers for the record of an epoch, of what was seen since the last call."""
+        return {}
+
+    def state_for_use(self) -> dict[str, Any]:
+        """What the checkpoint of the best epoch holds beyond the weights."""
+        return {}

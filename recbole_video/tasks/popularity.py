@@ -1,0 +1,201 @@
+"""Popularity prediction: one number per video, judged once over a split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_video.config import Config
+from recbole_video.data.labelled import SPLITS, PopularityDataset
+from recbole_video.data.labelled_loader import PopularityLoader, at_most
+from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.evaluation.regression import PopularityMetrics, Predictions, predict_all, results_by_group
+from recbole_video.files.atomic import write_text
+from recbole_video.files.values import plain
+from recbole_video.popularity import figures
+from recbole_video.popularity.base import Batch, InputShape, PopularityModel
+from recbole_video.results.curve import draw_curve
+from recbole_video.runtime.checkpoint import write_checkpoint
+from recbole_video.serving.predictor import PopularityPredictor, make_predictor
+from recbole_video.tasks.task import Fitted, Task, refused_as
+from recbole_video.training.run_folder import RunFolder
+from recbole_video.training.trainer import Trainer
+
+
+class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
+    """Trains a popularity model by gradient, or fits it in one go."""
+
+    @classmethod
+    def load(cls, config: Any) -> PopularityDataset:
+        """The labelled videos with what the model reads of them."""
+        return PopularityDataset(config)
+
+    def build(self) -> PopularityModel:
+        """The model of these inputs."""
+        config = self.config
+        _tell_what_is_missing(self.data, config)
+        with refused_as(f"{config['model']} cannot be built with these options"):
+            model: PopularityModel = config.model_class(config, input_shape(self.data, config)).to(config["device"])
+        counts = model.parameter_counts()
+        if counts:
+            shown = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
+            logging.getLogger().info(f"Parameters: {shown}")
+        return model
+
+    def fit(self) -> Fitted:
+        """Train by gradient, or fit in one go."""
+        self._metrics = PopularityMetrics(self.config)
+        return self._fit_once() if self.model.is_fitted_once() else self._train()
+
+    def _train(self) -> Fitted:
+        config, data, model = self.config, self.data, self.model
+        shown = at_most(data.rows["train"], model.n_shown_between_epochs, config["seed"])
+        trainer = Trainer(
+            config,
+            model,
+            lambda: self.evaluate("valid")[1],
+            self.folder,
+            checkpoint_data(data, model.inputs),
+            self.log_name,
+            PopularityLoader(config, data, shown, shuffle=False),
+        )
+        return self.train(trainer, PopularityLoader(config, data, data.rows["train"], shuffle=True))
+
+    def _fit_once(self) -> Fitted:
+        [train], [valid] = self._batches("train"), self._batches("valid")
+        notes = self.model.fit_once(train, valid)
+        _, result = self.evaluate("valid")
+        score = result[self.config["valid_metric"].lower()]
+        if self.folder is not None:
+            write_checkpoint(self.folder.best, self._state())
+        return Fitted(score, result, best_epoch=0, history=[], notes=plain(notes))
+
+    def _state(self) -> dict[str, Any]:
+        """The checkpoint of a model that is fitted once, under the keys of any other's."""
+        return {
+            "config": plain(self.config.to_options()),
+            "epoch": 0,
+            "state_dict": self.model.state_dict(),
+            "data": checkpoint_data(self.data, self.model.inputs),
+        }
+
+    def evaluate(self, split: str) -> tuple[Predictions, Metrics]:
+        """Predict the videos of the split; metrics are of all together."""
+        config = self.config
+        found = predict_all(self.model, self._loader(split), config["device"], config["show_progress"])
+        return found, self._metrics.compute(found)
+
+    def describe(self, test: Predictions) -> dict[str, Any]:
+        """Parameters, what the model says of itself, results by group, data."""
+        folder = None if self.folder is None else self.folder.path
+        best_epoch = -1 if self.fitted.best_epoch is None else self.fitted.best_epoch
+        inside = self.model.look_inside(self._batches, self.data.items, best_epoch, folder)
+        return {
+            "parameters": self.model.parameter_counts(),
+            **({"control": self.fitted.notes} if self.model.is_fitted_once() else {}),
+            **plain(inside),
+            "groups": results_by_group(test, self.data, self.config),
+            "data": self.data.summary(),
+        }
+
+    def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+        """Validation, test, and each group of the test."""
+        valid = f"valid (epoch {result['best_epoch']})" if result["parameters"] else "valid"
+        rows = [(valid, result["best_valid_result"]), ("test", result["test_result"])]
+        cold = result["groups"].get("cold_start", {})
+        if cold.get("videos"):
+            threshold = self.config["cold_author_threshold"]
+            rows.append((f"test, {cold['videos']:,} by authors with at most {threshold} videos", cold))
+        groups = result["groups"].get("popularity", {})
+        return rows + [(f"test, popularity {name}", values) for name, values in groups.items()]
+
+    def title(self, result: dict[str, Any]) -> str:
+        """Model, data set, videos and inputs."""
+        config, data, counts = self.config, result["data"], result["data"]["rows"]
+        title = (
+            f"{config['model']} on {data['dataset']}, label {data['label']['name']}: {counts['train']:,} videos to "
+            f"train, {counts['valid']:,} to validate, {counts['test']:,} to test; inputs: "
+            f"{', '.join(data['inputs']) or 'none'}; seed {config['seed']}"
+        )
+        remark = config.model_class.remark(result)
+        return f"{title}; {remark}" if remark else title
+
+    def write(self, folder: RunFolder, test: Predictions, result: dict[str, Any]) -> None:
+        """Each prediction, and figures."""
+        config, history = self.config, self.fitted.history or []
+        if config["save_predictions"]:
+            _write_predictions(folder.predictions, self.data.items, test)
+        if not config["figures"]:
+            return
+        figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")
+        if history:
+            loss = self.model.loss_name()
+            draw_curve(history, config["valid_metric"], result["best_epoch"], folder.curve, loss)
+        self.model.draw(history, folder.path)
+
+    @classmethod
+    def open(cls, config: Config, state: dict[str, Any], path: Path) -> PopularityPredictor:
+        """A predictor."""
+        return make_predictor(config, state, path)
+
+    def _loader(self, split: str) -> PopularityLoader:
+        """The videos of a split in their order."""
+        at_once = self.model.is_fitted_once()  # row by row, a product's last digits are others
+        return PopularityLoader(self.config, self.data, self.data.rows[split], shuffle=False, at_once=at_once)
+
+    def _batches(self, split: str) -> Iterator[Batch]:
+        """The same on the device."""
+        return (batch.to(self.config["device"]) for batch in self._loader(split))
+
+
+def _tell_what_is_missing(dataset: PopularityDataset, config: Config) -> None:
+    """Warn of videos whose frames or text are read as zeros, split by split, and tell of stores that are not there."""
+    logger = logging.getLogger()
+    for kind, missing in dataset.read_as_zeros.items():
+        if any(missing.values()):
+            shown = ", ".join(f"{n:,} of {len(dataset.rows[split]):,} in {split}" for split, n in missing.items())
+            logger.warning(f"Videos without {kind}, read as zeros: {shown}.")
+    for path in dataset.absent:
+        logger.info(
+            f"There is no `{path}`, which {config['model']} does not read: it runs on all labelled videos, a model "
+            "that reads it only on those that it holds."
+        )
+
+
+def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
+    """Sizes of the data set's inputs; mean and spread of its training labels."""
+    labels = dataset.labels[dataset.rows["train"]]
+    stored = 0 if dataset.frames is None else dataset.frames.store.n_frames
+    return InputShape(
+        frame_dim=0 if dataset.frames is None else dataset.frames.frame_dim,
+        n_frames=stored if config["n_frames"] is None else min(stored, config["n_frames"]),
+        text_dim=0 if dataset.text is None else dataset.text.frame_dim,
+        n_numeric=0 if dataset.metadata is None else dataset.metadata.numeric.shape[1],
+        n_categories=() if dataset.metadata is None else tuple(dataset.metadata.n_categories),
+        label_mean=float(labels.mean()),
+        label_std=float(labels.std()),
+        other_dims={name: dim for name, dim in dataset.content.dims.items() if name not in ("frames", "text")},
+    )
+
+
+def checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -> dict[str, Any]:
+    """What a checkpoint must hold to be used without the data."""
+    return plain(
+        {
+            "inputs": inputs.as_plain(),
+            "metadata": None if dataset.metadata is None else dataset.metadata_encoder.state(),
+            "evaluated": [str(dataset.items[row]) for split in SPLITS[1:] for row in dataset.rows[split]],
+            "content": dataset.content.origins(),
+            "label": dataset.summary()["label"],
+        }
+    )
+
+
+def _write_predictions(path: Path, items: np.ndarray, test: Predictions) -> None:
+    rows = zip(items[test.rows], test.labels.tolist(), test.values.tolist(), strict=True)
+    lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label!r}\t{value!r}" for item, label, value in rows)]
+    write_text(path, "\n".join(lines) + "\n")

@@ -1,0 +1,162 @@
+"""RecBole's own models from the same script: what ``recbole.quick_start`` does, without its Ray."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_trainer
+
+from recbole_video.config import Config
+from recbole_video.errors import CheckpointError, ConfigError
+from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.files.values import file_digest
+from recbole_video.runtime.event_log import EventLog
+from recbole_video.tasks.task import Fitted, Task, refused_as
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A data set as RecBole reads and splits it.
+
+    Attributes:
+        text: RecBole's description of it.
+        n_items: Items, without the padding.
+        train: RecBole's loader of training batches.
+        valid: The same to validate on.
+        test: The same to test on.
+    """
+
+    text: str
+    n_items: int
+    train: Any
+    valid: Any
+    test: Any
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class RecBoleTask(Task[PreparedData, Any, None]):
+    """Trains and tests one of RecBole's models with RecBole's data, trainer and evaluation."""
+
+    shares_data = False  # RecBole's data sets hold the configuration that they were read by
+
+    @classmethod
+    def load(cls, config: Any) -> PreparedData:
+        """Read and split the data by RecBole.
+
+        Raises:
+            ConfigError: If RecBole refuses the options.
+        """
+        warnings.simplefilter("ignore", FutureWarning)  # RecBole's pandas calls would fill the console
+        with refused_as(_cannot_run(config)):
+            dataset = create_dataset(config)
+            text, n_items = str(dataset), dataset.item_num - 1
+            return PreparedData(text, n_items, *data_preparation(config, dataset))
+
+    def build(self) -> Any:
+        """Make the model.
+
+        Raises:
+            ConfigError: If RecBole refuses the options, or ``topk`` asks for more items than there are.
+        """
+        config = self.config
+        with refused_as(_cannot_run(config)):
+            model = config.model_class(config, self.data.train._dataset).to(config["device"])
+        _refuse_short_catalogue(config, self.data.n_items)
+        return model
+
+    def fit(self) -> Fitted:
+        """Train by RecBole's trainer, which keeps its checkpoint in the run's folder.
+
+        Raises:
+            ConfigError: If the model reads a field that was not loaded.
+        """
+        config, is_saved = self.config, self.folder is not None
+        if self.folder is not None:
+            config["checkpoint_dir"] = str(self.folder.path)
+        self._trainer = _make_trainer(config, self.model, self.log_name)
+        kept = {"saved": is_saved, "show_progress": config["show_progress"], "callback_fn": self.hooks.on_epoch}
+        try:
+            best_valid_score, best_valid_result = self._trainer.fit(self.data.train, self.data.valid, **kept)
+        except KeyError as error:
+            raise ConfigError(
+                f"RecBole's {config['model']} reads the field {error}, which the loaded columns lack; "
+                "see load_col and threshold."
+            ) from error
+        return Fitted(float(best_valid_score), _floats(best_valid_result))
+
+    def evaluate(self, split: str) -> tuple[None, Metrics]:
+        """The metrics of RecBole's evaluation."""
+        found = self._trainer.evaluate(
+            getattr(self.data, split),
+            load_best_model=self.folder is not None,
+            show_progress=self.config["show_progress"],
+        )
+        return None, _floats(found)
+
+    def describe(self, test: None) -> dict[str, Any]:
+        """Parameters, data and protocol."""
+        config = self.config
+        return {
+            "parameters": {"model": sum(p.numel() for p in self.model.parameters() if p.requires_grad)},
+            "data": {
+                "dataset": config["dataset"],
+                "inter_sha256": file_digest(Path(config["data_path"], f"{config['dataset']}.inter")),
+                "protocol": "RecBole's own",
+            },
+            "protocol": f"RecBole's own, eval_args {config['eval_args']}",
+        }
+
+    def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+        """Validation and test."""
+        return [("valid", result["best_valid_result"]), ("test", result["test_result"])]
+
+    def title(self, result: dict[str, Any]) -> str:
+        """Model, data set and protocol."""
+        return f"RecBole's {self.config['model']} on {self.config['dataset']}; protocol: {result['protocol']}"
+
+    @classmethod
+    def open(cls, config: Config, state: dict[str, Any], path: Path) -> NoReturn:
+        """Refuse: RecBole loads its own checkpoints.
+
+        Raises:
+            CheckpointError: Always.
+        """
+        raise of_recbole(path)
+
+
+def of_recbole(path: Path) -> CheckpointError:
+    """The error for a checkpoint that RecBole has written."""
+    return CheckpointError(f"`{path}` is a checkpoint of one of RecBole's own models, which RecBole has to load.")
+
+
+def _cannot_run(config: Any) -> str:
+    return f"RecBole's {config['model']} cannot run on `{config['dataset']}`"
+
+
+def _make_trainer(config: Config, model: Any, log_name: str) -> Any:
+    """RecBole's trainer, with an event log that a full disk does not end the run by."""
+    from recbole.trainer import trainer as recbole_trainer
+
+    make_writer = recbole_trainer.get_tensorboard
+    recbole_trainer.get_tensorboard = lambda _: EventLog(Path(config["tensorboard_dir"]) / log_name)
+    try:
+        return get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    finally:
+        recbole_trainer.get_tensorboard = make_writer
+
+
+def _refuse_short_catalogue(config: Config, n_items: int) -> None:
+    """RecBole takes the k best of all items, and fails where there are fewer."""
+    longest = max(config["topk"] or [0]) if config["eval_args"]["mode"]["valid"] == "full" else 0
+    if longest > n_items:
+        raise ConfigError(f"`topk` asks for the best {longest} items, and there are {n_items}; lower topk.")
+
+
+def _floats(metrics: dict[str, Any] | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (metrics or {}).items()}

@@ -1,0 +1,111 @@
+"""Recommendation from video content: a user encoder over item vectors, judged by ranking the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recbole_video.config import Config
+from recbole_video.data.sequence_loaders import HistoryLoader
+from recbole_video.evaluation.groups import results_by_group
+from recbole_video.evaluation.ranking import Ranking, rank_targets
+from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
+from recbole_video.recommendation.data import Data, checkpoint_data, describe_data, load_data
+from recbole_video.results.curve import draw_curve
+from recbole_video.results.per_user import write_per_user
+from recbole_video.serving.recommender import Recommender, make_recommender
+from recbole_video.tasks.task import Fitted, Task, refused_as
+from recbole_video.training.run_folder import RunFolder
+from recbole_video.training.trainer import Trainer
+from recbole_video.user_encoders.base import VideoRecommender, follow_frame_dim
+
+
+class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
+    """Trains a user encoder with an item encoder."""
+
+    @classmethod
+    def load(cls, config: Any) -> Data:
+        """As :func:`~recbole_video.recommendation.data.load_data`."""
+        return load_data(config)
+
+    def build(self) -> VideoRecommender:
+        """The model, whose scoring is tried out if it is not of this package."""
+        config, catalogue = self.config, self.data.catalogue
+        follow_frame_dim(config, catalogue)
+        with refused_as(f"{config['model']} cannot be built with these options"):
+            model: VideoRecommender = config.model_class(config, catalogue).to(config["device"])
+            if not _is_shipped(type(model)):
+                model.check_scoring()
+        return model
+
+    def fit(self) -> Fitted:
+        """Train by gradient."""
+        return self.train(self.make_trainer(), self.loaders["train"])
+
+    def make_trainer(self) -> Trainer:
+        """Lay the batches out, and make what trains the model and judges it by the validation users."""
+        self.loaders = make_loaders(self.config, self.data, self.model)
+        self._metrics = RankingMetrics(self.config, self.data.catalogue.train_counts.numpy())
+        about_data = checkpoint_data(self.data)
+        return Trainer(
+            self.config, self.model, lambda: self.evaluate("valid")[1], self.folder, about_data, self.log_name
+        )
+
+    def evaluate(self, split: str) -> tuple[Ranking, Metrics]:
+        """Rank the catalogue for all histories of the split."""
+        config, loader = self.config, self.loaders[split]
+        ranking = rank_targets(self.model, loader, config["device"], self._metrics.n_top, config["show_progress"])
+        return ranking, self._metrics.average(ranking)
+
+    def describe(self, test: Ranking) -> dict[str, Any]:
+        """Results by group, parameters, data."""
+        config = self.config
+        return {
+            "groups": results_by_group(test, self._metrics, config["eval_groups"], config["cold_item_threshold"]),
+            "parameters": self.model.parameter_counts(),
+            "data": describe_data(config, self.data),
+        }
+
+    def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+        """Validation, test, and each group of the test."""
+        rows = [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), ("test", result["test_result"])]
+        for kind, groups in result["groups"].items():
+            label = "test, {} items" if kind == "cold" else "test, popularity group {}"
+            rows += [(label.format(name), values) for name, values in groups.items()]
+        return rows
+
+    def title(self, result: dict[str, Any]) -> str:
+        """Models, data set and protocol."""
+        config, data = self.config, result["data"]
+        return (
+            f"{config['model']} + {config['item_encoder']} on {data['dataset']}: {data['test_users']:,} users, "
+            f"full ranking of {data['items']:,} items, protocol {data['protocol']}, seed {config['seed']}"
+        )
+
+    def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
+        """The curve, and each user's rank and metrics where they are asked for."""
+        fitted, dataset = self.fitted, self.data.dataset
+        draw_curve(fitted.history or [], self.config["valid_metric"], fitted.best_epoch or 0, folder.curve)
+        if self.config["save_per_user"]:
+            write_per_user(folder.per_user, test, self._metrics, dataset.user_tokens, dataset.item_tokens)
+
+    @classmethod
+    def open(cls, config: Config, state: dict[str, Any], path: Path) -> Recommender:
+        """A recommender."""
+        return make_recommender(config, state, path)
+
+
+def make_loaders(config: Any, data: Data, model: VideoRecommender) -> dict[str, Any]:
+    """Batches to train (a :class:`SequenceLoader`), validate and test on (:class:`HistoryLoader`), by split."""
+    split, n_items = data.actions.split, data.catalogue.item_num
+    train = model.loader(config, data.actions)
+    valid, test = (
+        HistoryLoader(config, data.actions, rows, n_items, trim=model.ignores_padding)
+        for rows in (split.valid, split.test)
+    )
+    return {"train": train, "valid": valid, "test": test}
+
+
+def _is_shipped(cls: type) -> bool:
+    """Whether a class is this package's own, which its tests know to score by a dot product."""
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]

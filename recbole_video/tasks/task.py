@@ -1,0 +1,188 @@
+"""What a run asks of its task; one instance per run."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from recbole.utils import init_seed
+
+from recbole_video.config import Config
+from recbole_video.content_options import named_stores
+from recbole_video.errors import ConfigError, RecBoleVideoError
+from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.training.run_folder import RunFolder
+from recbole_video.training.trainer import Trainer
+
+D = TypeVar("D")  # data
+M = TypeVar("M")  # model
+O = TypeVar("O")  # noqa: E741  # outcome of an evaluation
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Where a caller may step into a run: after each epoch, and in place of reading the data.
+
+    Attributes:
+        on_epoch: Called with the epoch and its validation score after each validation.
+        load: Called with the configuration in place of :meth:`Task.load`, whose data it gives; not asked where the
+            task's data cannot be shared.
+    """
+
+    on_epoch: Callable[[int, float], None] | None = None
+    load: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of fitting a model.
+
+    Attributes:
+        best_valid_score: Validation score of what was kept.
+        best_valid_result: All its metrics.
+        best_epoch: Epoch of it; 0 for a model that is fitted once, None where it is not known.
+        history: One record per epoch; None where none is kept.
+        seconds_before: Wall time of earlier parts of a resumed run.
+        notes: What the model says of a fit in one go, as plain values.
+    """
+
+    best_valid_score: float
+    best_valid_result: Metrics
+    best_epoch: int | None = None
+    history: list[dict[str, float]] | None = None
+    seconds_before: float = 0.0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Task(ABC, Generic[D, M, O]):
+    """One run's part that differs between tasks; :func:`recbole_video.quick_start.run` says when each is called.
+
+    Args:
+        config: The run's configuration.
+        folder: Where checkpoints and results go; None to keep none.
+        hooks: Told and asked on the way.
+        log_name: Name of the run's log, and of its folder of TensorBoard files.
+
+    Attributes:
+        data: What :meth:`load` gave.
+        model: What :meth:`build` gave.
+        fitted: What :meth:`fit` gave; set by the run.
+        shares_data: Whether runs of other options can use the same data, by its ``shareable()`` and ``on(config)``.
+    """
+
+    shares_data: ClassVar[bool] = True
+    data: D
+    model: M
+    fitted: Fitted
+
+    def __init__(
+        self, config: Config, folder: RunFolder | None = None, hooks: Hooks | None = None, log_name: str = "run"
+    ) -> None:
+        self.config, self.folder, self.hooks, self.log_name = config, folder, hooks or Hooks(), log_name
+
+    def read_data(self) -> D:
+        """Seed random numbers and read the data, or take the caller's."""
+        init_seed(self.config["seed"], self.config["reproducibility"])
+        given = self.hooks.load if self.shares_data else None
+        self.data = (given or self.load)(self.config)
+        return self.data
+
+    def make_model(self) -> M:
+        """Seed random numbers, so that the weights do not depend on how the data were read, and build the model."""
+        init_seed(self.config["seed"], self.config["reproducibility"])
+        self.model = self.build()
+        return self.model
+
+    @classmethod
+    @abstractmethod
+    def load(cls, config: Any) -> D:
+        """Read the data; every option that decides what they are is read from ``config`` here."""
+
+    @abstractmethod
+    def build(self) -> M:
+        """Make the model on its device; random numbers have just been seeded.
+
+        Raises:
+            ConfigError: If sizes contradict each other.
+        """
+
+    @abstractmethod
+    def fit(self) -> Fitted:
+        """Fit the model to the training data; it ends as it validated best."""
+
+    @abstractmethod
+    def evaluate(self, split: str) -> tuple[O, Metrics]:
+        """What the model makes of the split ``valid`` or ``test``, and the metrics of that."""
+
+    @abstractmethod
+    def describe(self, test: O) -> dict[str, Any]:
+        """Results beyond the metrics, as plain values; ``parameters`` and ``data`` are among them."""
+
+    @abstractmethod
+    def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+        """Rows of the table on the console, made of a run's result alone."""
+
+    @abstractmethod
+    def title(self, result: dict[str, Any]) -> str:
+        """What stands above the table."""
+
+    def write(self, folder: RunFolder, test: O, result: dict[str, Any]) -> None:
+        """Write tables and figures."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, config: Config, state: dict[str, Any], path: Path) -> Any:
+        """Make what is used of a trained model out of its checkpoint.
+
+        Args:
+            config: The options in it, on the wanted device.
+            state: The checkpoint.
+            path: Its file, for messages and for what lies beside it.
+
+        Raises:
+            CheckpointError: If a value is not as it must be.
+        """
+
+    def train(self, trainer: Trainer, batches: Any) -> Fitted:
+        """Train by gradient: from the folder's last checkpoint if there is one; the model ends as its best epoch."""
+        if self.folder is not None and self.folder.last.is_file():
+            trainer.resume(batches)
+        elif self.config["resume"]:
+            logging.getLogger().info(
+                "There is no checkpoint of these options to resume from; starting with the first epoch."
+            )
+        trainer.fit(batches, self.hooks.on_epoch)
+        trainer.load_best()
+        p = trainer.progress
+        return Fitted(p.best_valid_score, p.best_valid_result, p.best_epoch, p.history, p.seconds_before)
+
+
+@contextmanager
+def refused_as(sentence: str) -> Iterator[None]:
+    """Turn what constructors raise on options that do not fit each other into one sentence.
+
+    Raises:
+        ConfigError: With ``sentence`` and the reason.
+    """
+    try:
+        yield
+    except RecBoleVideoError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{sentence} ({type(error).__name__}: {error}).") from error
+
+
+def prepare_bundled(config: Any) -> None:
+    """Make a bundled data set where it is missing."""
+    from recbole_video.dataset_tools import BUNDLED, prepare
+
+    if config["dataset"] in BUNDLED:
+        stores: list[str | None] = [None]  # its own frames
+        stores += [] if config.task == "stock" else named_stores(config)
+        for store in stores:
+            prepare(config["dataset"], Path(config["data_path"]), store)

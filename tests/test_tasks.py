@@ -1,0 +1,117 @@
+"""One story for every kind of model: what a run writes, in which order it happens, and that nobody else asks."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import recbole_video.quick_start
+from recbole_video import load_model, run_recbole_video
+from recbole_video.errors import CheckpointError
+from recbole_video.tasks import TASKS, task_of
+from recbole_video.tasks.task import Hooks
+
+from .conftest import small_options
+from .test_popularity import METADATA, SMALL, write_popularity
+from .test_recbole_compat import STOCK
+
+EVERY = {
+    "best_valid_score", "valid_score_bigger", "best_valid_result", "test_result", "seconds", "peak_memory_mb",
+    "parameters", "data", "run_folder", "config", "made_by",
+}  # fmt: skip
+OURS = EVERY | {"best_epoch", "history", "groups"}
+KEYS = {
+    "SASRec": OURS,
+    "STAP": OURS | {"retrieved_popularity_correlation", "memory_bank"},
+    "MetadataRidge": OURS | {"control"},
+    "Constant": OURS | {"control"},
+    "Pop": EVERY | {"protocol"},
+}
+
+
+@pytest.fixture(scope="module")
+def popularity_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("popularity")
+    write_popularity(root)
+    return root
+
+
+@pytest.fixture
+def run(data_root, popularity_root, in_tmp):
+    """result = run(model, hooks)"""
+
+    def make(model, hooks=None):
+        if model in ("SASRec", "Pop"):
+            options = small_options(data_path=str(data_root)) if model == "SASRec" else STOCK
+            return run_recbole_video(model, "tiny", config_dict={**options, "data_path": str(data_root)}, hooks=hooks)
+        options = {**SMALL, **METADATA, "epochs": 1} if model == "STAP" else {"figures": False, **METADATA}
+        return run_recbole_video(model, "pop", config_dict={"data_path": str(popularity_root), **options}, hooks=hooks)
+
+    return make
+
+
+@pytest.mark.parametrize("model", KEYS)
+def test_keys_of_the_results(run, model):
+    result = run(model)
+    written = json.loads(Path(result["run_folder"], "metrics.json").read_text())
+    assert set(written) == KEYS[model] and set(result) == KEYS[model] - {"history", "config", "made_by"}
+    assert Path(result["run_folder"], "model.pth").is_file() == (model != "Pop")
+    if model == "Pop":
+        with pytest.raises(CheckpointError, match="keeps no checkpoint|RecBole has to load"):
+            load_model(result["run_folder"])
+
+
+@pytest.mark.parametrize("model", KEYS)
+def test_order_of_events(run, model, monkeypatch):
+    """Weights depend on the seed alone, not on how the data were read: figures of a seed hang on this order."""
+    events = []
+
+    def note(owner, name, event):
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, **k: (events.append(event), original(*a, **k))[1])
+
+    note(recbole_video.tasks.task, "init_seed", "seed")
+    note(recbole_video.quick_start, "prepare_bundled", "prepare")
+    of = {"SASRec": "recommendation", "Pop": "stock"}.get(model, "popularity")
+    for name in ("build", "fit", "evaluate", "describe", "write"):
+        note(TASKS[of], name, name)
+    load = TASKS[of].load
+    monkeypatch.setattr(TASKS[of], "load", classmethod(lambda cls, config: (events.append("load"), load(config))[1]))
+    run(model)
+    without_validation = [event for i, event in enumerate(events) if event != "evaluate" or events[i + 1] == "describe"]
+    assert without_validation == [
+        "prepare", "seed", "load", "seed", "build", "fit", "evaluate", "describe", "write"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "is_asked"), [("SASRec", True), ("MetadataRidge", True), ("Pop", False)])
+def test_data_of_the_caller(run, model, is_asked):
+    """As a sweep hands them over; RecBole's own data sets cannot be shared."""
+    asked = []
+
+    def load(config):
+        asked.append(config["dataset"])
+        return task_of(config).load(config).shareable().on(config)
+
+    assert run(model, Hooks(load=load))["test_result"] == run(model)["test_result"]
+    assert bool(asked) == is_asked
+
+
+def test_nobody_else_asks_what_the_task_is():
+    """The configuration finds it out, and the table of tasks knows what it means."""
+    root = Path(recbole_video.__file__).parent
+    allowed = {"config.py", "tasks/__init__.py", "sweep/shared_data.py"}  # the last hands the question on
+    asking = re.compile(r"\bconfig\.task\b|\.is_video_model\b|\.is_popularity_model\b|\bis_control\b")
+    found = {
+        str(path.relative_to(root)) for path in root.rglob("*.py") if asking.search(path.read_text(encoding="utf-8"))
+    }
+    assert found <= allowed
+
+
+def test_stap_is_named_by_the_registry_alone():
+    """The general code of popularity prediction knows no model: what one has of its own it says by hooks."""
+    root = Path(recbole_video.__file__).parent
+    for folder in ("tasks", "serving", "training", "evaluation", "data"):
+        for path in (root / folder).glob("*.py"):
+            assert not re.search(r"popularity\.stap|memory_bank\b|\bslots\.", path.read_text(encoding="utf-8")), path
