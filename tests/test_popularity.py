@@ -1099,7 +1099,7 @@ class TestModelOfAThirdParty:
         monkeypatch.setattr(POPULARITY_MODELS, "_entries", dict(POPULARITY_MODELS._entries))
         monkeypatch.setattr(POPULARITY_MODELS, "_admitted", {})
         yield importlib.import_module("my_popularity")
-        monkeypatch.delitem(sys.modules, "my_popularity")
+        sys.modules.pop("my_popularity")  # and not by `monkeypatch`, which would put it back
 
     def options(self, root, **more):
         return {"data_path": str(root), "figures": False, "show_progress": False, "epochs": 1, **more}
