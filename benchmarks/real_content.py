@@ -27,11 +27,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
-from recbole_video.experiment import load_data
 
 from recbole_video import run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.files.atomic import write_json
+from recbole_video.recommendation.data import load_data
 from recbole_video.runtime.provenance import provenance
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from recbole_video.experiment import build_model, describe_data, load_data, make_loaders, prepare_bundled
-from recbole_video.popularity.model import PopularityModel
 from torch import nn
 
 from recbole_video import load_model, run_recbole_video, write_frame_store
@@ -23,11 +21,15 @@ from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.item_encoders.fusion import EarlyFusion, LateFusion, build_content_encoder
 from recbole_video.item_encoders.layers import masked_mean
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
+from recbole_video.popularity.base import PopularityModel
+from recbole_video.recommendation.data import describe_data, load_data
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.serving.predictor import Inputs
+from recbole_video.tasks.recommendation import make_loaders
+from recbole_video.tasks.task import prepare_bundled
 from recbole_video.training.run_folder import fingerprint
 
-from .conftest import FRAME_DIM, MODELS, N_ITEMS, SMALL_ENCODER, small_options, write_dataset
+from .conftest import FRAME_DIM, MODELS, N_ITEMS, SMALL_ENCODER, prepared, small_options, write_dataset
 
 AUDIO_DIM, N_AUDIO = 5, 2
 BOTH = ["frames", "audio"]
@@ -60,8 +62,8 @@ def config_of(root, encoder="CVA", model="SASRec", **options):
 
 def model_of(root, encoder="CVA", model="SASRec", **options):
     config = config_of(root, encoder, model, **options)
-    data = load_data(config)
-    return config, data, build_model(config, data.catalogue)
+    task = prepared(config)
+    return config, task.data, task.model
 
 
 @pytest.fixture(scope="module")
@@ -395,7 +397,7 @@ class TestTraining:
         config, data, model = model_of(
             root, encoder, **{"content": BOTH, "content_fusion": how, "id_fusion": "gate", **own}
         )
-        train, _, _ = make_loaders(config, data, model)
+        train = make_loaders(config, data, model)["train"]
         loss = model.calculate_loss(next(iter(train)))
         loss.backward()
         assert torch.isfinite(loss)
@@ -410,7 +412,7 @@ class TestTraining:
     @pytest.mark.parametrize("how", ["early", "late"])
     def test_every_user_encoder(self, root, model, how):
         config, data, built = model_of(root, "MLP", model, content=BOTH, content_fusion=how)
-        built.calculate_loss(next(iter(make_loaders(config, data, built)[0]))).backward()
+        built.calculate_loss(next(iter(make_loaders(config, data, built)["train"]))).backward()
         assert all(torch.isfinite(p.grad).all() for p in built.item_embedding.parameters() if p.grad is not None)
 
     def test_an_encoder_of_ones_own_reads_several(self, root, monkeypatch):
@@ -432,7 +434,7 @@ class TestTraining:
             config, data, model = model_of(
                 root, "MLP", item_encoder="Largest", content=BOTH, content_fusion=how, encoder_scale=2.0
             )
-            assert torch.isfinite(model.calculate_loss(next(iter(make_loaders(config, data, model)[0]))))
+            assert torch.isfinite(model.calculate_loss(next(iter(make_loaders(config, data, model)["train"]))))
 
     @pytest.mark.parametrize(
         "named", [{"content": ["frames"]}, {"content": "frames", "content_fusion": "late"}], ids=str
@@ -442,7 +444,7 @@ class TestTraining:
             config, data, model = model_of(root, "CVA", id_fusion="sum", **options)
             optimizer = torch.optim.SGD(model.parameters(), 0.1)
             losses = []
-            for batch in make_loaders(config, data, model)[0]:
+            for batch in make_loaders(config, data, model)["train"]:
                 optimizer.zero_grad()
                 loss = model.calculate_loss(batch)
                 loss.backward()
@@ -472,8 +474,7 @@ class TestUse:
             "audio": (5, "ear"),
         }
         config = Config(config_file_list=[folder / "config.yaml"])
-        data = load_data(config)
-        model = build_model(config, data.catalogue)
+        model = prepared(config).model
         model.load_state_dict(torch.load(folder / "model.pth", weights_only=True)["state_dict"])
         model.eval()
         with torch.no_grad():
