@@ -219,8 +219,7 @@ def _datasets(configs: list[Config]) -> tuple[Dataset, ...]:
     found: dict[str, tuple[Path, dict[str, None]]] = {}
     for config in configs:
         _, stores = found.setdefault(config["dataset"], (Path(config["data_path"]), {}))
-        if config.task != "stock":
-            stores |= dict.fromkeys(named_stores(config))
+        stores |= dict.fromkeys(named_stores(config))
     return tuple(Dataset(name, folder, tuple(stores)) for name, (folder, stores) in sorted(found.items()))
 
 

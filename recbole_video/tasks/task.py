@@ -182,7 +182,5 @@ def prepare_bundled(config: Any) -> None:
     from recbole_video.dataset_tools import BUNDLED, prepare
 
     if config["dataset"] in BUNDLED:
-        stores: list[str | None] = [None]  # its own frames
-        stores += [] if config.task == "stock" else named_stores(config)
-        for store in stores:
+        for store in (None, *named_stores(config)):  # its own frames, and further ones
             prepare(config["dataset"], Path(config["data_path"]), store)
