@@ -100,7 +100,7 @@ def load_data(config: Config) -> Data:
     if config.reads_frames:
         store = FrameStore(store_path(config["data_path"], config["dataset"], config["frame_store"]))
     try:
-        dataset = VideoDataset(config, store)
+        dataset = VideoDataset(config.host(), store)
         actions = dataset.build()
     except RecBoleVideoError:
         raise
@@ -144,7 +144,6 @@ def build_model(config: Config, catalogue: Catalogue) -> Any:
     Raises:
         ConfigError: If sizes contradict each other.
     """
-    follow_frame_dim(config, catalogue.frame_dim)
     init_seed(config["seed"], config["reproducibility"])
     try:
         model = config.model_class(config, catalogue).to(config["device"])
@@ -223,24 +222,6 @@ def checkpoint_data(data: Data) -> dict[str, Any]:
         "inter_sha256": _inter_digest(data),
         "frames_sha256": None if store is None else store.manifest.sha256,
     }
-
-
-def follow_frame_dim(config: Config, frame_dim: int) -> None:
-    """Set the user encoder's width to the frames', where the item encoder keeps it (Pooling).
-
-    Raises:
-        ConfigError: If another width was asked for.
-    """
-    if not config.keeps_frame_dim:
-        return
-    option = config.model_class.width_option
-    given = config.external_config_dict.get(option)
-    if given is not None and given != frame_dim:
-        raise ConfigError(
-            f"`{option}` is {given}, but {config['item_encoder']} keeps the frames' width, {frame_dim}; "
-            f"leave out `{option}` or choose another item encoder."
-        )
-    config[option] = frame_dim
 
 
 def _inter_digest(data: Data) -> str:

@@ -22,6 +22,7 @@ from recbole_video.runtime.event_log import EventLog
 from recbole_video.runtime.logs import FILE_ONLY
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
 from recbole_video.runtime.provenance import provenance
+from recbole_video.runtime.recbole_host import HostConfig
 from recbole_video.training.run_folder import RunFolder
 
 
@@ -47,22 +48,21 @@ def run_stock_model(config: Config, folder: RunFolder | None, log_path: Path, ho
     logger = logging.getLogger()
     logger.info(config, extra=FILE_ONLY)
     saved = folder is not None
-    if folder is not None:
-        config["checkpoint_dir"] = str(folder.path)
+    host = config.host(**({} if folder is None else {"checkpoint_dir": str(folder.path)}))
     prepare_bundled(config)
     init_seed(config["seed"], config["reproducibility"])
     try:
-        dataset = create_dataset(config)
+        dataset = create_dataset(host)
         logger.info(dataset)
-        train_data, valid_data, test_data = data_preparation(config, dataset)
+        train_data, valid_data, test_data = data_preparation(host, dataset)
         init_seed(config["seed"], config["reproducibility"])
-        model = config.model_class(config, train_data._dataset).to(config["device"])
+        model = config.model_class(host, train_data._dataset).to(config["device"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"RecBole's {config['model']} cannot run on `{config['dataset']}` ({reason}).") from error
     logger.info(model, extra=FILE_ONLY)
     _refuse_short_catalogue(config, dataset.item_num - 1)
-    trainer = _make_trainer(config, model, log_path)
+    trainer = _make_trainer(host, model, log_path)
     try:
         best_valid_score, best_valid_result = trainer.fit(
             train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=hooks.on_epoch
@@ -108,7 +108,7 @@ def log_stock_results(config: Config, result: dict[str, Any], log_path: Path) ->
     logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
 
 
-def _make_trainer(config: Config, model: Any, log_path: Path) -> Any:
+def _make_trainer(config: HostConfig, model: Any, log_path: Path) -> Any:
     """RecBole's trainer, with an event log that a full disk does not end the run by."""
     from recbole.trainer import trainer as recbole_trainer
 

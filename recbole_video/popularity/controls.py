@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.metadata import Metadata
 from recbole_video.errors import ConfigError
+from recbole_video.popularity.options import PopularityOptions
 
 _ALPHAS = tuple(10.0**k for k in range(-3, 5))
 _MAX_TREES = 1000
@@ -26,6 +27,7 @@ class Control:
             out the videos that it lacks, as for the models, and only if it is there.
     """
 
+    Options: type[PopularityOptions] = PopularityOptions
     is_popularity_model = True
     is_control = True
     inputs_read: frozenset[str] = frozenset(["metadata"])

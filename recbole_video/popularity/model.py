@@ -12,6 +12,8 @@ from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, mse_loss
 
+from recbole_video.popularity.options import PopularityOptions
+
 Batch = Mapping[str, Tensor]
 _EMBEDDING_WIDTH = 8  # of a categorical column of the metadata
 
@@ -55,6 +57,7 @@ class PopularityModel(AbstractRecommender):
         inputs: Sizes of the inputs.
     """
 
+    Options: type[PopularityOptions] = PopularityOptions
     is_popularity_model = True
     is_control = False
     inputs_read = frozenset(["frames", "text", "metadata"])

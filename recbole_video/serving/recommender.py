@@ -22,7 +22,6 @@ from recbole_video.content.store import FrameStore
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
 from recbole_video.evaluation.ranking import best_items
-from recbole_video.experiment import follow_frame_dim
 from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.files.names import expanded
 from recbole_video.files.replacement import Replacement
@@ -97,7 +96,6 @@ def _make_recommender(config: Config, state: dict[str, Any], path: Path) -> Reco
         data.whole("frame_dim", 1)
 
     def make() -> Any:
-        follow_frame_dim(config, catalogue.frame_dim)
         return config.model_class(config, catalogue)
 
     model = build_stored(make, state["state_dict"], len(tokens), path)
@@ -420,5 +418,4 @@ def _saved_config(options: dict[str, Any], device: torch.device, trust: Trust, p
     except BUILD_ERRORS as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise CheckpointError(f"The options of `{path}` cannot be used ({reason}).") from error
-    config["device"] = device
-    return config
+    return config.on(device)

@@ -20,6 +20,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import ID, ITEM_ENCODERS
 from recbole_video.item_encoders.id_fusion import IdFusion
 from recbole_video.recommendation import losses
+from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.recommendation.tower import ItemTower, StepVectors
 
 # On a CPU the rows of a batch, sorted by length, are processed in parts of this many at least,
@@ -56,6 +57,7 @@ class VideoRecommender(SequentialRecommender):
         width_option: The option that sets d, for which RecBole's models have two names.
     """
 
+    Options: type[RecommendationOptions] = RecommendationOptions
     is_video_model = True
     loader: type[SequenceLoader] = PrefixLoader
     ignores_padding = False
@@ -65,7 +67,7 @@ class VideoRecommender(SequentialRecommender):
     train_counts: Tensor
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
-        super().__init__(_HostConfig(config), dataset)
+        super().__init__(config.host(**self._instead(config, dataset.frame_dim)), dataset)
         self.frame_dim = dataset.frame_dim
         self.loss_type = config["loss_type"]
         self.item_embedding = _build_tower(config, dataset, self.item_embedding)
@@ -73,6 +75,26 @@ class VideoRecommender(SequentialRecommender):
         popularity = losses.popularity_log(torch.as_tensor(dataset.train_counts), config["logq_power"])
         self.register_buffer("log_popularity", popularity, persistent=False)
         self.register_buffer("train_counts", torch.as_tensor(dataset.train_counts), persistent=False)
+
+    @classmethod
+    def _instead(cls, config: Any, frame_dim: int) -> dict[str, Any]:
+        """What RecBole's constructor is told in the place of some options.
+
+        It knows two values of ``loss_type``; and where the item encoder keeps the frames' width, d follows that.
+
+        Raises:
+            ConfigError: If another width was asked for.
+        """
+        instead = {"loss_type": "CE"} if config["loss_type"] == "in_batch" else {}
+        if not config.keeps_frame_dim:
+            return instead
+        option = cls.width_option
+        if config[option] not in (None, frame_dim):
+            raise ConfigError(
+                f"`{option}` is {config[option]}, but {config['item_encoder']} keeps the frames' width, {frame_dim}; "
+                f"leave out `{option}` or choose another item encoder."
+            )
+        return {**instead, option: frame_dim}
 
     def check_scoring(self) -> None:
         """Refuse a model that does not score by a dot product with the item vectors, as the loss does.
@@ -254,22 +276,3 @@ def _item_rows(table: nn.Embedding, n_items: int) -> nn.Embedding:
     rows = table.weight.detach()[:n_items].clone()
     rows[0] = 0
     return nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=0)
-
-
-class _HostConfig:
-    """The configuration as RecBole's constructors accept it: they know two values of ``loss_type``."""
-
-    def __init__(self, config: Any) -> None:
-        self._config = config
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._config[key]
-        return "CE" if key == "loss_type" and value == "in_batch" else value
-
-    def __getattr__(self, key: str) -> Any:
-        if key == "_config":  # while it is being copied
-            raise AttributeError(key)
-        return getattr(self._config, key)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._config
