@@ -11,7 +11,6 @@ from copy import copy, deepcopy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -121,13 +120,13 @@ class Config(Mapping[str, Any]):
             self._encoder = _chosen_encoder(given, default, dataset_layer)
         host, host_names = host_defaults(self.model, self.model_class, self.dataset)
         own = self._declare(host, host_names)
-        self.given: Mapping[str, Any] = MappingProxyType(given.values(self.declarations))
-        self.file_options: Mapping[str, Any] = MappingProxyType(given.file_values(self.declarations))
-        self.defaults: Mapping[str, Any] = MappingProxyType(self._layered(host, own, dataset_layer))
+        self.given: Mapping[str, Any] = given.values(self.declarations)
+        self.file_options: Mapping[str, Any] = given.file_values(self.declarations)
+        self.defaults: Mapping[str, Any] = self._layered(host, own, dataset_layer)
         self._refuse_unknown_options()
         self._values: Mapping[str, Any] = {**self.defaults, **self.given, "model": self.model, "dataset": self.dataset}
         self._host = self._finish()
-        self._values = MappingProxyType(self._host.final_config_dict)
+        self._values = self._host.final_config_dict
         if self.task != "stock":
             self.options(self.model_class.Options).check()
 
@@ -194,7 +193,7 @@ class Config(Mapping[str, Any]):
         """The same for another device."""
         twin = copy(self)
         twin._host = self._host.replaced({"device": device})
-        twin._values = MappingProxyType(twin._host.final_config_dict)
+        twin._values = twin._host.final_config_dict
         return twin
 
     def to_options(self) -> dict[str, Any]:
@@ -217,7 +216,7 @@ class Config(Mapping[str, Any]):
         if self._encoder is not None:
             own |= declared(self._encoder)
         names = {*host, *host_names, *UNLISTED, *names_read_by(self.model_class)} - {"MODEL_TYPE"}
-        self.declarations: Mapping[str, Option] = MappingProxyType({**host_options(names, host), **own})
+        self.declarations: Mapping[str, Option] = {**host_options(names, host), **own}
         return own
 
     def _layered(self, host: dict[str, Any], own: dict[str, Option], dataset_layer: dict[str, Any]) -> dict[str, Any]:

@@ -446,6 +446,6 @@ def test_a_file_in_the_place_of_the_folder_of_runs(make_config, tmp_path):
     config = make_config(checkpoint_dir=str(tmp_path / "saved"))
     with pytest.raises(RunFolderError, match=r"saved` is a file; set checkpoint_dir to a folder.$"):
         RunFolder.create(config)
-    config["checkpoint_dir"] = str(tmp_path / "saved" / "runs")
+    config = make_config(checkpoint_dir=str(tmp_path / "saved" / "runs"))
     with pytest.raises(RunFolderError, match="cannot be made: Not a directory; set checkpoint_dir to a folder"):
         RunFolder.create(config)
