@@ -256,6 +256,9 @@ class STAP(PopularityModel):
         self.query_norm = nn.LayerNorm(width) if options.query_norm else None
         self.use_pop_context: bool = options.use_pop_context
         self.retrieved = nn.Linear(width + self.use_pop_context, width)
+        self._build_routing_losses(options, width)
+
+    def _build_routing_losses(self, options: STAP.Options, width: int) -> None:
         self.preference_weight, self.balance_weight = options.dppo_weight, options.balance_weight
         self.preference = PreferenceLoss(
             options.dppo_support, options.dppo_gamma, options.dppo_margin, options.dppo_pairs, width
