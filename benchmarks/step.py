@@ -60,8 +60,8 @@ def time_steps(data_path: str, batch_size: int, turns: int) -> dict[str, Any]:
     """Seconds of each step by implementation, and how far their losses are apart."""
     options = {"train_batch_size": batch_size}
     experiment = ours.prepare(data_path, NAME, **options)
-    host_config = make_config("SASRec", NAME, config_dict={"data_path": data_path, "loss_type": "CE", **options})
-    host_config["device"] = experiment.config["device"]
+    own = make_config("SASRec", NAME, config_dict={"data_path": data_path, "loss_type": "CE", **options})
+    host_config = own.host(device=experiment.config["device"])
     catalogue = experiment.data.catalogue
     model = experiment.model
     models = {

@@ -16,7 +16,8 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
                             [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
                             [--OPTION=VALUE ...]
        run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex]
-       run_recbole_video.py --list      models, item encoders, data sets, sweeps and where their options are
+       run_recbole_video.py --list      models, item encoders, data sets and sweeps
+       run_recbole_video.py --help_options NAME      the options of a model or an item encoder
 
 Every option of RecBole and of properties/*.yaml can be set; command line > config files > defaults.
 A class of your own that a config file or a run to resume names (module:Class) is loaded only with --trust.
@@ -42,6 +43,8 @@ def _run(words: list[str]) -> int:
     if "--list" in words:
         print(_listing())
         return 0
+    if _has(words, "--help_options"):
+        return _help_options(words)
     if _has(words, "--report"):
         from recbole_video.commands import report_command
 
@@ -50,10 +53,12 @@ def _run(words: list[str]) -> int:
         from recbole_video.commands import sweep_command
 
         return sweep_command(words)
-    from recbole_video.options import parse_command_line, split_paths
+    from recbole_video.options.option import declared
+    from recbole_video.options.parse import parse_command_line, split_paths
+    from recbole_video.options.run import CommandOptions
     from recbole_video.quick_start import run_recbole_video
 
-    files = split_paths(parse_command_line(words).get("config_files"), "config_files")
+    files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")
     run_recbole_video(config_file_list=files, command_line=words)
     return 0
 
@@ -62,14 +67,22 @@ def _has(words: list[str], flag: str) -> bool:
     return any(word.partition("=")[0] == flag for word in words)
 
 
-def _listing() -> str:
-    from importlib.resources import files
+def _help_options(words: list[str]) -> int:
+    from recbole_video.errors import ConfigError
+    from recbole_video.listing import options_text
+    from recbole_video.options.parse import split_command_line
 
+    given = split_command_line(words)
+    if list(given) != ["help_options"] or not given["help_options"]:
+        raise ConfigError("--help_options takes the name of a model or an item encoder, alone: --help_options=SASRec.")
+    print(options_text(given["help_options"]), end="")
+    return 0
+
+
+def _listing() -> str:
     from recbole_video.dataset_tools import BUNDLED
-    from recbole_video.item_encoders import ITEM_ENCODERS
-    from recbole_video.popularity import POPULARITY_MODELS
+    from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
     from recbole_video.sweep.spec import preset_names
-    from recbole_video.user_encoders import USER_ENCODERS
 
     return "\n".join(
         [
@@ -78,6 +91,6 @@ def _listing() -> str:
             f"item encoders:  {', '.join(ITEM_ENCODERS)}, or module:Class",
             f"data sets:      {', '.join(BUNDLED)} (made on first use), any folder of atomic files under dataset/",
             f"sweeps:         {', '.join(preset_names())}, or a YAML file; each with --demo",
-            f"their options:  {files('recbole_video.properties')}",
+            "their options:  --help_options NAME, for a model or an item encoder",
         ]
     )

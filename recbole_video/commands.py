@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_video.config import MODEL_REGISTRIES, STOCK_PREFIX, Config
+from recbole_video.config import STOCK_PREFIX, Config, known_options
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
-from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.options import parse_command_line, split_paths
+from recbole_video.options.option import declared
+from recbole_video.options.parse import expand_home, parse_command_line, split_paths
+from recbole_video.options.run import CommandOptions
+from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, refuse_untrusted
 from recbole_video.reports.console import console_table
 from recbole_video.reports.markdown import one_line
@@ -21,7 +23,6 @@ from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, make_plan, require_data
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
 from recbole_video.sweep.spec import Sweep, load_sweep, preset_names, with_search
-from recbole_video.text_options import expand_home
 
 _SHOWN_TRIALS = 60
 _SWITCHES = ("demo", "dry_run", "latex")
@@ -42,12 +43,13 @@ def sweep_command(words: Sequence[str]) -> int:
         RecBoleVideoError: With one sentence about what to change.
         KeyboardInterrupt: On Ctrl-C, after the report on what has finished.
     """
-    given = parse_command_line(words)
+    given = parse_command_line(words, known_options())
     ours = {name: given.pop(name) for name in _OWN if name in given}
     _refuse_no_switch(ours)
     if ours["sweep"] in (True, None, ""):
         raise ConfigError(f"--sweep needs a name or a file: --sweep=NAME, one of {', '.join(preset_names())}.")
-    ours = {name: expand_home(name, value) for name, value in ours.items()}
+    paths = [name for name, one in declared(CommandOptions).items() if one.rule.is_path]
+    ours |= {name: expand_home(ours[name]) for name in (*paths, "resume") if name in ours}
     sweep = load_sweep(str(ours["sweep"]), bool(ours.get("demo", False)))
     trust = given.pop("trust", False)
     for name in sorted(sweep.classes()):
@@ -93,7 +95,7 @@ def report_command(words: Sequence[str]) -> int:
     Raises:
         RecBoleVideoError: With one sentence about what to change.
     """
-    given = parse_command_line(words)
+    given = parse_command_line(words, declared(CommandOptions))
     unknown = set(given) - {"report", "out", "latex"}
     if unknown:
         raise ConfigError(f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER and --latex.")
@@ -101,7 +103,7 @@ def report_command(words: Sequence[str]) -> int:
     folders = [] if given["report"] is True else split_paths(given["report"], "report")
     if not folders:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
-    out = expand_home("out", given.get("out"))
+    out = expand_home(given.get("out"))
     content = write_report(folders, out, bool(given.get("latex")))
     for section in content.sections:
         print(f"{one_line(section.title)}\n\n{console_table(section)}\n")
@@ -155,7 +157,7 @@ def _own_options(given: dict[str, Any], trust: Trust) -> dict[str, Any]:
     options: dict[str, Any] = {}
     files = split_paths(given.pop("config_files", None), "config_files")
     if files:
-        options = Config(config_file_list=files, trust=trust).file_config_dict
+        options = dict(Config(config_file_list=files, trust=trust).file_options)
     return {**options, **given}
 
 

@@ -1,66 +1,62 @@
-"""The configuration: RecBole's own, with our defaults and without silence.
+"""The configuration of a run: made in one pass from what is declared and what was given, and left alone then.
 
-Later layers win: RecBole's defaults < properties/overall.yaml < properties/<task>.yaml < model <
-item encoder < data set < variant < preset < preset of that variant < config files < config_dict < command line.
+Later layers win: RecBole's defaults < what run, task, model and item encoder declare < data set < variant < preset <
+preset of that variant < config files < config_dict < command line.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Iterable, Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import recbole
 import torch
-from recbole.config import Config as RecBoleConfig
+from recbole.evaluator import metric_types
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
-from recbole_video.content_options import reads_several
 from recbole_video.data.atomic_file import read_header
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
-from recbole_video.files.reading import SafeLoader, read_yaml
+from recbole_video.files.reading import read_yaml
 from recbole_video.files.values import plain
-from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.option_checks import check_shared, check_video_options
-from recbole_video.options import (
-    ENCODER_PREFIX,
+from recbole_video.options.content import check_content, check_fusion, reads_several
+from recbole_video.options.option import ENCODER_PREFIX, REQUIRED, Option, declared, refuse_void
+from recbole_video.options.parse import (
     check_value,
-    constructor_options,
     convert_given,
-    parse_command_line,
+    convert_words,
+    expand_home,
+    keep_text,
+    split_command_line,
     split_paths,
+    text_from_value,
 )
-from recbole_video.popularity import POPULARITY_MODELS
-from recbole_video.popularity.option_checks import check_popularity_options
+from recbole_video.options.recbole import check_host_options, host_options
+from recbole_video.options.run import CommandOptions, RunOptions
+from recbole_video.registries import (
+    ITEM_ENCODERS,
+    MODEL_REGISTRIES,
+    OTHER_MODELS,
+    POPULARITY_MODELS,
+    USER_ENCODERS,
+)
 from recbole_video.registry import Registry, Trust, class_path, import_class, refuse_untrusted
 from recbole_video.runtime import recbole_compat
-from recbole_video.runtime.devices import choose_device, listed
-from recbole_video.text_options import MAY_BE_EMPTY, TEXT_LISTS, TEXT_OPTIONS, expand_home, keep_text, text_from_value
-from recbole_video.user_encoders import USER_ENCODERS
+from recbole_video.runtime.devices import choose_device
+from recbole_video.runtime.recbole_host import MODEL_FILES, HostConfig, host_defaults
+from recbole_video.runtime.recbole_options import TEXT, TEXT_LISTS, UNLISTED, names_read_by
+
+O = TypeVar("O")  # noqa: E741 - a class of options
 
 DEFAULT_MODEL = "SASRec"
 DEFAULT_DATASET = {"recommendation": "microvideo-demo", "popularity": "popularity-demo", "stock": "microvideo-demo"}
 STOCK_PREFIX = "recbole:"
-
-_STOCK_PROPERTIES = Path(recbole.__file__).parent / "properties" / "model"
-
-# Options that RecBole or this package reads and that no properties file lists.
-_RUNTIME_OPTIONS = frozenset([
-    "model", "dataset", "config_files", "config_file", "data_path", "tail_ratio", "encoding", "valid_metric_bigger",
-    "nproc", "ip", "port", "world_size", "group_offset", "offset", "local_rank", "neg_sampling",
-    "training_neg_sample_num",
-])  # fmt: skip
 # What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
-_OTHER_MODELS: Registry = Registry("model", {}, ("recbole.model.abstract_recommender:AbstractRecommender",))
-MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, _OTHER_MODELS)
 _EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
@@ -69,10 +65,13 @@ _DEFAULT_NEGATIVES = {
     "dynamic": False,
     "candidate_num": 0,
 }
+# Options that say which options there are: read as text before any other.
+_CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder")}
+_DERIVED = frozenset(["valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume", "MODEL_TYPE"])
 
 
-class Config(RecBoleConfig):
-    """RecBole's ``Config`` with this package's layers, that refuses what it does not know.
+class Config(Mapping[str, Any]):
+    """All options of a run, by name. It does not change after it was made.
 
     Args:
         model: A model of this package, any of RecBole's, ``recbole:<name>`` for RecBole's own
@@ -80,12 +79,19 @@ class Config(RecBoleConfig):
         dataset: Name of the folder of atomic files under ``data_path``.
         config_file_list: YAML files, the last one winning.
         config_dict: Options.
-        command_line: Words as in ``sys.argv[1:]``. RecBole reads ``sys.argv`` by itself; here the
-            caller hands it over, so that a program's own flags are not taken for options. ``--trust`` is read from
-            here alone.
+        command_line: Words as in ``sys.argv[1:]``. ``--trust`` is read from here alone.
         trust: Whether a class that a file names as ``module:Class``, which nobody registered, may be imported: True,
             or the classes that may, as in :func:`recbole_video.load_model`.
         is_stored: ``config_dict`` was read from a file, too.
+
+    Attributes:
+        model: Name of the model.
+        model_class: The model.
+        dataset: Name of the data set.
+        declarations: The options that there are, by name.
+        defaults: What each option is where it is not given.
+        given: What was given, by files, program and command line.
+        file_options: What was given by files.
 
     Raises:
         ConfigError: If an option is unknown or has a value that cannot be used, all unknown
@@ -102,20 +108,50 @@ class Config(RecBoleConfig):
         trust: Trust = False,
         is_stored: bool = False,
     ) -> None:
-        self._command_line = tuple(command_line)
-        self._trust, self._is_stored = trust, is_stored
-        self._files = ", ".join(f"`{path}`" for path in config_file_list or ())
-        try:
-            super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
-        except ConfigError:
-            raise
-        except _REFUSALS as error:
-            raise ConfigError(f"RecBole refuses these options: {error}") from error
-
-    def compatibility_settings(self) -> None:
-        """Replace RecBole's own settings, which fail on NumPy 2."""
         recbole_compat.apply()
         register_popularity_metrics()
+        given = _Given(config_file_list or (), config_dict or {}, command_line, trust, is_stored)
+        self.model_class: Any  # one of this package's kinds, or of RecBole's
+        self._model_option, self.model, self.model_class = _chosen_model(model, given)
+        self.dataset = _chosen_dataset(dataset, given, self.task)
+        dataset_layer = _layer(f"dataset/{self.dataset}.yaml")
+        self._encoder: type | None = None
+        if self.is_video_model:
+            default = declared(self.model_class.Options)["item_encoder"].default
+            self._encoder = _chosen_encoder(given, default, dataset_layer)
+        host, host_names = host_defaults(self.model, self.model_class, self.dataset)
+        own = self._declare(host, host_names)
+        self.given: Mapping[str, Any] = given.values(self.declarations)
+        self.file_options: Mapping[str, Any] = given.file_values(self.declarations)
+        self.defaults: Mapping[str, Any] = self._layered(host, own, dataset_layer)
+        self._refuse_unknown_options()
+        self._values: Mapping[str, Any] = {**self.defaults, **self.given, "model": self.model, "dataset": self.dataset}
+        self._host = self._finish()
+        self._values = self._host.final_config_dict
+        if self.task != "stock":
+            self.options(self.model_class.Options).check()
+            self._check_content()
+
+    # -- reading it ------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise KeyError(f"`{name}` is no option of {self.model}; declare it in its `Options`") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __str__(self) -> str:
+        return str(self._host)
+
+    def options(self, cls: type[O]) -> O:
+        """The options that a dataclass declares, with types: ``config.options(STAP.Options).hidden_size``."""
+        return cls(**{name: self._values[name] for name in declared(cls)})  # type: ignore[arg-type]
 
     @property
     def task(self) -> str:
@@ -130,13 +166,12 @@ class Config(RecBoleConfig):
     @property
     def keeps_frame_dim(self) -> bool:
         """Whether item vectors are as wide as the one modality that is read, whatever the model's default."""
-        keeps = getattr(ITEM_ENCODERS.get(self["item_encoder"]), "keeps_frame_dim", False)
-        return keeps and not reads_several(self)
+        return getattr(self._encoder, "keeps_frame_dim", False) and not reads_several(self)
 
     @property
     def reads_frames(self) -> bool:
         """Whether the item encoder reads frames; that of ids does not."""
-        return getattr(ITEM_ENCODERS.get(self["item_encoder"]), "reads_frames", True)
+        return getattr(self._encoder, "reads_frames", True)
 
     @property
     def inputs_read(self) -> frozenset[str]:
@@ -145,243 +180,260 @@ class Config(RecBoleConfig):
 
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
-        names = constructor_options(ITEM_ENCODERS.get(self["item_encoder"]))
-        return {n: self[ENCODER_PREFIX + n] for n in names if ENCODER_PREFIX + n in self}
+        names = declared(self._encoder) if self._encoder is not None else {}
+        return {name.removeprefix(ENCODER_PREFIX): self[name] for name in names if name in self}
+
+    def host(self, **instead: Any) -> HostConfig:
+        """The same as a ``Config`` of RecBole's, in a copy that it may write into.
+
+        Args:
+            instead: Values that RecBole's code is to find in the place of those of the run.
+        """
+        return self._host.replaced(instead)
+
+    def on(self, device: torch.device) -> Config:
+        """The same for another device."""
+        twin = copy(self)
+        twin._host = self._host.replaced({"device": device})
+        twin._values = twin._host.final_config_dict
+        return twin
 
     def to_options(self) -> dict[str, Any]:
         """All options as plain values that, read as a config file, give this configuration again."""
-        derived = ("valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume")
-        known = set(self.internal_config_dict) | set(self.external_config_dict) | {"model", "dataset"}
-        options = {k: v for k, v in self.final_config_dict.items() if k in known and k not in derived}
+        known = (set(self.defaults) | set(self.given) | {"model", "dataset"}) - _DERIVED
+        options = {name: value for name, value in self._values.items() if name in known}
         options["data_path"] = str(Path(self["data_path"]).parent)
         options["model"] = self._model_option
         if options.get("train_neg_sample_args", {}).get("distribution") == "none":
             options["train_neg_sample_args"] = None
-        options.pop("MODEL_TYPE", None)
-        if self.is_video_model and self.keeps_frame_dim:
-            width = self.model_class.width_option  # follows the frames unless it was asked for
-            options[width] = self.external_config_dict.get(width)
-        options = {k: v for k, v in options.items() if v is not None or self.internal_config_dict.get(k) is not None}
-        return plain(options)
+        return plain({k: v for k, v in options.items() if v is not None or self.defaults.get(k) is not None})
 
-    # -- reading ---------------------------------------------------------------------------
+    # -- making it -------------------------------------------------------------------------------
 
-    def _build_yaml_loader(self) -> type[SafeLoader]:
-        """For RecBole, which has one that makes Python objects; files are read by ``_read_options`` all the same."""
-        return SafeLoader
+    def _declare(self, host: dict[str, Any], host_names: Iterable[str]) -> dict[str, Option]:
+        """Find out which options there are; return those of this package."""
+        own = dict(declared(self.model_class.Options if self.task != "stock" else RunOptions))
+        if host["MODEL_TYPE"] in (ModelType.CONTEXT, ModelType.DECISIONTREE):  # RecBole's evaluation, of clicks
+            own = {k: v for k, v in own.items() if k not in ("metrics", "topk", "valid_metric", "eval_args")}
+        if self._encoder is not None:
+            own |= declared(self._encoder)
+        names = {*host, *host_names, *UNLISTED, *names_read_by(self.model_class)} - {"MODEL_TYPE"}
+        self.declarations: Mapping[str, Option] = {**host_options(names, host), **own}
+        return own
 
-    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return {name: convert_given(str(name), value) for name, value in config_dict.items()}
+    def _layered(self, host: dict[str, Any], own: dict[str, Option], dataset_layer: dict[str, Any]) -> dict[str, Any]:
+        """The defaults of this run."""
+        defaults = {k: deepcopy(option.default) for k, option in own.items() if option.default is not REQUIRED}
+        defaults = {**host, **defaults}
+        known = set(dataset_arguments) if self.task == "stock" else set(defaults)
+        defaults |= {k: v for k, v in dataset_layer.items() if k in known}  # one data set may serve several tasks
+        if self.task == "popularity":
+            self._add_named_layers(defaults)
+        elif self.task == "stock":
+            self._drop_negatives_of_softmax(defaults)
+        return defaults
 
-    def _load_cmd_line(self) -> dict[str, Any]:
-        options = parse_command_line(self._command_line)
-        self._trust = options.pop("trust", self._trust)
-        return options
+    def _add_named_layers(self, defaults: dict[str, Any]) -> None:
+        """The model's variant, its hyper-parameters for a data set, and what both together change."""
+        for kind, plain_one in (("variant", "paper"), ("preset", None)):
+            name = self.given.get(kind, defaults.get(kind))
+            if kind in defaults and name not in (None, plain_one):
+                defaults |= _named_layer(kind, self.model, str(name))
+        of_both = f"{self.model}-{defaults.get('variant')}-{defaults.get('preset')}"
+        defaults |= _layer(f"preset_of_variant/{of_both}.yaml")
 
-    def _load_config_files(self, file_list: Iterable[str | Path]) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        for path in split_paths(list(file_list), "config_files"):
-            options.update(_read_options(path))
-        return options
-
-    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
-        content = _packaged_options(Path(file))
-        self.internal_config_dict.update(content)
-        return content
-
-    def _merge_external_config_dict(self) -> None:
-        """Merge what was given in files, by a program and on the command line, once it can be used at all."""
-        super()._merge_external_config_dict()
-        for name, value in self.external_config_dict.items():
-            check_value(name, value)
-            if name in TEXT_OPTIONS or name in TEXT_LISTS:
-                value = text_from_value(name, value)
-            self.external_config_dict[name] = expand_home(name, value)
-
-    # -- model and layers ------------------------------------------------------------------
-
-    def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
-        if not model:
-            model = self.external_config_dict.get("model") or DEFAULT_MODEL
-            self._refuse_class_of_a_file("model", model, MODEL_REGISTRIES)
-        self._model_option = class_path(model)
-        name, cls = _find_model(model)
-        dataset = str(dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET[_task_of(cls)])
-        if not is_plain_name(dataset):  # option files are looked for by this name, too
-            raise ConfigError(f"`dataset` is `{dataset}`; it must be the name of a folder, without a path to it.")
-        return name, cls, dataset
-
-    def _refuse_class_of_a_file(self, option: str, value: Any, registries: Iterable[Registry]) -> None:
-        """Refuse ``module:Class`` that neither the program nor the command line gave, unless it is trusted."""
-        if str(value).startswith(STOCK_PREFIX):  # RecBole's own version, no path to a class
-            return
-        is_callers_word = option in self.variable_config_dict and not self._is_stored
-        if not is_callers_word and option not in self.cmd_config_dict:
-            where = "The checkpoint" if self._is_stored else f"The config file {self._files}"
-            refuse_untrusted(str(value), registries, self._trust, where)
-
-    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        super()._load_internal_config_dict(model, model_class, dataset)
-        options = self.internal_config_dict
-        self._load_layers_of_ancestors(model_class)
-        options.update(self._overall_options())
-        dataset_layer = self._read_layer(f"dataset/{dataset}.yaml")
-        if self.is_video_model:
-            encoder = self._item_encoder_name(dataset_layer)
-            for layer in ("recommendation", f"model/{model}", f"item_encoder/{encoder}"):
-                options.update(self._read_layer(f"{layer}.yaml"))
-            options.update({k: v for k, v in dataset_layer.items() if k in options})  # a data set may serve both tasks
-        elif self.task == "popularity":
-            self._load_popularity_layers(model, dataset_layer)
-        else:
-            options.update({k: v for k, v in dataset_layer.items() if k in dataset_arguments})
-            self._drop_negatives_of_softmax()
-        self._refuse_unknown_options()
-
-    def _load_layers_of_ancestors(self, model_class: type) -> None:
-        """RecBole's options of the model that an adapter with a name of its own adapts."""
-        if (_STOCK_PROPERTIES / f"{model_class.__name__}.yaml").is_file():
-            return
-        for cls in reversed(model_class.__mro__):
-            layer = _STOCK_PROPERTIES / f"{cls.__name__}.yaml"
-            if cls.__module__.startswith("recbole.") and layer.is_file():
-                self.internal_config_dict.update(_packaged_options(layer))
-
-    def _load_popularity_layers(self, model: str, dataset_layer: dict[str, Any]) -> None:
-        options, external = self.internal_config_dict, self.external_config_dict
-        options.update(self.model_class.default_options())
-        for layer in ("popularity", f"model/{model}"):
-            options.update(self._read_layer(f"{layer}.yaml"))
-        options.update({k: v for k, v in dataset_layer.items() if k in options})  # a control has no width
-        for kind, default in (("variant", "paper"), ("preset", None)):
-            name = external.get(kind, options.get(kind))
-            if kind in options and name not in (None, default):
-                options.update(self._named_layer(kind, model, str(name)))
-        of_both = f"{model}-{options.get('variant')}-{options.get('preset')}"
-        options.update(self._read_layer(f"preset_of_variant/{of_both}.yaml"))
-
-    def _named_layer(self, kind: str, model: str, name: str) -> dict[str, Any]:
-        """A variant of a model, or its hyper-parameters for a data set; one that is named must exist."""
-        folder = files("recbole_video.properties").joinpath(kind)
-        known = sorted(path.name[len(model) + 1 : -5] for path in folder.iterdir() if path.name.startswith(f"{model}-"))
-        if name not in known:
-            raise ConfigError(f"There is no {kind} `{name}` of {model}{nearest(name, known)}: {', '.join(known)}.")
-        return {kind: name, **self._read_layer(f"{kind}/{model}-{name}.yaml")}
-
-    def _overall_options(self) -> dict[str, Any]:
-        """The options of every run; RecBole's models that predict clicks keep RecBole's evaluation."""
-        options = self._read_layer("overall.yaml")
-        if self.internal_config_dict["MODEL_TYPE"] in (ModelType.CONTEXT, ModelType.DECISIONTREE):
-            for name in ("metrics", "topk", "valid_metric", "eval_args"):
-                options.pop(name)
-        return options
-
-    def _read_layer(self, layer: str) -> dict[str, Any]:
-        resource = files("recbole_video.properties").joinpath(layer)
-        return _packaged_options(resource) if resource.is_file() else {}
-
-    def _item_encoder_name(self, dataset_layer: dict[str, Any]) -> str:
-        layers = (self._read_layer("recommendation.yaml"), dataset_layer, self.external_config_dict)
-        name = str([layer["item_encoder"] for layer in layers if "item_encoder" in layer][-1])
-        self._refuse_class_of_a_file("item_encoder", name, [ITEM_ENCODERS])
-        return name
-
-    def _drop_negatives_of_softmax(self) -> None:
+    def _drop_negatives_of_softmax(self, defaults: dict[str, Any]) -> None:
         """RecBole's default asks for negatives that its default loss, the softmax, then refuses."""
-        external = self.external_config_dict
-        loss_type = external.get("loss_type", self.internal_config_dict.get("loss_type"))
-        if loss_type == "CE" and "train_neg_sample_args" not in external:
-            self.internal_config_dict["train_neg_sample_args"] = None
+        loss_type = self.given.get("loss_type", defaults.get("loss_type"))
+        if loss_type == "CE" and "train_neg_sample_args" not in self.given:
+            defaults["train_neg_sample_args"] = None
 
     def _refuse_unknown_options(self) -> None:
-        known = set(self.internal_config_dict) | _RUNTIME_OPTIONS
-        known |= {name for names in self.parameters.values() for name in names}
-        known |= _options_read_by(self.model_class)
         of_whom = f"model {self.model}"
         if self.is_video_model:
-            encoder = self.external_config_dict.get("item_encoder") or self.internal_config_dict["item_encoder"]
-            known |= {ENCODER_PREFIX + n for n in constructor_options(ITEM_ENCODERS.get(encoder))}
-            of_whom += f", item encoder {encoder}"
-        unknown = [key for key in self.external_config_dict if key not in known]
+            of_whom += f", item encoder {self.given.get('item_encoder') or self.defaults['item_encoder']}"
+        known = self.declarations
+        unknown = [key for key in self.given if key not in known]
         if unknown:
             named = ", ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
             raise ConfigError(f"{named} for {of_whom}.")
 
-    # -- checks and derived values ---------------------------------------------------------
-
-    def _set_default_parameters(self) -> None:
-        folder = Path(str(self.final_config_dict["data_path"])) / self.dataset
-        self._complete_eval_args()
-        self._refuse_empty_text()
-        if self.task == "stock":
-            self._load_what_there_is(folder)
-        check_shared(self)
-        if any(self[name] not in (None, 1) for name in ("nproc", "world_size")) or "local_rank" in self:
-            raise ConfigError("Runs are in one process here; leave out nproc, world_size and local_rank.")
-        super()._set_default_parameters()
-        # RecBole reads ml-100k from inside its own package, where nothing can be added beside it.
-        self.final_config_dict["data_path"] = str(folder)
-        if self.is_video_model:
-            check_video_options(self)
-            self._set_video_defaults()
-        elif self.task == "popularity":
-            check_popularity_options(self)
-
-    def _refuse_empty_text(self) -> None:
-        """Refuse ``option: ~`` where the option must be something."""
-        for name, value in self.external_config_dict.items():
-            is_needed = name in TEXT_OPTIONS and isinstance(self.internal_config_dict.get(name), str)
-            if value is None and is_needed and name not in MAY_BE_EMPTY:
-                raise ConfigError(
-                    f"`{name}` is empty; leave it out for `{self.internal_config_dict[name]}`, or set it."
-                )
-
-    def _load_what_there_is(self, folder: Path) -> None:
-        """Let RecBole's models read the times too, which they split by; RecBole loads two columns by default."""
-        path = folder / f"{self.dataset}.inter"
-        if "load_col" in {**self.external_config_dict, **self._read_layer(f"dataset/{self.dataset}.yaml")}:
+    def _check_content(self) -> None:
+        """Refuse content that the model cannot read, or options about it that do nothing."""
+        if not self.is_video_model:
+            read = self.inputs_read - {"metadata"}
+            check_content(self, read | {"frames", "text"} if read else None)  # a control reads none
             return
+        check_content(self)
+        check_fusion(self)
+        if self["content"] is not None and not self.reads_frames:
+            raise ConfigError(
+                f"`content` is what an item encoder reads, and item_encoder={self['item_encoder']} reads ids alone; "
+                "leave it out, or choose another item encoder."
+            )
+
+    def _finish(self) -> HostConfig:
+        """Check the options, fill in what follows from others, and hand all to RecBole for what it derives."""
+        values = dict(self._values)
+        if isinstance(values["eval_args"], dict):  # RecBole would fill in a random split
+            values["eval_args"] = {**self.defaults["eval_args"], **values["eval_args"]}
+        self._check(values)
+        device = choose_device(values["gpu_id"], values["use_gpu"])
+        if self.task == "stock":
+            self._load_what_there_is(values)
+        if self.is_video_model:
+            self._complete_video_options(values, device)
+        try:
+            host = HostConfig(self.model, self.model_class, self.dataset, values, device)
+        except _REFUSALS as error:
+            raise ConfigError(f"RecBole refuses these options: {error}") from error
+        if self.is_video_model:
+            pairwise = values["loss_type"] == "BPR"
+            host.final_config_dict["MODEL_INPUT_TYPE"] = InputType.PAIRWISE if pairwise else InputType.POINTWISE
+        return host
+
+    def _check(self, values: dict[str, Any]) -> None:
+        """Refuse values that no run can use, and options that do nothing for this one."""
+        for name, value in self.given.items():
+            self._refuse_empty_text(name, value)
+        RunOptions(**{name: values[name] for name in declared(RunOptions)}).check()
+        _check_metrics(values["metrics"])
+        check_host_options(values)
+        if any(values.get(name) not in (None, 1) for name in ("nproc", "world_size")) or "local_rank" in values:
+            raise ConfigError("Runs are in one process here; leave out nproc, world_size and local_rank.")
+        if self.task != "stock":
+            self._check_declared(values)
+
+    def _check_declared(self, values: dict[str, Any]) -> None:
+        changed = {name: value for name, value in self.given.items() if value != self.defaults.get(name)}
+        rules = self.model_class.Options
+        if ignored := sorted(rules.without_effect & set(changed)):
+            raise ConfigError(f"`{ignored[0]}` has no effect on {rules.models}; remove it.")
+        for name, value in self.given.items():
+            if not (value is None and name == self._free_width):
+                self.declarations[name].check(value, self.defaults.get(name))
+        refuse_void(self.declarations.values(), changed, values)
+
+    @property
+    def _free_width(self) -> str | None:
+        """The option of d where it follows the frames: empty, unless another width is asked for."""
+        return self.model_class.width_option if self.keeps_frame_dim else None
+
+    def _refuse_empty_text(self, name: str, value: Any) -> None:
+        """Refuse ``option: ~`` where the option must be something."""
+        option, default = self.declarations[name], self.defaults.get(name)
+        if value is None and option.is_text and isinstance(default, str) and not option.may_be_empty:
+            raise ConfigError(f"`{name}` is empty; leave it out for `{default}`, or set it.")
+
+    def _load_what_there_is(self, values: dict[str, Any]) -> None:
+        """Let RecBole's models read the times too, which they split by; RecBole loads two columns by default."""
+        if "load_col" in self.given or "load_col" in _layer(f"dataset/{self.dataset}.yaml"):
+            return
+        path = Path(values["data_path"], self.dataset, f"{self.dataset}.inter")
         if path.is_file():
-            known = {field.name for field in read_header(path, self["field_separator"])}
-            wanted = (self[name] for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "RATING_FIELD"))
-            self.final_config_dict["load_col"] = {"inter": [name for name in wanted if name in known]}
+            known = {field.name for field in read_header(path, values["field_separator"])}
+            wanted = (values[name] for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "RATING_FIELD"))
+            values["load_col"] = {"inter": [name for name in wanted if name in known]}
 
-    def _complete_eval_args(self) -> None:
-        """Fill what a given ``eval_args`` leaves out from ours; RecBole would fill in a random split."""
-        given = self.final_config_dict["eval_args"]
-        if isinstance(given, dict):
-            self.final_config_dict["eval_args"] = {**self.internal_config_dict["eval_args"], **given}
+    def _complete_video_options(self, values: dict[str, Any], device: torch.device) -> None:
+        if "load_col" not in self.given:
+            values["load_col"] = {"inter": [values[f"{kind}_FIELD"] for kind in ("USER_ID", "ITEM_ID", "TIME")]}
+        values["train_neg_sample_args"] = _negatives(values["loss_type"], values["train_neg_sample_args"])
+        if values["eval_batch_size"] is None:
+            values["eval_batch_size"] = _EVAL_BATCH[device.type == "cuda"]
+        if values["mask_history"] is None:
+            values["mask_history"] = values["protocol"] == "microlens"
+        if self._free_width is not None:
+            values[self._free_width] = self.given.get(self._free_width)
 
-    def _set_video_defaults(self) -> None:
-        final = self.final_config_dict
-        if "load_col" not in self.external_config_dict:
-            final["load_col"] = {"inter": [self["USER_ID_FIELD"], self["ITEM_ID_FIELD"], self["TIME_FIELD"]]}
-        pairwise = self["loss_type"] == "BPR"
-        final["MODEL_INPUT_TYPE"] = InputType.PAIRWISE if pairwise else InputType.POINTWISE
-        if pairwise and final.get("train_neg_sample_args") is None:
-            final["train_neg_sample_args"] = dict(_DEFAULT_NEGATIVES)
-        if pairwise and final["train_neg_sample_args"].get("dynamic"):
+
+class _Given:
+    """What was given for a run, as it was written, until it is known which options there are."""
+
+    def __init__(
+        self,
+        config_files: Sequence[str | Path],
+        options: Mapping[str, Any],
+        words: Sequence[str],
+        trust: Trust,
+        is_stored: bool,
+    ) -> None:
+        self._shown = ", ".join(f"`{path}`" for path in config_files)
+        self._paths = split_paths(list(config_files), "config_files")
+        self._options = {str(name): value for name, value in options.items()}
+        self._words = split_command_line(words)
+        self._is_stored = is_stored
+        self._trust = trust
+        if "trust" in self._words:
+            self._trust = convert_words({"trust": self._words.pop("trust")}, declared(CommandOptions))["trust"]
+        self.choosing = self.values(_CHOOSING)
+
+    def file_values(self, options: Mapping[str, Option]) -> dict[str, Any]:
+        """What the files hold, the last one winning."""
+        found: dict[str, Any] = {}
+        for path in self._paths:
+            found.update(_read_options(path, options))
+        return found
+
+    def values(self, options: Mapping[str, Option]) -> dict[str, Any]:
+        """All that was given, by the declarations of ``options``; the command line wins over program and files.
+
+        Raises:
+            ConfigError: On a value that no option can be.
+        """
+        merged = {
+            **self.file_values(options),
+            **{name: convert_given(options.get(name), value) for name, value in self._options.items()},
+            **convert_words(self._words, options),
+        }
+        return {name: _usable(name, value, options.get(name)) for name, value in merged.items()}
+
+    def refuse_class_of_a_file(self, option: str, value: Any, registries: Iterable[Registry]) -> None:
+        """Refuse ``module:Class`` that neither the program nor the command line gave, unless it is trusted."""
+        if str(value).startswith(STOCK_PREFIX):  # RecBole's own version, no path to a class
+            return
+        is_callers_word = option in self._options and not self._is_stored
+        if not is_callers_word and option not in self._words:
+            where = "The checkpoint" if self._is_stored else f"The config file {self._shown}"
+            refuse_untrusted(str(value), registries, self._trust, where)
+
+
+def _usable(name: str, value: Any, option: Option | None) -> Any:
+    """A value that an option can be, a text as text, a path with the home folder in it."""
+    check_value(name, value)
+    if option is None:
+        return value
+    if option.is_text or option.is_text_list:
+        value = text_from_value(option, value)
+    return expand_home(value) if option.rule.is_path else value
+
+
+def _negatives(loss_type: str, given: Any) -> Any:
+    """Negatives to draw for a loss of pairs; no other loss has any."""
+    if loss_type == "BPR":
+        if isinstance(given, dict) and given.get("dynamic"):
             raise ConfigError("`train_neg_sample_args` dynamic is not available for video models; leave it out.")
-        if not pairwise and final.get("train_neg_sample_args") is not None:
-            raise ConfigError(f"`train_neg_sample_args` belongs to loss_type=BPR, not to {self['loss_type']}.")
-        if final["eval_batch_size"] is None:
-            final["eval_batch_size"] = _EVAL_BATCH[self._chosen_device().type == "cuda"]
-        if final["mask_history"] is None:
-            final["mask_history"] = final["protocol"] == "microlens"
-
-    def _init_device(self) -> None:
-        """The GPU among the visible ones, where RecBole sets the environment, which may be too late."""
-        final = self.final_config_dict
-        final.update(gpu_id=listed(final["gpu_id"]) if final["use_gpu"] else "", single_spec=True, local_rank=0)
-        final["device"] = self._chosen_device()
-
-    def _chosen_device(self) -> torch.device:
-        return choose_device(self.final_config_dict["gpu_id"], self.final_config_dict["use_gpu"])
+        return dict(_DEFAULT_NEGATIVES) if given is None else given
+    if given is not None:
+        raise ConfigError(f"`train_neg_sample_args` belongs to loss_type=BPR, not to {loss_type}.")
+    return None
 
 
-def _read_options(path: Any) -> dict[str, Any]:
+def _check_metrics(metrics: Any) -> None:
+    """Refuse metrics that RecBole has not."""
+    for name in metrics if isinstance(metrics, list) else [metrics]:
+        if str(name).lower() not in metric_types:
+            raise ConfigError(
+                f"There is no metric named `{name}`{nearest(name, metric_types)}. Known: {', '.join(metric_types)}."
+            )
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def _read_options(path: Any, options: Mapping[str, Option]) -> dict[str, Any]:
     """The options in a file."""
-    content = read_yaml(path, ConfigError, keep_text)
+    content = read_yaml(path, ConfigError, lambda node: keep_text(node, options))
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -389,12 +441,62 @@ def _read_options(path: Any) -> dict[str, Any]:
     return content
 
 
-def _packaged_options(path: Any) -> dict[str, Any]:
-    """The options in a file of this package or of RecBole, which is read once."""
-    return deepcopy(_read_once(path))
+def _layer(name: str) -> dict[str, Any]:
+    """The options in a file of this package, if it is there."""
+    return deepcopy(_layer_once(name))
 
 
-_read_once = cache(_read_options)
+@cache
+def _layer_once(name: str) -> dict[str, Any]:
+    resource = files("recbole_video.properties").joinpath(name)
+    return _read_options(resource, {}) if resource.is_file() else {}  # no name in them looks like anything else
+
+
+def _named_layer(kind: str, model: str, name: str) -> dict[str, Any]:
+    """A variant of a model, or its hyper-parameters for a data set; one that is named must exist."""
+    folder = files("recbole_video.properties").joinpath(kind)
+    known = sorted(path.name[len(model) + 1 : -5] for path in folder.iterdir() if path.name.startswith(f"{model}-"))
+    if name not in known:
+        raise ConfigError(f"There is no {kind} `{name}` of {model}{nearest(name, known)}: {', '.join(known)}.")
+    return {kind: name, **_layer(f"{kind}/{model}-{name}.yaml")}
+
+
+def known_options() -> dict[str, Option]:
+    """Every option that a command, or a model or encoder in the tables, declares; text where any has text.
+
+    For what names options before it is known whose they are: a sweep, a command line with several models.
+    """
+    owners = [*(registry.get(name).Options for registry in (USER_ENCODERS, POPULARITY_MODELS) for name in registry)]
+    owners += [ITEM_ENCODERS.get(name) for name in ITEM_ENCODERS]
+    found = host_options(TEXT | TEXT_LISTS, {})
+    for owner in dict.fromkeys([CommandOptions, *owners]):
+        found |= {k: v for k, v in declared(owner).items() if v.is_text or v.is_text_list or k not in found}
+    return found
+
+
+# -- model, data set and item encoder --------------------------------------------------------------
+
+
+def _chosen_model(model: Any, given: _Given) -> tuple[str, str, type]:
+    """How it was named, its name, and its class."""
+    if not model:
+        model = given.choosing.get("model") or DEFAULT_MODEL
+        given.refuse_class_of_a_file("model", model, MODEL_REGISTRIES)
+    return class_path(model), *_find_model(model)
+
+
+def _chosen_dataset(dataset: str | None, given: _Given, task: str) -> str:
+    name = str(dataset or given.choosing.get("dataset") or DEFAULT_DATASET[task])
+    if not is_plain_name(name):  # option files are looked for by this name, too
+        raise ConfigError(f"`dataset` is `{name}`; it must be the name of a folder, without a path to it.")
+    return name
+
+
+def _chosen_encoder(given: _Given, default: str, dataset_layer: dict[str, Any]) -> type:
+    name = given.choosing.get("item_encoder")
+    name = str(dataset_layer.get("item_encoder", default) if name is None else name)
+    given.refuse_class_of_a_file("item_encoder", name, [ITEM_ENCODERS])
+    return ITEM_ENCODERS.get(name)
 
 
 def _find_model(model: str | type) -> tuple[str, type]:
@@ -423,7 +525,7 @@ def _admitted(cls: Any, shown: str) -> type:
     Raises:
         ConfigError: If it is none: neither of this package's nor of RecBole's kind.
     """
-    kinds = {"recommendation": USER_ENCODERS, "popularity": POPULARITY_MODELS, "stock": _OTHER_MODELS}
+    kinds = {"recommendation": USER_ENCODERS, "popularity": POPULARITY_MODELS, "stock": OTHER_MODELS}
     return kinds[_task_of(cls)].admit(cls, shown)
 
 
@@ -435,7 +537,7 @@ def _task_of(model_class: type) -> str:
 
 def _stock_model(name: str, others: Iterable[str] = ()) -> type:
     """RecBole's model class of that name; ``others`` are further names to suggest."""
-    stock = {path.stem for path in _STOCK_PROPERTIES.glob("*.yaml")}
+    stock = {path.stem for path in MODEL_FILES.glob("*.yaml")}
     try:
         if name.lower() in {stem.lower() for stem in stock} | {"random"}:
             return get_model(name)
@@ -448,18 +550,3 @@ def _stock_model(name: str, others: Iterable[str] = ()) -> type:
         f"Video models: {', '.join(USER_ENCODERS)}; popularity models: {', '.join(POPULARITY_MODELS)}; RecBole's own "
         "run as well."
     )
-
-
-@cache
-def _options_read_by(model_class: type) -> frozenset[str]:
-    """Names that a model's own source reads from the configuration, listed in a YAML file or not."""
-    names: set[str] = set()
-    for cls in model_class.__mro__:
-        if cls.__module__.startswith("torch") or cls is object:
-            continue
-        try:
-            source = inspect.getsource(cls)
-        except (OSError, TypeError):
-            continue
-        names.update(re.findall(r"""config\[\s*["'](\w+)["']""", source))
-    return frozenset(names - {"device"})  # derived from gpu_id and use_gpu

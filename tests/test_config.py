@@ -1,24 +1,25 @@
 """Options: layers, refusal of what is unknown, values."""
 
-import inspect
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
-import recbole
 
-from recbole_video.config import Config
+from recbole_video.config import Config, known_options
 from recbole_video.errors import ConfigError
 from recbole_video.files.reading import dump_yaml, read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.options import convert_value, parse_command_line, split_paths
-from recbole_video.text_options import MAY_BE_EMPTY, TEXT_LISTS, TEXT_OPTIONS, keep_text
+from recbole_video.options.parse import convert_value, keep_text, parse_command_line, split_paths
 from recbole_video.user_encoders import USER_ENCODERS
 
 from .conftest import MODELS
 
 PROPERTIES = files("recbole_video.properties")
+
+
+def may_be_empty_text(option):
+    return option.is_text_list or (option.is_text and option.may_be_empty)
 
 
 class TestCommandLine:
@@ -33,7 +34,7 @@ class TestCommandLine:
             "--eval_args={'mode': 'full'}",
             "--path=a=b",
         ]
-        assert parse_command_line(words) == {
+        assert parse_command_line(words, known_options()) == {
             "model": "SASRec", "dataset": "x", "epochs": 3, "resume": True,
             "eval_args": {"mode": "full"}, "path": "a=b",
         }  # fmt: skip
@@ -51,11 +52,11 @@ class TestCommandLine:
 
     def test_stray_word(self):
         with pytest.raises(ConfigError, match="`SASRec` belongs to no option; write options as --key=value"):
-            parse_command_line(["SASRec"])
+            parse_command_line(["SASRec"], {})
 
     def test_option_twice(self):
         with pytest.raises(ConfigError, match="`--epochs` is given twice"):
-            parse_command_line(["--epochs=1", "--epochs=2"])
+            parse_command_line(["--epochs=1", "--epochs=2"], {})
 
 
 class TestLayers:
@@ -84,12 +85,6 @@ class TestLayers:
         path = tmp_path / "again.yaml"
         path.write_text(dump_yaml(config.to_options()))
         assert Config(config_file_list=[path]).to_options() == config.to_options()
-
-    @pytest.mark.parametrize("name", [n for n in ITEM_ENCODERS if n != "ID"])
-    def test_encoder_files_list_every_option_with_its_default(self, name):
-        parameters = inspect.signature(ITEM_ENCODERS.get(name)).parameters
-        want = {f"encoder_{n}": p.default for n, p in parameters.items() if n not in ("frame_dim", "item_dim")}
-        assert (read_yaml(PROPERTIES / "item_encoder" / f"{name}.yaml", ConfigError) or {}) == want
 
     def test_every_model_and_encoder_has_its_file_and_no_file_is_left_over(self):
         stems = {folder: {f.name[:-5] for f in (PROPERTIES / folder).iterdir()} for folder in ("model", "item_encoder")}
@@ -140,10 +135,12 @@ class TestNames:
         assert Config("STAP", command_line=["--label=None", "--frame_store=~"])["label"] is None
         assert Config("STAP", command_line=["--label='None'"])["label"] == "None"
 
-    @pytest.mark.parametrize("name", sorted(MAY_BE_EMPTY | TEXT_LISTS))
+    @pytest.mark.parametrize("name", sorted(name for name, one in known_options().items() if may_be_empty_text(one)))
     def test_what_is_empty_is_written_and_read_as_empty(self, name, tmp_path):
         (tmp_path / "c.yaml").write_text(dump_yaml({name: None}))
-        assert read_yaml(tmp_path / "c.yaml", ConfigError, keep_text) == {name: None}
+        assert read_yaml(tmp_path / "c.yaml", ConfigError, lambda node: keep_text(node, known_options())) == {
+            name: None
+        }
 
     @pytest.mark.parametrize("value", [False, 7, 1e5])
     def test_one_name_in_the_place_of_a_list_stays_text_when_it_is_read_again(self, value, tmp_path):
@@ -160,7 +157,9 @@ class TestNames:
 
     def test_a_name_in_a_list_is_never_empty(self, tmp_path):
         (tmp_path / "c.yaml").write_text("metadata_numeric: [null, b]\n")
-        assert read_yaml(tmp_path / "c.yaml", ConfigError, keep_text) == {"metadata_numeric": ["null", "b"]}
+        assert read_yaml(tmp_path / "c.yaml", ConfigError, lambda node: keep_text(node, known_options())) == {
+            "metadata_numeric": ["null", "b"]
+        }
 
     def test_a_whole_number_of_a_program_is_its_digits(self):
         assert Config("STAP", config_dict={"label": 202401, "dataset": np.int64(7)})["label"] == "202401"
@@ -175,30 +174,14 @@ class TestNames:
             f"ITEM_ID_FIELD: {text}\n"
         )
         words = [f"--metadata_numeric=[{text}, b]", f"--load_col={{inter: [user_id, {text}]}}"]
-        assert parse_command_line(words) == {
+        assert parse_command_line(words, known_options()) == {
             "metadata_numeric": [text, "b"], "load_col": {"inter": ["user_id", text]},
         }  # fmt: skip
-        read = read_yaml(tmp_path / "c.yaml", ConfigError, keep_text)
+        read = read_yaml(tmp_path / "c.yaml", ConfigError, lambda node: keep_text(node, known_options()))
         assert read == {
             "metadata_numeric": [text, "b"], "ITEM_ID_FIELD": text,
             "load_col": {"inter": ["user_id", text], text: ["a"]},
         }  # fmt: skip
-
-    def test_every_option_whose_default_is_a_word_is_declared(self):
-        """Ours and RecBole's; but those that may be a switch too, or whose words look like nothing else."""
-        layers = [*PROPERTIES.rglob("*.yaml"), *Path(recbole.__file__).parent.joinpath("properties").rglob("*.yaml")]
-        layers = [path for path in layers if path.parent.name != "sweep" and path.stem not in ("url", "kg_url")]
-        defaults = [pair for path in layers for pair in (read_yaml(path, ConfigError) or {}).items()]
-        words = {name for name, default in defaults if isinstance(default, str)}
-        others = {"enable_amp", "frames_on_device", "gpu_id", "hidden_act", "field_separator", "seq_separator"}
-        assert words - others <= TEXT_OPTIONS | TEXT_LISTS
-        lists = {
-            name
-            for name, default in defaults
-            if isinstance(default, list) and "str" in {type(d).__name__ for d in default}
-        }
-        assert lists <= TEXT_LISTS
-        assert {name for name, default in defaults if default is None} & TEXT_OPTIONS <= MAY_BE_EMPTY
 
 
 class TestWhatNoOptionCanBe:

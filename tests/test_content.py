@@ -13,13 +13,13 @@ from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.content.items import ContentRows, ItemContent, content_stores
 from recbole_video.content.store import FrameStore
-from recbole_video.content_options import named_stores
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.item_encoders.fusion import EarlyFusion, LateFusion, build_content_encoder
 from recbole_video.item_encoders.layers import masked_mean
+from recbole_video.options.content import named_stores
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
 from recbole_video.recommendation.data import describe_data, load_data

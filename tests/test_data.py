@@ -95,7 +95,7 @@ class TestRecBoleProtocol:
         write_dataset(tmp_path, lengths=[1, 2, 3, 4, 5, 17, 26], n_items=40)
         config = make_config(encoder="ID", data_path=str(tmp_path), protocol="recbole")
         data = load_data(config)
-        parts = SequentialDataset(config).build()
+        parts = SequentialDataset(config.host()).build()
         prefixes = PrefixLoader(config, data.actions)
         assert set(data.dataset.item_tokens) == set(parts[0].field2id_token["item_id"])
         assert list(data.dataset.item_tokens) == list(parts[0].field2id_token["item_id"])
@@ -149,7 +149,7 @@ class TestFilters:
         write_dataset(tmp_path, lengths=[6] * 20, n_items=25, seed=3)
         options = {"data_path": str(tmp_path), "protocol": "recbole", "item_inter_num_interval": "[4,inf)"}
         ours = VideoDataset(make_config(encoder="ID", **options))
-        theirs = SequentialDataset(make_config(encoder="ID", **options))
+        theirs = SequentialDataset(make_config(encoder="ID", **options).host())
         assert sorted(ours.item_tokens) == sorted(theirs.field2id_token["item_id"])
         assert ours.inter_num == theirs.inter_num and ours.dropped["filter options"] == 120 - ours.inter_num
 

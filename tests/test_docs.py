@@ -10,8 +10,8 @@ from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
 from recbole_video.dataset_tools.label import settings_of
 from recbole_video.dataset_tools.popularity.presets import PRESETS
 
-from recbole_video.config import Config
-from recbole_video.options import parse_command_line
+from recbole_video.config import Config, known_options
+from recbole_video.options.parse import parse_command_line
 from recbole_video.popularity.__main__ import main as explain
 from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
 
@@ -69,7 +69,7 @@ def test_conversions_are_accepted(words):
 
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_runs_are_accepted(words, in_tmp):
-    options = parse_command_line(words)
+    options = parse_command_line(words, known_options())
     if "report" in options:
         assert set(options) <= {"report", "out", "latex"}
     elif "sweep" in options:
@@ -102,8 +102,8 @@ def test_use_of_several_modalities(in_tmp, capsys):
 
 def test_table_of_the_demo():
     """It lists each option whose default the demo's file changes, with both values."""
-    default = Config("STAP", "none-of-ours").internal_config_dict
-    demo = {k: v for k, v in Config("STAP").internal_config_dict.items() if default.get(k) != v}
+    default = Config("STAP", "none-of-ours").defaults
+    demo = {k: v for k, v in Config("STAP").defaults.items() if default.get(k) != v}
     rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \| ([^|]*) \|$", TEXTS["popularity.md"], re.MULTILINE)
     told = {}
     for names, *values in rows:

@@ -36,10 +36,10 @@ from recbole_video.data.metadata import DERIVED, MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions, results_by_group
 from recbole_video.evaluation.regression_metrics import register
+from recbole_video.options.option import declared
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.base import PopularityModel
-from recbole_video.popularity.stap.choices import STAP_CHOICES
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.shared_data import DataKeeper
@@ -728,9 +728,12 @@ class TestRuns:
         """Each word is in its option's comment, the default first."""
         text = files("recbole_video.properties").joinpath("model/STAP.yaml").read_text("utf-8")
         comments = {line.partition(":")[0]: line.partition("# (str)")[2] for line in text.splitlines()}
-        defaults = Config("STAP").internal_config_dict
-        for name, values in STAP_CHOICES.items():
-            assert defaults[name] == values[0]
+        choices = {
+            name: one.choices for name, one in declared(STAP.Options).items() if name in comments and one.choices
+        }
+        assert len(choices) >= 18
+        for name, values in choices.items():
+            assert Config("STAP").defaults[name] == values[0]
             assert all(re.search(rf"\b{value}\b", comments[name]) for value in values), name
 
     def test_options_of_a_run_are_read_again(self):

@@ -20,7 +20,7 @@ from recbole_video.results.console_table import result_table
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.tasks import recommendation
 from recbole_video.tasks.task import Hooks
-from recbole_video.training.run_folder import RunFolder
+from recbole_video.training.run_folder import RunFolder, _digest
 from recbole_video.training.trainer import Trainer
 
 from .conftest import small_options
@@ -460,6 +460,21 @@ def test_a_file_in_the_place_of_the_folder_of_runs(make_config, tmp_path):
     config = make_config(checkpoint_dir=str(tmp_path / "saved"))
     with pytest.raises(RunFolderError, match=r"saved` is a file; set checkpoint_dir to a folder.$"):
         RunFolder.create(config)
-    config["checkpoint_dir"] = str(tmp_path / "saved" / "runs")
+    config = make_config(checkpoint_dir=str(tmp_path / "saved" / "runs"))
     with pytest.raises(RunFolderError, match="cannot be made: Not a directory; set checkpoint_dir to a folder"):
         RunFolder.create(config)
+
+
+def test_a_run_from_before_an_option_came(make_config, tmp_path):
+    """What it does not name was what is the default today; whoever wants another value wants another run."""
+    config = make_config(checkpoint_dir=str(tmp_path / "saved"))
+    folder = RunFolder.create(config)
+    folder.release()
+    options = yaml.safe_load(folder.config.read_text())
+    assert options.pop("cold_item_threshold") == 1
+    folder.config.write_text(yaml.safe_dump(options))
+    assert not folder._is_of(make_config(cold_item_threshold=2))
+    folder.record.write_text(json.dumps({"fingerprint": _digest(options)}))
+    assert folder._is_of(config) and not folder._is_of(make_config(cold_item_threshold=2))
+    folder.record.write_text(json.dumps({"fingerprint": "of other options"}))
+    assert not folder._is_of(config)

@@ -1,5 +1,6 @@
 """STAP's blocks against formulas worked out by hand, brute force, and the paper's own sizes."""
 
+from dataclasses import asdict
 from importlib.resources import files
 
 import numpy as np
@@ -17,18 +18,20 @@ from recbole_video.popularity.stap.slots import describe_slots
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 
-DEFAULTS = {"seed": 1}
-for _layer in ("popularity", "model/STAP"):
-    DEFAULTS |= yaml.safe_load(files("recbole_video.properties").joinpath(f"{_layer}.yaml").read_text("utf-8"))
 OFFICIAL = yaml.safe_load(files("recbole_video.properties").joinpath("variant/STAP-official.yaml").read_text("utf-8"))
 SMALL = {"hidden_size": 16, "state_size": 24, "n_partitions": 3, "n_clusters": 4, "memory_warmup_epochs": 0}
 SMALL_OFFICIAL = {**OFFICIAL, "hidden_size": 16, "attn_heads": 2, "n_partitions": 3, "n_clusters": 4}
 
 
+class Chosen(dict):
+    """Options of a model, as a configuration gives them, that no run would refuse."""
+
+    def options(self, cls):
+        return cls(**self)
+
+
 def options(**changes):
-    unknown = set(changes) - set(DEFAULTS)
-    assert not unknown, unknown
-    return {**DEFAULTS, **changes}
+    return Chosen(asdict(STAP.Options(**{"seed": 1, **changes})))
 
 
 def batch_of(lengths, n_frames=None, frame_dim=6, text_dim=5, n_text=1, n_numeric=3, seed=0):

@@ -12,7 +12,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.quick_start import run_recbole_video
 from recbole_video.tasks.recommendation import make_loaders
 from recbole_video.user_encoders import USER_ENCODERS
-from recbole_video.user_encoders.base import VideoRecommender, _HostConfig
+from recbole_video.user_encoders.base import VideoRecommender
 from recbole_video.user_encoders.fmlprec import FilterLayer
 
 from .conftest import ENCODERS, MODELS, small_options
@@ -43,14 +43,15 @@ def histories(config, n_items, lengths=(1, 2, 5, 9, 10), seed=0):
 
 def stock_twin(config, data, model):
     """RecBole's own model with the weights of ours."""
-    transform = MaskItemSequence(config) if config["model"] == "BERT4Rec" else None  # sets the names it reads
-    twin = STOCK[config["model"]](_HostConfig(config), data.catalogue)
+    host = config.host(loss_type="CE")
+    transform = MaskItemSequence(host) if config["model"] == "BERT4Rec" else None  # sets the names it reads
+    twin = STOCK[config["model"]](host, data.catalogue)
     state = {k: v for k, v in model.state_dict().items() if not k.startswith("item_embedding")}
     table = model.item_embedding.encoder.table.weight
     extra = model.item_embedding.extra
     state["item_embedding.weight"] = table if extra is None else torch.cat([table, extra])
     twin.load_state_dict(state)
-    assert transform is None or config["MASK_ITEM_SEQ"]
+    assert transform is None or host["MASK_ITEM_SEQ"]
     return twin.eval()
 
 

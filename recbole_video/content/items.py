@@ -15,9 +15,9 @@ from torch import Tensor
 from recbole_video.content.store import SUFFIX, FrameStore, store_path
 from recbole_video.content.table import ContentTable, missing_frames_error
 from recbole_video.content.twins import Twins
-from recbole_video.content_options import chosen_content
 from recbole_video.errors import DataError, counted, nearest
 from recbole_video.files.replacement import finish_replacements
+from recbole_video.options.content import chosen_content
 from recbole_video.runtime.checkpoint_checks import Fields
 
 FRAMES = "frames"

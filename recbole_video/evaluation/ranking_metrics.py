@@ -38,7 +38,8 @@ class RankingMetrics:
         self.topk: list[int] = config["topk"]
         self.decimals: int = config["metric_decimal_place"]
         self.train_counts = train_counts
-        self._metrics = {name.lower(): metrics_dict[name.lower()](config) for name in config["metrics"]}
+        host = config.host()  # some of them read options that no run of ours has
+        self._metrics = {name.lower(): metrics_dict[name.lower()](host) for name in config["metrics"]}
         _refuse_long_lists(self.topk, len(train_counts) - 1)
         self._by_rank = {
             name: _values_by_rank(metric, self.topk)

@@ -6,20 +6,13 @@ depend on each other (no batch norm). Its constructor's further arguments are it
 argument ``depth`` is set with ``--encoder_depth=2``.
 """
 
-from torch import nn
-
 from recbole_video.item_encoders.cva import CVA
 from recbole_video.item_encoders.id import ID
 from recbole_video.item_encoders.mlp import MLP
 from recbole_video.item_encoders.perceiver_io import PerceiverIO
 from recbole_video.item_encoders.pooling import Pooling
-from recbole_video.registry import Registry
+from recbole_video.registries import ITEM_ENCODERS
 
-ITEM_ENCODERS: Registry[nn.Module] = Registry(
-    "item encoder",
-    {"CVA": CVA, "PerceiverIO": PerceiverIO, "MLP": MLP, "Pooling": Pooling, "ID": ID},
-    bases=(nn.Module,),
-)
 register_item_encoder = ITEM_ENCODERS.register
 
 __all__ = ["CVA", "ID", "ITEM_ENCODERS", "MLP", "PerceiverIO", "Pooling", "register_item_encoder"]

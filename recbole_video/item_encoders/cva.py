@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
 from recbole_video.item_encoders.layers import GEGLU, LatentBlock, masked_mean
+from recbole_video.options.option import MOST_LAYERS, Rule
 
 
 class CVA(nn.Module):
@@ -28,11 +31,11 @@ class CVA(nn.Module):
         frame_dim: int,
         item_dim: int,
         *,
-        latent_dim: int = 256,
-        depth: int = 4,
-        n_latents: int = 1,
-        n_heads: int = 4,
-        head_dim: int = 64,
+        latent_dim: Annotated[int, Rule("H, width of the latents.", at_least=1)] = 256,
+        depth: Annotated[int, Rule("M, self-attention blocks.", at_least=0, at_most=MOST_LAYERS)] = 4,
+        n_latents: Annotated[int, Rule("R, latents after the repeat.", at_least=1)] = 1,
+        n_heads: Annotated[int, Rule("Heads of the self-attention.", at_least=1)] = 4,
+        head_dim: Annotated[int, Rule("Width of a head.", at_least=1)] = 64,
     ) -> None:
         super().__init__()
         self.n_latents = n_latents

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_video.content.items import ContentRows
-from recbole_video.content_options import EARLY
+from recbole_video.options.content import EARLY
 
 _VECTOR_STD = 0.02  # of a modality vector at first, as of RecBole's embeddings
 

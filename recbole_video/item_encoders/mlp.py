@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
 from recbole_video.item_encoders.layers import FeedForward, masked_mean
+from recbole_video.options.option import Rule
 
 
 class MLP(nn.Module):
@@ -16,7 +19,13 @@ class MLP(nn.Module):
         expansion: Width inside, in multiples of d.
     """
 
-    def __init__(self, frame_dim: int, item_dim: int, *, expansion: int = 4) -> None:
+    def __init__(
+        self,
+        frame_dim: int,
+        item_dim: int,
+        *,
+        expansion: Annotated[int, Rule("Width inside, in multiples of d.", at_least=1)] = 4,
+    ) -> None:
         super().__init__()
         self.feed_forward = FeedForward(frame_dim, item_dim, expansion)
 

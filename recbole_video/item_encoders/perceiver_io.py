@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
 from torch import Tensor, nn
 
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders.layers import GEGLU, CrossAttention, FeedForward, LatentBlock, masked_mean
+from recbole_video.options.option import MOST_LAYERS, Rule
 
 VARIANTS = ("full", "no_first_cross_attention", "no_cross_attention", "no_attention")
 
@@ -43,13 +46,16 @@ class PerceiverIO(nn.Module):
         frame_dim: int,
         item_dim: int,
         *,
-        variant: str = "full",
-        latent_dim: int = 256,
-        depth: int = 4,
-        n_latents: int = 32,
-        n_heads: int = 4,
-        head_dim: int = 64,
-        query_dim: int = 384,
+        variant: Annotated[
+            Literal["full", "no_first_cross_attention", "no_cross_attention", "no_attention"],
+            Rule("full, no_first_cross_attention, no_cross_attention or no_attention."),
+        ] = "full",
+        latent_dim: Annotated[int, Rule("H, width of the latents.", at_least=1)] = 256,
+        depth: Annotated[int, Rule("Self-attention blocks.", at_least=0, at_most=MOST_LAYERS)] = 4,
+        n_latents: Annotated[int, Rule("Latents.", at_least=1)] = 32,
+        n_heads: Annotated[int, Rule("Heads of the self-attention.", at_least=1)] = 4,
+        head_dim: Annotated[int, Rule("Width of a head.", at_least=1)] = 64,
+        query_dim: Annotated[int, Rule("Width of the learned output query.", at_least=1)] = 384,
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:

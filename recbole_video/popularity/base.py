@@ -16,6 +16,7 @@ from torch.nn.functional import huber_loss, mse_loss
 
 from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.popularity.explanation import Explanation
+from recbole_video.popularity.options import PopularityOptions
 from recbole_video.runtime.trainable import Trainable
 
 Batch = Mapping[str, Tensor]
@@ -76,10 +77,7 @@ class PopularityModel(Trainable, AbstractRecommender):
         n_shown_between_epochs: Videos that :meth:`before_epoch` is shown; None for all of training.
     """
 
-    @dataclass(frozen=True)
-    class Options:
-        """Options of a model beyond those of every popularity model, with their defaults; a subclass has its own."""
-
+    Options: type[PopularityOptions] = PopularityOptions
     is_popularity_model = True
     inputs_read: frozenset[str] = frozenset(["frames", "text", "metadata"])
     type = ModelType.GENERAL
@@ -102,11 +100,6 @@ class PopularityModel(Trainable, AbstractRecommender):
     def is_fitted_once(cls) -> bool:
         """Whether it is fitted in one go, in place of training by gradient."""
         return cls.fit_once is not PopularityModel.fit_once
-
-    @classmethod
-    def default_options(cls) -> dict[str, Any]:
-        """The options that it has beyond those of every popularity model."""
-        return dict(vars(cls.Options()))
 
     @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def load_data(config: Config) -> Data:
     _refuse_unknown_dataset(config)
     stores = open_stores(config) if config.reads_frames else {}
     try:
-        dataset = VideoDataset(config, stores)
+        dataset = VideoDataset(config.host(), stores)
         actions = dataset.build()
     except RecBoleVideoError:
         raise

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from recbole_video.options.option import option
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Which loss, and what it reads."""
+
+    loss_type: Literal["in_batch", "CE", "BPR"] = option(
+        "in_batch", "in_batch, or RecBole's CE (softmax over the catalogue) or BPR.", section="Loss"
+    )
+    logq_power: float = option(1.0, "in_batch: exponent of the popularity correction; 0 switches it off.", at_least=0)
+    train_neg_sample_args: dict[str, Any] | None = option(
+        None, "BPR only, as in RecBole: distribution uniform or popularity, sample_num.", by_hand=True
+    )
 
 
 def in_batch(

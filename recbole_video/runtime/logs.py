@@ -65,7 +65,7 @@ def _handled_by(handlers: list[logging.Handler], config: Any) -> Iterator[None]:
 
 
 def _log_path(config: Any) -> Path:
-    options = "".join(map(str, config.final_config_dict.values()))
+    options = "".join(map(str, dict(config).values()))
     digest = hashlib.md5(options.encode(), usedforsecurity=False).hexdigest()[:6]
     model = str(config["model"])
     return Path(config["log_dir"]) / model / f"{model}-{config['dataset']}-{get_local_time()}-{digest}.log"

@@ -20,16 +20,15 @@ from recbole_video.arguments.tokens import ordered_tokens
 from recbole_video.config import Config
 from recbole_video.content.items import Origin, checked_origins
 from recbole_video.content.store import FrameStore
-from recbole_video.content_options import chosen_content
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
 from recbole_video.evaluation.ranking import best_items
 from recbole_video.files.atomic import write_atomically, write_text
 from recbole_video.files.names import expanded
 from recbole_video.files.replacement import Replacement
+from recbole_video.options.content import chosen_content
 from recbole_video.runtime.checkpoint_checks import build_stored, checked_catalogue, checked_vectors
 from recbole_video.serving.new_content import Counts, as_rows, by_name, default_name, parts, refuse_unread
-from recbole_video.user_encoders.base import follow_frame_dim
 
 _SCORES_AT_ONCE = 1 << 24
 
@@ -53,7 +52,6 @@ def make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recom
     )
 
     def make() -> Any:
-        follow_frame_dim(config, catalogue)
         return config.model_class(config, catalogue)
 
     model = build_stored(make, state["state_dict"], len(tokens), path)

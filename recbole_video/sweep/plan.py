@@ -16,8 +16,8 @@ from recbole.utils import EvaluatorType
 
 from recbole_video.config import Config
 from recbole_video.content.store import store_path
-from recbole_video.content_options import named_stores
 from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.options.content import named_stores
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import grid, n_points, point_key, sample

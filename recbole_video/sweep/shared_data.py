@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from recbole_video.config import Config
+from recbole_video.runtime.recbole_host import HostConfig
 from recbole_video.tasks import task_of
 from recbole_video.tasks.task import prepare_bundled
 
@@ -20,9 +21,9 @@ _OF_THE_DEVICE = frozenset(["device", "frames_on_device", "gpu_id", "use_gpu"])
 class ReadOptions:
     """A configuration that notes which options are read: those decide what the data is, and no list can go stale."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config | HostConfig, read: dict[str, Any] | None = None) -> None:
         self._config = config
-        self.read: dict[str, Any] = {}
+        self.read: dict[str, Any] = {} if read is None else read
 
     def __getitem__(self, name: str) -> Any:
         value = self._config[name]
@@ -30,8 +31,9 @@ class ReadOptions:
             self.read[name] = value
         return torch.device("cpu") if name == "device" else value
 
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._config[name] = value
+    def host(self) -> ReadOptions:
+        """RecBole's view of it, which notes what is read as well."""
+        return ReadOptions(self._config.host(), self.read)
 
     def __contains__(self, name: str) -> bool:
         return name in self._config

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from recbole_video.config import known_options
 from recbole_video.errors import ConfigError
 from recbole_video.files.reading import read_text
-from recbole_video.options import convert_option
-from recbole_video.text_options import TEXT_OPTIONS
+from recbole_video.options.parse import convert_list_of_texts, convert_option
 
 DISTRIBUTIONS = ("choice", "uniform", "loguniform", "quniform", "randint")
 _N_ARGUMENTS = {"uniform": 2, "loguniform": 2, "quniform": 3, "randint": 2}
@@ -153,7 +153,9 @@ def read_hyper_file(path: Path) -> Space:
 def _hyper_values(name: str, kind: str, text: str, where: str) -> Any:
     """The values of one line; hyperopt's loguniform is given by exponents of e."""
     listed = text if text.startswith("[") else f"[{text}]"
-    values = convert_option("config_files" if name in TEXT_OPTIONS else name, listed)
+    option = known_options().get(name)
+    is_text = option is not None and option.is_text
+    values = convert_list_of_texts(listed) if is_text else convert_option(option, listed)
     if kind != "loguniform":
         return values
     if not isinstance(values, list) or not all(isinstance(v, (int, float)) and abs(v) < _MOST_EXPONENT for v in values):

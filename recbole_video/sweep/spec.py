@@ -7,12 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from recbole_video.config import known_options
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.files.reading import dump_yaml, parse_yaml, read_text
-from recbole_video.options import check_value
+from recbole_video.options.option import Option
+from recbole_video.options.parse import check_value, keep_text
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import Space, read_hyper_file, read_space
-from recbole_video.text_options import TEXT_LISTS, TEXT_OPTIONS, keep_text
 
 SEARCHES = ("grid", "random", "optuna")
 _DRAWS_OF_A_FILE = 10
@@ -28,9 +29,7 @@ _DEMO_KEYS = frozenset(["base", "seeds", "note", "search", "space"])
 
 
 # Keys of a sweep whose values are text, beside the options that are.
-_TEXT_KEYS = (TEXT_OPTIONS - {"search"}) | TEXT_LISTS | frozenset([
-    "name", "title", "source", "note", "group", "figure", "compare", "needs", "rank",
-])  # fmt: skip
+_TEXT_KEYS = ("name", "title", "source", "note", "group", "figure", "compare", "needs", "rank")
 _LARGEST_SEED = 2**32 - 1
 
 
@@ -221,7 +220,7 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     Raises:
         ConfigError: If it is malformed.
     """
-    raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, _TEXT_KEYS, deep=True))
+    raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, _text_keys(), deep=True))
     if not isinstance(raw, dict):
         raise ConfigError(f"The sweep `{where}` must hold `key: value` lines.")
     _refuse_unknown(raw, _KEYS, f"the sweep `{where}`")
@@ -265,6 +264,12 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     _refuse_clashes(sweep, where)
     _refuse_ambiguity(sweep, where)
     return sweep
+
+
+def _text_keys() -> dict[str, Option]:
+    """Keys whose values are text: of options, and of a sweep itself, where ``search`` is more than a word."""
+    of_sweep = {key: Option(key, str, "") for key in _TEXT_KEYS}
+    return {**{name: one for name, one in known_options().items() if name != "search"}, **of_sweep}
 
 
 def with_search(sweep: Sweep, kind: Any = None, n_trials: Any = None) -> Sweep:

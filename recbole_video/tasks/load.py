@@ -90,5 +90,4 @@ def _saved_config(options: dict[str, Any], device: torch.device, trust: Trust, p
     except BUILD_ERRORS as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise CheckpointError(f"The options of `{path}` cannot be used ({reason}).") from error
-    config["device"] = device
-    return config
+    return config.on(device)

@@ -54,9 +54,10 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         """
         warnings.simplefilter("ignore", FutureWarning)  # RecBole's pandas calls would fill the console
         with refused_as(_cannot_run(config)):
-            dataset = create_dataset(config)
+            host = config.host()
+            dataset = create_dataset(host)
             text, n_items = str(dataset), dataset.item_num - 1
-            return PreparedData(text, n_items, *data_preparation(config, dataset))
+            return PreparedData(text, n_items, *data_preparation(host, dataset))
 
     def build(self) -> Any:
         """Make the model.
@@ -66,7 +67,7 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         """
         config = self.config
         with refused_as(_cannot_run(config)):
-            model = config.model_class(config, self.data.train._dataset).to(config["device"])
+            model = config.model_class(config.host(), self.data.train._dataset).to(config["device"])
         _refuse_short_catalogue(config, self.data.n_items)
         return model
 
@@ -77,9 +78,8 @@ class RecBoleTask(Task[PreparedData, Any, None]):
             ConfigError: If the model reads a field that was not loaded.
         """
         config, is_saved = self.config, self.folder is not None
-        if self.folder is not None:
-            config["checkpoint_dir"] = str(self.folder.path)
-        self._trainer = _make_trainer(config, self.model, self.log_name)
+        place = {} if self.folder is None else {"checkpoint_dir": str(self.folder.path)}
+        self._trainer = _make_trainer(config.host(**place), self.model, self.log_name)
         kept = {"saved": is_saved, "show_progress": config["show_progress"], "callback_fn": self.hooks.on_epoch}
         try:
             best_valid_score, best_valid_result = self._trainer.fit(self.data.train, self.data.valid, **kept)

@@ -17,7 +17,7 @@ from recbole_video.serving.recommender import Recommender, make_recommender
 from recbole_video.tasks.task import Fitted, Task, refused_as
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
-from recbole_video.user_encoders.base import VideoRecommender, follow_frame_dim
+from recbole_video.user_encoders.base import VideoRecommender
 
 
 class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
@@ -31,7 +31,6 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
     def build(self) -> VideoRecommender:
         """The model, whose scoring is tried out if it is not of this package."""
         config, catalogue = self.config, self.data.catalogue
-        follow_frame_dim(config, catalogue)
         with refused_as(f"{config['model']} cannot be built with these options"):
             model: VideoRecommender = config.model_class(config, catalogue).to(config["device"])
             if not _is_shipped(type(model)):

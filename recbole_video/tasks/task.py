@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 from recbole.utils import init_seed
 
 from recbole_video.config import Config
-from recbole_video.content_options import named_stores
 from recbole_video.errors import ConfigError, RecBoleVideoError
 from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.options.content import named_stores
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 

@@ -18,6 +18,7 @@ from recbole_video.files.atomic import clear_leftovers, leftovers, write_json, w
 from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.files.names import expanded
 from recbole_video.files.reading import dump_yaml, read_json, read_yaml
+from recbole_video.files.values import plain
 from recbole_video.runtime.provenance import provenance
 
 # Options that do not change what a run computes: a resumed run may set them anew.
@@ -194,10 +195,9 @@ class RunFolder:
         """Refuse a folder with a run of other options, or with files that no run has written."""
         if not self.path.is_dir():
             return
-        recorded = self._fingerprint()
-        if recorded is None:
+        if self._fingerprint() is None:
             self._refuse_foreign_files(config)
-        elif recorded != fingerprint(config):
+        elif not self._is_of(config):
             raise ConfigError(f"`{self.path}` holds a run of other options; choose another folder.")
 
     def _refuse_foreign_files(self, config: Config) -> None:
@@ -297,17 +297,27 @@ class RunFolder:
     def _is_of(self, config: Config) -> bool:
         """Whether it holds a run of these options; one killed as it began may have written ``config.yaml`` alone."""
         recorded = self._fingerprint()
-        return self._has_options_of(config) if recorded is None else recorded == fingerprint(config)
+        return recorded == fingerprint(config) or self._has_options_of(config, recorded)
 
-    def _has_options_of(self, config: Config) -> bool:
-        """Whether ``config.yaml`` is what this package writes of these options."""
+    def _has_options_of(self, config: Config, recorded: str | None = None) -> bool:
+        """Whether ``config.yaml`` is what this package, or an earlier version of it, writes of these options.
+
+        Options that it lacks, which came later, are then what they are by default.
+
+        Args:
+            config: The options.
+            recorded: The fingerprint of what ``config.yaml`` must hold.
+        """
         if not self.config.is_file():
             return False
         try:
             options = read_yaml(self.config, ConfigError)
         except ConfigError:
             return False
-        return isinstance(options, dict) and _digest(options) == fingerprint(config)
+        if not isinstance(options, dict) or recorded not in (None, _digest(options)):
+            return False
+        later = {name: plain(config.defaults.get(name)) for name in config.to_options() if name not in options}
+        return _digest({**later, **options}) == fingerprint(config)
 
     def _fingerprint(self) -> str | None:
         """Of the options of the run; None where ``run.json`` is missing or another program's.

@@ -364,7 +364,7 @@ class Trainer:
 
 def _wandb_logger(config: Any) -> WandbLogger:
     try:
-        return WandbLogger(config)
+        return WandbLogger(config.host())
     except ImportError as error:
         raise MissingDependencyError("log_wandb=True needs Weights & Biases; run `pip install wandb`.") from error
 

@@ -21,6 +21,7 @@ from recbole_video.item_encoders import ID, ITEM_ENCODERS
 from recbole_video.item_encoders.fusion import build_content_encoder
 from recbole_video.item_encoders.id_fusion import IdFusion
 from recbole_video.recommendation import losses
+from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.recommendation.tower import ItemTower, StepVectors
 from recbole_video.runtime.trainable import Trainable
 
@@ -58,6 +59,7 @@ class VideoRecommender(Trainable, SequentialRecommender):
         width_option: The option that sets d, for which RecBole's models have two names.
     """
 
+    Options: type[RecommendationOptions] = RecommendationOptions
     is_video_model = True
     loader: type[SequenceLoader] = PrefixLoader
     ignores_padding = False
@@ -68,7 +70,7 @@ class VideoRecommender(Trainable, SequentialRecommender):
     train_counts: Tensor
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
-        super().__init__(_HostConfig(config), dataset)
+        super().__init__(config.host(**self._instead(config, dataset)), dataset)
         self.content_dims = dict(dataset.content_dims)
         self.loss_type = config["loss_type"]
         self.item_embedding = _build_tower(config, dataset, self.item_embedding)
@@ -76,6 +78,26 @@ class VideoRecommender(Trainable, SequentialRecommender):
         popularity = losses.popularity_log(torch.as_tensor(dataset.train_counts), config["logq_power"])
         self.register_buffer("log_popularity", popularity, persistent=False)
         self.register_buffer("train_counts", torch.as_tensor(dataset.train_counts), persistent=False)
+
+    @classmethod
+    def _instead(cls, config: Any, dataset: Catalogue) -> dict[str, Any]:
+        """What RecBole's constructor is told in the place of some options.
+
+        It knows two values of ``loss_type``; and where the item encoder keeps the content's width, d follows that.
+
+        Raises:
+            ConfigError: If another width was asked for.
+        """
+        instead = {"loss_type": "CE"} if config["loss_type"] == "in_batch" else {}
+        if not config.keeps_frame_dim:
+            return instead
+        option, (frame_dim, *_) = cls.width_option, dataset.content_dims.values()
+        if config[option] not in (None, frame_dim):
+            raise ConfigError(
+                f"`{option}` is {config[option]}, but {config['item_encoder']} keeps the frames' width, {frame_dim}; "
+                f"leave out `{option}` or choose another item encoder."
+            )
+        return {**instead, option: frame_dim}
 
     def check_scoring(self) -> None:
         """Refuse a model that does not score by a dot product with the item vectors, as the loss does.
@@ -259,24 +281,6 @@ class CausalVideoRecommender(VideoRecommender):
         return [slice(edges[i], edges[i + 1]) for i in range(n_parts)]
 
 
-def follow_frame_dim(config: Any, catalogue: Catalogue) -> None:
-    """Set the user encoder's width to that of the content, where the item encoder keeps it (Pooling).
-
-    Raises:
-        ConfigError: If another width was asked for.
-    """
-    if not config.keeps_frame_dim:
-        return
-    option, (frame_dim, *_) = config.model_class.width_option, catalogue.content_dims.values()
-    given = config.external_config_dict.get(option)
-    if given is not None and given != frame_dim:
-        raise ConfigError(
-            f"`{option}` is {given}, but {config['item_encoder']} keeps the frames' width, {frame_dim}; "
-            f"leave out `{option}` or choose another item encoder."
-        )
-    config[option] = frame_dim
-
-
 def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> ItemTower:
     """Make the tower that takes the place of the table, with its width and its extra rows."""
     item_dim, n_items = replaced.embedding_dim, dataset.item_num
@@ -304,22 +308,3 @@ def _item_rows(table: nn.Embedding, n_items: int) -> nn.Embedding:
     rows = table.weight.detach()[:n_items].clone()
     rows[0] = 0
     return nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=0)
-
-
-class _HostConfig:
-    """The configuration as RecBole's constructors accept it: they know two values of ``loss_type``."""
-
-    def __init__(self, config: Any) -> None:
-        self._config = config
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._config[key]
-        return "CE" if key == "loss_type" and value == "in_batch" else value
-
-    def __getattr__(self, key: str) -> Any:
-        if key == "_config":  # while it is being copied
-            raise AttributeError(key)
-        return getattr(self._config, key)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._config

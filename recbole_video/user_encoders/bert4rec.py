@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.sequence_loaders import SEQUENCE, SequenceLoader
 from recbole_video.item_encoders import ID
+from recbole_video.options.option import layers_option, option, share_option, size_option
+from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.user_encoders.base import Queries, VideoRecommender
 
 
@@ -25,6 +28,22 @@ class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
     history of one item is read at all. RecBole's bias per item stays zero with a content encoder: a
     cold item would be scored by a bias that was never trained.
     """
+
+    @dataclass(frozen=True)
+    class Options(RecommendationOptions):
+        """Sun et al., "BERT4Rec", CIKM 2019."""
+
+        hidden_size: int = size_option(384, "d, the width of item vectors and hidden states.")
+        inner_size: int = size_option(1536, "Width inside the feed-forward layers.")
+        n_layers: int = layers_option(2, "Transformer layers.")
+        n_heads: int = size_option(2, "Attention heads.")
+        hidden_dropout_prob: float = share_option(0.1)
+        attn_dropout_prob: float = share_option(0.1)
+        hidden_act: str = option("gelu")
+        layer_norm_eps: float = option(1e-12)
+        initializer_range: float = option(0.02)
+        mask_ratio: float = share_option(0.2, "Probability that a position is masked in training.")
+        ft_ratio: float = share_option(0.5, "Probability that a batch masks each sequence's last position only.")
 
     loader = SequenceLoader
     ignores_padding = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.layers import FeedForward
 from torch import Tensor, nn
 
+from recbole_video.options.option import layers_option, option, share_option, size_option
+from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.user_encoders.base import VideoRecommender
 
 
@@ -116,5 +119,17 @@ class FMLPRec(VideoRecommender, FilterMLP):
     The filter is circular and sees the whole window, so only the last position can be trained on:
     one row per prefix, as in the authors' code.
     """
+
+    @dataclass(frozen=True)
+    class Options(RecommendationOptions):
+        """Zhou et al., "Filter-enhanced MLP is All You Need for Sequential Recommendation", WWW 2022."""
+
+        hidden_size: int = size_option(384, "d, the width of item vectors and hidden states.")
+        inner_size: int = size_option(1536, "Width inside the feed-forward layers.")
+        n_layers: int = layers_option(2, "Filter blocks.")
+        hidden_dropout_prob: float = share_option(0.1)
+        hidden_act: str = option("gelu")
+        layer_norm_eps: float = option(1e-12)
+        initializer_range: float = option(0.02)
 
     width_option = "hidden_size"

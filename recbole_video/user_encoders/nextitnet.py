@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import ID
+from recbole_video.options.option import layers_option, option, size_option
+from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.user_encoders.base import CausalVideoRecommender
 
 _MOST_BLOCKS = 10_000
@@ -24,6 +27,16 @@ class NextItNet(CausalVideoRecommender, RecBoleNextItNet):
     depend on ``MAX_ITEM_LIST_LENGTH``. RecBole's L2 term on the id table is kept for ids and left
     out for encoded vectors, which are no weights.
     """
+
+    @dataclass(frozen=True)
+    class Options(RecommendationOptions):
+        """Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation", WSDM 2019."""
+
+        embedding_size: int = size_option(384, "d, the width of item vectors and channels.")
+        kernel_size: int = size_option(3, "Width of a convolution.")
+        block_num: int = layers_option(2, "Times that the dilations are repeated.")
+        dilations: list[int] = option([1, 4], at_least=1, is_filled=True)
+        reg_weight: float = option(1e-05, "RecBole's L2 term on the network's own weights.")
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
         # RecBole lists them all before it makes the first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,11 +11,27 @@ from recbole.model.sequential_recommender.sasrec import SASRec as RecBoleSASRec
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_video.options.option import layers_option, option, share_option, size_option
+from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.user_encoders.base import CausalVideoRecommender
 
 
 class SASRec(CausalVideoRecommender, RecBoleSASRec):
     """Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018."""
+
+    @dataclass(frozen=True)
+    class Options(RecommendationOptions):
+        """Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. Sizes of the MicroLens benchmark."""
+
+        hidden_size: int = size_option(384, "d, the width of item vectors and hidden states.")
+        inner_size: int = size_option(1536, "Width inside the feed-forward layers.")
+        n_layers: int = layers_option(2, "Transformer layers.")
+        n_heads: int = size_option(2, "Attention heads.")
+        hidden_dropout_prob: float = share_option(0.1)
+        attn_dropout_prob: float = share_option(0.1)
+        hidden_act: str = option("gelu")
+        layer_norm_eps: float = option(1e-12)
+        initializer_range: float = option(0.02)
 
     width_option = "hidden_size"
 

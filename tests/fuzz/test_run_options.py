@@ -74,7 +74,7 @@ def known_options(target, root):
         encoder = {
             f"encoder_{name}": value for name, value in (config.encoder_options() if target in VIDEO else {}).items()
         }
-        _KNOWN[target] = {**config.internal_config_dict, **encoder, **base_options(target, root)}
+        _KNOWN[target] = {**config.defaults, **encoder, **base_options(target, root)}
     return _KNOWN[target]
 
 

@@ -6,15 +6,18 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recbole_video.errors import ConfigError
+from recbole_video.options.option import layers_option, option, size_option
+from recbole_video.options.run import is_whole
 from recbole_video.popularity.base import Batch, InputShape, MetadataVector, PopularityModel
 from recbole_video.popularity.explanation import Explanation
+from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap import slots
 from recbole_video.popularity.stap.cross_attention import CrossAttention
 from recbole_video.popularity.stap.figures import draw_slot_usage
@@ -25,6 +28,9 @@ from recbole_video.popularity.stap.routing_losses import BalanceLoss, Preference
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, masked_mean
+
+# Options of the paper's blocks alone.
+_OFFICIAL_BLOCKS = ("temporal_blocks", "official")
 
 
 @dataclass(frozen=True)
@@ -55,71 +61,224 @@ class STAP(PopularityModel):
         inputs: Sizes of the inputs.
     """
 
+    @dataclass(frozen=True)
+    class Options(PopularityOptions):
+        """STAP (arXiv 2604.20311).
+
+        Where the paper is silent or contradicts itself, each reading is a value; docs/popularity.md has both.
+        """
+
+        variant: str = option("paper", "paper, or official: properties/variant/STAP-official.yaml.")
+        preset: str | None = option(
+            None, "Hyper-parameters of a table: smpd, informs, microlens (Table S1) or main_text."
+        )
+        hidden_size: int = size_option(128, "d, of frames, text, queries and slots; about 1.2 million parameters.")
+        dropout: float = option(0.1, at_least=0, below=1, must="is a share, at least 0 and below 1")
+        encoder_lr_ratio: float = option(1.0, "Learning rate of the temporal encoder over that of the rest.")
+        mask_padding: bool = option(True, "Leave out frames that are not there; False takes them for black frames.")
+        project_metadata: bool = option(False, "Map U to d before it is used.")
+        temporal: Literal["full", "pooled", "none"] = option(
+            "full", "full; pooled: the mean frame; none: no video at all.", section="Temporal enlargement (Eq. 4 to 7)"
+        )
+        temporal_blocks: Literal["paper", "official"] = option("paper", "paper or official.")
+        n_blocks: int = layers_option(1)
+        pos_encoding: Literal["none", "sinusoidal"] = option("none", "none or sinusoidal.")
+        use_frame_scoring: bool = option(True, "False: all frames alike.")
+        scorer: Literal["mlp_delta", "linear_abs"] = option("mlp_delta", "mlp_delta (Eq. 4) or linear_abs.")
+        use_ssm: bool = option(True)
+        state_size: int = option(1536, "d_h.", at_least=1, void_when=(_OFFICIAL_BLOCKS,))
+        ssm_step_mode: Literal["equation", "prose", "algorithm_s1"] = option(
+            "equation", "equation, prose or algorithm_s1: which way the step goes.", void_when=(_OFFICIAL_BLOCKS,)
+        )
+        delta_min: float = option(0.01, void_when=(_OFFICIAL_BLOCKS,))
+        delta_max: float = option(1.0)
+        delta_bound: Literal["sigmoid", "clamp"] = option(
+            "sigmoid", "sigmoid or clamp.", void_when=(_OFFICIAL_BLOCKS, ("ssm_step_mode", "algorithm_s1"))
+        )
+        ssm_direction_mix: list[float] = option([1.0, 1.0], "Weights of the forward and the backward scan.")
+        use_attention: bool = option(True)
+        attn_heads: int = size_option(1)
+        base_window: int | float = option(
+            10, "Half width in frames, or up to 1.0: a share of the frames (1.0: the main text's 100 %).", by_hand=True
+        )
+        window_signal: Literal["norm_zscore", "norm_raw", "importance"] = option(
+            "norm_zscore", "norm_zscore, norm_raw or importance."
+        )
+        window_mask: Literal["soft", "hard", "ste"] = option("soft", "soft, hard or ste.")
+        window_edge: float = option(
+            1.0,
+            "Width of the soft edge in frames, above 0.",
+            above=0,
+            must="is a number of frames above 0",
+            void_when=(("window_mask", "hard"),),
+        )
+        memory: Literal["full", "off"] = option("full", "full or off.", section="Memory bank (Eq. 8, 9)")
+        n_partitions: int = size_option(6, "P, popularity partitions.")
+        n_clusters: int = size_option(32, "C, topics in each.")
+        memory_top_k: int = size_option(5, "K, slots that a video keeps.")
+        tau: float = option(1.0, "Initial temperature.", above=0.05)
+        tau_learnable: bool = option(True)
+        renormalize_topk: bool = option(False, "Kept weights sum to one.")
+        routing_grad: Literal["ste", "masked"] = option("ste", "ste or masked.")
+        query_norm: bool = option(True, "tanh and layer norm on the query, scores over the root of d.")
+        use_pop_context: bool = option(True, "Retrieve the slots' popularity too.")
+        centroid_shrinkage: float = option(
+            5.0, "Videos' worth of the partition's mean in a slot's popularity.", at_least=0
+        )
+        memory_warmup_epochs: int = option(
+            1, "Epochs before the bank is laid out, fewer than epochs; 0: from the untrained model."
+        )
+        memory_init_videos: int = size_option(
+            16384, "Lay the bank out from at most so many training videos, drawn by the seed: memory stays flat."
+        )
+        memory_init_space: Literal["query", "pca", "random"] = option("query", "query, pca or random.")
+        topic_clustering: Literal["per_partition", "global"] = option("per_partition", "per_partition or global.")
+        memory_update: Literal["gradient", "ema", "both"] = option("gradient", "gradient, ema or both.")
+        memory_eta: float = option(
+            0.01,
+            "Rate of moving averages and online updates, above 0 and at most 1.",
+            above=0,
+            at_most=1,
+            must="is a rate, above 0 and at most 1",
+        )
+        dppo_weight: float = option(0.1, "0 switches it off.", section="Losses on the routing (Eq. 10, 11)")
+        dppo_support: Literal["own_topk", "full", "topk_mass", "mu_weighted", "c_pop"] = option(
+            "own_topk", "own_topk, full, topk_mass, mu_weighted or c_pop."
+        )
+        dppo_pairs: Literal["batch", "pool"] = option("batch", "batch or pool.")
+        dppo_gamma: float = option(0.5, at_least=0)
+        dppo_margin: float = option(
+            0.25, "In standard deviations of the training labels.", void_when=(("dppo_pairs", "pool"),)
+        )
+        balance_weight: float = option(1.0, "0 switches it off.")
+        balance_partitions: float = option(0.01)
+        balance_clusters: float = option(0.01)
+        balance_entropy: float = option(0.0)
+        balance_kl: Literal["p_prior", "prior_p"] = option("p_prior", "p_prior or prior_p.")
+        prior_exponent: float = option(1.5, at_least=0)
+        prior_order: Literal["ascending", "descending"] = option(
+            "ascending", "ascending: most is routed to the least popular partition; descending."
+        )
+        fusion: Literal["cross_attention", "interaction"] = option(
+            "cross_attention", "cross_attention or interaction.", section="Fusion and head (Eq. 12)"
+        )
+        n_cross_layers: int = option(2, at_least=1, void_when=(("fusion", "interaction"),))
+        cross_heads: int = option(4, at_least=1, void_when=(("fusion", "interaction"),))
+        head_sizes: list[int] = option([128], at_least=1)
+
+        def check(self) -> None:
+            super().check()
+            self._check_memory()
+            self._check_blocks()
+            self._check_window()
+
+        def _check_memory(self) -> None:
+            warm_up, epochs = self.memory_warmup_epochs, self.epochs
+            # a warm-up as long as training would train a model without its memory; a single epoch is for trying out
+            if self.memory != "off" and 1 < epochs <= warm_up:
+                raise ConfigError(
+                    f"`memory_warmup_epochs` is {warm_up} of {epochs} epochs, so that the memory bank would never be "
+                    "laid out; lower it, or set memory=off."
+                )
+            if self.memory_top_k > self.n_partitions * self.n_clusters:
+                raise ConfigError(
+                    f"`memory_top_k` is {self.memory_top_k}, but there are {self.n_partitions} x {self.n_clusters} "
+                    "slots; lower it."
+                )
+
+        def _check_blocks(self) -> None:
+            for heads, number in (("attn_heads", self.attn_heads), ("cross_heads", self.cross_heads)):
+                if self.hidden_size % number:
+                    raise ConfigError(f"`hidden_size`, {self.hidden_size}, must be a multiple of {heads}, {number}.")
+            if not 0 < self.delta_min < self.delta_max:
+                raise ConfigError(
+                    f"`delta_min` is {self.delta_min} and `delta_max` {self.delta_max}; the first must be above 0 and "
+                    "below the second."
+                )
+            mix = self.ssm_direction_mix
+            if len(mix) != 2 or min(mix) < 0 or sum(mix) == 0:
+                raise ConfigError(f"`ssm_direction_mix` is {mix}; it is two weights, forward and backward, not both 0.")
+            if self.temporal_blocks == "official" and not (self.use_ssm and self.use_attention):
+                raise ConfigError("`use_ssm` and `use_attention` belong to temporal_blocks=paper; leave them out.")
+
+        def _check_window(self) -> None:
+            window = self.base_window
+            is_frames = is_whole(window) and window >= 1
+            if not is_frames and not (isinstance(window, float) and 0 < window <= 1):
+                raise ConfigError(
+                    f"`base_window` is `{window}`; it is a whole number of frames, at least 1, or a share of them, "
+                    "above 0 and at most 1.0."
+                )
+
     def __init__(self, config: Any, inputs: InputShape) -> None:
         super().__init__(config, inputs)
-        width = config["hidden_size"]
-        self.mask_padding: bool = config["mask_padding"]
-        self.encoder = _temporal_encoder(config, inputs, width)
+        options = config.options(self.Options)
+        width = options.hidden_size
+        self.mask_padding: bool = options.mask_padding
+        self.encoder = _temporal_encoder(options, inputs, width)
         self.text = nn.Linear(inputs.text_dim, width) if inputs.text_dim else None
         self.metadata = MetadataVector(inputs)
         self.project_metadata = (
-            nn.Linear(self.metadata.width, width) if config["project_metadata"] and self.metadata.width else None
+            nn.Linear(self.metadata.width, width) if options.project_metadata and self.metadata.width else None
         )
         metadata_width = width if self.project_metadata is not None else self.metadata.width
         n_streams = (self.encoder is not None) + (self.text is not None)
-        self._build_memory(config, n_streams * width + metadata_width, width)
-        self.fusion: nn.Module | None = _fusion(config, width) if n_streams == 2 else None
+        self._build_memory(options, n_streams * width + metadata_width, width)
+        self.fusion: nn.Module | None = _fusion(options, width) if n_streams == 2 else None
         n_blocks = n_streams + (0 if self.bank is None else 1 + n_streams)
-        self.head = _head(n_blocks * width + metadata_width, config["head_sizes"], config["dropout"])
-        self._encoder_lr_ratio = config["encoder_lr_ratio"]
+        self.head = _head(n_blocks * width + metadata_width, options.head_sizes, options.dropout)
+        self._encoder_lr_ratio = options.encoder_lr_ratio
         self._last: tuple[Tensor, Routing] | None = None
         self._usage: Tensor | None = None
         self._losses: dict[str, list[Tensor]] = {}
         self._described: dict[tuple[int, int], slots.Slot] = {}
 
-    def _build_memory(self, config: Any, query_width: int, width: int) -> None:
+    def _build_memory(self, options: STAP.Options, query_width: int, width: int) -> None:
         self.bank: MemoryBank | None = None
-        if config["memory"] == "off":
+        if options.memory == "off":
             return
         self.bank = MemoryBank(
             width,
-            config["n_partitions"],
-            config["n_clusters"],
-            config["memory_top_k"],
-            tau=config["tau"],
-            tau_learnable=config["tau_learnable"],
-            renormalize_topk=config["renormalize_topk"],
-            routing_grad=config["routing_grad"],
-            scale_scores=config["query_norm"],
-            eta=config["memory_eta"],
+            options.n_partitions,
+            options.n_clusters,
+            options.memory_top_k,
+            tau=options.tau,
+            tau_learnable=options.tau_learnable,
+            renormalize_topk=options.renormalize_topk,
+            routing_grad=options.routing_grad,
+            scale_scores=options.query_norm,
+            eta=options.memory_eta,
         )
-        self.memory_update: str = config["memory_update"]
+        self.memory_update: str = options.memory_update
         self.bank.slots.requires_grad_(self.memory_update != "ema")
         self.memory_init: dict[str, Any] = {
-            "clustering": config["topic_clustering"],
-            "space": config["memory_init_space"],
-            "seed": config["seed"],
-            "shrinkage": config["centroid_shrinkage"],
+            "clustering": options.topic_clustering,
+            "space": options.memory_init_space,
+            "seed": options.seed,
+            "shrinkage": options.centroid_shrinkage,
         }
-        self.memory_warmup_epochs: int = config["memory_warmup_epochs"]
-        self.n_shown_between_epochs = config["memory_init_videos"]
+        self.memory_warmup_epochs: int = options.memory_warmup_epochs
+        self.n_shown_between_epochs = options.memory_init_videos
         self.query = nn.Linear(query_width, width)
-        self.query_norm = nn.LayerNorm(width) if config["query_norm"] else None
-        self.use_pop_context: bool = config["use_pop_context"]
+        self.query_norm = nn.LayerNorm(width) if options.query_norm else None
+        self.use_pop_context: bool = options.use_pop_context
         self.retrieved = nn.Linear(width + self.use_pop_context, width)
-        self.preference_weight, self.balance_weight = config["dppo_weight"], config["balance_weight"]
+        self._build_routing_losses(options, width)
+
+    def _build_routing_losses(self, options: STAP.Options, width: int) -> None:
+        self.preference_weight, self.balance_weight = options.dppo_weight, options.balance_weight
         self.preference = PreferenceLoss(
-            config["dppo_support"], config["dppo_gamma"], config["dppo_margin"], config["dppo_pairs"], width
+            options.dppo_support, options.dppo_gamma, options.dppo_margin, options.dppo_pairs, width
         )
         self.balance = BalanceLoss(
-            config["n_partitions"],
-            config["n_clusters"],
-            config["balance_partitions"],
-            config["balance_clusters"],
-            config["balance_entropy"],
-            config["prior_exponent"],
-            config["prior_order"],
-            config["balance_kl"],
+            options.n_partitions,
+            options.n_clusters,
+            options.balance_partitions,
+            options.balance_clusters,
+            options.balance_entropy,
+            options.prior_exponent,
+            options.prior_order,
+            options.balance_kl,
         )
 
     # -- prediction ----------------------------------------------------------------------------
@@ -378,68 +537,68 @@ def _layout_of(bank: MemoryBank, best_epoch: int) -> str:
     return "not laid out"
 
 
-def _temporal_encoder(config: Any, inputs: InputShape, width: int) -> nn.Module | None:
-    if not inputs.frame_dim or config["temporal"] == "none":
+def _temporal_encoder(options: STAP.Options, inputs: InputShape, width: int) -> nn.Module | None:
+    if not inputs.frame_dim or options.temporal == "none":
         return None
-    if config["temporal"] == "pooled":
+    if options.temporal == "pooled":
         return PooledFrames(inputs.frame_dim, width)
-    is_official = config["temporal_blocks"] == "official"
+    is_official = options.temporal_blocks == "official"
     scorer = FrameScorer(
         width,
-        config["scorer"],
-        config["use_frame_scoring"],
+        options.scorer,
+        options.use_frame_scoring,
         project_anchor=is_official,
-        dropout=config["dropout"] if is_official else 0.0,
+        dropout=options.dropout if is_official else 0.0,
     )
     if is_official:
         blocks = [
-            OfficialBlock(width, _mamba(config, width), _attention(config, width), config["dropout"])
-            for _ in range(config["n_blocks"])
+            OfficialBlock(width, _mamba(options, width), _attention(options, width), options.dropout)
+            for _ in range(options.n_blocks)
         ]
-        return OfficialTemporalEncoder(inputs.frame_dim, width, scorer, blocks, config["pos_encoding"])
+        return OfficialTemporalEncoder(inputs.frame_dim, width, scorer, blocks, options.pos_encoding)
     pairs = [
         (
-            _ssm(config, width, inputs.n_frames) if config["use_ssm"] else None,
-            _attention(config, width) if config["use_attention"] else None,
+            _ssm(options, width, inputs.n_frames) if options.use_ssm else None,
+            _attention(options, width) if options.use_attention else None,
         )
-        for _ in range(config["n_blocks"])
+        for _ in range(options.n_blocks)
     ]
-    return TemporalEncoder(inputs.frame_dim, width, scorer, pairs, config["pos_encoding"])
+    return TemporalEncoder(inputs.frame_dim, width, scorer, pairs, options.pos_encoding)
 
 
-def _ssm(config: Any, width: int, n_frames: int) -> SSMBlock:
+def _ssm(options: STAP.Options, width: int, n_frames: int) -> SSMBlock:
     return SSMBlock(
         width,
-        config["state_size"],
-        config["ssm_step_mode"],
-        config["delta_min"],
-        config["delta_max"],
-        config["delta_bound"],
-        config["ssm_direction_mix"],
+        options.state_size,
+        options.ssm_step_mode,
+        options.delta_min,
+        options.delta_max,
+        options.delta_bound,
+        options.ssm_direction_mix,
         n_frames,
     )
 
 
-def _mamba(config: Any, width: int) -> MambaBlock:
-    ahead, back = config["ssm_direction_mix"]
-    return MambaBlock(width, config["delta_min"], config["delta_max"], (ahead, back))
+def _mamba(options: STAP.Options, width: int) -> MambaBlock:
+    ahead, back = options.ssm_direction_mix
+    return MambaBlock(width, options.delta_min, options.delta_max, (ahead, back))
 
 
-def _attention(config: Any, width: int) -> SparseAttention:
+def _attention(options: STAP.Options, width: int) -> SparseAttention:
     return SparseAttention(
         width,
-        config["base_window"],
-        config["attn_heads"],
-        config["window_signal"],
-        config["window_mask"],
-        config["window_edge"],
+        options.base_window,
+        options.attn_heads,
+        options.window_signal,
+        options.window_mask,
+        options.window_edge,
     )
 
 
-def _fusion(config: Any, width: int) -> nn.Module:
-    if config["fusion"] == "interaction":
+def _fusion(options: STAP.Options, width: int) -> nn.Module:
+    if options.fusion == "interaction":
         return Interaction(width)
-    return CrossAttention(width, config["n_cross_layers"], config["cross_heads"], config["dropout"])
+    return CrossAttention(width, options.n_cross_layers, options.cross_heads, options.dropout)
 
 
 def _head(n_inputs: int, sizes: list[int], dropout: float) -> nn.Sequential:

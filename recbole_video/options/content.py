@@ -31,6 +31,8 @@ def chosen_content(config: Any) -> dict[str, str | None]:
 
 def named_stores(config: Any) -> list[str]:
     """The stores that options name, beside the frames that a data set has without being asked."""
+    if "content" not in config:  # a model of RecBole's own
+        return []
     if config["content"] is None:
         return [config["frame_store"]] if config["frame_store"] else []
     return [store or name for name, store in chosen_content(config).items() if store or name != "frames"]
@@ -96,7 +98,7 @@ def _refuse_repeated(content: Any) -> None:
 def _refuse_two_stores(config: Any, name: str, option: str) -> None:
     """``content`` and the older option may both name a store, but not two, nor one for nothing."""
     older, named = config[option], _by_name(config["content"])
-    if older is None or older == config.internal_config_dict.get(option):
+    if older is None or older == config.defaults.get(option):
         return
     if name not in named:
         raise ConfigError(f"`{option}` is the store of `{name}`, which `content` does not name; leave one of them out.")

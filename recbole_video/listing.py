@@ -1,0 +1,91 @@
+"""What there is to choose from, and the options of each: ``--list``, ``--help_options`` and the files of properties/.
+
+``python -m recbole_video.listing FOLDER`` writes those files anew, from the declarations.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from recbole_video.config import STOCK_PREFIX, Config
+from recbole_video.errors import ConfigError, nearest
+from recbole_video.options.option import Option
+from recbole_video.options.run import RunOptions
+from recbole_video.options.show import as_table, as_yaml, by_section
+from recbole_video.popularity.options import PopularityOptions
+from recbole_video.recommendation.options import RecommendationOptions
+from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+
+
+def properties_files() -> dict[str, str]:
+    """The text of each file of ``properties/`` that lists what is declared, by its path in there."""
+    found = {
+        "overall.yaml": as_yaml(RunOptions),
+        "recommendation.yaml": as_yaml(RecommendationOptions, RunOptions),
+        "popularity.yaml": as_yaml(PopularityOptions, RunOptions),
+    }
+    models = {name: USER_ENCODERS.get(name) for name in USER_ENCODERS} | {"STAP": POPULARITY_MODELS.get("STAP")}
+    for name, model in models.items():
+        above = RecommendationOptions if name in USER_ENCODERS else PopularityOptions
+        found[f"model/{name}.yaml"] = as_yaml(model.Options, above)
+    return found | {f"item_encoder/{name}.yaml": as_yaml(ITEM_ENCODERS.get(name)) for name in ITEM_ENCODERS}
+
+
+def options_text(name: str, width: int | None = None) -> str:
+    """The options of a model or item encoder as a table.
+
+    Args:
+        name: Of a model of this package, ``recbole:NAME``, another model of RecBole's, or an item encoder;
+            ``module:Class`` for one of your own.
+        width: Of the table, in characters; by default that of the terminal.
+
+    Raises:
+        ConfigError: If there is no such name.
+    """
+    width = width or min(shutil.get_terminal_size((120, 24)).columns, 160)
+    if name in ITEM_ENCODERS:
+        return as_table(f"Options of the item encoder {name}:", by_section(ITEM_ENCODERS.get(name)), width)
+    try:
+        config = Config(name)
+    except ConfigError as error:
+        if STOCK_PREFIX not in name and ":" not in name:
+            known = [*USER_ENCODERS, *POPULARITY_MODELS, *ITEM_ENCODERS]
+            raise ConfigError(
+                f"There is no model or item encoder named `{name}`{nearest(name, known)}; see --list."
+            ) from error
+        raise
+    if config.task == "stock":
+        return as_table(f"Options of RecBole's {config.model}:", _of_host(config), width)
+    encoder = f", with the item encoder {config['item_encoder']}" if config.is_video_model else ""
+    return as_table(f"Options of {config.model}{encoder}:", _of_model(config), width)
+
+
+def _of_model(config: Config) -> Iterator[tuple[Option, str]]:
+    """Options of a model of this package: its own first, then those of its task and of every run."""
+    options = config.model_class.Options
+    task = RecommendationOptions if config.is_video_model else PopularityOptions
+    own = [(option, section or config.model) for option, section in by_section(options, task)]
+    inherited = [pair for pair in by_section(options) if pair[0].name not in {option.name for option, _ in own}]
+    encoder = [] if not config.is_video_model else by_section(ITEM_ENCODERS.get(config["item_encoder"]))
+    of_encoder = ((option, f"Item encoder {config['item_encoder']}") for option, _ in encoder)
+    return chain(own, of_encoder, ((option, section or "Every run") for option, section in inherited))
+
+
+def _of_host(config: Config) -> Iterator[tuple[Option, str]]:
+    """RecBole's options of a model of its own, which it explains in its documentation."""
+    return ((option, "") for name, option in sorted(config.declarations.items()) if name in config.defaults)
+
+
+def main(words: list[str]) -> int:
+    """Write the files into the folder ``words[0]``."""
+    for path, text in properties_files().items():
+        Path(words[0], path).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""The options of every run, and those of the commands that make many or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from recbole_video.errors import ConfigError
+from recbole_video.options.option import option
+
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Every run, ours or RecBole's own models."""
+
+    # RecBole's options that would do nothing here, and of what kind of models: to accept them would be to mislead.
+    without_effect: ClassVar[frozenset[str]] = frozenset()
+    models: ClassVar[str] = "RecBole's models"
+
+    seed: int = option(42, "Random seed.", by_hand=True)
+    reproducibility: bool = option(True, "Whether to make results reproducible.")
+    metrics: list[str] = option(
+        ["Hit", "NDCG"], "Any of RecBole's ranking metrics; Hit is the papers' HR.", by_hand=True
+    )
+    topk: list[int] = option([10, 20], "Cut-offs of the metrics.", by_hand=True)
+    valid_metric: str = option("NDCG@10", "The metric of early stopping and of the best checkpoint.")
+    metric_decimal_place: int = option(5, "Decimals of a metric: 5, so that 9.737 % can be read off.")
+    checkpoint_dir: str = option("saved", "Holds one folder per run.", is_path=True)
+    log_dir: str = option("log", "Holds <model>/<model>-<dataset>-<time>-<hash>.log, as in RecBole.", is_path=True)
+    tensorboard_dir: str = option("log_tensorboard", "Holds the TensorBoard event files.", is_path=True)
+    eval_args: dict[str, Any] = option(
+        {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
+        "As in RecBole; its own default for general models is a random split.",
+    )
+
+    def check(self) -> None:
+        """Refuse values that contradict each other, or whose kind no single type says.
+
+        Raises:
+            ConfigError: On the first such value.
+        """
+        if not self.metrics:
+            raise ConfigError("`metrics` is empty; name at least one.")
+        top = self.topk if isinstance(self.topk, list) else [self.topk]
+        if not top or not all(is_whole(k) for k in top):
+            raise ConfigError(f"`topk` is `{self.topk}`; it is a list of whole numbers, such as [10, 20].")
+        if not (is_whole(self.seed) and 0 <= self.seed <= LARGEST_SEED):
+            raise ConfigError(f"`seed` is `{self.seed}`; it must be a whole number from 0 to {LARGEST_SEED}.")
+
+
+@dataclass(frozen=True)
+class CommandOptions:
+    """What a command line may name beside the options of a run."""
+
+    config_files: list[str] | None = option(None, "YAML files with options, the last one winning.")
+    trust: str | bool = option(False, "Classes that a file may name as module:Class.", is_notation=True)
+    sweep: str | None = option(None, "Name of a sweep, or its YAML file.", is_path=True)
+    report: str | None = option(None, "Folders of runs and sweeps to report on.", is_path=True)
+    out: str | None = option(None, "Folder of the report.", is_path=True)
+    search: str | None = option(None, "grid, random or optuna.")
+    ray_address: str | None = option(None, "HOST:PORT of a Ray cluster.")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

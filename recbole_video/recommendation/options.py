@@ -1,0 +1,144 @@
+"""The options of every model that recommends from video content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from recbole_video.errors import ConfigError
+from recbole_video.options.option import option
+from recbole_video.options.run import RunOptions
+from recbole_video.recommendation.losses import LossOptions
+from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
+
+
+@dataclass(frozen=True)
+class _InputOptions(RunOptions):
+    """What is read, and how."""
+
+    item_encoder: str = option(
+        "CVA",
+        "CVA, PerceiverIO, MLP, Pooling, ID, a registered name, or module:Class (from a file only with --trust).",
+        section="Model",
+    )
+    id_fusion: Literal["none", "sum", "gate"] = option(
+        "none", "none, sum or gate: add a learned id vector to the content vector."
+    )
+    id_dropout: float = option(0.5, "Probability that a training step hides an item's id vector.", at_least=0, below=1)
+    frame_store: str | None = option(
+        None,
+        "Name of <dataset>.<name>.frames.npy, or a path; empty: <dataset>.frames.npy.",
+        is_path=True,
+        section="Content",
+    )
+    content: list[str] | dict[str, str] | None = option(
+        None,
+        "Modalities, such as [frames, text]: <dataset>.<name>.frames.npy; or {name: store}; empty: frames.",
+        kind="list of str, or dict",
+        by_hand=True,
+    )
+    content_fusion: Literal["early", "late", "late_gate", "late_concat"] | None = option(
+        None,
+        "Of several: early (or empty), late (encoded apart and added), late_gate or late_concat.",
+        by_hand=True,
+    )
+    content_width: int | None = option(
+        None, "Width to which early fusion projects each modality; empty: that of item vectors.", by_hand=True
+    )
+    frames_on_device: Literal["auto", True, False] = option(
+        "auto", "auto: on the training device when it fits; True; False: gather each batch from disk."
+    )
+    missing_items: Literal["error", "drop", "zero"] = option(
+        "error", "error, drop (their interactions) or zero: items without any content or without an .item row."
+    )
+    protocol: Literal["microlens", "recbole"] = option(
+        "microlens", "microlens or recbole: how sequences are cut, split and scored.", section="Data"
+    )
+    MAX_ITEM_LIST_LENGTH: int = option(10, "L, the longest history that a model reads.", at_least=1)
+    min_sequence_length: int = option(
+        5,
+        "protocol microlens: users with fewer actions are left out.",
+        at_least=3,
+        must="must be at least 3: one action to train, one to validate and one to test",
+    )
+    mask_history: bool | None = option(None, "Never rank what the user has seen; empty: as the protocol has it.")
+
+
+@dataclass(frozen=True)
+class RecommendationOptions(LossOptions, _InputOptions):
+    """Recommendation from video content: every model of this package."""
+
+    without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
+    models: ClassVar[str] = "video models"
+
+    learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"] = option(
+        "adamw", "adam, adamw, sgd, adagrad or rmsprop.", section="Training"
+    )
+    learning_rate: float = option(0.001, at_least=0)
+    weight_decay: float = option(0.1, at_least=0)
+    lr_scheduler: Literal["constant", "linear", "cosine"] = option(
+        "constant", "constant, linear or cosine, over all steps of all epochs."
+    )
+    lr_warmup: float = option(
+        0.0,
+        "Share of all steps over which the rate rises from 0.",
+        at_least=0,
+        at_most=1,
+        must="is a share of all steps, between 0 and 1",
+    )
+    epochs: int = option(30, at_least=1)
+    train_batch_size: int = option(60, "User sequences per step (prefix rows per step for FMLPRec).", at_least=1)
+    stopping_step: int = option(10, "Stop after so many evaluations without a better one.")
+    clip_grad_norm: dict[str, Any] | None = option(None, "For example {max_norm: 1.0}.", by_hand=True)
+    enable_amp: Literal["auto", True, False] = option("auto", "bfloat16 autocast; auto: on a GPU that has it.")
+    detect_anomaly: bool = option(
+        False,
+        "Autograd names the operation that made a NaN, at half the speed; importing RecBole's models leaves it on.",
+    )
+    compile: bool = option(False, "torch.compile the item encoder and the user encoder's blocks.")
+    encode_chunk: int = option(4096, "Items encoded at once when the catalogue is encoded.", at_least=1)
+    eval_batch_size: int | None = option(
+        None,
+        "Users per batch; empty: 128 on a CPU, whose caches hold their scores, 2048 on a GPU.",
+        at_least=1,
+        section="Evaluation",
+    )
+    eval_memory_mb: int = option(256, "Scores held at once, in MB; lowers the batch where it must.", at_least=1)
+    eval_groups: list[Literal["popularity", "cold"]] = option(
+        [], "Beyond the totals: popularity (ten groups of items), cold."
+    )
+    cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
+    save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
+    resume: bool | str | None = option(
+        False,
+        "Continue the newest unfinished run of these options, or the named run folder; show the result of a finished "
+        "one.",
+        is_path=True,
+        section="Run",
+    )
+
+    def check(self) -> None:
+        super().check()
+        self._check_eval_args()
+        self._check_valid_metric()
+        if self.item_encoder == "ID" and self.id_fusion != "none":
+            raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
+
+    def _check_eval_args(self) -> None:
+        args, mode = self.eval_args, self.eval_args["mode"]
+        if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
+            raise ConfigError(
+                "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
+                f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
+            )
+        if not isinstance(mode, dict) or any(one != "full" for one in mode.values()):
+            raise ConfigError(f"`eval_args` mode is {mode}; video models rank the full catalogue: use full.")
+
+    def _check_valid_metric(self) -> None:
+        top_k = [f"{metric.lower()}@{k}" for metric in self.metrics for k in self.topk]
+        computed = [*top_k, *(metric.lower() for metric in self.metrics if metric.lower() == "gauc")]
+        if self.valid_metric.lower() not in computed:
+            raise ConfigError(
+                f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
+                f"{', '.join(computed)}, or extend metrics and topk."
+            )

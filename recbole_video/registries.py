@@ -1,0 +1,40 @@
+"""The tables of models and encoders: names and where the classes are, which are imported when they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_video.registry import Registry
+
+USER_ENCODERS: Registry[Any] = Registry(
+    "user encoder",
+    {
+        name: f"recbole_video.user_encoders.{name.lower()}:{name}"
+        for name in ("SASRec", "GRU4Rec", "NextItNet", "BERT4Rec", "NARM", "FMLPRec")
+    },
+    bases=("recbole_video.user_encoders.base:VideoRecommender",),
+)
+ITEM_ENCODERS: Registry[Any] = Registry(
+    "item encoder",
+    {
+        "CVA": "recbole_video.item_encoders.cva:CVA",
+        "PerceiverIO": "recbole_video.item_encoders.perceiver_io:PerceiverIO",
+        "MLP": "recbole_video.item_encoders.mlp:MLP",
+        "Pooling": "recbole_video.item_encoders.pooling:Pooling",
+        "ID": "recbole_video.item_encoders.id:ID",
+    },
+    bases=("torch.nn:Module",),
+)
+POPULARITY_MODELS: Registry[Any] = Registry(
+    "popularity model",
+    {
+        "STAP": "recbole_video.popularity.stap.model:STAP",
+        "Constant": "recbole_video.popularity.constant:Constant",
+        "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
+        "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",
+    },
+    bases=("recbole_video.popularity.base:PopularityModel",),
+)
+# RecBole's own, and whatever is made from its classes.
+OTHER_MODELS: Registry[Any] = Registry("model", {}, ("recbole.model.abstract_recommender:AbstractRecommender",))
+MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, OTHER_MODELS)

@@ -1,0 +1,356 @@
+"""Declarations of options: what they admit, how they are read and shown, and that nothing else says the same."""
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import recbole
+import yaml
+from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
+from recbole_video.popularity.model import PopularityModel
+from torch import nn
+
+from recbole_video import run_recbole_video
+from recbole_video.cli import main
+from recbole_video.config import Config, known_options
+from recbole_video.errors import ConfigError
+from recbole_video.files.reading import read_yaml
+from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
+from recbole_video.listing import properties_files
+from recbole_video.options.option import Option, Rule, declared, option, refuse_void
+from recbole_video.options.parse import convert_option
+from recbole_video.options.run import RunOptions
+from recbole_video.options.show import as_table, as_text, as_yaml, by_section
+from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
+from recbole_video.popularity.options import PopularityOptions
+from recbole_video.popularity.stap.model import STAP
+from recbole_video.runtime import recbole_options
+from recbole_video.user_encoders import USER_ENCODERS
+from recbole_video.user_encoders.base import VideoRecommender
+from recbole_video.user_encoders.sasrec import SASRec
+
+from .test_popularity import METADATA, write_popularity
+
+PROPERTIES = files("recbole_video.properties")
+RECBOLE = Path(recbole.__file__).parent
+
+
+@dataclass(frozen=True)
+class Small(RunOptions):
+    """A small model.
+
+    Made for this test.
+    """
+
+    depth: int = option(2, "Layers.", at_least=1, at_most=9, section="Size")
+    rate: float = option(0.1, at_least=0)
+    share: float = option(0.5, "Of it.", at_least=0, below=1)
+    kind: Literal["a", "b"] = option("a", "a or b.", section="Kind")
+    edge: float = option(1.0, "Of b.", void_when=(("kind", "a"),))
+    sizes: list[int] = option([3], "Widths.", at_least=1, is_filled=True)
+    name: str | None = option(None)
+    amp: Literal["auto", True, False] = option("auto")
+    resume: bool | str | None = option(False)
+    columns: list[str] = option([])
+    seed: int = option(7, by_hand=True)
+
+
+class TestOneOption:
+    @pytest.mark.parametrize(
+        ("name", "good", "bad"),
+        [
+            ("depth", [1, 9], [0, 10, 1.0, True, "1", None, [1]]),
+            ("rate", [0, 0.5, 1e9], [-1e-9, False, "0.1", None]),
+            ("share", [0, 0.999], [1, -0.1]),
+            ("kind", ["a", "b"], ["c", None, 1, ["a"]]),
+            ("sizes", [[1], [2, 3]], [[], [0], [1.5], 3, ["1"], None, [True]]),
+            ("name", [None, "x", ""], [1, ["x"]]),
+            ("amp", ["auto", True, False], ["True", 1, 0, None]),
+            ("resume", [True, "folder", None], [1, 0.5]),
+            ("columns", [[], ["a"]], [[1], "a", None]),
+            ("seed", [-1, "x"], []),
+        ],
+    )
+    def test_values(self, name, good, bad):
+        one = declared(Small)[name]
+        for value in good:
+            one.check(value)
+        for value in bad:
+            with pytest.raises(ConfigError, match=f"`{name}` is "):
+                one.check(value)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "sentence"),
+        [
+            ("depth", 0, "`depth` is `0`; it must be a whole number of at least 1, such as the default, `2`."),
+            ("depth", 10, "`depth` is 10; it must be at most 9."),
+            ("rate", -1, "`rate` is -1; it must not be negative."),
+            ("share", 1, "`share` is 1; it must be at least 0 and below 1."),
+            ("kind", "c", "`kind` is `c`; it must be one of a, b."),
+            ("resume", 1, "`resume` is `1`; it must be True, False, a word or empty, such as the default, `False`."),
+            ("sizes", [0], "`sizes` is `[0]`; it must be a list of whole numbers of at least 1, such as the default, "
+             "`[3]`."),
+        ],
+    )  # fmt: skip
+    def test_sentences(self, name, value, sentence):
+        one = declared(Small)[name]
+        with pytest.raises(ConfigError) as error:
+            one.check(value, one.default)
+        assert str(error.value) == sentence
+
+    def test_what_is_text(self):
+        text = {name for name, one in declared(Small).items() if one.is_text}
+        assert text == {"kind", "name", "resume", "valid_metric", "checkpoint_dir", "log_dir", "tensorboard_dir"}
+        assert {name for name, one in declared(Small).items() if one.is_text_list} == {"columns", "metrics"}
+        assert convert_option(declared(Small)["name"], "1e5") == "1e5" and convert_option(None, "1e5") == 100000.0
+        assert convert_option(declared(Small)["resume"], "True") is True
+
+    def test_void(self):
+        options = declared(Small).values()
+        refuse_void(options, {"edge": 2.0}, {"kind": "b"})
+        with pytest.raises(ConfigError, match="`edge` has no effect on runs with kind=a; remove it"):
+            refuse_void(options, {"edge": 2.0}, {"kind": "a"})
+
+    def test_arguments_of_a_constructor(self):
+        class Encoder(nn.Module):
+            def __init__(
+                self,
+                frame_dim: int,
+                item_dim: int,
+                *,
+                depth: Annotated[int, Rule("Blocks.", at_least=1)] = 4,
+                plain=0.5,
+                anything=None,
+                needed: str,
+                kind: "Unknown" = 1,  # noqa: F821
+            ):
+                super().__init__()
+
+        found = declared(Encoder)
+        assert list(found) == [f"encoder_{n}" for n in ("depth", "plain", "anything", "needed", "kind")]
+        assert found["encoder_plain"].type is float and found["encoder_anything"].type is Any
+
+
+class TestShown:
+    def test_yaml(self):
+        text = as_yaml(Small, RunOptions)
+        assert yaml.safe_load(text) == {k: v.default for k, v in declared(Small).items() if k in Small.__annotations__}
+        assert text.startswith(
+            "# A small model. Made for this test.\n\n# Size\ndepth: 2                        # (int) Lay"
+        )
+        assert "\n# Kind\nkind: a " in text and "rate: 0.1                       # (float)\n" in text
+
+    @pytest.mark.parametrize(
+        "value",
+        [None, True, 3, -2.5, 1e-12, 1e300, "a", "no", "null", "1e5", "NDCG@10", "a: b", "", "ü", [1, "x"],
+         {"a": None, "b": [0.5]}],
+    )  # fmt: skip
+    def test_values_are_read_again(self, value):
+        assert yaml.safe_load(f"x: {as_text(value)}")["x"] == value
+
+    def test_table(self):
+        text = as_table("Options:", by_section(Small, RunOptions), 100)
+        assert re.search(r"Kind\n +--kind=a +str +a or b\.\n +--edge=1\.0 +float +Of b\. No effect with kind=a\.", text)
+        assert all(len(line) <= 100 for line in text.splitlines())
+
+    @pytest.mark.parametrize("name", ["SASRec", "STAP", "Constant", "PerceiverIO", "BPR", "recbole:SASRec"])
+    def test_every_option_is_on_the_console(self, name, capsys):
+        assert main(["--help_options", name]) == 0
+        shown = set(re.findall(r"^  --(\w+)=", capsys.readouterr().out, re.MULTILINE))
+        if name == "PerceiverIO":
+            assert shown == set(declared(ITEM_ENCODERS.get(name)))
+        else:
+            config = Config(name)
+            ours = set(declared(config.model_class.Options)) if config.task != "stock" else set(config.defaults)
+            assert shown >= ours - {"MODEL_TYPE"}
+
+    def test_a_name_that_there_is_not(self, capsys):
+        assert main(["--help_options=SASRek"]) != 0
+        assert "no model or item encoder named `SASRek` (did you mean `SASRec`?)" in capsys.readouterr().err
+        assert main(["--help_options"]) != 0
+
+    def test_the_files_of_properties(self):
+        """They are what is declared; `python -m recbole_video.listing properties` writes them anew."""
+        for path, text in properties_files().items():
+            assert PROPERTIES.joinpath(path).read_text("utf-8") == text, path
+
+    @pytest.mark.parametrize("owner", [*USER_ENCODERS, *POPULARITY_MODELS])
+    def test_defaults_are_admitted(self, owner):
+        model = (USER_ENCODERS if owner in USER_ENCODERS else POPULARITY_MODELS).get(owner)
+        for one in declared(model.Options).values():
+            one.check(one.default)
+            for other, _ in one.rule.void_when:
+                assert other in declared(model.Options)
+        for one in declared(SASRec.Options).values():
+            assert all(re.search(rf"\b{choice}\b", one.rule.help) for choice in one.choices if isinstance(choice, str))
+
+
+class TestConfigOfDeclarations:
+    def test_it_does_not_change(self):
+        config = Config()
+        with pytest.raises(TypeError):
+            config["epochs"] = 3
+        host = config.host(hidden_size=7)
+        host["epochs"] = 99
+        host["eval_args"]["order"] = "RO"
+        assert (host["hidden_size"], config["hidden_size"]) == (7, 384)
+        assert config["epochs"] == 8 and config["eval_args"]["order"] == "TO"
+
+    def test_typed(self):
+        options = Config("STAP", config_dict={"window_edge": 2.0}).options(STAP.Options)
+        assert isinstance(options, STAP.Options) and options.window_edge == 2.0 and options.label == "log2-views"
+        assert options.seed == 42 and dataclasses.fields(options)
+
+    def test_an_option_that_nobody_declares(self):
+        with pytest.raises(KeyError, match="`nothing` is no option of SASRec; declare it in its `Options`"):
+            Config()["nothing"]
+        assert Config().get("nothing") is None and "nothing" not in Config()
+
+    def test_the_width_follows_the_frames(self, make_model):
+        config, data, model = make_model("SASRec", "Pooling")
+        assert config["hidden_size"] is None and model.hidden_size == data.catalogue.frame_dim == 8
+        assert config.to_options()["hidden_size"] is None
+        with pytest.raises(ConfigError, match="`hidden_size` is 16, but Pooling keeps the frames' width, 8; leave out"):
+            make_model("SASRec", "Pooling", hidden_size=16)
+
+    def test_a_subclass_has_the_options_of_its_model(self):
+        mine = type("Mine", (SASRec,), {})
+        assert Config(mine)["hidden_size"] == 384
+
+    def test_declarations_import_no_torch(self):
+        program = (
+            "import sys\n"
+            "from recbole_video.options import option, parse, show, run\n"
+            "assert not {'torch', 'recbole'} & set(sys.modules)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+class TestFromOutside:
+    """Models and encoders of somebody else's, with options of their own."""
+
+    @pytest.fixture(autouse=True)
+    def _leave_the_tables(self, monkeypatch):
+        for table in (ITEM_ENCODERS, USER_ENCODERS, POPULARITY_MODELS):
+            for attribute in ("_entries", "_admitted"):
+                monkeypatch.setattr(table, attribute, dict(getattr(table, attribute)))
+
+    def test_a_popularity_model(self, tmp_path, in_tmp):
+        @register_popularity_model()
+        class Scaled(PopularityModel):
+            """A linear model of the mean frame, times a factor."""
+
+            @dataclass(frozen=True)
+            class Options(PopularityOptions):
+                """A linear model."""
+
+                factor: float = option(1.0, "Of the prediction.", above=0)
+                column: str = option("a", "A name.")
+
+            def __init__(self, config, inputs):
+                super().__init__(config, inputs)
+                self.factor = config.options(self.Options).factor
+                self.out = nn.Linear(inputs.frame_dim, 1)
+
+            def forward(self, batch):
+                return self.factor * self.out(batch["frames"].mean(dim=1)).squeeze(-1)
+
+        write_popularity(tmp_path / "data")
+        options = {**METADATA, "data_path": str(tmp_path / "data"), "epochs": 1, "figures": False}
+        options |= {"show_progress": False, "factor": 0.5}
+        result = run_recbole_video("Scaled", "pop", config_dict=options)
+        assert read_yaml(Path(result["run_folder"]) / "config.yaml", ConfigError)["factor"] == 0.5
+        assert Config("Scaled", command_line=["--column=007"])["column"] == "007"
+        assert known_options()["column"].is_text
+        for given, message in (
+            ({"factor": 0}, "`factor` is 0; it must be above 0"),
+            ({"facto": 1}, "`facto` is not an option .did you mean `factor`"),
+            ({"hidden_size": 3}, "`hidden_size` is not an option"),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                Config("Scaled", config_dict=given)
+
+    def test_a_user_encoder(self):
+        class Mine(VideoRecommender, SASRec.__mro__[3]):
+            @dataclass(frozen=True)
+            class Options(SASRec.Options):
+                """Mine."""
+
+                strength: float = option(0.5, at_least=0)
+
+        assert Config(Mine, config_dict={"strength": 1.0})["strength"] == 1.0
+        with pytest.raises(ConfigError, match="`strength` is -1.0; it must not be negative"):
+            Config(Mine, config_dict={"strength": -1.0})
+
+    def test_an_item_encoder(self):
+        @register_item_encoder("Mine")
+        class Mine(nn.Module):
+            def __init__(self, frame_dim, item_dim, *, depth=2, mode="a", other=None, size):
+                super().__init__()
+
+        chosen = {"item_encoder": "Mine"}
+        config = Config(config_dict={**chosen, "encoder_size": 3})
+        assert config.encoder_options() == {"depth": 2, "mode": "a", "other": None, "size": 3}
+        assert Config(command_line=["--item_encoder=Mine", "--encoder_mode=007"])["encoder_mode"] == "007"
+        with pytest.raises(ConfigError, match="`encoder_depth` is `1.5`; it must be a whole number of at least 0"):
+            Config(config_dict={**chosen, "encoder_depth": 1.5})
+        with pytest.raises(ConfigError, match="`encoder_dept` is not an option .did you mean `encoder_depth`"):
+            Config(config_dict={**chosen, "encoder_dept": 1})
+
+
+class TestTableOfRecBole:
+    """What runtime/recbole_options.py says is what RecBole's files and sources say."""
+
+    def layers(self):
+        paths = [p for p in RECBOLE.joinpath("properties").rglob("*.yaml") if p.stem not in ("url", "kg_url")]
+        return {path: read_yaml(path, ConfigError) or {} for path in paths}
+
+    def test_text(self):
+        defaults = [pair for layer in self.layers().values() for pair in layer.items()]
+        words = {name for name, default in defaults if isinstance(default, str)}
+        other = recbole_options.NOTATION | recbole_options.TEXT_LISTS | {"gpu_id"}
+        empty = {name for name, default in defaults if default is None}
+        assert words - other <= recbole_options.TEXT <= words | empty | {"model", "dataset"}
+        lists = {n for n, d in defaults if isinstance(d, list) and any(isinstance(one, str) for one in d)}
+        assert lists <= recbole_options.TEXT_LISTS
+        assert empty & recbole_options.TEXT <= recbole_options.MAY_BE_EMPTY <= recbole_options.TEXT
+        assert recbole_options.PATHS <= recbole_options.TEXT
+
+    def test_names_that_sources_read_and_no_file_lists(self):
+        of_all = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments, "device"}
+        layers = self.layers()
+        for path in (RECBOLE / "properties/overall.yaml", RECBOLE / "properties/dataset/sample.yaml"):
+            of_all |= set(layers[path])
+        of_model = {path.stem: set(layer) for path, layer in layers.items() if path.parent.name == "model"}
+        found = {}
+        for path in RECBOLE.joinpath("model").rglob("*.py"):
+            source = path.read_text("utf-8")
+            for node in ast.parse(source).body:
+                is_model = isinstance(node, ast.ClassDef) and (
+                    node.name in of_model or path.stem == "abstract_recommender"
+                )
+                if is_model:
+                    names = re.findall(r"""config\[\s*["'](\w+)["']""", ast.get_source_segment(source, node))
+                    found[node.name] = tuple(sorted(set(names) - of_all - of_model.get(node.name, set())))
+        assert {name: names for name, names in found.items() if names} == recbole_options._READ_BY
+
+    def test_every_name_is_an_option_of_its(self):
+        known = {name for layer in self.layers().values() for name in layer}
+        known |= set(recbole_options.UNLISTED) | set(dataset_arguments)
+        for names in (
+            recbole_options.WITHOUT_EFFECT, recbole_options.SIZES, recbole_options.LAYERS, recbole_options.SHARES,
+            set(recbole_options.INTERVALS), recbole_options.ANY_KIND, recbole_options.NOTATION,
+        ):  # fmt: skip
+            assert names <= known, names - known
+
+    def test_an_undeclared_kind_admits_anything(self):
+        assert Option("x", Any, None).may_be_empty
+        Option("x", Any, None).check([1, "a"])
