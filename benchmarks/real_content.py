@@ -5,8 +5,8 @@
 
 DATA is the folder that holds ``tiktok/`` (``actions.csv``, ``image.npy``, ``audio.npy``) and ``microlens/``
 (``MicroLens-50k_pairs.tsv``, ``MicroLens-50k_titles.csv``). Runs that FILE.json holds already are not repeated; it is
-written after each. ``--options='{"epochs": 20}'`` trains with other options, for another FILE.json. Converted data go to
-the cache, a temporary folder by default. One thread.
+written after each. ``--options='{"epochs": 20}'`` trains with other options, for another FILE.json. Converted data go
+to the cache, a temporary folder by default. One thread.
 """
 
 from __future__ import annotations
