@@ -5,7 +5,8 @@
 
 DATA is the folder that holds ``tiktok/`` (``actions.csv``, ``image.npy``, ``audio.npy``) and ``microlens/``
 (``MicroLens-50k_pairs.tsv``, ``MicroLens-50k_titles.csv``). Runs that FILE.json holds already are not repeated; it is
-written after each. Converted data go to the cache, a temporary folder by default. One thread.
+written after each. ``--options='{"epochs": 20}'`` trains with other options, for another FILE.json. Converted data go
+to the cache, a temporary folder by default. One thread.
 """
 
 from __future__ import annotations
@@ -240,6 +241,7 @@ def main(words: list[str]) -> int:
     if "table" in flags:
         print(table(json.loads(Path(places[0]).read_text(encoding="utf-8"))))
         return 0
+    OPTIONS.update(json.loads(flags.get("options", "{}")))
     seeds = [int(seed) for seed in flags.get("seeds", "1,2,3").split(",")]
     with tempfile.TemporaryDirectory() as made:
         cache = Path(flags.get("cache", made))
