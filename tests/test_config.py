@@ -18,6 +18,10 @@ from .conftest import MODELS
 PROPERTIES = files("recbole_video.properties")
 
 
+def read_as_options(path):
+    return read_yaml(path, ConfigError, lambda node: keep_text(node, known_options()))
+
+
 def may_be_empty_text(option):
     return option.is_text_list or (option.is_text and option.may_be_empty)
 
@@ -138,9 +142,7 @@ class TestNames:
     @pytest.mark.parametrize("name", sorted(name for name, one in known_options().items() if may_be_empty_text(one)))
     def test_what_is_empty_is_written_and_read_as_empty(self, name, tmp_path):
         (tmp_path / "c.yaml").write_text(dump_yaml({name: None}))
-        assert read_yaml(tmp_path / "c.yaml", ConfigError, lambda node: keep_text(node, known_options())) == {
-            name: None
-        }
+        assert read_as_options(tmp_path / "c.yaml") == {name: None}
 
     @pytest.mark.parametrize("value", [False, 7, 1e5])
     def test_one_name_in_the_place_of_a_list_stays_text_when_it_is_read_again(self, value, tmp_path):
@@ -157,9 +159,7 @@ class TestNames:
 
     def test_a_name_in_a_list_is_never_empty(self, tmp_path):
         (tmp_path / "c.yaml").write_text("metadata_numeric: [null, b]\n")
-        assert read_yaml(tmp_path / "c.yaml", ConfigError, lambda node: keep_text(node, known_options())) == {
-            "metadata_numeric": ["null", "b"]
-        }
+        assert read_as_options(tmp_path / "c.yaml") == {"metadata_numeric": ["null", "b"]}
 
     def test_a_whole_number_of_a_program_is_its_digits(self):
         assert Config("STAP", config_dict={"label": 202401, "dataset": np.int64(7)})["label"] == "202401"
@@ -177,7 +177,7 @@ class TestNames:
         assert parse_command_line(words, known_options()) == {
             "metadata_numeric": [text, "b"], "load_col": {"inter": ["user_id", text]},
         }  # fmt: skip
-        read = read_yaml(tmp_path / "c.yaml", ConfigError, lambda node: keep_text(node, known_options()))
+        read = read_as_options(tmp_path / "c.yaml")
         assert read == {
             "metadata_numeric": [text, "b"], "ITEM_ID_FIELD": text,
             "load_col": {"inter": ["user_id", text], text: ["a"]},
