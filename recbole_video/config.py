@@ -67,6 +67,7 @@ _DEFAULT_NEGATIVES = {
 }
 # Options that say which options there are: read as text before any other.
 _CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder")}
+_LENGTH = "MAX_ITEM_LIST_LENGTH"  # of histories, which RecBole's own models read as well
 _DERIVED = frozenset(["valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume", "MODEL_TYPE"])
 
 
@@ -299,6 +300,8 @@ class Config(Mapping[str, Any]):
         RunOptions(**{name: values[name] for name in declared(RunOptions)}).check()
         _check_metrics(values["metrics"])
         check_host_options(values)
+        if _LENGTH in self.given:
+            self.declarations[_LENGTH].check(self.given[_LENGTH])
         if any(values.get(name) not in (None, 1) for name in ("nproc", "world_size")) or "local_rank" in values:
             raise ConfigError("Runs are in one process here; leave out nproc, world_size and local_rank.")
         if self.task != "stock":

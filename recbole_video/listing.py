@@ -58,20 +58,21 @@ def options_text(name: str, width: int | None = None) -> str:
                 f"There is no model or item encoder named `{name}`{nearest(name, known)}; see --list."
             ) from error
         raise
-    if config.task == "stock":
+    if not hasattr(config.model_class, "Options"):
         return as_table(f"Options of RecBole's {config.model}:", _of_host(config), width)
-    encoder = f", with the item encoder {config['item_encoder']}" if config.is_video_model else ""
+    encoder = f", with the item encoder {config['item_encoder']}" if "item_encoder" in config else ""
     return as_table(f"Options of {config.model}{encoder}:", _of_model(config), width)
 
 
 def _of_model(config: Config) -> Iterator[tuple[Option, str]]:
     """Options of a model of this package: its own first, then those of its task and of every run."""
     options = config.model_class.Options
-    task = RecommendationOptions if config.is_video_model else PopularityOptions
+    [task] = [one for one in (RecommendationOptions, PopularityOptions) if issubclass(options, one)]
     own = [(option, section or config.model) for option, section in by_section(options, task)]
     inherited = [pair for pair in by_section(options) if pair[0].name not in {option.name for option, _ in own}]
-    encoder = [] if not config.is_video_model else by_section(ITEM_ENCODERS.get(config["item_encoder"]))
-    of_encoder = ((option, f"Item encoder {config['item_encoder']}") for option, _ in encoder)
+    encoder = config.get("item_encoder")
+    declared_by = [] if encoder is None else by_section(ITEM_ENCODERS.get(encoder))
+    of_encoder = ((option, f"Item encoder {encoder}") for option, _ in declared_by)
     return chain(own, of_encoder, ((option, section or "Every run") for option, section in inherited))
 
 

@@ -84,7 +84,7 @@ def _choose_folder(config: Config, run_folder: str | Path | None) -> RunFolder:
     """The folder of this run, held; or that of a finished one."""
     if run_folder is not None:
         return RunFolder.at(run_folder, config)
-    resumed = RunFolder.to_resume(config) if config["resume"] else None
+    resumed = RunFolder.to_resume(config) if config.get("resume") else None
     return resumed or RunFolder.create(config)
 
 
@@ -98,8 +98,8 @@ def make_config(
 ) -> Config:
     """The configuration of :func:`run_recbole_video`; a run to resume brings its own options."""
     config = Config(model, dataset, config_file_list, config_dict, command_line, trust)
-    if isinstance(config["resume"], str):
-        own = Path(config["resume"]) / "config.yaml"
+    if isinstance(config.get("resume"), str):
+        own = Path(config.get("resume")) / "config.yaml"
         if own.is_file():
             config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line, trust)
     return config

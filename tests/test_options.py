@@ -14,7 +14,7 @@ import pytest
 import recbole
 import yaml
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
-from recbole_video.popularity.model import PopularityModel
+from recbole_video.popularity.base import PopularityModel
 from torch import nn
 
 from recbole_video import run_recbole_video
@@ -215,7 +215,7 @@ class TestConfigOfDeclarations:
 
     def test_the_width_follows_the_frames(self, make_model):
         config, data, model = make_model("SASRec", "Pooling")
-        assert config["hidden_size"] is None and model.hidden_size == data.catalogue.frame_dim == 8
+        assert config["hidden_size"] is None and model.hidden_size == data.catalogue.content_dims["frames"] == 8
         assert config.to_options()["hidden_size"] is None
         with pytest.raises(ConfigError, match="`hidden_size` is 16, but Pooling keeps the frames' width, 8; leave out"):
             make_model("SASRec", "Pooling", hidden_size=16)

@@ -127,7 +127,7 @@ class RunFolder:
         """
         root = Path(config["checkpoint_dir"])
         cls._clear_unborn(root)
-        parts = [part for part in (config["model"], config["item_encoder"], config["dataset"]) if part is not None]
+        parts = [part for part in (config["model"], config.get("item_encoder"), config["dataset"]) if part is not None]
         name = "-".join(str(part).replace(":", ".").replace("/", ".") for part in [*parts, get_local_time()])
         for attempt in range(1, 1000):
             folder = cls(root / (name if attempt == 1 else f"{name}-{attempt}"))
