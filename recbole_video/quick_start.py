@@ -98,8 +98,9 @@ def make_config(
 ) -> Config:
     """The configuration of :func:`run_recbole_video`; a run to resume brings its own options."""
     config = Config(model, dataset, config_file_list, config_dict, command_line, trust)
-    if isinstance(config.get("resume"), str):
-        own = Path(config.get("resume")) / "config.yaml"
+    resume = config.get("resume")
+    if isinstance(resume, str):
+        own = Path(resume) / "config.yaml"
         if own.is_file():
             config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line, trust)
     return config

@@ -14,7 +14,6 @@ import pytest
 import recbole
 import yaml
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
-from recbole_video.popularity.base import PopularityModel
 from torch import nn
 
 from recbole_video import run_recbole_video
@@ -29,6 +28,7 @@ from recbole_video.options.parse import convert_option
 from recbole_video.options.run import RunOptions
 from recbole_video.options.show import as_table, as_text, as_yaml, by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
+from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.runtime import recbole_options
