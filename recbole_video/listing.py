@@ -28,10 +28,9 @@ def properties_files() -> dict[str, str]:
         "recommendation.yaml": as_yaml(RecommendationOptions, RunOptions),
         "popularity.yaml": as_yaml(PopularityOptions, RunOptions),
     }
-    models = {name: USER_ENCODERS.get(name) for name in USER_ENCODERS} | {"STAP": POPULARITY_MODELS.get("STAP")}
-    for name, model in models.items():
-        above = RecommendationOptions if name in USER_ENCODERS else PopularityOptions
-        found[f"model/{name}.yaml"] = as_yaml(model.Options, above)
+    for registry, above in ((USER_ENCODERS, RecommendationOptions), (POPULARITY_MODELS, PopularityOptions)):
+        models = {name: registry.get(name).Options for name in registry}
+        found |= {f"model/{name}.yaml": as_yaml(own, above) for name, own in models.items() if own is not above}
     return found | {f"item_encoder/{name}.yaml": as_yaml(ITEM_ENCODERS.get(name)) for name in ITEM_ENCODERS}
 
 

@@ -279,37 +279,44 @@ def write_frame_blocks(
     tokens = ordered_tokens(items)
     _refuse_items(tokens, path)
     refuse_other_file(path)
-    counts = np.full(len(tokens), -1)  # of rows not given yet
-    keys = np.zeros(len(tokens), np.uint64)
-
-    def write(file: IO[bytes]) -> None:
-        header = {"descr": "<f2", "fortran_order": False, "shape": (len(tokens), n_frames, frame_dim)}
-        np.lib.format.write_array_header_1_0(file, header)
-        offset = file.tell()
-        for block in blocks:
-            stored = _stored(block, tokens, n_frames, frame_dim, path)
-            _write_rows(file, offset, block.rows, stored)
-            _note_counts(counts, block, path)
-            keys[block.rows] = row_keys(stored)
-        if (counts < 0).any():
-            raise DataError(f"No frames were given for {(counts < 0).sum()} of the items of `{path}`.")
-
+    rows = _RowWriter(path, tokens, n_frames, frame_dim)
     with Replacement(path.parent, path.name) as new:
         array = new.file(path.name)
-        write_atomically(array, write)
+        write_atomically(array, lambda file: rows.write(file, blocks))
         frames = _map_array(array)
         manifest = Manifest(
             items=tokens,
-            frame_counts=[int(c) for c in counts],
+            frame_counts=[int(c) for c in rows.counts],
             n_frames=n_frames,
             frame_dim=frame_dim,
             vfm=vfm,
             sampling=sampling,
             sha256=digest(frames),
-            extra={**plain(extra), **_noted_twins(frames, keys, counts, tokens, path)},
+            extra={**plain(extra), **_noted_twins(frames, rows.keys, rows.counts, tokens, path)},
         )
         _write_manifest(array, manifest)
     return FrameStore(path)
+
+
+class _RowWriter:
+    """Writes the rows of a store in any order, and keeps of each its frame count and a key of its vectors."""
+
+    def __init__(self, path: Path, tokens: list[str], n_frames: int, frame_dim: int) -> None:
+        self._path, self._tokens, self._n_frames, self._frame_dim = path, tokens, n_frames, frame_dim
+        self.counts = np.full(len(tokens), -1)  # of rows not given yet
+        self.keys = np.zeros(len(tokens), np.uint64)
+
+    def write(self, file: IO[bytes], blocks: Iterable[FrameBlock]) -> None:
+        shape = (len(self._tokens), self._n_frames, self._frame_dim)
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        offset = file.tell()
+        for block in blocks:
+            stored = _stored(block, self._tokens, self._n_frames, self._frame_dim, self._path)
+            _write_rows(file, offset, block.rows, stored)
+            _note_counts(self.counts, block, self._path)
+            self.keys[block.rows] = row_keys(stored)
+        if (missing := int((self.counts < 0).sum())) > 0:
+            raise DataError(f"No frames were given for {missing} of the items of `{self._path}`.")
 
 
 def refuse_other_file(path: Path) -> None:

@@ -6,13 +6,17 @@ depend on each other (no batch norm). Its constructor's further arguments are it
 argument ``depth`` is set with ``--encoder_depth=2``.
 """
 
-from recbole_video.item_encoders.cva import CVA
-from recbole_video.item_encoders.id import ID
-from recbole_video.item_encoders.mlp import MLP
-from recbole_video.item_encoders.perceiver_io import PerceiverIO
-from recbole_video.item_encoders.pooling import Pooling
+from typing import Any
+
 from recbole_video.registries import ITEM_ENCODERS
 
 register_item_encoder = ITEM_ENCODERS.register
 
-__all__ = ["CVA", "ID", "ITEM_ENCODERS", "MLP", "PerceiverIO", "Pooling", "register_item_encoder"]
+__all__ = ["ITEM_ENCODERS", "register_item_encoder"]
+
+
+def __getattr__(name: str) -> Any:
+    """The encoders by their names, ``from recbole_video.item_encoders import CVA``; imported on first use."""
+    if name not in ITEM_ENCODERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return ITEM_ENCODERS.get(name)

@@ -220,21 +220,7 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     Raises:
         ConfigError: If it is malformed.
     """
-    raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, _text_keys(), deep=True))
-    if not isinstance(raw, dict):
-        raise ConfigError(f"The sweep `{where}` must hold `key: value` lines.")
-    _refuse_unknown(raw, _KEYS, f"the sweep `{where}`")
-    for key, value in raw.items():
-        check_value(key, value)
-    of_demo = raw.get("demo") or {}
-    _refuse_unknown(of_demo, _DEMO_KEYS, f"`demo` of `{where}`")
-    if demo and not of_demo:
-        raise ConfigError(f"The sweep `{where}` has no demo size; leave out --demo.")
-    if demo:
-        raw = {**raw, **{k: of_demo[k] for k in ("seeds", "search", "space", "note") if k in of_demo}}
-    base = _options(raw.get("base"), f"`base` of `{where}`")
-    if demo:
-        base = {**base, **_options(of_demo.get("base"), f"`demo` of `{where}`")}
+    raw = _read_lines(text, where, demo)
     metrics = tuple(Metric.of(given) for given in _list(raw.get("metrics"), f"`metrics` of `{where}`"))
     columns = _read_columns(raw.get("columns"), demo, where)
     rows = _read_rows(raw.get("rows"), columns, metrics, demo, where)
@@ -242,7 +228,7 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     sweep = Sweep(
         name=str(raw.get("name") or name),
         title=str(raw.get("title") or name),
-        base=base,
+        base=raw["base"],
         metrics=metrics,
         rows=rows,
         columns=columns,
@@ -264,6 +250,25 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     _refuse_clashes(sweep, where)
     _refuse_ambiguity(sweep, where)
     return sweep
+
+
+def _read_lines(text: str, where: str, demo: bool) -> dict[str, Any]:
+    """The lines of a sweep, those of its demo size in the place of its own; ``base`` are checked options."""
+    raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, _text_keys(), deep=True))
+    if not isinstance(raw, dict):
+        raise ConfigError(f"The sweep `{where}` must hold `key: value` lines.")
+    _refuse_unknown(raw, _KEYS, f"the sweep `{where}`")
+    for key, value in raw.items():
+        check_value(key, value)
+    of_demo = raw.get("demo") or {}
+    _refuse_unknown(of_demo, _DEMO_KEYS, f"`demo` of `{where}`")
+    base = _options(raw.get("base"), f"`base` of `{where}`")
+    if not demo:
+        return {**raw, "base": base}
+    if not of_demo:
+        raise ConfigError(f"The sweep `{where}` has no demo size; leave out --demo.")
+    instead = {key: of_demo[key] for key in ("seeds", "search", "space", "note") if key in of_demo}
+    return {**raw, **instead, "base": {**base, **_options(of_demo.get("base"), f"`demo` of `{where}`")}}
 
 
 def _text_keys() -> dict[str, Option]:

@@ -1,0 +1,98 @@
+"""The layers of the package, the size of its functions, and what adding a thing touches, as docs/design.md says."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from recbole_video.options.option import declared
+from recbole_video.popularity.options import PopularityOptions
+from recbole_video.popularity.stap.model import STAP
+from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = [*(ROOT / "recbole_video").rglob("*.py"), *(ROOT / "dataset_tools").rglob("*.py")]
+
+
+def test_imports_go_one_way(tmp_path):
+    """The contract of pyproject.toml, on the package as it is installed: with the two folders that lie beside it."""
+    package = tmp_path / "recbole_video"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "recbole_video", package, ignore=ignored)
+    for beside in ("dataset_tools", "properties"):
+        shutil.copytree(ROOT / beside, package / beside, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "Contracts: 1 kept, 0 broken." in done.stdout, done.stdout + done.stderr
+
+
+def functions():
+    """Where each function is, and its lines without the docstring."""
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[0]
+                is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+                n_text = first.end_lineno - first.lineno + 1 if is_text else 0
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node.end_lineno - node.lineno + 1 - n_text
+
+
+def test_functions_are_short():
+    found = sorted(functions(), key=lambda one: one[1])
+    lengths = [lines for _, lines in found]
+    assert len(found) > 2000
+    assert lengths[len(found) // 2] <= 8 and lengths[len(found) * 9 // 10] <= 20
+    assert [one for one in found if one[1] > 40] == []
+
+
+def files_that_name(word):
+    """Files of the package's code in which a word is a name or a whole text; comments and docstrings are not code."""
+    found = set()
+    for path in CODE:
+        text = path.read_text(encoding="utf-8")
+        if word in text:
+            with path.open("rb") as file:
+                tokens = [token.string.strip("\"'") for token in tokenize.tokenize(file.readline)]
+            if word in tokens:
+                found.add(str(path.relative_to(ROOT)))
+    return found
+
+
+class TestWhatAddingTouches:
+    """The table of docs/design.md: what is there already was added so."""
+
+    # Where a name is a default, and what RecBole's own code reads of its models without saying so.
+    ELSEWHERE = {
+        "CVA": {"recommendation/options.py"},
+        "SASRec": {"config.py"},
+        "BERT4Rec": {"runtime/recbole_options.py"},
+    }
+
+    @pytest.mark.parametrize("registry", [ITEM_ENCODERS, USER_ENCODERS, POPULARITY_MODELS])
+    def test_a_model_or_encoder_is_one_file_and_a_line(self, registry):
+        for name in set(registry) - {"ID"}:  # what others are compared with is asked for by its name
+            own = Path(*registry.get(name).__module__.split(".")).with_suffix(".py")
+            elsewhere = {f"recbole_video/{path}" for path in self.ELSEWHERE.get(name, ())}
+            found = files_that_name(name) - elsewhere - {"recbole_video/registries.py"}
+            own_room = "recbole_video/popularity/stap" if name == "STAP" else str(own)
+            assert found and all(path.startswith(own_room) for path in found), (name, found)
+
+    def test_an_option_is_declared_once(self):
+        """Of STAP, which has the most: the name is a name in its own files alone, but for words of other meanings."""
+        own = set(declared(STAP.Options)) - set(declared(PopularityOptions))
+        assert len(own) > 40
+        declarations = re.compile(r"^    (\w+): .* = (?:option|size_option|share_option|layers_option)\(", re.M)
+        for path in CODE:
+            found = set(declarations.findall(path.read_text(encoding="utf-8"))) & own
+            assert not found or path.name in ("model.py", "sasrec.py", "bert4rec.py"), (path, found)
+
+    def test_no_code_asks_for_a_modality_by_name_but_where_names_have_roles(self):
+        """Any name will do for an item encoder; for popularity models, ``frames`` and ``text`` are roles."""
+        found = files_that_name("audio") | files_that_name("cover")
+        assert found == set()
