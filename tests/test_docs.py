@@ -12,7 +12,7 @@ from recbole_video.dataset_tools.popularity.presets import PRESETS
 
 from recbole_video.config import Config, known_options
 from recbole_video.options.parse import parse_command_line
-from recbole_video.popularity.__main__ import main as explain
+from recbole_video.serving.explain import main as explain
 from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
 
 FOLDER = Path(__file__).parent.parent / "docs"

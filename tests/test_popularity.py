@@ -38,9 +38,9 @@ from recbole_video.evaluation.regression import PopularityMetrics, Predictions, 
 from recbole_video.evaluation.regression_metrics import register
 from recbole_video.options.option import declared
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
-from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.stap.model import STAP
+from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.shared_data import DataKeeper
 from recbole_video.tasks.popularity import PopularityTask

@@ -1,120 +1,19 @@
-"""``python -m recbole_video.popularity RUN ITEM ...``: what the predictions of a trained model rest on.
-
-Prints, for each video of the run's data set, the prediction, its frame scores and the slots of the memory bank that it
-retrieved, with their popularity and nearest training videos; draws it as explain-ITEM.png in the run folder. With
---videos, explain-ITEM.frames.png is a contact sheet of the frames with their scores.
-"""
+"""``python -m recbole_video.popularity RUN ITEM ...``, the command of :mod:`recbole_video.serving.explain`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from recbole_video.entry_point import Parser, expand_home, run_command
-from recbole_video.errors import CheckpointError, DataError, nearest
-from recbole_video.files.names import as_file_name
-
-if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
-    from recbole_video.data.labelled import PopularityDataset
-    from recbole_video.popularity.explanation import Explanation
-    from recbole_video.registry import Trust
+from importlib import import_module
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Explain predictions.
+    """Explain predictions; the name is below the code, which is therefore looked up when it runs.
 
     Returns:
         Exit status, see :func:`recbole_video.entry_point.run_command`.
     """
-    return run_command(lambda: _run(words))
-
-
-def _run(words: Sequence[str] | None) -> int:
-    parser = Parser(
-        prog="python -m recbole_video.popularity",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("items", nargs="+", help="item tokens")
-    parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos, for contact sheets")
-    parser.add_argument(
-        "--trust", metavar="MODULE:CLASS", default=False, help="a model class of yours that the run names"
-    )
-    arguments = expand_home(parser.parse_args(words))
-    explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust)
-    return 0
-
-
-def explain_items(
-    run: Path, items: Sequence[str], videos: Path | None = None, trust: Trust = False
-) -> list[Explanation]:
-    """Explain the predictions of some videos of the run's data set.
-
-    Args:
-        run: Folder of the run.
-        items: Item tokens.
-        videos: Folder of the videos, for contact sheets.
-        trust: As in :func:`recbole_video.load_model`.
-
-    Raises:
-        CheckpointError: If the run is not one of popularity prediction.
-        DataError: If an item is not in the data set, or has no video.
-    """
-    from recbole_video import load_model
-    from recbole_video.data.labelled import PopularityDataset
-    from recbole_video.popularity.figures import draw_explanation
-    from recbole_video.serving.predictor import PopularityPredictor
-
-    predictor = load_model(run, trust=trust)
-    if not isinstance(predictor, PopularityPredictor):
-        raise CheckpointError(f"`{run}` is not the run of a popularity model.")
-    dataset = PopularityDataset(predictor.config)
-    row_of = {item: row for row, item in enumerate(dataset.items)}
-    found = []
-    for item in items:
-        if item not in row_of:
-            raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
-        explanation = predictor.explain_row(dataset, row_of[item])
-        print(explanation.as_text(item, float(dataset.labels[row_of[item]])))
-        title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
-        draw_explanation(title, explanation, run / f"explain-{as_file_name(item)}.png")
-        if videos is not None:
-            _draw_frames(run, dataset, item, explanation, videos)
-        found.append(explanation)
-    return found
-
-
-def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: Explanation, videos: Path) -> None:
-    """A contact sheet of the frames that the store holds, with their scores; the highest score is marked."""
-    import numpy as np
-
-    from recbole_video.dataset_tools.video.contact_sheet import write_contact_sheet
-    from recbole_video.dataset_tools.video.decode import decode_frames
-    from recbole_video.dataset_tools.video.listing import list_videos
-    from recbole_video.dataset_tools.video.probe import read_timeline
-    from recbole_video.dataset_tools.video.samples import read_chosen
-
-    weights = explanation.frame_weights
-    if weights is None or dataset.frames is None:
-        raise DataError("The model scores no frames: there is no contact sheet to draw.")
-    store = dataset.frames.store.path
-    chosen = read_chosen(store.with_name(store.name.replace(".frames.npy", ".samples.jsonl"))).samples
-    paths = {video.item_id: video.path for video in list_videos(videos)}
-    if item not in chosen or item not in paths:
-        raise DataError(f"There is no video of `{item}` in `{videos}`, or its frames were not chosen by `frames`.")
-    if len(chosen[item].frames) != len(weights):
-        raise DataError(
-            f"`{item}` has {len(chosen[item].frames)} frames in the store and {len(weights)} scores: n_frames."
-        )
-    frames = decode_frames(paths[item], read_timeline(paths[item]), np.array(chosen[item].frames), 160)
-    caption = f"{item}: predicted {explanation.popularity:.3f}; frame scores"
-    write_contact_sheet(
-        run / f"explain-{as_file_name(item)}.frames.png", caption, frames, np.array([weights.argmax()]), weights
-    )
+    return import_module("recbole_video.serving.explain").main(words)
 
 
 if __name__ == "__main__":
