@@ -157,7 +157,9 @@ class _Case:
                     self._wait_for_orphans(running)
                 return False
         if self.outcome.starts == 1:  # the machine may be quicker or slower than it was
-            self.unbroken.seconds[fresh] = (self.unbroken.seconds[fresh] + running.seconds) / 2
+            factor = (1 + running.seconds / self.unbroken.seconds[fresh]) / 2
+            self.unbroken.seconds[fresh] *= factor
+            self.unbroken.starts[fresh] *= factor
         self._wait_for_orphans(running)
         return running.code == 0 or self._is_through_in_spite(running.code)
 
