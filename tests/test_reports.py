@@ -278,7 +278,9 @@ class TestRepeats:
     ("change", "part"),
     [({"test_result": [1]}, "test_result"), ({"test_result": None}, "test_result"), ({"config": None}, "config"),
      ({"config": {"seed": "x"}}, "config"), ({"seconds": "long"}, "seconds"),
-     ({"history": [3]}, "history"), ({"history": [{"valid_score": "x"}]}, "history"), ({"data": 7}, "data")],
+     ({"history": [3]}, "history"), ({"history": [{"valid_score": "x"}]}, "history"),
+     ({"history": [{"epoch": None}]}, "history"),
+     ({"data": 7}, "data")],
 )  # fmt: skip
 def test_results_that_no_run_writes(tmp_path, change, part):
     (tmp_path / "metrics.json").write_text(json.dumps({**result_of(0.1, 1), **change}))

@@ -195,12 +195,13 @@ def _checked(result: dict[str, Any], path: Path) -> dict[str, Any]:
     wrong += ["config"] if not _is_whole((result.get("config") or {}).get("seed", 0)) else []
     history = result.get("history") or []
     is_history = isinstance(history, list) and all(
-        isinstance(epoch, dict) and all(map(_is_number_or_none, epoch.values())) for epoch in history
+        isinstance(epoch, dict) and all(map(_is_number_or_none, epoch.values())) and _is_whole(epoch.get("epoch"))
+        for epoch in history
     )
     wrong += [] if is_history else ["history"]
     if wrong:
         raise DataError(f"`{wrong[0]}` of `{path}` is not what a run writes; remove that run, or run it again.")
-    return result
+    return {**result, "history": history}
 
 
 def _is_whole(value: Any) -> bool:
