@@ -277,6 +277,7 @@ class TestRepeats:
 @pytest.mark.parametrize(
     ("change", "part"),
     [({"test_result": [1]}, "test_result"), ({"test_result": None}, "test_result"), ({"config": None}, "config"),
+     ({"config": True}, "config"),
      ({"config": {"seed": "x"}}, "config"), ({"seconds": "long"}, "seconds"),
      ({"history": [3]}, "history"), ({"history": [{"valid_score": "x"}]}, "history"),
      ({"history": [{"epoch": None}]}, "history"),

@@ -192,7 +192,8 @@ def _checked(result: dict[str, Any], path: Path) -> dict[str, Any]:
     wrong += [name for name in ("test_result", "config") if name in result and not isinstance(result[name], dict)]
     figures = ("best_valid_score", "seconds", "peak_memory_mb")
     wrong += [name for name in figures if not _is_number_or_none(result.get(name))]
-    wrong += ["config"] if not _is_whole((result.get("config") or {}).get("seed", 0)) else []
+    if not wrong and not _is_whole((result.get("config") or {}).get("seed", 0)):
+        wrong.append("config")
     history = result.get("history") or []
     is_history = isinstance(history, list) and all(
         isinstance(epoch, dict) and all(map(_is_number_or_none, epoch.values())) and _is_whole(epoch.get("epoch"))
