@@ -110,6 +110,8 @@ class TestInProcess:
         plan, folder, states = self.run(path)
         kinds = [states[trial.name].kind for trial in plan.trials]
         assert kinds.count(STOPPED) >= 1 and kinds.count(FINISHED) >= 1
+        (folder.ray / "tune").mkdir(parents=True)  # as a kill between the last trial and the end leaves it
+        assert run_sweep(plan, folder, Resources()) == states and not folder.ray.exists()
         stopped = folder.trial_folder(plan.trials[kinds.index(STOPPED)])
         assert "by ASHA" in trial_state(stopped).detail and best_score(stopped) is not None
 

@@ -85,7 +85,8 @@ def _run_what_is_left(plan: Plan, folder: SweepFolder, resources: Resources) -> 
         with ray_session(resources.address) as ray, _losses_named(ray):
             _refuse_impossible(ray, resources)
             _run_on(ray, plan, folder, resources, remaining)
-        shutil.rmtree(folder.ray, ignore_errors=True)
+    # Also where nothing was left to run: a sweep may have been killed between its last trial and this line.
+    shutil.rmtree(folder.ray, ignore_errors=True)
 
 
 def _refuse_choice_of_gpu(plan: Plan) -> None:
