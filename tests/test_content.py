@@ -12,13 +12,13 @@ from torch import nn
 from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.content.items import ContentRows, ItemContent, content_stores
+from recbole_video.content.mean import masked_mean
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.item_encoders.fusion import EarlyFusion, LateFusion, build_content_encoder
-from recbole_video.item_encoders.layers import masked_mean
 from recbole_video.options.content import named_stores
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
@@ -458,9 +458,9 @@ class TestTraining:
 
     def test_results_say_what_was_read(self, root):
         both, alone = config_of(root, content=BOTH), config_of(root, content=["frames"])
-        inputs = describe_data(both, load_data(both))["inputs"]
+        inputs = describe_data(both, data := load_data(both), data.catalogue.content)["inputs"]
         assert set(inputs) == set(BOTH) and inputs["audio"]["vfm"] == "ear" and inputs["audio"]["on_device"]
-        described = describe_data(alone, load_data(alone))
+        described = describe_data(alone, data := load_data(alone), data.catalogue.content)
         assert described["frames"]["file"] == "tiny.frames.npy" and "inputs" not in described
 
 
@@ -666,6 +666,44 @@ class TestOldCheckpoints:
             CheckpointError, match="`content` in its `data` is not about frames, audio, which the model"
         ):
             load_model(tmp_path / "model.pth")
+
+
+class TestAverages:
+    """The mean of an item's rows, computed once, for encoders that begin with it."""
+
+    @pytest.mark.parametrize("how", [None, *HOW])
+    @pytest.mark.parametrize("name", ["CVA", "MLP", "Pooling", "no_attention", "PerceiverIO"])
+    def test_vectors_equal_those_of_the_rows(self, root, how, name):
+        encoder = "PerceiverIO" if name == "no_attention" else name
+        options = {"encoder_variant": name} if name == "no_attention" else {}
+        if how is not None:
+            options |= {"content": BOTH, "content_fusion": how, "missing_items": "zero"}
+        if name == "Pooling" and how not in (None, "early"):
+            options["content"] = dict.fromkeys(BOTH, str(root / "tiny" / "tiny.frames.npy"))  # of one width
+        config, data, model = model_of(root, encoder, **options)
+        tower, rows = model.item_embedding, data.catalogue.content
+        is_averaged = name != "PerceiverIO"
+        assert (tower.content is not rows) == is_averaged
+        assert all((table._table is None) == is_averaged or not is_averaged for table in rows.tables.values())
+        model.eval()
+        with torch.no_grad():
+            got = tower.weight
+            tower.content = rows
+            tower.forget()
+            torch.testing.assert_close(got, tower.weight, rtol=1e-4, atol=1e-6)
+        values, weights = next(iter(rows.averaged().gather(torch.arange(5)).values()))
+        frames, mask = next(iter(rows.gather(torch.arange(5)).values()))
+        want = torch.stack([f[m].mean(dim=0) if m.any() else torch.zeros(f.shape[1]) for f, m in zip(frames, mask)])
+        torch.testing.assert_close(values[:, 0], want)
+        assert torch.equal(weights[:, 0], mask.sum(dim=1).float())
+
+    def test_rows_that_may_not_be_held_are_read_with_each_batch(self, root):
+        config, data, model = model_of(root, "CVA", frames_on_device=False)
+        assert set(model.item_embedding.content.read(np.array([1, 2]))) == {"frames"}
+        described = describe_data(config, data, model.item_embedding.content)["frames"]
+        assert not described["on_device"] and "averaged" not in described
+        config, data, model = model_of(root, "CVA")
+        assert describe_data(config, data, model.item_embedding.content)["frames"]["averaged"] is True
 
 
 def test_late_fusion_has_an_encoder_of_each():

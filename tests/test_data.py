@@ -303,7 +303,7 @@ class TestLoaders:
         seen = []
         for batch in loader:
             assert (batch["item_length"].diff() >= 0).all()
-            for row in range(len(batch)):
+            for row in range(len(batch["user_id"])):
                 length = int(batch["item_length"][row])
                 sequence = batch["sequence_list"][row].tolist()
                 assert batch["item_id_list"][row].tolist() == sequence[:length] + [0] * (10 - length)

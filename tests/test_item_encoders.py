@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from recbole_video.content.mean import masked_mean
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import CVA, ITEM_ENCODERS, MLP, PerceiverIO, Pooling
-from recbole_video.item_encoders.layers import CrossAttention, SelfAttention, attend, masked_mean
+from recbole_video.item_encoders.layers import CrossAttention, SelfAttention, attend
 
 CONTENT = [name for name in ITEM_ENCODERS if getattr(ITEM_ENCODERS.get(name), "reads_frames", True)]
 SMALL = {

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from recbole.model.loss import BPRLoss
 
+from recbole_video.data.step_plan import StepPlan, distinct_items
 from recbole_video.recommendation import losses
 
 from .test_user_encoders import training_batch
@@ -54,6 +56,44 @@ def test_in_batch_loss_equals_the_occurrence_form(make_model, model_name, power)
         want = brute_force_in_batch(wanted, targets, sequences, vectors, counts, power)
         got = model.calculate_loss(batch)
     assert got.item() == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("model_name", ["SASRec", "FMLPRec", "BERT4Rec"])
+def test_groups_of_candidates_are_batches_of_their_own(make_model, model_name):
+    """Loss and gradient are the means of those of the groups; the last group is smaller."""
+    config, data, model = make_model(model_name, "CVA", train_batch_size=45, candidate_group=15)
+    loader = model.loader(config, data.actions)
+    model.eval()
+    index = np.random.default_rng(0).permutation(len(loader.rows))[:40]
+    whole = loader.batch(index)
+    assert whole["step_item_counts"].shape[0] == 3
+    rows = {tuple(row): i for i, row in enumerate(whole["sequence_list"].tolist())}
+    model.calculate_loss(whole).backward()
+    got = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    if model_name == "BERT4Rec":  # each batch draws its own masks
+        parts = [_only_group(whole, group) for group in range(3)]
+    else:
+        parts = [loader.batch(index[start : start + 15]) for start in (0, 15, 30)]
+        assert all(tuple(row) in rows for part in parts for row in part["sequence_list"].tolist())
+    losses_ = [model.calculate_loss(part) for part in parts]
+    torch.stack(losses_).mean().backward()
+    assert model.calculate_loss(whole).item() == pytest.approx(torch.stack(losses_).mean().item(), rel=1e-5)
+    for mine, plain in zip(got, [p.grad for p in model.parameters() if p.grad is not None], strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-3, atol=1e-6)
+
+
+def _only_group(plan, group):
+    """The same step with the rows of one group alone."""
+    of_row = plan["step_group"] == group
+    of_query = of_row[plan["query_row"]]
+    old_row = of_row.nonzero()[:, 0]
+    fields = {n: plan[n][of_row] for n in ("item_id_list", "item_length", "sequence_list", "masked_list")}
+    fields |= {n: plan[n][of_query] for n in ("query_position", "query_target")}
+    fields["query_row"] = torch.searchsorted(old_row, plan["query_row"][of_query])
+    items, counts = distinct_items(fields["sequence_list"].numpy(), np.zeros(len(old_row), int))
+    fields |= {"step_items": torch.from_numpy(items), "step_item_counts": torch.from_numpy(counts)}
+    return StepPlan(fields)
 
 
 def test_in_batch_with_repeated_items_in_a_sequence():

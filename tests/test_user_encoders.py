@@ -7,7 +7,9 @@ from recbole.data.interaction import Interaction
 from recbole.data.transform import MaskItemSequence
 from recbole.model.sequential_recommender import HGN, NARM, NPE, STAMP, BERT4Rec, GRU4Rec, NextItNet, SASRec
 
+from recbole_video.data.negatives import NegativeSampler
 from recbole_video.data.sequence_loaders import PrefixLoader, SequenceLoader
+from recbole_video.data.step_plan import QUERY_POSITION, QUERY_ROW, StepPlan, cut_in_parts
 from recbole_video.errors import ConfigError
 from recbole_video.quick_start import run_recbole_video
 from recbole_video.tasks.recommendation import make_loaders
@@ -104,8 +106,14 @@ def test_states_of_real_positions_equal_the_padded_ones(make_model, name):
     batch = histories(config, data.catalogue.item_num, (1,) * 40 + (3,) * 30 + (7, 9, 10))
     item_seq, length = batch["item_id_list"], batch["item_length"]
     real = item_seq > 0
+    row, position = real.nonzero(as_tuple=True)
+    plan = StepPlan(
+        {"item_id_list": item_seq, QUERY_ROW: row, QUERY_POSITION: position},
+        cut_in_parts(length.numpy(), row.numpy()),
+    )
+    assert [part.width for part in plan.parts] == [1, 10] and plan.parts[-1].queries.stop == len(row)
     gradients = []
-    for states in (model.real_states(item_seq, length), model.states(item_seq)[real]):
+    for states in (model.real_states(plan), model.states(item_seq)[real]):
         model.zero_grad()
         states.sin().sum().backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
@@ -179,22 +187,25 @@ def test_bert4rec_puts_the_mask_behind_the_history_against_a_loop(make_model):
 
 
 def test_bert4rec_masks_real_positions_only_and_one_at_least(make_model):
-    config, data, model = make_model("BERT4Rec", "CVA", mask_ratio=0.2)
-    sequence = model._last_items(training_batch(config, data, model)["sequence_list"])
-    model.ft_ratio = 0.0
-    masks = torch.stack([model._choose_masked(sequence) for _ in range(300)])
-    assert not (masks & (sequence == 0)).any() and masks.any(dim=2).all()
+    config, data, model = make_model("BERT4Rec", "CVA", mask_ratio=0.2, ft_ratio=0.0)
+    loader = model.loader(config, data.actions)
+    masks = []
+    for step in range(300):
+        batch = loader.batch(np.arange(12), step)
+        mask = batch["masked_list"] == model.mask_token
+        row, position = mask.nonzero(as_tuple=True)
+        assert torch.equal(row, batch["query_row"]) and torch.equal(position, batch["query_position"])
+        sequence = batch["masked_list"].clone()
+        sequence[row, position] = batch["query_target"]
+        longer = batch["sequence_list"]
+        assert torch.equal(sequence, torch.where(longer[:, -1:] > 0, longer[:, 1:], longer[:, :-1]))  # the last L
+        assert not (mask & (sequence == 0)).any() and mask.any(dim=1).all()
+        masks.append(mask)
     long = sequence[:, 3] > 0
-    assert masks[:, long, 0].float().mean() == pytest.approx(0.2, abs=0.05)  # the first position trains too
-    model.ft_ratio = 1.0
-    only_last = model._choose_masked(sequence)
-    assert torch.equal(only_last.int().argmax(1), (sequence > 0).sum(1) - 1) and (only_last.sum(1) == 1).all()
-
-
-def test_bert4rec_reads_the_last_items_of_a_full_sequence(make_model):
-    _, _, model = make_model("BERT4Rec", "CVA")
-    sequence = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
-    assert model._last_items(sequence).tolist() == [[2, 3, 4], [5, 6, 0]]
+    assert torch.stack(masks)[:, long, 0].float().mean() == pytest.approx(0.2, abs=0.05)  # the first one trains too
+    loader.last_only_ratio = 1.0
+    batch = loader.batch(np.arange(12))
+    assert torch.equal(batch["query_position"], (sequence > 0).sum(dim=1) - 1)
 
 
 def test_bert4rec_item_bias_trains_with_ids_only(make_model):
@@ -314,16 +325,18 @@ def test_gradient_reaches_the_item_encoder(make_model, name):
     assert all(p.grad.abs().sum() > 0 for p in model.item_embedding.encoder.parameters())
 
 
-def test_negatives_are_never_the_users_own(make_model):
-    _, _, model = make_model(
-        "SASRec",
-        "CVA",
-        loss_type="BPR",
-        train_neg_sample_args={"distribution": "popularity", "sample_num": 3, "alpha": 1.0},
-    )
-    own = torch.arange(1, 21).repeat(50, 1)
-    sampled = model._sample_negatives(own)
-    assert sampled.shape == (50, 3) and sampled.min() > 20
+def test_negatives_are_never_the_users_own_and_as_frequent_as_asked():
+    counts = np.r_[9, 0, np.arange(40)]
+    options = {"distribution": "popularity", "sample_num": 4000, "alpha": 0.5}
+    own = np.tile(np.arange(1, 21), (5, 1))
+    drawn = NegativeSampler(options, counts).draw(own, np.random.default_rng(0))
+    assert drawn.shape == (5, 4000) and drawn.min() > 20
+    share = np.bincount(drawn.reshape(-1), minlength=42)[21:] / drawn.size
+    want = np.sqrt(np.arange(19, 40)) / np.sqrt(np.arange(19, 40)).sum()
+    assert np.abs(share - want).max() < 5 * np.sqrt(0.05 / drawn.size)  # five standard errors
+    uniform = NegativeSampler({"distribution": "uniform", "sample_num": 4000}, counts)
+    drawn = uniform.draw(np.zeros((1, 1), int), np.random.default_rng(0))
+    assert set(drawn[0]) == set(range(1, 42))
 
 
 def test_prefix_and_sequence_training_see_the_same_targets(make_model):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_video.content.store import SUFFIX, FrameStore, store_path
-from recbole_video.content.table import ContentTable, missing_frames_error
+from recbole_video.content.table import ContentTable, MeanTable, missing_frames_error
 from recbole_video.content.twins import Twins
 from recbole_video.errors import DataError, counted, nearest
 from recbole_video.files.replacement import finish_replacements
@@ -28,7 +28,8 @@ class ContentRows(NamedTuple):
 
     Attributes:
         values: [N, R, D] float32, zero where the mask is false.
-        mask: [N, R] bool, true where an item has a row.
+        mask: [N, R] bool, true where an item has a row; of content that was averaged, float32: how many rows each one
+            is the mean of.
     """
 
     values: Tensor
@@ -52,8 +53,54 @@ class Origin:
     sha256: str | None = None
 
 
-class ItemContent:
-    """Named tables over the same items; id 0 is padding.
+class GatheredContent:
+    """Named tables over the same items, from which rows are gathered by item id; id 0 is padding.
+
+    Args:
+        tables: Name -> table, in the order in which they are read.
+    """
+
+    def __init__(self, tables: Mapping[str, ContentTable | MeanTable]) -> None:
+        self._tables = dict(tables)
+
+    @property
+    def device(self) -> torch.device:
+        """Where rows are gathered to."""
+        return next(iter(self._tables.values())).device
+
+    def gather(self, ids: Tensor, read: Mapping[str, Tensor] | None = None) -> dict[str, ContentRows]:
+        """What some items have, by modality.
+
+        Args:
+            ids: [N] int on the content's device.
+            read: What :meth:`read` gave for them, on the content's device; what is not there is gathered.
+        """
+        read = read or {}
+        return {name: ContentRows(*table.gather(ids, read.get(name))) for name, table in self._tables.items()}
+
+    def read(self, ids: np.ndarray) -> dict[str, Tensor]:
+        """Read from disk what is not held on the device, by modality: rows of ``ids: [N]``, float16 [N, R, D]."""
+        on_disk = {n: t for n, t in self._tables.items() if isinstance(t, ContentTable) and not t.is_on_device}
+        return {name: table.read(ids) for name, table in on_disk.items()}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Plain values for the results of a run."""
+        described = {}
+        for name, table in self._tables.items():
+            origin = _origin(table.store)
+            described[name] = {
+                "file": table.store.path.name,
+                "sha256": origin.sha256,
+                "vfm": origin.vfm,
+                "sampling": origin.sampling,
+                "on_device": table.is_on_device,
+                **({"averaged": True} if isinstance(table, MeanTable) else {}),
+            }
+        return described
+
+
+class ItemContent(GatheredContent):
+    """The content of a data set as its stores have it.
 
     An item that one modality lacks is masked there.
 
@@ -62,6 +109,7 @@ class ItemContent:
     """
 
     def __init__(self, tables: Mapping[str, ContentTable]) -> None:
+        super().__init__(tables)
         self.tables = dict(tables)
 
     @classmethod
@@ -93,18 +141,9 @@ class ItemContent:
         """D, width of a row, of each modality."""
         return {name: table.frame_dim for name, table in self.tables.items()}
 
-    @property
-    def device(self) -> torch.device:
-        """Where rows are gathered to."""
-        return next(iter(self.tables.values())).device
-
-    def gather(self, ids: Tensor) -> dict[str, ContentRows]:
-        """What some items have, by modality.
-
-        Args:
-            ids: [N] int on the content's device.
-        """
-        return {name: ContentRows(*table.gather(ids)) for name, table in self.tables.items()}
+    def averaged(self) -> GatheredContent:
+        """The mean of an item's rows in the place of the rows, see :meth:`ContentTable.averaged`."""
+        return GatheredContent({name: table.averaged() for name, table in self.tables.items()})
 
     def on(self, device: torch.device, on_device: str | bool = "auto") -> ItemContent:
         """The same for another device, see :meth:`ContentTable.on`."""
@@ -119,20 +158,6 @@ class ItemContent:
     def origins(self) -> dict[str, dict[str, Any]]:
         """Plain values for a checkpoint, see :class:`Origin`."""
         return {name: asdict(_origin(table.store)) for name, table in self.tables.items()}
-
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """Plain values for the results of a run."""
-        described = {}
-        for name, table in self.tables.items():
-            origin = _origin(table.store)
-            described[name] = {
-                "file": table.store.path.name,
-                "sha256": origin.sha256,
-                "vfm": origin.vfm,
-                "sampling": origin.sampling,
-                "on_device": table.is_on_device,
-            }
-        return described
 
 
 def _origin(store: FrameStore) -> Origin:

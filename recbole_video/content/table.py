@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_video.content.mean import MeanTable, masked_mean
 from recbole_video.content.store import FrameStore, refuse_non_finite
 from recbole_video.content.twins import Twins
 from recbole_video.errors import DataError, DeviceMemoryError, counted
@@ -58,21 +59,29 @@ class ContentTable:
             raise missing_frames_error(store, [str(tokens[i]) for i in missing])
         self._host_counts = counts
         self._counts = torch.from_numpy(counts).to(self.device)
-        self._table = self._load() if self._is_to_be_held(on_device) else None
-        if self._table is None and store.nbytes <= _CHECKED_BYTES:
+        self._on_device = on_device
+        self.is_on_device = self._is_to_be_held()
+        self._table: Tensor | None = None  # loaded when it is first asked for: who averages frames never needs it
+        if not self.is_on_device and store.nbytes <= _CHECKED_BYTES:
             store.verify()
 
-    def _is_to_be_held(self, on_device: str | bool) -> bool:
-        needed = len(self._rows) * self.store.n_frames * self.store.frame_dim * 2
-        return on_device is True or (on_device == "auto" and needed <= _MEMORY_SHARE * _free_memory(self.device))
+    def _is_to_be_held(self) -> bool:
+        return self._fits(len(self._rows) * self.store.n_frames * self.store.frame_dim * 2)
+
+    def _fits(self, n_bytes: int) -> bool:
+        """Whether so much may be held on the device, by the option that says so."""
+        if self._on_device == "auto":
+            return n_bytes <= _MEMORY_SHARE * _free_memory(self.device)
+        return bool(self._on_device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Arrays in the host's memory, which processes can share."""
-        table = None if self._table is None else self._table.cpu().numpy()
+        table = self._held().cpu().numpy() if self.is_on_device else None
         return {"store": self.store, "rows": self._rows, "counts": self._host_counts, "table": table}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.store, self.device = state["store"], torch.device("cpu")
+        self._on_device, self.is_on_device = "auto", state["table"] is not None
         self._rows, self._host_counts = state["rows"], state["counts"]
         self._counts = torch.from_numpy(np.array(state["counts"]))
         with warnings.catch_warnings():
@@ -84,30 +93,33 @@ class ContentTable:
         moved = copy.copy(self)
         moved.device = torch.device(device)
         moved._counts = self._counts.to(moved.device)
-        if not moved._is_to_be_held(on_device):
-            moved._table = None
-        else:
-            moved._table = moved._load() if self._table is None else self._to_device(self._table, moved.device)
+        moved._on_device = on_device
+        moved.is_on_device = moved._is_to_be_held()
+        moved._table = None
+        if moved.is_on_device and self._table is not None:
+            moved._table = self._to_device(self._table, moved.device)
         return moved
+
+    def _held(self) -> Tensor:
+        """The frames of all items on the device, [n_items, F, D] float16."""
+        if self._table is None:
+            self._table = self._load()
+        return self._table
 
     @property
     def frame_dim(self) -> int:
         return self.store.frame_dim
 
-    @property
-    def is_on_device(self) -> bool:
-        """Whether the frames are held in the device's memory, rather than gathered from disk."""
-        return self._table is not None
-
     def longest(self, ids: np.ndarray) -> int:
         """Frames of the longest of some items, at least 1; known without asking the device."""
         return max(1, int(self._host_counts[ids].max(initial=0)))
 
-    def gather(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, ids: Tensor, read: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Frames of some items.
 
         Args:
             ids: [U] int on the table's device.
+            read: What :meth:`read` gave for them, on the table's device; None to gather them here.
 
         Returns:
             Frames [U, F, D] float32, zero where missing, whatever the file holds there, and mask [U, F] bool,
@@ -115,8 +127,31 @@ class ContentTable:
         """
         counts = self._counts[ids]
         mask = torch.arange(self.store.n_frames, device=self.device) < counts[:, None]
-        frames = self._gather_from_disk(ids) if self._table is None else self._table[ids]
-        return frames.float(), mask
+        if read is None:
+            read = self._held()[ids] if self.is_on_device else self.read(ids.cpu().numpy()).to(self.device)
+        return read.float(), mask
+
+    def averaged(self) -> ContentTable | MeanTable:
+        """The mean of each item's frames in their place; this table where that may not be held on the device."""
+        n_items = len(self._rows)
+        if not self._fits(n_items * self.store.frame_dim * 4):
+            return self
+        means = torch.zeros(n_items, self.store.frame_dim)
+        for ids in torch.arange(1, n_items).split(_BLOCK_ROWS):
+            means[ids] = masked_mean(*self._on_host(ids))
+        if self.is_on_device and self._table is None:
+            self.store.verify()
+        return MeanTable(self.store, self._to_device(means, self.device), self._counts)
+
+    def _on_host(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames of ``ids: [U]``, [U, F, D] float32, and which exist, [U, F] bool, in the host's memory."""
+        frames = self.read(ids.numpy()) if self._table is None else self._table[ids.to(self.device)].cpu()
+        counts = torch.from_numpy(self._host_counts[ids.numpy()])
+        return frames.float(), torch.arange(self.store.n_frames) < counts[:, None]
+
+    def read(self, ids: np.ndarray) -> Tensor:
+        """Frames of ``ids: [U]`` from disk, float16 [U, F, D] in the host's memory, zero where missing."""
+        return torch.from_numpy(self._read(self._rows[ids]))
 
     def twins(self) -> Twins | None:
         """Items whose frames equal those of another one.
@@ -126,11 +161,6 @@ class ContentTable:
         if self.store.nbytes > _CHECKED_BYTES:
             return self.store.noted_twins
         return self.store.twins(self._rows)
-
-    def _gather_from_disk(self, ids: Tensor) -> Tensor:
-        rows = self._rows[ids.cpu().numpy()]
-        frames = self._read(rows)
-        return torch.from_numpy(frames).to(self.device, non_blocking=True)
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         # Sorted rows read the file in one direction; blocks keep the second copy small.

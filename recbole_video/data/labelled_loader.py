@@ -1,4 +1,4 @@
-"""Batches of videos with labels, as RecBole ``Interaction`` objects."""
+"""Batches of videos with labels, as plans of steps."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.functional import pad
 
 from recbole_video.content.table import ContentTable
 from recbole_video.data.labelled import PopularityDataset
+from recbole_video.data.step_plan import StepPlan
 
 
 class PopularityLoader:
@@ -51,14 +51,14 @@ class PopularityLoader:
     def __len__(self) -> int:
         return math.ceil(len(self.rows) / self.batch_size)
 
-    def __iter__(self) -> Iterator[Interaction]:
+    def __iter__(self) -> Iterator[StepPlan]:
         rows = self.rows
         if self.shuffle:
             rows = np.random.default_rng((self.seed, self.epoch)).permutation(rows)
         for start in range(0, len(rows), self.batch_size):
             yield self.batch(rows[start : start + self.batch_size])
 
-    def batch(self, rows: np.ndarray) -> Interaction:
+    def batch(self, rows: np.ndarray) -> StepPlan:
         """The batch of some rows."""
         dataset = self.dataset
         fields = {
@@ -79,7 +79,7 @@ class PopularityLoader:
         if dataset.metadata is not None:
             fields["numeric"] = torch.from_numpy(dataset.metadata.numeric[rows])
             fields["categories"] = torch.from_numpy(dataset.metadata.codes[rows])
-        return Interaction(fields)
+        return StepPlan(fields)
 
 
 def mask_name(modality: str) -> str:

@@ -1,4 +1,4 @@
-"""Batches of training sequences and of histories to evaluate, as RecBole ``Interaction`` objects."""
+"""Batches of training sequences and of histories to evaluate, in RecBole's fields."""
 
 from __future__ import annotations
 
@@ -12,12 +12,28 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_video.content.items import GatheredContent
+from recbole_video.data.negatives import NegativeSampler
 from recbole_video.data.protocols import Rows
 from recbole_video.data.sequences import Actions
+from recbole_video.data.step_plan import (
+    COUNTS,
+    GROUP,
+    ITEMS,
+    MASKED_LIST,
+    NEGATIVES,
+    QUERY_POSITION,
+    QUERY_ROW,
+    QUERY_TARGET,
+    SEQUENCE,
+    TARGET_LIST,
+    StepPlan,
+    as_tensors,
+    cut_in_parts,
+    distinct_items,
+)
 
-# Fields beside RecBole's own (item_id_list, item_length, item_id, user_id).
-TARGET_LIST = "target_list"  # [B, L] the item after each position, 0 where there is none
-SEQUENCE = "sequence_list"  # [B, W] every item of the user's training sequence, in order
+_NEGATIVES, _MASKS = 0, 1  # what random numbers of a step are drawn for
 
 
 @dataclass(frozen=True)
@@ -36,23 +52,32 @@ class FieldNames:
 
 
 class SequenceLoader:
-    """Training batches: one row per user sequence, a target at every position.
+    """Training batches: one row per user sequence, a query with a target at every position.
 
-    Rows of a batch are sorted by length, so that parts of it can be trimmed to their longest.
+    Rows of a batch are sorted by length, so that parts of it can be trimmed to their longest. What is drawn at random
+    in a step follows from the seed, the epoch and the step alone, so that batches can be made ahead, by any thread or
+    process, and a resumed run draws what an unbroken one draws.
 
     Args:
         config: The run's configuration.
         actions: The sorted actions and their split.
+        content: What the items have; what of it lies on disk is read with the batch. None if no content is read.
     """
 
-    def __init__(self, config: Any, actions: Actions) -> None:
+    def __init__(self, config: Any, actions: Actions, content: GatheredContent | None = None) -> None:
         self.names = FieldNames.of(config)
         self.actions = actions
+        self.content = content
         self.rows = self._make_rows(actions.split.train, config["MAX_ITEM_LIST_LENGTH"])
-        self.max_history = config["MAX_ITEM_LIST_LENGTH"]
-        self.batch_size = config["train_batch_size"]
-        self.seed = config["seed"]
-        self.shuffle = config["shuffle"]
+        self.max_history: int = config["MAX_ITEM_LIST_LENGTH"]
+        self.batch_size: int = config["train_batch_size"]
+        self.group_size: int = config["candidate_group"] or self.batch_size
+        self.seed: int = config["seed"]
+        self.shuffle: bool = config["shuffle"]
+        self.encodes_all = config["loss_type"] == "CE"
+        self.negatives = None
+        if config["loss_type"] == "BPR":
+            self.negatives = NegativeSampler(config["train_neg_sample_args"], actions.train_item_counts())
         self.epoch = 0
 
     def _make_rows(self, train: Rows, max_history: int) -> Rows:
@@ -65,30 +90,48 @@ class SequenceLoader:
     def __len__(self) -> int:
         return math.ceil(len(self.rows) / self.batch_size)
 
-    def __iter__(self) -> Iterator[Interaction]:
+    def __iter__(self) -> Iterator[StepPlan]:
         order = np.arange(len(self.rows))
         if self.shuffle:
             np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-        for start in range(0, len(order), self.batch_size):
-            index = order[start : start + self.batch_size]
-            yield self.batch(index[np.argsort(self.rows.length[index], kind="stable")])
+        for step, start in enumerate(range(0, len(order), self.batch_size)):
+            yield self.batch(order[start : start + self.batch_size], step)
 
-    def batch(self, index: np.ndarray) -> Interaction:
-        """The training batch of some rows: fields as in this module's head, plus RecBole's own."""
+    def batch(self, index: np.ndarray, step: int = 0) -> StepPlan:
+        """The plan of the step on some rows, of which each :attr:`group_size` are a group of candidates."""
+        by_length = np.argsort(self.rows.length[index], kind="stable")
+        fields = self.fields(index[by_length], step)
+        fields[GROUP] = by_length // self.group_size
+        items, fields[COUNTS] = distinct_items(fields[SEQUENCE], fields[GROUP])
+        fields[ITEMS] = items
+        if self.negatives is not None:
+            fields[NEGATIVES] = self.negatives.draw(fields[SEQUENCE][fields[QUERY_ROW]], self._random(step, _NEGATIVES))
+            fields[ITEMS] = np.union1d(items, fields[NEGATIVES])
+        content = {} if self.content is None or self.encodes_all else self.content.read(fields[ITEMS])
+        parts = cut_in_parts(fields[self.names.item_length], fields[QUERY_ROW])
+        return StepPlan(as_tensors(fields), parts, content)
+
+    def _random(self, step: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, step, purpose))
+
+    def fields(self, index: np.ndarray, step: int) -> dict[str, np.ndarray]:
+        """RecBole's fields of some rows, sorted by length, their sequences and the queries of the step."""
         rows = self.rows.take(index)
         sequence = padded(self.actions.items, rows.start, rows.length, self.max_history + 1)
-        length = torch.from_numpy(rows.length - 1)
-        history = sequence[:, :-1] * (torch.arange(self.max_history) < length[:, None])
-        return Interaction(
-            {
-                self.names.user: torch.from_numpy(self.actions.users[rows.start]),
-                self.names.item_list: history,
-                self.names.item_length: length,
-                self.names.item: sequence.gather(1, length[:, None])[:, 0],
-                TARGET_LIST: sequence[:, 1:],
-                SEQUENCE: sequence,
-            }
-        )
+        length = rows.length - 1
+        row = np.repeat(np.arange(len(index)), length)
+        position = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
+        return {
+            self.names.user: self.actions.users[rows.start],
+            self.names.item_list: sequence[:, :-1] * (np.arange(self.max_history) < length[:, None]),
+            self.names.item_length: length,
+            self.names.item: sequence[np.arange(len(index)), length],
+            TARGET_LIST: sequence[:, 1:],
+            SEQUENCE: sequence,
+            QUERY_ROW: row,
+            QUERY_POSITION: position,
+            QUERY_TARGET: sequence[row, position + 1],
+        }
 
 
 class PrefixLoader(SequenceLoader):
@@ -107,19 +150,54 @@ class PrefixLoader(SequenceLoader):
         self._sequence_length = train.end[window] - start
         return Rows(start, target - start, train.first[window])
 
-    def batch(self, index: np.ndarray) -> Interaction:
-        rows = self.rows.take(index)
-        return Interaction(
-            {
-                self.names.user: torch.from_numpy(self.actions.users[rows.start]),
-                self.names.item_list: padded(self.actions.items, rows.start, rows.length, self.max_history),
-                self.names.item_length: torch.from_numpy(rows.length),
-                self.names.item: torch.from_numpy(self.actions.items[rows.end]),
-                SEQUENCE: padded(
-                    self.actions.items, rows.start, self._sequence_length[index], 2 * self.max_history + 1
-                ),
-            }
-        )
+    def fields(self, index: np.ndarray, step: int) -> dict[str, np.ndarray]:
+        rows, items = self.rows.take(index), self.actions.items
+        target = items[rows.end]
+        return {
+            self.names.user: self.actions.users[rows.start],
+            self.names.item_list: padded(items, rows.start, rows.length, self.max_history),
+            self.names.item_length: rows.length,
+            self.names.item: target,
+            SEQUENCE: padded(items, rows.start, self._sequence_length[index], 2 * self.max_history + 1),
+            QUERY_ROW: np.arange(len(index)),
+            QUERY_POSITION: rows.length - 1,
+            QUERY_TARGET: target,
+        }
+
+
+class MaskedLoader(SequenceLoader):
+    """Training batches of sequences in which some items are masked, to be found from those on both sides.
+
+    Each position of the last L items of a sequence is masked with probability ``mask_ratio``, and one at least: the
+    last where there would be none. A step in ``ft_ratio`` of all masks the last of each sequence only.
+    """
+
+    def __init__(self, config: Any, actions: Actions, content: GatheredContent | None = None) -> None:
+        super().__init__(config, actions, content)
+        self.mask_ratio: float = config["mask_ratio"]
+        self.last_only_ratio: float = config["ft_ratio"]
+
+    def fields(self, index: np.ndarray, step: int) -> dict[str, np.ndarray]:
+        fields = super().fields(index, step)
+        sequence = fields[SEQUENCE]
+        last_items = np.where(sequence[:, -1:] > 0, sequence[:, 1:], sequence[:, :-1])
+        masked = self._choose_masked(last_items > 0, self._random(step, _MASKS))
+        row, position = np.nonzero(masked)
+        return {
+            **fields,
+            MASKED_LIST: np.where(masked, self.actions.n_items, last_items),
+            QUERY_ROW: row,
+            QUERY_POSITION: position,
+            QUERY_TARGET: last_items[row, position],
+        }
+
+    def _choose_masked(self, is_item: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Positions to predict of ``is_item: [B, L]`` bool, likewise."""
+        last = np.arange(is_item.shape[1]) == is_item.sum(axis=1, keepdims=True) - 1
+        if random.random() < self.last_only_ratio:
+            return last
+        masked = (random.random(is_item.shape) < self.mask_ratio) & is_item
+        return np.where(masked.any(axis=1, keepdims=True), masked, last)
 
 
 @dataclass(frozen=True)
@@ -184,7 +262,7 @@ class HistoryLoader:
         interaction = Interaction(
             {
                 self.names.user: torch.from_numpy(self.actions.users[rows.start]),
-                self.names.item_list: padded(self.actions.items, rows.start, rows.length, width),
+                self.names.item_list: torch.from_numpy(padded(self.actions.items, rows.start, rows.length, width)),
                 self.names.item_length: torch.from_numpy(rows.length),
                 self.names.item: torch.from_numpy(self.actions.items[rows.end]),
             }
@@ -198,8 +276,8 @@ class HistoryLoader:
         return torch.from_numpy(row), torch.from_numpy(self.actions.items[rows.first[row] + within])
 
 
-def padded(items: np.ndarray, start: np.ndarray, length: np.ndarray, width: int) -> Tensor:
+def padded(items: np.ndarray, start: np.ndarray, length: np.ndarray, width: int) -> np.ndarray:
     """Slices of ``items`` as rows of ``width``, zeros behind: int64 [R, width]."""
     column = np.arange(width)
     index = np.minimum(start[:, None] + column, len(items) - 1)
-    return torch.from_numpy(np.where(column < length[:, None], items[index], 0))
+    return np.where(column < length[:, None], items[index], 0)

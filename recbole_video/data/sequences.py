@@ -28,13 +28,15 @@ class Actions:
         items: [A] int64, item ids.
         users: [A] int64, user ids.
         split: Which slices train, validate and test.
+        n_items: Item ids there are, padding included.
     """
 
     items: np.ndarray
     users: np.ndarray
     split: Split
+    n_items: int
 
-    def train_item_counts(self, n_items: int) -> np.ndarray:
+    def train_item_counts(self) -> np.ndarray:
         """How often each item id occurs in training sequences, [n_items] int64.
 
         Neighbouring windows of one sequence share an action, which counts once.
@@ -43,7 +45,7 @@ class Actions:
         rows = self.split.train
         np.add.at(trains, rows.start, 1)
         np.add.at(trains, rows.end, -1)
-        return np.bincount(self.items[np.cumsum(trains)[:-1] > 0], minlength=n_items)
+        return np.bincount(self.items[np.cumsum(trains)[:-1] > 0], minlength=self.n_items)
 
 
 class VideoDataset(SequentialDataset):
@@ -236,7 +238,7 @@ class VideoDataset(SequentialDataset):
                     f"The {part} part of `{self.dataset_name}` is empty: no user has enough actions "
                     f"(the longest sequence has {lengths.max()}, protocol {self.config['protocol']})."
                 )
-        return Actions(items.astype(np.int64), users.astype(np.int64), split)
+        return Actions(items.astype(np.int64), users.astype(np.int64), split, self.item_num)
 
     @property
     def item_tokens(self) -> np.ndarray:

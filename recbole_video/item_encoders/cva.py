@@ -6,7 +6,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from recbole_video.item_encoders.layers import GEGLU, LatentBlock, masked_mean
+from recbole_video.content.mean import masked_mean
+from recbole_video.item_encoders.layers import GEGLU, LatentBlock
 from recbole_video.options.option import MOST_LAYERS, Rule
 
 
@@ -25,6 +26,8 @@ class CVA(nn.Module):
         n_heads: Heads of the self-attention.
         head_dim: Width of a head.
     """
+
+    begins_with_mean = True
 
     def __init__(
         self,

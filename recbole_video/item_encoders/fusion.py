@@ -36,8 +36,18 @@ def build_content_encoder(
     return LateFusion(make, dims, item_dim, str(how).removeprefix("late_"))
 
 
+def begins_with_mean(encoder: nn.Module) -> bool:
+    """Whether an encoder reads nothing but the mean of an item's rows, which can then be computed once.
+
+    It says so by an attribute of this name, and takes as ``mask`` how many rows each one is the mean of.
+    """
+    return bool(getattr(encoder, "begins_with_mean", False))
+
+
 class ContentEncoder(nn.Module):
     """Base of what encodes several modalities: ``forward(content)`` takes :class:`ContentRows` by name."""
+
+    begins_with_mean = False
 
     def forward(self, content: Mapping[str, ContentRows]) -> Tensor:
         """Encode the content of N items as item vectors [N, d]."""
@@ -63,6 +73,7 @@ class EarlyFusion(ContentEncoder):
         self.projections = nn.ModuleList(nn.Linear(dim, width) for dim in dims.values())
         self.modality = nn.Parameter(torch.randn(len(dims), width) * _VECTOR_STD)
         self.encoder = make(width)
+        self.begins_with_mean = begins_with_mean(self.encoder)  # a projection of a mean is the mean of projections
 
     def join(self, content: Mapping[str, ContentRows]) -> ContentRows:
         """The rows of all modalities, [N, R_1 + R_2 + ..., width], one modality after the other."""
@@ -72,7 +83,7 @@ class EarlyFusion(ContentEncoder):
         ]
         mask = torch.cat([content[name].mask for name in self.names], dim=1)
         values = torch.cat(parts, dim=1)
-        return ContentRows(values.masked_fill(~mask[..., None], 0.0), mask)  # as an encoder finds what is missing
+        return ContentRows(values.masked_fill(mask[..., None] == 0, 0.0), mask)  # as an encoder finds what is missing
 
     def forward(self, content: Mapping[str, ContentRows]) -> Tensor:
         """Encode the joined rows."""
@@ -96,6 +107,7 @@ class LateFusion(ContentEncoder):
         super().__init__()
         self.names = tuple(dims)
         self.encoders = nn.ModuleList(make(dim) for dim in dims.values())
+        self.begins_with_mean = all(map(begins_with_mean, self.encoders))
         side_by_side = len(dims) * item_dim
         self.gate = nn.Linear(side_by_side, len(dims)) if how == "gate" else None
         self.out = nn.Linear(side_by_side, item_dim) if how == "concat" else None

@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the frames that exist (CVA, Eq. 1); zeros for an item without any.
-
-    Args:
-        frames: [N, F, D] float.
-        mask: [N, F] bool, true where a frame exists.
-
-    Returns:
-        [N, D] float.
-    """
-    weight = mask.to(frames.dtype)
-    count = weight.sum(dim=1, keepdim=True).clamp(min=1)
-    return torch.einsum("nfd,nf->nd", frames, weight / count)
 
 
 class GEGLU(nn.Module):

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from recbole_video.item_encoders.layers import FeedForward, masked_mean
+from recbole_video.content.mean import masked_mean
+from recbole_video.item_encoders.layers import FeedForward
 from recbole_video.options.option import Rule
 
 
@@ -18,6 +19,8 @@ class MLP(nn.Module):
         item_dim: d, width of an item vector.
         expansion: Width inside, in multiples of d.
     """
+
+    begins_with_mean = True
 
     def __init__(
         self,

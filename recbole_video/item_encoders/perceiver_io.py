@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from recbole_video.content.mean import masked_mean
 from recbole_video.errors import ConfigError
-from recbole_video.item_encoders.layers import GEGLU, CrossAttention, FeedForward, LatentBlock, masked_mean
+from recbole_video.item_encoders.layers import GEGLU, CrossAttention, FeedForward, LatentBlock
 from recbole_video.options.option import MOST_LAYERS, Rule
 
 VARIANTS = ("full", "no_first_cross_attention", "no_cross_attention", "no_attention")
@@ -75,6 +76,11 @@ class PerceiverIO(nn.Module):
         else:
             norm = nn.Identity() if variant == "no_attention" else nn.LayerNorm(latent_dim)
             self.out = nn.Sequential(_LatentMean(), norm, nn.Linear(latent_dim, item_dim))
+
+    @property
+    def begins_with_mean(self) -> bool:
+        """Whether nothing but the mean of the frames is read."""
+        return isinstance(self.reader, _MeanReader)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Encode ``frames: [N, F, D]`` float with ``mask: [N, F]`` bool as item vectors [N, d]."""

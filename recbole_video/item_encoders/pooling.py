@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from recbole_video.content.mean import masked_mean
 from recbole_video.errors import ConfigError
-from recbole_video.item_encoders.layers import masked_mean
 
 
 class Pooling(nn.Module):
@@ -19,6 +19,7 @@ class Pooling(nn.Module):
         ConfigError: If the two widths differ.
     """
 
+    begins_with_mean = True
     keeps_frame_dim = True
 
     def __init__(self, frame_dim: int, item_dim: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from recbole_video.config import Config
-from recbole_video.content.items import ItemContent, open_stores
+from recbole_video.content.items import GatheredContent, ItemContent, open_stores
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.sequences import Actions, VideoDataset
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
@@ -108,7 +108,7 @@ def load_data(config: Config) -> Data:
         item_field=dataset.iid_field,
         user_num=dataset.user_num,
         item_num=dataset.item_num,
-        train_counts=torch.from_numpy(actions.train_item_counts(dataset.item_num)),
+        train_counts=torch.from_numpy(actions.train_item_counts()),
         content=content,
         content_dims={} if content is None else content.dims,
     )
@@ -128,8 +128,14 @@ def _refuse_unknown_dataset(config: Config) -> None:
     )
 
 
-def describe_data(config: Config, data: Data) -> dict[str, Any]:
-    """Plain values about the data for result files: sizes, what was dropped, checksums."""
+def describe_data(config: Config, data: Data, content: GatheredContent | None) -> dict[str, Any]:
+    """Plain values about the data for result files: sizes, what was dropped, checksums.
+
+    Args:
+        config: The run's configuration.
+        data: The data.
+        content: What the model reads of the items, None for ids.
+    """
     dataset, split = data.dataset, data.actions.split
     description: dict[str, Any] = {
         "dataset": config["dataset"],
@@ -143,7 +149,7 @@ def describe_data(config: Config, data: Data) -> dict[str, Any]:
         "dropped_interactions": dataset.dropped,
         "inter_sha256": _inter_digest(data),
     }
-    inputs = {} if data.catalogue.content is None else data.catalogue.content.describe()
+    inputs = {} if content is None else content.describe()
     return {**description, **(inputs if set(inputs) <= {"frames"} else {"inputs": inputs})}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_video.options.option import option
+from recbole_video.runtime.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,12 @@ class LossOptions:
         "in_batch", "in_batch, or RecBole's CE (softmax over the catalogue) or BPR.", section="Loss"
     )
     logq_power: float = option(1.0, "in_batch: exponent of the popularity correction; 0 switches it off.", at_least=0)
+    candidate_group: int | None = option(
+        None,
+        "in_batch: sequences of a step whose items compete, a divisor of train_batch_size; empty: all of the step.",
+        at_least=2,
+        void_when=(("loss_type", "CE"), ("loss_type", "BPR")),
+    )
     train_neg_sample_args: dict[str, Any] | None = option(
         None, "BPR only, as in RecBole: distribution uniform or popularity, sample_num.", by_hand=True
     )
@@ -34,6 +41,7 @@ def in_batch(
     column_weight: Tensor,
     target_weight: Tensor,
     bias: Tensor | None = None,
+    group: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy over the items of the batch with logQ correction (CVA, Eq. 6), distinct form.
 
@@ -41,25 +49,39 @@ def in_batch(
     of items in the user's own sequence are masked, except one of the target. The same loss has one
     column per distinct item with log(occurrences) added, except the target's, which counts once.
 
+    With several groups of candidates, a query competes with the items of its own group only, as if each group were a
+    batch, and the loss is the mean of the groups' losses.
+
     Args:
         queries: User states [Q, d].
         targets: Column of each query's right answer [Q].
         rows: Sequence that each query belongs to [Q].
         owned: [B, C] bool, items that occur in each sequence; never negatives for it.
         candidates: Vectors of the distinct items of the batch [C, d].
-        column_weight: [C], log(occurrences in the batch) - log(popularity).
+        column_weight: [G, C], log(occurrences in the group) - log(popularity), -inf where there is none.
         target_weight: [C], - log(popularity): the weight of an item as target.
         bias: [C] item bias, or None.
+        group: [B] group of each sequence; None where G is 1.
 
     Returns:
         Mean loss in nats, a scalar.
     """
-    shift = column_weight.masked_fill(owned, -torch.inf)[rows]
+    of_row = column_weight if group is None else column_weight[group]
+    shift = of_row.masked_fill(owned, -torch.inf)[rows]
     shift.scatter_(1, targets[:, None], target_weight[targets][:, None])
     logits = scores(queries, candidates) + shift
     if bias is not None:
         logits = logits + bias
-    return F.cross_entropy(logits, targets)
+    if group is None:
+        return F.cross_entropy(logits, targets)
+    return mean_over_groups(F.cross_entropy(logits, targets, reduction="none"), group[rows], len(column_weight))
+
+
+def mean_over_groups(losses: Tensor, group: Tensor, n_groups: int) -> Tensor:
+    """The mean of the groups' mean losses: of ``losses: [Q]``, ``group: [Q]``, a scalar; a group without any is 0."""
+    sums = losses.new_zeros(n_groups).index_add(0, group, losses)
+    sizes = losses.new_zeros(n_groups).index_add(0, group, torch.ones_like(losses))
+    return (sums / sizes.clamp(min=1)).mean()
 
 
 def full_softmax(queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -97,7 +119,7 @@ def scores(queries: Tensor, items: Tensor) -> Tensor:
     They are float32 under autocast too: bfloat16 rounds a score of 10 to the next sixteenth, which is more than what a
     loss has to tell apart.
     """
-    with torch.autocast(queries.device.type, enabled=False):
+    with full_precision(queries.device):
         if items.dim() == 2:
             return queries.float() @ items.float().T
         return torch.einsum("qd,qsd->qs", queries.float(), items.float())

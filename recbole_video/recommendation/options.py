@@ -121,6 +121,11 @@ class RecommendationOptions(LossOptions, _InputOptions):
         super().check()
         self._check_eval_args()
         self._check_valid_metric()
+        if self.candidate_group and self.train_batch_size % self.candidate_group:
+            raise ConfigError(
+                f"`candidate_group` is {self.candidate_group}, which does not divide train_batch_size "
+                f"({self.train_batch_size}); choose a divisor of it, or leave it out for one group of all."
+            )
         if self.item_encoder == "ID" and self.id_fusion != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
 

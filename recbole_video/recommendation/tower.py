@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_video.content.items import ContentRows, ItemContent
+from recbole_video.content.items import ContentRows, GatheredContent
 from recbole_video.errors import DeviceMemoryError, counted
 from recbole_video.item_encoders.fusion import ContentEncoder
 from recbole_video.item_encoders.id_fusion import IdFusion
-
-_UNKNOWN = -1
 
 
 class ItemTower(nn.Module):
@@ -43,7 +41,7 @@ class ItemTower(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        content: ItemContent | None,
+        content: GatheredContent | None,
         n_items: int,
         item_dim: int,
         extra: Tensor,
@@ -92,21 +90,26 @@ class ItemTower(nn.Module):
         return F.embedding(ids, self._all_vectors())
 
     @contextmanager
-    def encode_once(self, ids: Tensor) -> Iterator[StepVectors]:
-        """Serve every lookup within from one encoding of ``ids: [U]``, distinct and without padding."""
-        self._step = StepVectors(ids, self.encode(ids), self.extra, self.n_items)
+    def encode_once(self, ids: Tensor, read: Mapping[str, Tensor] | None = None) -> Iterator[StepVectors]:
+        """Serve every lookup within from one encoding.
+
+        Args:
+            ids: [U] what is encoded: distinct, ascending, without padding.
+            read: Their content as far as it was read from disk already, see :meth:`GatheredContent.gather`.
+        """
+        self._step = StepVectors(ids, self.encode(ids, read), self.extra, self.n_items)
         try:
             yield self._step
         finally:
             self._step = None
 
-    def encode(self, ids: Tensor) -> Tensor:
-        """Encode ``ids: [U]``, without padding and extra rows, as vectors [U, d]."""
+    def encode(self, ids: Tensor, read: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Encode ``ids: [U]``, no padding or extra row, as vectors [U, d]; ``read`` as for :meth:`encode_once`."""
         if not self.reads_frames:
             return self.encoder(ids)
         if self.content is None:
             raise RuntimeError("The model was loaded without content, so only its saved item vectors can be used.")
-        content = self.encode_new(self.content.gather(ids))
+        content = self.encode_new(self.content.gather(ids, read))
         return content if self.fusion is None else self.fusion(content, ids)
 
     def encode_new(self, content: Mapping[str, ContentRows]) -> Tensor:
@@ -166,8 +169,10 @@ class ItemTower(nn.Module):
 class StepVectors:
     """The vectors of one training step.
 
+    Places are found by a binary search, without an array of the size of the catalogue.
+
     Attributes:
-        ids: [U] the encoded item ids.
+        ids: [U] the encoded item ids, ascending.
         vectors: [U, d] their vectors.
         table: [1 + U + extra, d] with the padding row before and the learned rows behind.
     """
@@ -178,19 +183,24 @@ class StepVectors:
         self.table = _with_edges(vectors, extra)
         self.holds_all = len(ids) == n_items - 1
         n_extra = 0 if extra is None else len(extra)
-        self._place = torch.full((n_items + n_extra,), _UNKNOWN, dtype=torch.long, device=ids.device)
-        self._place[0] = 0
-        self._place[ids] = torch.arange(1, len(ids) + 1, device=ids.device)
-        self._place[n_items:] = torch.arange(len(ids) + 1, len(ids) + 1 + n_extra, device=ids.device)
+        behind = torch.arange(n_items, n_items + n_extra, device=ids.device)
+        self._announced = torch.cat([ids.new_zeros(1), ids, behind])
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids: [...]``, which must be among the encoded ones: [..., d]."""
         # F.embedding refuses the place -1 of an unknown id; indexing would wrap around in silence.
-        return F.embedding(self._place[ids], self.table)
+        return F.embedding(self._places(ids), self.table)
 
     def column(self, ids: Tensor) -> Tensor:
         """Position of ``ids: [...]`` in :attr:`ids`; -1 for padding."""
-        return self._place[ids] - 1
+        return self._places(ids) - 1
+
+    def _places(self, ids: Tensor) -> Tensor:
+        """Row of the table, [...]; -1 for an id that it has not."""
+        if self.holds_all:
+            return ids
+        place = torch.searchsorted(self._announced, ids).clamp(max=len(self._announced) - 1)
+        return torch.where(self._announced[place] == ids, place, -1)
 
 
 def _with_edges(vectors: Tensor, extra: Tensor | None) -> Tensor:

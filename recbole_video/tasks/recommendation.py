@@ -62,7 +62,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         return {
             "groups": results_by_group(test, self._metrics, config["eval_groups"], config["cold_item_threshold"]),
             "parameters": self.model.parameter_counts(),
-            "data": describe_data(config, self.data),
+            "data": describe_data(config, self.data, self.model.item_embedding.content),
         }
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
@@ -97,7 +97,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
 def make_loaders(config: Any, data: Data, model: VideoRecommender) -> dict[str, Any]:
     """Batches to train (a :class:`SequenceLoader`), validate and test on (:class:`HistoryLoader`), by split."""
     split, n_items = data.actions.split, data.catalogue.item_num
-    train = model.loader(config, data.actions)
+    train = model.loader(config, data.actions, model.item_embedding.content)
     valid, test = (
         HistoryLoader(config, data.actions, rows, n_items, trim=model.ignores_padding)
         for rows in (split.valid, split.test)

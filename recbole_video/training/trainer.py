@@ -17,6 +17,7 @@ from recbole.utils import WandbLogger, dict2str, early_stopping, set_color
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_video.data.step_plan import planned_ahead
 from recbole_video.errors import (
     CheckpointError,
     ConfigError,
@@ -170,7 +171,8 @@ class Trainer:
         train_data.set_epoch(epoch)
         total = torch.zeros((), device=self.device)
         steps = tqdm(
-            train_data,
+            planned_ahead(train_data, self.device),
+            total=len(train_data),
             desc=set_color(f"Train {epoch:>5}", "pink"),
             ncols=100,
             leave=False,

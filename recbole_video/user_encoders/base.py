@@ -6,6 +6,7 @@ the id table and owns the loss; a model's own part is how it turns a batch into 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +15,30 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
+from recbole_video.content.items import GatheredContent
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.sequence_loaders import SEQUENCE, TARGET_LIST, PrefixLoader, SequenceLoader
+from recbole_video.data.sequence_loaders import PrefixLoader, SequenceLoader
+from recbole_video.data.step_plan import (
+    COUNTS,
+    GROUP,
+    ITEMS,
+    NEGATIVES,
+    QUERY_POSITION,
+    QUERY_ROW,
+    QUERY_TARGET,
+    SEQUENCE,
+    Part,
+    StepPlan,
+)
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import ID, ITEM_ENCODERS
-from recbole_video.item_encoders.fusion import build_content_encoder
+from recbole_video.item_encoders.fusion import begins_with_mean, build_content_encoder
 from recbole_video.item_encoders.id_fusion import IdFusion
 from recbole_video.recommendation import losses
 from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.recommendation.tower import ItemTower, StepVectors
+from recbole_video.runtime.precision import full_precision
 from recbole_video.runtime.trainable import Trainable
-
-# On a CPU the rows of a batch, sorted by length, are processed in parts of this many at least,
-# each cut to its longest row: padding costs time there. On a GPU one part is faster.
-_PART_ROWS = 32
-_MAX_PARTS = 6
 
 
 @dataclass(frozen=True)
@@ -135,15 +145,13 @@ class VideoRecommender(Trainable, SequentialRecommender):
 
     # -- what an adapter may override --------------------------------------------------------
 
-    def user_vectors(self, interaction: Interaction) -> Tensor:
+    def user_vectors(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """The last state of each history, [B, d]."""
         return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
 
-    def queries(self, interaction: Interaction) -> Queries:
+    def queries(self, plan: StepPlan) -> Queries:
         """What a training step scores; called inside the tower's ``encode_once``."""
-        targets = interaction[self.POS_ITEM_ID]
-        rows = torch.arange(len(targets), device=targets.device)
-        return Queries(self.user_vectors(interaction), targets, rows)
+        return Queries(self.user_vectors(plan), plan[QUERY_TARGET], plan[QUERY_ROW])
 
     def item_bias(self) -> Tensor | None:
         """Bias that the model adds to the score of each item, [n_items], or None."""
@@ -177,26 +185,24 @@ class VideoRecommender(Trainable, SequentialRecommender):
 
     # -- the loss ------------------------------------------------------------------------------
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: StepPlan) -> Tensor:
         """Loss of a training batch, a scalar in nats; each distinct item is encoded once."""
-        sequences = interaction[SEQUENCE]
-        items, occurrences = torch.unique(sequences, return_counts=True)
-        real = items > 0
-        items, occurrences = items[real], occurrences[real]
+        items = interaction[ITEMS]
         if self.loss_type == "CE":
             items = torch.arange(1, self.n_items, device=items.device)
-        with self.item_embedding.encode_once(items) as step:
+        with self.item_embedding.encode_once(items, interaction.content) as step:
             queries = self.queries(interaction)
             if self.loss_type == "CE":
                 catalogue = step.table[: self.n_items]
                 loss = losses.full_softmax(queries.vectors, queries.targets, catalogue, self.item_bias())
             elif self.loss_type == "BPR":
-                loss = self._bpr(queries, sequences)
+                loss = self._bpr(queries, step, interaction[NEGATIVES])
             else:
-                loss = self._in_batch(queries, step, sequences, occurrences)
+                loss = self._in_batch(queries, step, interaction)
         return loss + self.penalty()
 
-    def _in_batch(self, queries: Queries, step: StepVectors, sequences: Tensor, occurrences: Tensor) -> Tensor:
+    def _in_batch(self, queries: Queries, step: StepVectors, plan: StepPlan) -> Tensor:
+        sequences, counts = plan[SEQUENCE], plan[COUNTS]
         target_weight = -self.log_popularity[step.ids]
         owned = torch.zeros(len(sequences), len(step.ids) + 1, dtype=torch.bool, device=sequences.device)
         owned.scatter_(1, step.column(sequences) + 1, True)  # padding lands in column 0
@@ -207,36 +213,20 @@ class VideoRecommender(Trainable, SequentialRecommender):
             queries.rows,
             owned[:, 1:],
             step.vectors,
-            target_weight + torch.log(occurrences.float()),
+            target_weight + torch.log(counts.float()),
             target_weight,
             None if bias is None else bias[step.ids],
+            plan[GROUP] if len(counts) > 1 else None,
         )
 
-    def _bpr(self, queries: Queries, sequences: Tensor) -> Tensor:
-        sampled = self._sample_negatives(sequences[queries.rows])
-        distinct, inverse = torch.unique(sampled, return_inverse=True)
-        vectors = self.item_embedding.encode(distinct)[inverse]  # [Q, S, d]
-        negative = losses.scores(queries.vectors, vectors)
-        positive = (queries.vectors.float() * self.item_embedding(queries.targets).float()).sum(dim=1, keepdim=True)
+    def _bpr(self, queries: Queries, step: StepVectors, negatives: Tensor) -> Tensor:
+        """BPR of the queries against ``negatives: [Q, S]``."""
+        negative = losses.scores(queries.vectors, step.lookup(negatives))
+        positive = (queries.vectors.float() * step.lookup(queries.targets).float()).sum(dim=1, keepdim=True)
         bias = self.item_bias()
         if bias is not None:
-            positive, negative = positive + bias[queries.targets][:, None], negative + bias[sampled]
+            positive, negative = positive + bias[queries.targets][:, None], negative + bias[negatives]
         return losses.bpr(positive, negative)
-
-    def _sample_negatives(self, own: Tensor) -> Tensor:
-        """Items that the user's sequence ``own: [Q, W]`` does not hold, [Q, sample_num]."""
-        weight = torch.ones(self.n_items, device=own.device)
-        if self.negatives["distribution"] == "popularity":
-            weight = self.train_counts.float() ** self.negatives.get("alpha", 1.0)
-        weight[0] = 0
-        sampled = torch.multinomial(weight, len(own) * self.negatives["sample_num"], replacement=True)
-        sampled = sampled.view(len(own), -1)
-        for _ in range(20):  # by then no user of a sensible catalogue has a hit left
-            hit = (sampled[:, :, None] == own[:, None, :]).any(dim=2)
-            if not hit.any():
-                break
-            sampled[hit] = torch.multinomial(weight, int(hit.sum()), replacement=True)
-        return sampled
 
 
 class CausalVideoRecommender(VideoRecommender):
@@ -252,33 +242,32 @@ class CausalVideoRecommender(VideoRecommender):
         """User state after each position of ``item_seq: [B, L]``: [B, L, d]."""
         raise NotImplementedError
 
-    def queries(self, interaction: Interaction) -> Queries:
-        targets = interaction[TARGET_LIST]
-        rows, positions = torch.nonzero(targets, as_tuple=True)
-        vectors = self.real_states(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        return Queries(vectors, targets[rows, positions], rows)
+    def queries(self, plan: StepPlan) -> Queries:
+        return Queries(self.real_states(plan), plan[QUERY_TARGET], plan[QUERY_ROW])
 
-    def real_states(self, item_seq: Tensor, length: Tensor) -> Tensor:
-        """User states [T, d] after each of the T real positions, row by row.
+    def real_states(self, plan: StepPlan) -> Tensor:
+        """User states [Q, d] after the real position of each query, row by row.
 
-        Args:
-            item_seq: [B, L] item ids; padding is least where rows are sorted by length.
-            length: [B] real positions of each row.
+        On a CPU parts of the rows are each cut to their longest, since padding costs time there.
         """
+        item_seq, position = plan[self.ITEM_SEQ], plan[QUERY_POSITION]
+        whole = Part(0, len(item_seq), item_seq.shape[1], slice(None))
         vectors = []
-        for part in self._parts(length):
-            width = int(length[part].max()) if item_seq.device.type == "cpu" else item_seq.shape[1]
-            real = torch.arange(width, device=item_seq.device) < length[part, None]
-            vectors.append(self.states(item_seq[part, :width])[real])
+        for part in plan.parts if item_seq.device.type == "cpu" else (whole,):
+            states = self.states(item_seq[part.start : part.stop, : part.width]).flatten(0, 1)
+            row = plan[QUERY_ROW][part.queries] - part.start
+            vectors.append(states[row * part.width + position[part.queries]])
         return torch.cat(vectors)
 
-    @staticmethod
-    def _parts(length: Tensor) -> list[slice]:
-        n_parts = 1
-        if length.device.type == "cpu":
-            n_parts = max(1, min(_MAX_PARTS, len(length) // _PART_ROWS))
-        edges = torch.linspace(0, len(length), n_parts + 1).round().long().tolist()
-        return [slice(edges[i], edges[i + 1]) for i in range(n_parts)]
+
+def recurrent(layers: nn.RNNBase, x: Tensor) -> Tensor:
+    """States after each position of ``x: [B, L, d]``, computed in float32 under autocast too.
+
+    On a GPU PyTorch would take float16 for some of its recurrent layers and a slow path for others, so that models
+    would not be compared in one arithmetic.
+    """
+    with full_precision(x.device):
+        return layers(x.float())[0]
 
 
 def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> ItemTower:
@@ -300,7 +289,10 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
         if config["id_fusion"] != "none":
             fusion = IdFusion(n_items, item_dim, config["id_fusion"], config["id_dropout"], dataset.is_trained)
     extra = replaced.weight.detach()[n_items:].clone()
-    return ItemTower(encoder, dataset.content, n_items, item_dim, extra, fusion, config["encode_chunk"])
+    content: GatheredContent | None = dataset.content
+    if dataset.content is not None and begins_with_mean(encoder):
+        content = dataset.content.averaged()
+    return ItemTower(encoder, content, n_items, item_dim, extra, fusion, config["encode_chunk"])
 
 
 def _item_rows(table: nn.Embedding, n_items: int) -> nn.Embedding:

@@ -11,7 +11,8 @@ from recbole.model.sequential_recommender.bert4rec import BERT4Rec as RecBoleBER
 from torch import Tensor
 
 from recbole_video.data.catalogue import Catalogue
-from recbole_video.data.sequence_loaders import SEQUENCE, SequenceLoader
+from recbole_video.data.sequence_loaders import MaskedLoader
+from recbole_video.data.step_plan import MASKED_LIST, QUERY_POSITION, QUERY_ROW, QUERY_TARGET, StepPlan
 from recbole_video.item_encoders import ID
 from recbole_video.options.option import layers_option, option, share_option, size_option
 from recbole_video.recommendation.options import RecommendationOptions
@@ -45,21 +46,18 @@ class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
         mask_ratio: float = share_option(0.2, "Probability that a position is masked in training.")
         ft_ratio: float = share_option(0.5, "Probability that a batch masks each sequence's last position only.")
 
-    loader = SequenceLoader
+    loader = MaskedLoader
     ignores_padding = True
     width_option = "hidden_size"
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
         super().__init__(config, dataset)
-        self.ft_ratio = config["ft_ratio"]
         self.output_bias.requires_grad_(isinstance(self.item_embedding.encoder, ID))
 
-    def queries(self, interaction: Interaction) -> Queries:
-        sequence = self._last_items(interaction[SEQUENCE])
-        masked = self._choose_masked(sequence)
-        states = self.forward(sequence.masked_fill(masked, self.mask_token))
-        rows, positions = torch.nonzero(masked, as_tuple=True)
-        return Queries(states[rows, positions], sequence[rows, positions], rows)
+    def queries(self, plan: StepPlan) -> Queries:
+        states = self.forward(plan[MASKED_LIST])
+        places = plan[QUERY_ROW] * states.shape[1] + plan[QUERY_POSITION]
+        return Queries(states.flatten(0, 1)[places], plan[QUERY_TARGET], plan[QUERY_ROW])
 
     def user_vectors(self, interaction: Interaction) -> Tensor:
         masked, position = self._append_mask(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
@@ -89,17 +87,3 @@ class BERT4Rec(VideoRecommender, RecBoleBERT4Rec):
             return longer, length
         is_full = length == self.max_seq_length
         return torch.where(is_full[:, None], longer[:, 1:], longer[:, :-1]), length - is_full.long()
-
-    def _last_items(self, sequence: Tensor) -> Tensor:
-        """The last L items of ``sequence: [B, L + 1]``: [B, L]."""
-        is_full = sequence[:, -1:] > 0
-        return torch.where(is_full, sequence[:, 1:], sequence[:, :-1])
-
-    def _choose_masked(self, sequence: Tensor) -> Tensor:
-        """Positions to predict, [B, L] bool: the last, or each with ``mask_ratio`` and one at least."""
-        real = sequence > 0
-        last = torch.zeros_like(real).scatter_(1, real.sum(dim=1, keepdim=True) - 1, True)
-        if torch.rand(()) < self.ft_ratio:
-            return last
-        masked = (torch.rand(sequence.shape, device=sequence.device) < self.mask_ratio) & real
-        return torch.where(masked.any(dim=1, keepdim=True), masked, last)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recbole_video.options.option import layers_option, option, share_option, size_option
 from recbole_video.recommendation.options import RecommendationOptions
+from recbole_video.runtime.precision import full_precision
 from recbole_video.user_encoders.base import VideoRecommender
 
 
@@ -37,7 +38,7 @@ class FilterLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # FFT has no bfloat16; it is a small part of the work.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             spectrum = torch.fft.rfft(x.float(), dim=1, norm="ortho")
             filtered = spectrum * torch.view_as_complex(self.filter)
             hidden = torch.fft.irfft(filtered, n=x.shape[1], dim=1, norm="ortho")

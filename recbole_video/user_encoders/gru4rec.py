@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_video.options.option import layers_option, share_option, size_option
 from recbole_video.recommendation.options import RecommendationOptions
-from recbole_video.user_encoders.base import CausalVideoRecommender
+from recbole_video.user_encoders.base import CausalVideoRecommender, recurrent
 
 
 class GRU4Rec(CausalVideoRecommender, RecBoleGRU4Rec):
@@ -25,5 +25,4 @@ class GRU4Rec(CausalVideoRecommender, RecBoleGRU4Rec):
         dropout_prob: float = share_option(0.1)
 
     def states(self, item_seq: Tensor) -> Tensor:
-        hidden, _ = self.gru_layers(self.emb_dropout(self.item_embedding(item_seq)))
-        return self.dense(hidden)
+        return self.dense(recurrent(self.gru_layers, self.emb_dropout(self.item_embedding(item_seq))))

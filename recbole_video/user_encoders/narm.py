@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_video.options.option import layers_option, option, size_option
 from recbole_video.recommendation.options import RecommendationOptions
-from recbole_video.user_encoders.base import CausalVideoRecommender
+from recbole_video.user_encoders.base import CausalVideoRecommender, recurrent
 
 
 class NARM(CausalVideoRecommender, RecBoleNARM):
@@ -27,7 +27,7 @@ class NARM(CausalVideoRecommender, RecBoleNARM):
 
     def states(self, item_seq: Tensor) -> Tensor:
         """NARM's session vector of every prefix; its GRU is causal and its attention reads the past."""
-        hidden, _ = self.gru(self.emb_dropout(self.item_embedding(item_seq)))
+        hidden = recurrent(self.gru, self.emb_dropout(self.item_embedding(item_seq)))
         keys, queries = self.a_1(hidden), self.a_2(hidden)
         local = []
         for t in range(item_seq.shape[1]):

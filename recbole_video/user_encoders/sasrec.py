@@ -11,6 +11,7 @@ from recbole.model.sequential_recommender.sasrec import SASRec as RecBoleSASRec
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_video.data.step_plan import QUERY_POSITION, QUERY_ROW, StepPlan
 from recbole_video.options.option import layers_option, option, share_option, size_option
 from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.user_encoders.base import CausalVideoRecommender
@@ -41,17 +42,19 @@ class SASRec(CausalVideoRecommender, RecBoleSASRec):
         x = self.dropout(self.LayerNorm(x))
         return self.trm_encoder(x, self.get_attention_mask(item_seq), output_all_encoded_layers=True)[-1]
 
-    def real_states(self, item_seq: Tensor, length: Tensor) -> Tensor:
+    def real_states(self, plan: StepPlan) -> Tensor:
         """On a CPU, compute the real positions only: padding is most of a batch of short histories.
 
         RecBole's layers act on each position by itself, but for the attention, which is the only
         part that sees the padded batch.
         """
+        item_seq = plan[self.ITEM_SEQ]
         if item_seq.device.type != "cpu":
-            return super().real_states(item_seq, length)
-        x, real = self._embed_real(item_seq, length)
+            return super().real_states(plan)
+        places = _Places(plan[QUERY_ROW], plan[QUERY_POSITION], len(item_seq), plan.parts[-1].width)
+        x = self._embed(item_seq[:, : places.width], places)
         for layer in self.trm_encoder.layer:
-            x = _feed_forward(layer.feed_forward, _attend(layer.multi_head_attention, x, real))
+            x = _feed_forward(layer.feed_forward, _attend(layer.multi_head_attention, x, places))
         return x
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
@@ -63,37 +66,62 @@ class SASRec(CausalVideoRecommender, RecBoleSASRec):
 
     def last_states(self, item_seq: Tensor, length: Tensor) -> Tensor:
         """What ``forward`` computes, [B, d], from real positions, the last layer at the last one only."""
-        x, real = self._embed_real(item_seq, length)
-        *layers, last = self.trm_encoder.layer
-        for layer in layers:
-            x = _feed_forward(layer.feed_forward, _attend(layer.multi_head_attention, x, real))
-        return _feed_forward(last.feed_forward, _attend_from_last(last.multi_head_attention, x, real, length))
-
-    def _embed_real(self, item_seq: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Input of the first layer at the T real positions, [T, d], and where they are, bool [B, L]."""
         item_seq = item_seq[:, : int(length.max())]
         real = torch.arange(item_seq.shape[1]) < length[:, None]
-        positions = torch.nonzero(real)[:, 1]
-        x = self.item_embedding(item_seq[real]) + self.position_embedding(positions)
-        return self.dropout(self.LayerNorm(x)), real
+        rows, positions = real.nonzero(as_tuple=True)
+        places = _Places(rows, positions, len(item_seq), item_seq.shape[1])
+        x = self._embed(item_seq, places)
+        *layers, last = self.trm_encoder.layer
+        for layer in layers:
+            x = _feed_forward(layer.feed_forward, _attend(layer.multi_head_attention, x, places))
+        return _feed_forward(last.feed_forward, _attend_from_last(last.multi_head_attention, x, places, real, length))
+
+    def _embed(self, item_seq: Tensor, places: _Places) -> Tensor:
+        """Input of the first layer at the T real positions of ``item_seq: [B, W]``, [T, d]."""
+        x = self.item_embedding(places.taken(item_seq)) + self.position_embedding(places.positions)
+        return self.dropout(self.LayerNorm(x))
 
 
-def _attend(attention: Any, x: Tensor, real: Tensor) -> Tensor:
-    """RecBole's causal self-attention with its residual over ``x: [T, d]``, at ``real: [B, L]`` bool."""
+class _Places:
+    """Where the T real positions lie in a padded batch, row by row.
+
+    Args:
+        rows: [T] row of each, ascending.
+        positions: [T] position in its row.
+        n_rows: B.
+        width: W, positions of a row.
+    """
+
+    def __init__(self, rows: Tensor, positions: Tensor, n_rows: int, width: int) -> None:
+        self.positions, self.n_rows, self.width = positions, n_rows, width
+        self._flat = rows * width + positions
+
+    def taken(self, padded: Tensor) -> Tensor:
+        """Values at the real positions of ``padded: [B, W, ...]``: [T, ...]."""
+        return padded.flatten(0, 1)[self._flat]
+
+    def spread(self, packed: Tensor) -> Tensor:
+        """Put rows ``packed: [T, d]`` at the real positions, zeros elsewhere: [B, W, d]."""
+        padded = packed.new_zeros(self.n_rows * self.width, packed.shape[1])
+        return padded.index_copy(0, self._flat, packed).unflatten(0, (self.n_rows, self.width))
+
+
+def _attend(attention: Any, x: Tensor, places: _Places) -> Tensor:
+    """RecBole's causal self-attention with its residual over the real positions ``x: [T, d]``."""
     query, key, value = (
-        _as_heads(attention, _spread(project(x), real)) for project in (attention.query, attention.key, attention.value)
+        _as_heads(attention, places.spread(project(x))) for project in (attention.query, attention.key, attention.value)
     )
     dropout = attention.attn_dropout.p if attention.training else 0.0
     mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
-    mixed = mixed.transpose(1, 2).flatten(-2)[real]
+    mixed = places.taken(mixed.transpose(1, 2).flatten(-2))
     return attention.LayerNorm(attention.out_dropout(attention.dense(mixed)) + x)
 
 
-def _attend_from_last(attention: Any, x: Tensor, real: Tensor, length: Tensor) -> Tensor:
-    """The same for the last position of each row only: [T, d] -> [B, d]."""
+def _attend_from_last(attention: Any, x: Tensor, places: _Places, real: Tensor, length: Tensor) -> Tensor:
+    """The same for the last position of each row only: [T, d] -> [B, d]; ``real: [B, W]`` bool."""
     x_last = x[length.cumsum(0) - 1]
     query = _as_heads(attention, attention.query(x_last)[:, None])
-    key, value = (_as_heads(attention, _spread(project(x), real)) for project in (attention.key, attention.value))
+    key, value = (_as_heads(attention, places.spread(project(x))) for project in (attention.key, attention.value))
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=real[:, None, None])
     mixed = mixed.transpose(1, 2).flatten(-2)[:, 0]
     return attention.LayerNorm(attention.out_dropout(attention.dense(mixed)) + x_last)
@@ -104,13 +132,6 @@ def _feed_forward(block: Any, x: Tensor) -> Tensor:
     hidden = block.dense_1(x)
     hidden = F.gelu(hidden) if block.intermediate_act_fn == block.gelu else block.intermediate_act_fn(hidden)
     return block.LayerNorm(block.dropout(block.dense_2(hidden)) + x)
-
-
-def _spread(packed: Tensor, real: Tensor) -> Tensor:
-    """Put rows [T, d] at the true places of ``real: [B, L]``, zeros elsewhere: [B, L, d]."""
-    padded = packed.new_zeros(*real.shape, packed.shape[1])
-    padded[real] = packed
-    return padded
 
 
 def _as_heads(attention: Any, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from recbole_video.popularity.stap.scan import linear_scan
+from recbole_video.runtime.precision import full_precision
 
 
 class SSMBlock(nn.Module):
@@ -96,7 +97,7 @@ class SSMBlock(nn.Module):
             [B, T, d]; what stands where there is no frame means nothing.
         """
         seen = _precise(frames * mask[..., None]).transpose(0, 1)
-        with torch.autocast(frames.device.type, enabled=False):  # products of a hundred decays need their digits
+        with full_precision(frames.device):  # products of a hundred decays need their digits
             steps = self.steps(*(_precise(x) for x in (frames, weights, anchor)))
             rate = nn.functional.softplus(self.rate_raw)
             change = torch.expm1(-steps.T[..., None] * rate)  # [T, B, d_h]
