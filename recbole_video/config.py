@@ -47,6 +47,7 @@ from recbole_video.registries import (
 from recbole_video.registry import Registry, Trust, class_path, import_class, refuse_untrusted
 from recbole_video.runtime import recbole_compat
 from recbole_video.runtime.devices import choose_device
+from recbole_video.runtime.processes import n_on_this_machine, processes
 from recbole_video.runtime.recbole_host import MODEL_FILES, HostConfig, host_defaults
 from recbole_video.runtime.recbole_options import TEXT, TEXT_LISTS, UNLISTED, names_read_by
 
@@ -279,7 +280,9 @@ class Config(Mapping[str, Any]):
         if isinstance(values["eval_args"], dict):  # RecBole would fill in a random split
             values["eval_args"] = {**self.defaults["eval_args"], **values["eval_args"]}
         self._check(values)
-        device = choose_device(values["gpu_id"], values["use_gpu"])
+        device = choose_device(values["gpu_id"], values["use_gpu"], n_on_this_machine(values["nproc"]))
+        if not processes().is_first:  # what is shown is shown once
+            values.update(show_progress=False, log_wandb=False)
         if self.task == "stock":
             self._load_what_there_is(values)
         if self.is_video_model:
@@ -302,8 +305,11 @@ class Config(Mapping[str, Any]):
         check_host_options(values)
         if _LENGTH in self.given:
             self.declarations[_LENGTH].check(self.given[_LENGTH])
-        if any(values.get(name) not in (None, 1) for name in ("nproc", "world_size")) or "local_rank" in values:
-            raise ConfigError("Runs are in one process here; leave out nproc, world_size and local_rank.")
+        if values.get("world_size") not in (None, 1) or "local_rank" in values:
+            raise ConfigError(
+                "`world_size` and `local_rank` follow from who starts the processes: use nproc for several on this "
+                "machine, or torchrun."
+            )
         if self.task != "stock":
             self._check_declared(values)
 

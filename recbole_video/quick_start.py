@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,15 +12,17 @@ from typing import Any
 from recbole.utils import set_color
 
 from recbole_video.config import Config
-from recbole_video.errors import CheckpointError
+from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.files.atomic import write_json
 from recbole_video.files.reading import read_json
 from recbole_video.files.values import plain
 from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
 from recbole_video.runtime.devices import make_current
-from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging
+from recbole_video.runtime.launch import launch
+from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging, silence
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
+from recbole_video.runtime.processes import join, processes, started_by_torchrun
 from recbole_video.runtime.provenance import provenance
 from recbole_video.tasks import task_of
 from recbole_video.tasks.task import Fitted, Hooks, Task, prepare_bundled
@@ -63,12 +66,22 @@ def run_recbole_video(
         RecBoleVideoError: With one sentence about what to change.
     """
     config = make_config(model, dataset, config_file_list, config_dict, command_line, trust)
+    group = processes()
+    if config["nproc"] > 1 and group.is_alone:
+        _refuse_hooks(config, hooks)
+        this = (model, dataset, config_file_list, config_dict, saved, command_line, run_folder, None, trust)
+        return launch(partial(run_recbole_video, *this), config["nproc"], config["device"].type)
+    if started_by_torchrun() and group.is_alone:
+        join(config["device"].type)
     make_current(config["device"])
+    if not processes().is_first:
+        return _help(config)
     if not saved:
+        processes().from_first(lambda: False)
         with run_logging(config, None) as log_path:
             return run(task_of(config), config, None, log_path, hooks or Hooks())
     folder = _choose_folder(config, run_folder)
-    if folder.is_finished:
+    if processes().from_first(lambda: folder.is_finished):
         folder.release()
         return _stored_result(config, folder)
     with folder.locked():
@@ -78,6 +91,22 @@ def run_recbole_video(
         except BaseException:
             folder.discard_if_empty()
             raise
+
+
+def _refuse_hooks(config: Config, hooks: Hooks | None) -> None:
+    """Functions of this process cannot be called in others; those of a sweep keep their data here besides."""
+    if hooks is not None:
+        raise ConfigError(
+            f"`nproc` is {config['nproc']}, but a run with hooks, as a sweep's trial is, has one process."
+        )
+
+
+def _help(config: Config) -> dict[str, Any]:
+    """What the processes beyond the first do: the same, but they keep, write and tell nothing."""
+    if processes().from_first(lambda: False):  # the run has finished
+        return {}
+    with silence():
+        return run(task_of(config), config, None, Path("run"), Hooks())
 
 
 def _choose_folder(config: Config, run_folder: str | Path | None) -> RunFolder:
@@ -142,7 +171,7 @@ def run(
     logger.info(config, extra=FILE_ONLY)
     reset_peak_memory(config["device"])
     task = task_class(config, folder, hooks, log_path.stem)
-    prepare_bundled(config)
+    processes().from_first(lambda: prepare_bundled(config))
     logger.info(task.read_data())
     logger.info(task.make_model(), extra=FILE_ONLY)
     task.fitted = task.fit()

@@ -680,7 +680,8 @@ class TestAverages:
             options |= {"content": BOTH, "content_fusion": how, "missing_items": "zero"}
         if name == "Pooling" and how not in (None, "early"):
             options["content"] = dict.fromkeys(BOTH, str(root / "tiny" / "tiny.frames.npy"))  # of one width
-        config, data, model = model_of(root, encoder, **options)
+            options["hidden_size"] = FRAME_DIM
+        _, data, model = model_of(root, encoder, **options)
         tower, rows = model.item_embedding, data.catalogue.content
         is_averaged = name != "PerceiverIO"
         assert (tower.content is not rows) == is_averaged
@@ -693,7 +694,9 @@ class TestAverages:
             torch.testing.assert_close(got, tower.weight, rtol=1e-4, atol=1e-6)
         values, weights = next(iter(rows.averaged().gather(torch.arange(5)).values()))
         frames, mask = next(iter(rows.gather(torch.arange(5)).values()))
-        want = torch.stack([f[m].mean(dim=0) if m.any() else torch.zeros(f.shape[1]) for f, m in zip(frames, mask)])
+        want = torch.stack(
+            [f[m].mean(dim=0) if m.any() else torch.zeros(f.shape[1]) for f, m in zip(frames, mask, strict=True)]
+        )
         torch.testing.assert_close(values[:, 0], want)
         assert torch.equal(weights[:, 0], mask.sum(dim=1).float())
 

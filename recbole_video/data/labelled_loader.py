@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn.functional import pad
 from recbole_video.content.table import ContentTable
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.step_plan import StepPlan
+from recbole_video.runtime.processes import Processes, processes
 
 
 class PopularityLoader:
@@ -52,11 +54,27 @@ class PopularityLoader:
         return math.ceil(len(self.rows) / self.batch_size)
 
     def __iter__(self) -> Iterator[StepPlan]:
-        rows = self.rows
-        if self.shuffle:
-            rows = np.random.default_rng((self.seed, self.epoch)).permutation(rows)
+        """All batches in order; to train on, where several processes do it together, this one's videos of each."""
+        if not self.shuffle:
+            yield from self.of_process(Processes())
+            return
+        rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
         for start in range(0, len(rows), self.batch_size):
-            yield self.batch(rows[start : start + self.batch_size])
+            yield self._to_train(rows[start : start + self.batch_size], processes())
+
+    def of_process(self, group: Processes) -> Iterator[StepPlan]:
+        """Of all batches in order, those that one of several processes predicts: every N-th."""
+        for start in range(group.rank * self.batch_size, len(self.rows), group.size * self.batch_size):
+            yield self.batch(self.rows[start : start + self.batch_size])
+
+    def _to_train(self, rows: np.ndarray, group: Processes) -> StepPlan:
+        """The part of a step that one process does; one without any video does one that weighs nothing."""
+        if group.is_alone:
+            return self.batch(rows)
+        sizes = group.split(len(rows))
+        own = np.split(rows, np.cumsum(sizes)[:-1])[group.rank]
+        plan = self.batch(own if len(own) else rows[:1])
+        return replace(plan, share=len(own) / len(rows), gathered=tuple(sizes))
 
     def batch(self, rows: np.ndarray) -> StepPlan:
         """The batch of some rows."""

@@ -32,6 +32,8 @@ from recbole_video.data.step_plan import (
     cut_in_parts,
     distinct_items,
 )
+from recbole_video.data.step_shard import shard
+from recbole_video.runtime.processes import Processes, processes
 
 _NEGATIVES, _MASKS = 0, 1  # what random numbers of a step are drawn for
 
@@ -71,7 +73,9 @@ class SequenceLoader:
         self.rows = self._make_rows(actions.split.train, config["MAX_ITEM_LIST_LENGTH"])
         self.max_history: int = config["MAX_ITEM_LIST_LENGTH"]
         self.batch_size: int = config["train_batch_size"]
+        self.in_groups = config["candidate_group"] is not None
         self.group_size: int = config["candidate_group"] or self.batch_size
+        self.processes = processes()
         self.seed: int = config["seed"]
         self.shuffle: bool = config["shuffle"]
         self.encodes_all = config["loss_type"] == "CE"
@@ -98,18 +102,35 @@ class SequenceLoader:
             yield self.batch(order[start : start + self.batch_size], step)
 
     def batch(self, index: np.ndarray, step: int = 0) -> StepPlan:
-        """The plan of the step on some rows, of which each :attr:`group_size` are a group of candidates."""
+        """The plan of the step on some rows, of which each :attr:`group_size` are a group of candidates.
+
+        Where several processes train together, it is of this one's rows: whole groups, where the options ask for
+        groups. Without, rows of all processes compete, and each process encodes a part of all their items.
+        """
         by_length = np.argsort(self.rows.length[index], kind="stable")
         fields = self.fields(index[by_length], step)
         fields[GROUP] = by_length // self.group_size
-        items, fields[COUNTS] = distinct_items(fields[SEQUENCE], fields[GROUP])
-        fields[ITEMS] = items
         if self.negatives is not None:
             fields[NEGATIVES] = self.negatives.draw(fields[SEQUENCE][fields[QUERY_ROW]], self._random(step, _NEGATIVES))
-            fields[ITEMS] = np.union1d(items, fields[NEGATIVES])
-        content = {} if self.content is None or self.encodes_all else self.content.read(fields[ITEMS])
-        parts = cut_in_parts(fields[self.names.item_length], fields[QUERY_ROW])
-        return StepPlan(as_tensors(fields), parts, content)
+        own, share = fields, 1.0
+        gathered: tuple[int, ...] = ()
+        if not self.processes.is_alone:
+            own, share = shard(fields, self.processes.rank, self.processes.size, self.in_groups)
+        competing = own if self.in_groups or self.negatives is not None else fields
+        items, own[COUNTS] = distinct_items(competing[SEQUENCE], competing[GROUP])
+        own[ITEMS] = np.union1d(items, own[NEGATIVES]) if NEGATIVES in own else items
+        if competing is not own:
+            gathered = tuple(self.processes.split(self.actions.n_items - 1 if self.encodes_all else len(items)))
+        parts = cut_in_parts(own[self.names.item_length], own[QUERY_ROW])
+        return StepPlan(as_tensors(own), parts, self._read(own[ITEMS], gathered), share, gathered)
+
+    def _read(self, items: np.ndarray, gathered: tuple[int, ...]) -> dict[str, Tensor]:
+        """Content on disk of the items that this process encodes in the step."""
+        if self.content is None or self.encodes_all:
+            return {}
+        if gathered:
+            items = np.split(items, np.cumsum(gathered)[:-1])[self.processes.rank]
+        return self.content.read(items)
 
     def _random(self, step: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.epoch, step, purpose))
@@ -252,8 +273,12 @@ class HistoryLoader:
         return math.ceil(len(self.rows) / self.batch_size)
 
     def __iter__(self) -> Iterator[EvalBatch]:
+        return self.of_process(Processes())
+
+    def of_process(self, group: Processes) -> Iterator[EvalBatch]:
+        """Of all batches, those that one of several processes ranks: every N-th."""
         order = np.argsort(self.rows.length, kind="stable")
-        for start in range(0, len(order), self.batch_size):
+        for start in range(group.rank * self.batch_size, len(order), group.size * self.batch_size):
             yield self.batch(order[start : start + self.batch_size])
 
     def batch(self, index: np.ndarray) -> EvalBatch:

@@ -60,12 +60,16 @@ class StepPlan(Mapping[str, Tensor]):
         parts: How the rows, sorted by length, are cut on a CPU, where padding costs time.
         content: Name of a modality -> [C, R, D] float16, the rows of :data:`ITEMS` that were read from disk; empty for
             content that lies on the device.
+        share: Weight of this loss in that of the whole step, of which other processes may have other rows.
+        gathered: How many of :data:`ITEMS` each process encodes for all; empty where each encodes its own.
         packed: The memory that all fields of int64 share, one behind the other; None where each has its own.
     """
 
     fields: Mapping[str, Tensor]
     parts: tuple[Part, ...] = ()
     content: Mapping[str, Tensor] = field(default_factory=dict)
+    share: float = 1.0
+    gathered: tuple[int, ...] = ()
     packed: Tensor | None = None
 
     def __getitem__(self, name: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
+from recbole_video.runtime.processes import processes
 
 # Ranks are counted for this many users at a time: what is held beside the scores is small.
 _ROWS_AT_ONCE = {"cpu": 32, "cuda": 512}
@@ -87,9 +89,17 @@ def rank_targets(
         raise ConfigError(f"`topk` asks for {n_top} items; the catalogue has {loader.n_items - 1}.")
     model.eval()
     n_rows = len(loader.rows)
-    counts = [np.empty(n_rows, np.int64) for _ in range(4)]
-    top_items = np.empty((n_rows, n_top), np.int64) if n_top else None
-    for batch in tqdm(loader, desc="Evaluate", ncols=100, leave=False, disable=None if show_progress else True):
+    counts = np.zeros((4 + n_top, n_rows), np.int64)  # zeros where another process ranks
+    group = processes()
+    batches = tqdm(
+        loader.of_process(group),
+        total=math.ceil(len(loader) / group.size),
+        desc="Evaluate",
+        ncols=100,
+        leave=False,
+        disable=None if show_progress else True,
+    )
+    for batch in batches:
         try:
             interaction = batch.interaction.to(device)
             scores = model.full_sort_predict(interaction)
@@ -103,11 +113,12 @@ def rank_targets(
                 f"The scores of {len(batch.index)} users do not fit on {device}; lower eval_memory_mb or "
                 "eval_batch_size."
             ) from error
-        for whole, part in zip(counts, counted, strict=True):
-            whole[batch.index] = part.cpu().numpy()
-        if top is not None and top_items is not None:
-            top_items[batch.index] = top.cpu().numpy()
-    ranks, n_above, n_tied, n_ranked = counts
+        counts[:4, batch.index] = torch.stack(counted).cpu().numpy()
+        if top is not None:
+            counts[4:, batch.index] = top.T.cpu().numpy()
+    counts = group.sum_of(torch.from_numpy(counts)).numpy()
+    ranks, n_above, n_tied, n_ranked = counts[:4]
+    top_items = np.ascontiguousarray(counts[4:].T) if n_top else None
     return Ranking(loader.users, loader.targets, ranks, n_above, n_tied, n_ranked, top_items)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ import torch
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 from recbole.utils import set_color
+from torch import Tensor
 from tqdm import tqdm
 
 from recbole_video.errors import TrainingError
 from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.runtime.processes import processes
 
 if TYPE_CHECKING:
     from recbole_video.data.labelled import PopularityDataset
@@ -54,7 +57,8 @@ def predict_all(model: Any, data: PopularityLoader, device: torch.device, show_p
     model.eval()
     rows, values = [], []
     bar = tqdm(
-        data,
+        data.of_process(processes()),
+        total=math.ceil(len(data) / processes().size),
         desc=set_color("Evaluate   ", "pink"),
         ncols=100,
         leave=False,
@@ -63,10 +67,22 @@ def predict_all(model: Any, data: PopularityLoader, device: torch.device, show_p
     for batch in bar:
         values.append(model.predict(batch.to(device)).double().cpu())
         rows.append(batch["row"].cpu())
-    found, predicted = torch.cat(rows).numpy(), torch.cat(values)
+    found, predicted = _of_all_processes(rows, values, data)
     if not torch.isfinite(predicted).all():
         raise TrainingError("The model's predictions are not finite: training has diverged; lower learning_rate.")
     return Predictions(found, data.dataset.labels[found], predicted.numpy())
+
+
+def _of_all_processes(rows: list[Tensor], values: list[Tensor], data: PopularityLoader) -> tuple[np.ndarray, Tensor]:
+    """Rows and predictions of all videos in the data's order, of which each process has predicted some batches."""
+    group = processes()
+    if group.is_alone:
+        return torch.cat(rows).numpy(), torch.cat(values)
+    place = {int(row): i for i, row in enumerate(data.rows)}
+    whole = torch.zeros(len(data.rows), dtype=torch.float64)
+    for row, value in zip(rows, values, strict=True):
+        whole[[place[int(one)] for one in row]] = value
+    return data.rows, group.sum_of(whole)
 
 
 class PopularityMetrics:

@@ -30,6 +30,7 @@ class RunOptions:
     checkpoint_dir: str = option("saved", "Holds one folder per run.", is_path=True)
     log_dir: str = option("log", "Holds <model>/<model>-<dataset>-<time>-<hash>.log, as in RecBole.", is_path=True)
     tensorboard_dir: str = option("log_tensorboard", "Holds the TensorBoard event files.", is_path=True)
+    nproc: int = option(1, "Processes on this machine that train together, with a GPU each if it has some.", at_least=1)
     eval_args: dict[str, Any] = option(
         {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
         "As in RecBole; its own default for general models is a random split.",

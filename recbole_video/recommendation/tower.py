@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from recbole_video.content.items import ContentRows, GatheredContent
 from recbole_video.errors import DeviceMemoryError, counted
 from recbole_video.item_encoders.fusion import ContentEncoder
 from recbole_video.item_encoders.id_fusion import IdFusion
+from recbole_video.runtime.processes import processes
 
 
 class ItemTower(nn.Module):
@@ -90,14 +93,24 @@ class ItemTower(nn.Module):
         return F.embedding(ids, self._all_vectors())
 
     @contextmanager
-    def encode_once(self, ids: Tensor, read: Mapping[str, Tensor] | None = None) -> Iterator[StepVectors]:
+    def encode_once(
+        self, ids: Tensor, read: Mapping[str, Tensor] | None = None, gathered: Sequence[int] = ()
+    ) -> Iterator[StepVectors]:
         """Serve every lookup within from one encoding.
 
         Args:
             ids: [U] what is encoded: distinct, ascending, without padding.
-            read: Their content as far as it was read from disk already, see :meth:`GatheredContent.gather`.
+            read: Content of what this process encodes, as far as it was read from disk already, see
+                :meth:`GatheredContent.gather`.
+            gathered: How many of the items each process encodes for all; empty to encode all of them here.
         """
-        self._step = StepVectors(ids, self.encode(ids, read), self.extra, self.n_items)
+        if gathered:
+            group = processes()
+            own = ids.split(list(gathered))[group.rank]
+            vectors = group.gathered(self.encode(own, read), list(gathered))
+        else:
+            vectors = self.encode(ids, read)
+        self._step = StepVectors(ids, vectors, self.extra, self.n_items)
         try:
             yield self._step
         finally:
@@ -143,15 +156,32 @@ class ItemTower(nn.Module):
             return self._with_edges(self.encode(self._all_ids()))
         if self._catalogue is None:
             try:
-                self._catalogue = self._with_edges(
-                    torch.cat([self.encode(ids) for ids in self._all_ids().split(self.chunk)])
-                )
+                self._catalogue = self._with_edges(self._encode_catalogue())
             except torch.cuda.OutOfMemoryError as error:
                 raise DeviceMemoryError(
                     f"The vectors of {counted(self.n_items - 1, 'item')} do not fit on the device; lower encode_chunk "
                     f"(now {self.chunk}) or set frames_on_device=False."
                 ) from error
         return self._catalogue
+
+    def _encode_catalogue(self) -> Tensor:
+        """Vectors of all items, [n_items - 1, d], in chunks."""
+        return torch.cat([self.encode(ids) for ids in self._all_ids().split(self.chunk)])
+
+    @torch.no_grad()
+    def encode_catalogue_together(self) -> None:
+        """Encode the catalogue by several processes, each some of the chunks; all of them have to call it.
+
+        Out of training; what is looked up afterwards is served from it until the weights may have changed.
+        """
+        group, chunks = processes(), self._all_ids().split(self.chunk)
+        if group.is_alone or self._catalogue is not None:
+            return
+        edges = np.cumsum([0, *group.split(len(chunks))])
+        own = [self.encode(ids) for ids in chunks[edges[group.rank] : edges[group.rank + 1]]]
+        vectors = torch.cat(own) if own else torch.zeros(0, self.embedding_dim, device=self.device)
+        sizes = [sum(map(len, chunks[start:stop])) for start, stop in pairwise(edges)]
+        self.set_catalogue(self._with_edges(group.gathered(vectors.float(), sizes)))
 
     def _all_ids(self) -> Tensor:
         return torch.arange(1, self.n_items, device=self.device)

@@ -28,18 +28,23 @@ class EventLog:
     ``SummaryWriter`` writes in a thread, whose end on a full disk is a traceback and ends training too.
 
     Args:
-        folder: Folder of the event file.
+        folder: Folder of the event file; None to write none.
 
     Raises:
         RunFolderError: If the file cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self._file: Any = None
+        if folder is not None:
+            self._open(folder)
+
+    def _open(self, folder: Path) -> None:
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file: Any = (folder / name).open("wb", buffering=0)
+            self._file = (folder / name).open("wb", buffering=0)
         except OSError as error:
             raise RunFolderError(f"`{folder}` cannot be written: {error.strerror}; set tensorboard_dir.") from error
         self._add([Event(wall_time=time.time(), file_version="brain.Event:2")])

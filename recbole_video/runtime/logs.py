@@ -45,6 +45,18 @@ def console_logging(config: Any) -> Iterator[None]:
 
 
 @contextmanager
+def silence() -> Iterator[None]:
+    """Let the root logger show nothing but errors: for processes that help another one, which tells it all."""
+    root = logging.getLogger()
+    previous = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(previous)
+
+
+@contextmanager
 def _handled_by(handlers: list[logging.Handler], config: Any) -> Iterator[None]:
     """Add handlers to the root logger, which afterwards is as it was before."""
     root = logging.getLogger()

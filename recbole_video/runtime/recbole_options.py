@@ -5,7 +5,7 @@ from __future__ import annotations
 # Options that RecBole or this package reads and that none of its files lists.
 UNLISTED = frozenset([
     "model", "dataset", "config_files", "config_file", "data_path", "tail_ratio", "encoding", "valid_metric_bigger",
-    "nproc", "ip", "port", "world_size", "group_offset", "offset", "local_rank", "neg_sampling",
+    "ip", "port", "world_size", "group_offset", "offset", "local_rank", "neg_sampling",
     "training_neg_sample_num",
 ])  # fmt: skip
 # Of each of its models, by the class that reads them.

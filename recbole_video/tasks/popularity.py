@@ -66,6 +66,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         return self.train(trainer, PopularityLoader(config, data, data.rows["train"], shuffle=True))
 
     def _fit_once(self) -> Fitted:
+        self.refuse_processes(f"{self.config['model']} is fitted in one go, by one process")
         [train], [valid] = self._batches("train"), self._batches("valid")
         notes = self.model.fit_once(train, valid)
         _, result = self.evaluate("valid")

@@ -66,6 +66,7 @@ class RecBoleTask(Task[PreparedData, Any, None]):
             ConfigError: If RecBole refuses the options, or ``topk`` asks for more items than there are.
         """
         config = self.config
+        self.refuse_processes("RecBole's own models run in one process here")
         with refused_as(_cannot_run(config)):
             model = config.model_class(config.host(), self.data.train._dataset).to(config["device"])
         _refuse_short_catalogue(config, self.data.n_items)

@@ -53,6 +53,8 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
     def evaluate(self, split: str) -> tuple[Ranking, Metrics]:
         """Rank the catalogue for all histories of the split."""
         config, loader = self.config, self.loaders[split]
+        self.model.eval()
+        self.model.item_embedding.encode_catalogue_together()
         ranking = rank_targets(self.model, loader, config["device"], self._metrics.n_top, config["show_progress"])
         return ranking, self._metrics.average(ranking)
 

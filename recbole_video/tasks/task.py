@@ -16,6 +16,7 @@ from recbole_video.config import Config
 from recbole_video.errors import ConfigError, RecBoleVideoError
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.options.content import named_stores
+from recbole_video.runtime.processes import processes
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 
@@ -92,6 +93,15 @@ class Task(ABC, Generic[D, M, O]):
         self.data = (given or self.load)(self.config)
         return self.data
 
+    def refuse_processes(self, why: str) -> None:
+        """Refuse to go on as one of several processes.
+
+        Raises:
+            ConfigError: If there are others.
+        """
+        if not processes().is_alone:
+            raise ConfigError(f"`nproc` is {processes().size}, but {why}; leave it out.")
+
     def make_model(self) -> M:
         """Seed random numbers, so that the weights do not depend on how the data were read, and build the model."""
         init_seed(self.config["seed"], self.config["reproducibility"])
@@ -150,7 +160,7 @@ class Task(ABC, Generic[D, M, O]):
 
     def train(self, trainer: Trainer, batches: Any) -> Fitted:
         """Train by gradient: from the folder's last checkpoint if there is one; the model ends as its best epoch."""
-        if self.folder is not None and self.folder.last.is_file():
+        if processes().from_first(lambda: self.folder is not None and self.folder.last.is_file()):
             trainer.resume(batches)
         elif self.config["resume"]:
             logging.getLogger().info(

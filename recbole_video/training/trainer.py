@@ -30,6 +30,7 @@ from recbole_video.files.values import plain
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.runtime.event_log import EventLog
+from recbole_video.runtime.processes import processes
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.schedule import make_optimizer, make_schedule
 
@@ -96,7 +97,8 @@ class Trainer:
         self.bigger: bool = config["valid_metric_bigger"]
         self.progress = Progress(best_valid_score=-np.inf if self.bigger else np.inf)
         self.logger = logging.getLogger()
-        self.tensorboard = EventLog(Path(config["tensorboard_dir"]) / log_name)
+        self.processes = processes()
+        self.tensorboard = EventLog(Path(config["tensorboard_dir"]) / log_name if self.processes.is_first else None)
         self.wandb = _wandb_logger(config)
         self.use_amp = _use_amp(config["enable_amp"], self.device)
         self._best_state: dict[str, Any] | None = None
@@ -166,6 +168,10 @@ class Trainer:
 
     def _train_epoch(self, train_data: Any, epoch: int) -> float:
         """One pass over the training data; returns the mean loss per step."""
+        if (
+            not self.processes.is_alone
+        ):  # each drops out others, whatever came before: a resumed run is as an unbroken one
+            torch.manual_seed(_seed_of(self.config["seed"], epoch, self.processes.rank))
         self.model.before_epoch(epoch, (batch.to(self.device) for batch in self.between_epochs))
         self.model.train()
         train_data.set_epoch(epoch)
@@ -182,16 +188,19 @@ class Trainer:
             for step, interaction in enumerate(steps, start=1):
                 total += self._train_step(interaction)
                 if step % _FINITE_CHECK_STEPS == 0 or step == len(train_data):
-                    self._refuse_infinite(total, epoch)
+                    self._refuse_infinite(self.processes.sum_of(total), epoch)
         self._refuse_infinite_weights(epoch)
-        return total.item() / len(train_data)
+        return self.processes.sum_of(total).item() / len(train_data)
 
     def _train_step(self, interaction: Any) -> torch.Tensor:
         try:
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.use_amp):
                 loss = self.model.calculate_loss(interaction.to(self.device))
+            if not self.processes.is_alone:
+                loss = loss * interaction.share
             loss.backward()
+            self.processes.sum_gradients(self.model.parameters())
             if self.config["clip_grad_norm"]:
                 clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
             self.optimizer.step()
@@ -258,6 +267,10 @@ class Trainer:
         Raises:
             CheckpointError: If ``model.pth`` cannot be read or is of another epoch than the best.
         """
+        state = self.processes.from_first(self._best_weights)
+        self.model.load_state_dict(state)
+
+    def _best_weights(self) -> dict[str, Any]:
         if self.folder is not None:
             best = read_checkpoint(self.folder.best, self.device)
             if best.get("epoch") != self.progress.best_epoch:
@@ -265,13 +278,11 @@ class Trainer:
                     f"`{self.folder.best}` holds epoch {best.get('epoch')}, and `{self.folder.last}` says that the "
                     f"best one is {self.progress.best_epoch}: they are not of one run; start anew, without --resume."
                 )
-            state = best["state_dict"]
             self.logger.info(f"Loading model structure and parameters from {self.folder.best}")
-        elif self._best_state is not None:
-            state = self._best_state
-        else:
+            return best["state_dict"]
+        if self._best_state is None:
             raise CheckpointError("There is no best epoch yet: train first.")
-        self.model.load_state_dict(state)
+        return self._best_state
 
     # -- checkpoints ---------------------------------------------------------------------------
 
@@ -286,10 +297,11 @@ class Trainer:
             self._save_best()
 
     def _save_best(self) -> None:
+        for_use = self.model.state_for_use()  # all processes may have to do with it
         if self.folder is None:
-            self._best_state = deepcopy(self.model.state_dict())
+            self._best_state = deepcopy(self.model.state_dict()) if self.processes.is_first else None
             return
-        write_checkpoint(self.folder.best, {**self._state(), **self.model.state_for_use()})
+        write_checkpoint(self.folder.best, {**self._state(), **for_use})
         self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}")
 
     def _save_last(self) -> None:
@@ -324,13 +336,7 @@ class Trainer:
         Raises:
             CheckpointError: If it cannot be read or belongs to another model.
         """
-        if self.folder is None:
-            raise CheckpointError("A run without a folder cannot be resumed.")
-        state = read_checkpoint(self.folder.last, "cpu")
-        if upgraded(state.get("data")) != self.about_data:
-            raise CheckpointError(
-                f"The data set has changed since `{self.folder.last}` was written; start a new run without --resume."
-            )
+        state = self.processes.from_first(self._last_state)
         self._schedule = make_schedule(self.config, self.optimizer, len(train_data))
         try:
             self.model.load_state_dict(state["state_dict"])
@@ -340,20 +346,33 @@ class Trainer:
                 group["fused"] = fused  # the run may go on on another device
             self._schedule.load_state_dict(state["schedule"])
             self.progress = Progress(**state["progress"])
-            self._restore_best(self.folder.best)
+            self._restore_best()
             _set_rng_state(state["rng"], self.device)
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise CheckpointError(f"`{self.folder.last}` does not fit this model: {error}") from error
+            where = "`last.pth`" if self.folder is None else f"`{self.folder.last}`"
+            raise CheckpointError(f"{where} does not fit this model: {error}") from error
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.progress.next_epoch}")
 
-    def _restore_best(self, path: Path) -> None:
+    def _last_state(self) -> dict[str, Any]:
+        if self.folder is None:
+            raise CheckpointError("A run without a folder cannot be resumed.")
+        state = read_checkpoint(self.folder.last, "cpu")
+        if upgraded(state.get("data")) != self.about_data:
+            raise CheckpointError(
+                f"The data set has changed since `{self.folder.last}` was written; start a new run without --resume."
+            )
+        return state
+
+    def _restore_best(self) -> None:
         """Write the best epoch's weights where the run was killed before it could: they are those just loaded."""
         best = self.progress.best_epoch
-        if best != self.progress.next_epoch - 1:
-            return
-        if not path.is_file() or read_checkpoint(path).get("epoch") != best:
+        if best == self.progress.next_epoch - 1 and self.processes.from_first(lambda: self._lacks_best(best)):
             self.model.eval()
             self._save_best()
+
+    def _lacks_best(self, epoch: int) -> bool:
+        path = None if self.folder is None else self.folder.best
+        return path is not None and (not path.is_file() or read_checkpoint(path).get("epoch") != epoch)
 
     def _log_hyper_parameters(self) -> None:
         options = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in self._hyper_parameters()}
@@ -379,6 +398,11 @@ def _use_amp(wanted: str | bool, device: torch.device) -> bool:
             torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
         )
     return bool(wanted)
+
+
+def _seed_of(*numbers: int) -> int:
+    """A seed that follows from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _rng_state(device: torch.device) -> dict[str, Any]:

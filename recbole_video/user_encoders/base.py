@@ -190,7 +190,7 @@ class VideoRecommender(Trainable, SequentialRecommender):
         items = interaction[ITEMS]
         if self.loss_type == "CE":
             items = torch.arange(1, self.n_items, device=items.device)
-        with self.item_embedding.encode_once(items, interaction.content) as step:
+        with self.item_embedding.encode_once(items, interaction.content, interaction.gathered) as step:
             queries = self.queries(interaction)
             if self.loss_type == "CE":
                 catalogue = step.table[: self.n_items]

@@ -1,0 +1,147 @@
+"""The processes that train one model together: who is who, and what they tell each other.
+
+PyTorch's process group is the truth: where none was made, a process is alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+T = TypeVar("T")
+
+# An evaluation or the reading of data by one process takes no longer than that.
+_PATIENCE = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together.
+
+    Attributes:
+        rank: Its number, from 0 on.
+        size: How many they are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return self.rank == 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other."""
+        return self.size == 1
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives in the first process, in all of them."""
+        if self.is_alone:
+            return make()
+        box: list[Any] = [make() if self.is_first else None]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def sum_of(self, values: Tensor) -> Tensor:
+        """The sum over all processes of tensors of one shape."""
+        if self.is_alone:
+            return values
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Let each gradient be the sum over the processes; one that no process has stays away."""
+        if self.is_alone:
+            return
+        trained = [weights for weights in parameters if weights.requires_grad]
+        for dtype in sorted({weights.dtype for weights in trained}, key=str):
+            self._sum_gradients([weights for weights in trained if weights.dtype == dtype])
+
+    @torch.no_grad()
+    def _sum_gradients(self, trained: list[nn.Parameter]) -> None:
+        has = torch.tensor([float(weights.grad is not None) for weights in trained])
+        gradients = [torch.zeros_like(weights) if weights.grad is None else weights.grad for weights in trained]
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), has.to(gradients[0])])
+        distributed.all_reduce(flat)
+        *summed, n_having = flat.split([*(gradient.numel() for gradient in gradients), len(trained)])
+        # Only where a gradient is missing here has the host to know whether another process has it.
+        there = has.tolist() if has.all() else n_having.tolist()
+        for weights, total, n in zip(trained, summed, there, strict=True):
+            weights.grad = total.view_as(weights) if n else None
+
+    def split(self, n: int) -> list[int]:
+        """How many of ``n`` consecutive things each process takes, [size]."""
+        return [len(part) for part in torch.arange(n).tensor_split(self.size)]
+
+    def gathered(self, own: Tensor, sizes: list[int]) -> Tensor:
+        """Rows of all processes in their order, through which gradients flow back to whose they are.
+
+        Args:
+            own: [sizes[rank], d] this process's.
+            sizes: Rows of each process.
+
+        Returns:
+            [sum of sizes, d].
+        """
+        return own if self.is_alone else _Gather.apply(own, sizes, self.rank)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, sizes: list[int], rank: int) -> Tensor:
+        ctx.sizes, ctx.rank = sizes, rank
+        padded = own.new_zeros(max(sizes), *own.shape[1:])
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in sizes]
+        distributed.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        return total.split(ctx.sizes)[ctx.rank], None, None
+
+
+def processes() -> Processes:
+    """This process among those of PyTorch's process group."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return Processes()
+    return Processes(distributed.get_rank(), distributed.get_world_size())
+
+
+def started_by_torchrun() -> bool:
+    """Whether ``torchrun``, or what acts like it, has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and "RANK" in os.environ and "MASTER_ADDR" in os.environ
+
+
+def local_rank() -> int:
+    """Number of this process among those on its machine."""
+    return int(os.environ.get("LOCAL_RANK") or 0)
+
+
+def n_on_this_machine(nproc: int) -> int:
+    """How many processes train together on this machine, by the option or by who started this one."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or 1) if started_by_torchrun() else nproc
+
+
+def join(device_type: str, **meeting: Any) -> None:
+    """Make the process group; arguments beyond the first as those of ``init_process_group``."""
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=_PATIENCE, **meeting)
+
+
+def leave() -> None:
+    """Dissolve the process group, where there is one."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
