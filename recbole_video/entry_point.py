@@ -79,7 +79,7 @@ def put_working_folder_last() -> None:
     sys.path[:] = [*(entry for entry in sys.path if entry and os.path.realpath(entry) != real), here]
 
 
-def expand_home(arguments: Namespace) -> Namespace:
+def expand_path_arguments(arguments: Namespace) -> Namespace:
     """``~`` of each path among parsed arguments: a shell leaves that of ``--out=~/data`` as it is."""
     for name, value in vars(arguments).items():
         if isinstance(value, Path):

@@ -26,7 +26,7 @@ from recbole_video.listing import properties_files
 from recbole_video.options.option import Option, Rule, declared, option, refuse_void
 from recbole_video.options.parse import convert_option
 from recbole_video.options.run import RunOptions
-from recbole_video.options.show import as_table, as_text, as_yaml, by_section
+from recbole_video.options.show import as_table, as_yaml, as_yaml_value, by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.options import PopularityOptions
@@ -153,7 +153,7 @@ class TestShown:
          {"a": None, "b": [0.5]}],
     )  # fmt: skip
     def test_values_are_read_again(self, value):
-        assert yaml.safe_load(f"x: {as_text(value)}")["x"] == value
+        assert yaml.safe_load(f"x: {as_yaml_value(value)}")["x"] == value
 
     def test_table(self):
         text = as_table("Options:", by_section(Small, RunOptions), 100)

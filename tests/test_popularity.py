@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
-from recbole_video.dataset_tools.popularity_demo import Rule, generate
+from recbole_video.dataset_tools.popularity_demo import GeneratingRule, generate
 from recbole_video.dataset_tools.video.samplers import Sampling
 from recbole_video.dataset_tools.video.samples import Sample
 from scipy.stats import spearmanr
@@ -34,7 +34,7 @@ from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, at_most, evenly_chosen
 from recbole_video.data.metadata import DERIVED, MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
-from recbole_video.evaluation.regression import PopularityMetrics, Predictions, results_by_group
+from recbole_video.evaluation.regression import PopularityMetrics, Predictions, regression_results_by_group
 from recbole_video.evaluation.regression_metrics import register
 from recbole_video.options.option import declared
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
@@ -485,7 +485,7 @@ class TestGroups:
         dataset = PopularityDataset(config)
         rows = dataset.rows["test"]
         predictions = Predictions(rows, dataset.labels[rows], dataset.labels[rows] + 1)
-        found = results_by_group(predictions, dataset, config)
+        found = regression_results_by_group(predictions, dataset, config)
         authors = pd.Series(dataset.authors)
         cold = (authors.map(authors.value_counts())[rows] <= 5).sum()
         assert found["cold_start"]["videos"] == cold > 0 and found["cold_start"]["mae"] == pytest.approx(1)
@@ -499,7 +499,9 @@ class TestGroups:
         config = config_of(tmp_path, cold_author_threshold=1)
         dataset = PopularityDataset(config)
         rows = dataset.rows["test"]
-        found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+        found = regression_results_by_group(
+            Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config
+        )
         assert found["cold_start"] == {"videos": 0}
 
     def test_profiles_and_empty_subsets(self, root, caplog):
@@ -514,7 +516,9 @@ class TestGroups:
             config = config_of(root, **count)
             dataset = PopularityDataset(config)
             rows = dataset.rows["test"]
-            found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+            found = regression_results_by_group(
+                Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config
+            )
             n_cold = int((of_test <= threshold).sum())
             assert found["cold_start"]["videos"] == n_cold and ("mae" in found["cold_start"]) == (n_cold > 0)
             assert ("no cold-start result" in caplog.text) == (n_cold == 0)
@@ -780,7 +784,7 @@ class TestRuns:
         assert resumed["best_valid_result"] == whole["best_valid_result"]
 
     def test_demo_is_deterministic(self):
-        rule = Rule(n_videos=50, n_authors=9)
+        rule = GeneratingRule(n_videos=50, n_authors=9)
         one, two = generate(rule), generate(rule)
         for name in ("frames", "text", "times"):
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name))

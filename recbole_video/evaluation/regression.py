@@ -97,7 +97,7 @@ class PopularityMetrics:
         return {name: float(value) for name, value in self._evaluator.evaluate(collected).items()}
 
 
-def results_by_group(predictions: Predictions, dataset: PopularityDataset, config: Any) -> dict[str, Any]:
+def regression_results_by_group(predictions: Predictions, dataset: PopularityDataset, config: Any) -> dict[str, Any]:
     """Metrics of parts of the test videos.
 
     Returns:

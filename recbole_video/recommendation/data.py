@@ -147,7 +147,7 @@ def describe_data(config: Config, data: Data) -> dict[str, Any]:
     return {**description, **(inputs if set(inputs) <= {"frames"} else {"inputs": inputs})}
 
 
-def checkpoint_data(data: Data) -> dict[str, Any]:
+def recommendation_checkpoint_data(data: Data) -> dict[str, Any]:
     """What a checkpoint must hold to be used without the data."""
     catalogue = data.catalogue
     return {

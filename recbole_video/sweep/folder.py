@@ -110,14 +110,14 @@ class SweepFolder:
                 raise CheckpointError(
                     f"There is nothing to resume in `{folder.path}`: it is not the folder of a sweep."
                 )
-            if folder._fingerprint() != plan_fingerprint(plan):
+            if folder._recorded_fingerprint() != plan_fingerprint(plan):
                 raise ConfigError(
                     f"The sweep in `{folder.path}` was planned otherwise; resume it with its own options."
                 )
             return folder
         wanted = plan_fingerprint(plan)
         found = [cls(path.parent) for path in (root / "sweeps").glob("*/sweep.json")]
-        found = [folder for folder in found if folder._fingerprint() == wanted]
+        found = [folder for folder in found if folder._recorded_fingerprint() == wanted]
         if not found:
             raise CheckpointError(
                 f"There is no sweep `{plan.sweep.name}` of these options in `{root / 'sweeps'}` to resume; leave out "
@@ -169,7 +169,7 @@ class SweepFolder:
         """What has become of a trial."""
         return trial_state(self.trial_folder(trial))
 
-    def _fingerprint(self) -> str | None:
+    def _recorded_fingerprint(self) -> str | None:
         try:
             record = read_json(self.record, CheckpointError)
         except CheckpointError:

@@ -13,7 +13,7 @@ from recbole_video.config import Config
 from recbole_video.data.labelled import SPLITS, PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, at_most
 from recbole_video.evaluation.ranking_metrics import Metrics
-from recbole_video.evaluation.regression import PopularityMetrics, Predictions, predict_all, results_by_group
+from recbole_video.evaluation.regression import PopularityMetrics, Predictions, predict_all, regression_results_by_group
 from recbole_video.files.atomic import write_text
 from recbole_video.files.values import plain
 from recbole_video.popularity import figures
@@ -59,7 +59,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             model,
             lambda: self.evaluate("valid")[1],
             self.folder,
-            checkpoint_data(data, model.inputs),
+            popularity_checkpoint_data(data, model.inputs),
             self.log_name,
             PopularityLoader(config, data, shown, shuffle=False),
         )
@@ -80,7 +80,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             "config": plain(self.config.to_options()),
             "epoch": 0,
             "state_dict": self.model.state_dict(),
-            "data": checkpoint_data(self.data, self.model.inputs),
+            "data": popularity_checkpoint_data(self.data, self.model.inputs),
         }
 
     def evaluate(self, split: str) -> tuple[Predictions, Metrics]:
@@ -98,7 +98,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             "parameters": self.model.parameter_counts(),
             **({"control": self.fitted.notes} if self.model.is_fitted_once() else {}),
             **plain(inside),
-            "groups": results_by_group(test, self.data, self.config),
+            "groups": regression_results_by_group(test, self.data, self.config),
             "data": self.data.summary(),
         }
 
@@ -182,7 +182,7 @@ def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
     )
 
 
-def checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -> dict[str, Any]:
+def popularity_checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -> dict[str, Any]:
     """What a checkpoint must hold to be used without the data."""
     return plain(
         {

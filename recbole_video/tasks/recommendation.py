@@ -7,10 +7,10 @@ from typing import Any
 
 from recbole_video.config import Config
 from recbole_video.data.sequence_loaders import HistoryLoader
-from recbole_video.evaluation.groups import results_by_group
+from recbole_video.evaluation.groups import ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
-from recbole_video.recommendation.data import Data, checkpoint_data, describe_data, load_data
+from recbole_video.recommendation.data import Data, describe_data, load_data, recommendation_checkpoint_data
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
 from recbole_video.serving.recommender import Recommender, make_recommender
@@ -45,7 +45,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         """Lay the batches out, and make what trains the model and judges it by the validation users."""
         self.loaders = make_loaders(self.config, self.data, self.model)
         self._metrics = RankingMetrics(self.config, self.data.catalogue.train_counts.numpy())
-        about_data = checkpoint_data(self.data)
+        about_data = recommendation_checkpoint_data(self.data)
         return Trainer(
             self.config, self.model, lambda: self.evaluate("valid")[1], self.folder, about_data, self.log_name
         )
@@ -60,7 +60,9 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         """Results by group, parameters, data."""
         config = self.config
         return {
-            "groups": results_by_group(test, self._metrics, config["eval_groups"], config["cold_item_threshold"]),
+            "groups": ranking_results_by_group(
+                test, self._metrics, config["eval_groups"], config["cold_item_threshold"]
+            ),
             "parameters": self.model.parameter_counts(),
             "data": describe_data(config, self.data),
         }

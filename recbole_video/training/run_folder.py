@@ -195,7 +195,7 @@ class RunFolder:
         """Refuse a folder with a run of other options, or with files that no run has written."""
         if not self.path.is_dir():
             return
-        if self._fingerprint() is None:
+        if self._recorded_fingerprint() is None:
             self._refuse_foreign_files(config)
         elif not self._is_of(config):
             raise ConfigError(f"`{self.path}` holds a run of other options; choose another folder.")
@@ -232,7 +232,7 @@ class RunFolder:
         if self.config in self._written:
             write_text(self.config, dump_yaml(config.to_options()))
         if self.record in self._written:
-            write_json(self.record, {"fingerprint": fingerprint(config), **provenance()})
+            write_json(self.record, {"fingerprint": config_fingerprint(config), **provenance()})
 
     # -- a run that is there already -----------------------------------------------------------
 
@@ -296,8 +296,8 @@ class RunFolder:
 
     def _is_of(self, config: Config) -> bool:
         """Whether it holds a run of these options; one killed as it began may have written ``config.yaml`` alone."""
-        recorded = self._fingerprint()
-        return recorded == fingerprint(config) or self._has_options_of(config, recorded)
+        recorded = self._recorded_fingerprint()
+        return recorded == config_fingerprint(config) or self._has_options_of(config, recorded)
 
     def _has_options_of(self, config: Config, recorded: str | None = None) -> bool:
         """Whether ``config.yaml`` is what this package, or an earlier version of it, writes of these options.
@@ -317,9 +317,9 @@ class RunFolder:
         if not isinstance(options, dict) or recorded not in (None, _digest(options)):
             return False
         later = {name: plain(config.defaults.get(name)) for name in config.to_options() if name not in options}
-        return _digest({**later, **options}) == fingerprint(config)
+        return _digest({**later, **options}) == config_fingerprint(config)
 
-    def _fingerprint(self) -> str | None:
+    def _recorded_fingerprint(self) -> str | None:
         """Of the options of the run; None where ``run.json`` is missing or another program's.
 
         Raises:
@@ -332,7 +332,7 @@ class RunFolder:
         return found if isinstance(found, str) else None
 
 
-def fingerprint(config: Config) -> str:
+def config_fingerprint(config: Config) -> str:
     """A digest of all options that change what a run computes."""
     return _digest(config.to_options())
 

@@ -19,7 +19,7 @@ from recbole_video.popularity.base import Batch, InputShape, MetadataVector, Pop
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap import slots
-from recbole_video.popularity.stap.cross_attention import CrossAttention
+from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.figures import draw_slot_usage
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing, usage_statistics
@@ -27,7 +27,7 @@ from recbole_video.popularity.stap.official import Interaction, MambaBlock, Offi
 from recbole_video.popularity.stap.routing_losses import BalanceLoss, PreferenceLoss
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
-from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, masked_mean
+from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, sequence_mean
 
 # Options of the paper's blocks alone.
 _OFFICIAL_BLOCKS = ("temporal_blocks", "official")
@@ -300,7 +300,7 @@ class STAP(PopularityModel):
         metadata = self._encode_metadata(batch)
         pooled = [] if video is None else [video.pooled]
         if text is not None and text_mask is not None:
-            pooled.append(masked_mean(text, text_mask))
+            pooled.append(sequence_mean(text, text_mask))
         query, routing = self._route([*pooled, *metadata])
         if video is not None and text is not None and self.fusion is not None:
             streams = [*self.fusion(video.sequence, video.mask, text, text_mask)]
@@ -348,9 +348,9 @@ class STAP(PopularityModel):
         """What topics are clustered by: mean frame, mean text and metadata as they came, [B, e]."""
         parts = []
         if self.encoder is not None:
-            parts.append(masked_mean(batch["frames"], batch["frame_mask"]))
+            parts.append(sequence_mean(batch["frames"], batch["frame_mask"]))
         if self.text is not None:
-            parts.append(masked_mean(batch["text"], batch["text_mask"]))
+            parts.append(sequence_mean(batch["text"], batch["text_mask"]))
         if self.metadata.width:
             parts.append(self.metadata(batch).detach())
         return torch.cat(parts, dim=-1)
@@ -598,7 +598,7 @@ def _attention(options: STAP.Options, width: int) -> SparseAttention:
 def _fusion(options: STAP.Options, width: int) -> nn.Module:
     if options.fusion == "interaction":
         return Interaction(width)
-    return CrossAttention(width, options.n_cross_layers, options.cross_heads, options.dropout)
+    return FrameTextAttention(width, options.n_cross_layers, options.cross_heads, options.dropout)
 
 
 def _head(n_inputs: int, sizes: list[int], dropout: float) -> nn.Sequential:
