@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from recbole_video.dataset_tools.bundled import bundled_command
@@ -131,7 +132,7 @@ def make(folder: Path, rule: GeneratingRule | None = None) -> None:
         },
     )
     write_atomic_file(folder / f"{NAME}.counts", {"item_id:token": items, "views:float": views})
-    made = {"vfm": "synthetic", "sampling": f"generator version {GENERATOR_VERSION}"}
+    made: dict[str, Any] = {"vfm": "synthetic", "sampling": f"generator version {GENERATOR_VERSION}"}
     tokens = items.tolist()
     write_frame_store(folder / f"{NAME}.frames.npy", tokens, platform.frames, platform.counts, **made)
     write_frame_store(folder / f"{NAME}.text.frames.npy", tokens, platform.text[:, None], **made)
