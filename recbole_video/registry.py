@@ -137,7 +137,7 @@ def class_path(cls: Any) -> str:
     return cls if isinstance(cls, str) else f"{cls.__module__}:{getattr(cls, '__qualname__', cls)}"
 
 
-def refuse_untrusted(name: str, registries: Iterable[Registry], trust: Trust, where: str) -> None:
+def check_trusted(name: str, registries: Iterable[Registry], trust: Trust, where: str) -> None:
     """Refuse a class that a file names and that neither is registered nor trusted.
 
     Args:

@@ -23,7 +23,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.files.reading import read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.listing import properties_files
-from recbole_video.options.option import Option, Rule, declared, option, refuse_void
+from recbole_video.options.option import Option, Rule, check_no_void_options, declared, option
 from recbole_video.options.parse import convert_option
 from recbole_video.options.run import RunOptions
 from recbole_video.options.show import as_table, as_yaml, as_yaml_value, by_section
@@ -114,9 +114,9 @@ class TestOneOption:
 
     def test_void(self):
         options = declared(Small).values()
-        refuse_void(options, {"edge": 2.0}, {"kind": "b"})
+        check_no_void_options(options, {"edge": 2.0}, {"kind": "b"})
         with pytest.raises(ConfigError, match="`edge` has no effect on runs with kind=a; remove it"):
-            refuse_void(options, {"edge": 2.0}, {"kind": "a"})
+            check_no_void_options(options, {"edge": 2.0}, {"kind": "a"})
 
     def test_arguments_of_a_constructor(self):
         class Encoder(nn.Module):

@@ -42,7 +42,7 @@ from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
-from recbole_video.sweep.shared_data import DataKeeper
+from recbole_video.sweep.shared_data import DataServer
 from recbole_video.tasks.popularity import PopularityTask
 
 from .test_smpd import post, user, write_jsonl
@@ -441,10 +441,10 @@ class TestControls:
             assert f"{name}`, which MetadataRidge does not read: it runs on all labelled videos" in caplog.text
 
     def test_trials_of_a_sweep_share_what_they_read_alike(self, root):
-        keeper = DataKeeper(lambda data: data)
+        server = DataServer(lambda data: data)
         options = {"dataset": "pop", "data_path": str(root), **METADATA}
         ridge, trees, stap = (
-            keeper.get({"model": model, **options})[0] for model in ("MetadataRidge", "MetadataGBDT", "STAP")
+            server.get({"model": model, **options})[0] for model in ("MetadataRidge", "MetadataGBDT", "STAP")
         )
         assert trees is ridge is not stap and ridge.frames is None and stap.frames is not None
 
@@ -1133,9 +1133,9 @@ class TestModelOfAThirdParty:
             config_of(root, "Constant", width=3)
 
     def test_it_shares_data_in_a_sweep(self, root):
-        keeper = DataKeeper(lambda data: data)
+        server = DataServer(lambda data: data)
         wide, narrow = (
-            keeper.get({"model": "MeanFrame", "dataset": "pop", "data_path": str(root), "width": width})[0]
+            server.get({"model": "MeanFrame", "dataset": "pop", "data_path": str(root), "width": width})[0]
             for width in (3, 4)
         )
-        assert wide is narrow and keeper.n_loaded == 1
+        assert wide is narrow and server.n_loaded == 1

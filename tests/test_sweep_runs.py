@@ -148,7 +148,7 @@ class TestKills:
             wait_for(lambda: list(trials.glob("*/trials/*/last.pth")), "checkpoint")
             workers = [p for p in ray_processes(driver.pid) if "TrialTask" in p.name() or "ImplicitFunc" in p.name()]
             assert workers, [p.name() for p in ray_processes(driver.pid)]
-            keepers = [p for p in ray_processes(driver.pid) if "DataKeeper" in p.name()]
+            keepers = [p for p in ray_processes(driver.pid) if "DataServer" in p.name()]
             assert keepers
             for process in [*workers, *keepers]:
                 process.kill()

@@ -85,12 +85,12 @@ class PopularityMetrics:
     def compute(self, predictions: Predictions) -> Metrics:
         """The metrics, keyed and rounded as by RecBole."""
         if self._batch_size is None:
-            return self._of(predictions)
+            return self._evaluate(predictions)
         parts = np.split(np.arange(len(predictions)), range(self._batch_size, len(predictions), self._batch_size))
-        results = [self._of(predictions.take(part)) for part in parts]
+        results = [self._evaluate(predictions.take(part)) for part in parts]
         return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
 
-    def _of(self, predictions: Predictions) -> Metrics:
+    def _evaluate(self, predictions: Predictions) -> Metrics:
         collected = DataStruct()
         collected.set("rec.score", torch.from_numpy(predictions.values)[:, None])
         collected.set("data.label", torch.from_numpy(predictions.labels)[:, None])

@@ -231,17 +231,20 @@ class PopularityModel(Trainable, AbstractRecommender):
         Raises:
             ConfigError: If the model has nothing to take them into.
         """
-        self._refuse_for_want_of_memory("update")
+        self._raise_no_memory_bank("update")
 
     def freeze_memory(self, is_frozen: bool = True) -> None:
-        """Refuse further updates.
+        """Let :meth:`update` fail from now on, or no longer.
+
+        Args:
+            is_frozen: Whether updates fail.
 
         Raises:
             ConfigError: If there is nothing to update.
         """
-        self._refuse_for_want_of_memory("freeze")
+        self._raise_no_memory_bank("freeze")
 
-    def _refuse_for_want_of_memory(self, what: str) -> NoReturn:
+    def _raise_no_memory_bank(self, what: str) -> NoReturn:
         raise ConfigError(f"{type(self).__name__} has no memory bank to {what}.")
 
 
@@ -262,7 +265,7 @@ class MetadataVector(nn.Module):
         self.width = inputs.n_numeric + _EMBEDDING_WIDTH * len(inputs.n_categories)
 
     def forward(self, batch: Batch) -> Tensor:
-        """U, [B, d_u]."""
+        """The metadata vector U of each video, [B, d_u]."""
         parts = [batch["numeric"]] if self.has_numbers else []
         parts += [embed(batch["categories"][:, i]) for i, embed in enumerate(self.embeddings)]
         return torch.cat(parts, dim=-1)

@@ -77,6 +77,6 @@ class MetadataGBDT(PopularityModel):
         self._trees = Trees.from_state(state) if state else None
 
     def check_state(self, state: Mapping[str, Any], path: Path) -> None:
-        """Refuse trees that lead nowhere."""
+        """Check that the trees of a checkpoint end: no branch leads back or outside of its tree."""
         super().check_state(state, path)
         checked_trees(state.get(_STATE), self.inputs.n_numeric + len(self.inputs.n_categories), path)

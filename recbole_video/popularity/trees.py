@@ -80,7 +80,7 @@ class Trees:
         return total
 
     def _next(self, nodes: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The child that each row goes to."""
+        """The child node, [N], that each row's features [N, columns] lead to from its node, [N]."""
         values = features[np.arange(len(nodes)), self.column[nodes]]
         missing, subset = np.isnan(values), self.subset[nodes]
         code = np.where(missing | (subset < 0), 0, values).astype(np.int64)

@@ -82,7 +82,7 @@ class SweepFolder:
     def _begin(self, plan: Plan, command: str) -> None:
         """Hold the new folder before there is a record in it, by which others would find it."""
         self._is_made_here = True
-        self._hold()
+        self._acquire()
         try:
             write_text(self.path / "sweep.yaml", plan.sweep.text)
             about = {
@@ -127,18 +127,18 @@ class SweepFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; let it go at the end.
+        """Lock the folder against other processes, and release it at the end.
 
         Raises:
             RunFolderError: If another sweep writes it.
         """
-        self._hold()
+        self._acquire()
         try:
             yield
         finally:
             self._lock.release()
 
-    def _hold(self) -> None:
+    def _acquire(self) -> None:
         if self._lock.is_held:
             return
         if not self._lock.acquire():
@@ -225,32 +225,32 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def note_trial(folder: Path, trial: Trial) -> None:
+def write_trial(folder: Path, trial: Trial) -> None:
     """Write down which trial a folder is of, before it runs."""
     write_json(folder / "trial.json", trial.as_plain())
 
 
-def note_state(folder: Path, state: TrialState) -> None:
+def write_state(folder: Path, state: TrialState) -> None:
     """Write down that a trial was stopped or failed; the results of a finished one say so themselves."""
     write_json(folder / "status.json", vars(state))
 
 
-def note_failure(folder: Path, trial: Trial, reason: str, traceback: str = "") -> None:
+def write_failure(folder: Path, trial: Trial, reason: str, traceback: str = "") -> None:
     """Write down why a trial failed; on a full disk it stays unfinished, which ``--resume`` takes up."""
     with suppress(OSError, RunFolderError):
-        note_trial(folder, trial)  # its process may have died before it did
-        note_state(folder, TrialState(FAILED, reason))
+        write_trial(folder, trial)  # its process may have died before it did
+        write_state(folder, TrialState(FAILED, reason))
         if traceback:
             write_text(folder / "traceback.txt", traceback)
 
 
-def forget_state(folder: Path) -> None:
-    """Before a trial runs again."""
+def clear_state(folder: Path) -> None:
+    """Remove the record of how the last attempt at a trial ended, before the trial runs again."""
     (folder / "status.json").unlink(missing_ok=True)
 
 
 def plan_fingerprint(plan: Plan) -> str:
-    """A digest of what the sweep runs."""
+    """A digest of all that a sweep runs, by which ``--resume`` finds its folder."""
     text = json.dumps(describe_plan(plan), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -14,7 +14,7 @@ from recbole_video.recommendation.data import Data, describe_data, load_data, re
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
 from recbole_video.serving.recommender import Recommender, make_recommender
-from recbole_video.tasks.task import Fitted, Task, refused_as
+from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 from recbole_video.user_encoders.base import VideoRecommender
@@ -31,14 +31,14 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
     def build(self) -> VideoRecommender:
         """The model, whose scoring is tried out if it is not of this package."""
         config, catalogue = self.config, self.data.catalogue
-        with refused_as(f"{config['model']} cannot be built with these options"):
+        with as_config_error(f"{config['model']} cannot be built with these options"):
             model: VideoRecommender = config.model_class(config, catalogue).to(config["device"])
             if not _is_shipped(type(model)):
                 model.check_scoring()
         return model
 
     def fit(self) -> Fitted:
-        """Train by gradient."""
+        """Train by gradient, with early stopping by the validation metric."""
         return self.train(self.make_trainer(), self.loaders["train"])
 
     def make_trainer(self) -> Trainer:
@@ -92,7 +92,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
 
     @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> Recommender:
-        """A recommender."""
+        """Make the recommender of a checkpoint's ``state``."""
         return make_recommender(config, state, path)
 
 

@@ -163,7 +163,7 @@ class Task(ABC, Generic[D, M, O]):
 
 
 @contextmanager
-def refused_as(sentence: str) -> Iterator[None]:
+def as_config_error(sentence: str) -> Iterator[None]:
     """Turn what constructors raise on options that do not fit each other into one sentence.
 
     Raises:

@@ -122,12 +122,12 @@ class MemoryBank(nn.Module):
 
     @property
     def n_slots(self) -> int:
-        """P * C."""
+        """Number of slots: P partitions of popularity times C clusters."""
         return self.n_partitions * self.n_clusters
 
     @property
     def width(self) -> int:
-        """d_m."""
+        """Width d_m of a slot's vector."""
         return self.slots.shape[-1]
 
     @property

@@ -285,7 +285,7 @@ class STAP(PopularityModel):
 
     @classmethod
     def reads_missing_frames(cls, config: Any) -> bool:
-        """Where padding is not masked."""
+        """Whether padding is not masked (``mask_padding=False``)."""
         return not config["mask_padding"]
 
     def forward(self, batch: Batch) -> Tensor:
@@ -319,7 +319,7 @@ class STAP(PopularityModel):
         return self.encoder(batch["frames"], _never_empty(mask))
 
     def _encode_metadata(self, batch: Batch) -> list[Tensor]:
-        """U, or nothing."""
+        """The metadata vector U [B, d_u], projected with ``project_metadata``; an empty list without metadata."""
         if not self.metadata.width:
             return []
         vector = self.metadata(batch)
@@ -471,12 +471,12 @@ class STAP(PopularityModel):
         return {"retrieved_popularity_correlation": found, "memory_bank": _layout_of(self.bank, best_epoch)}
 
     def draw(self, history: Sequence[dict[str, float]], folder: Path) -> None:
-        """How evenly slots were used."""
+        """Draw how evenly the slots were used in each epoch, into ``slot_usage.png``."""
         if any("slot_entropy" in record for record in history):
             draw_slot_usage(history, folder / "slot_usage.png")
 
     def check_state(self, state: Mapping[str, Any], path: Path) -> None:
-        """Refuse a bank of another grid."""
+        """Check that the memory bank of a checkpoint has as many partitions and clusters as this one."""
         stored, bank = state.get("bank.slots"), self.bank
         if bank is not None and stored is not None and stored.ndim == 3 and stored.shape != bank.slots.shape:
             raise ConfigError(
@@ -503,7 +503,7 @@ class STAP(PopularityModel):
         return Explanation(float(self.predict(batch)[0]), weights, kept, shares)
 
     def _slot(self, bank: MemoryBank, number: int) -> slots.Slot:
-        """A slot as it is now."""
+        """A slot with its present popularity and count, and what ``slots.tsv`` says of its use and nearest videos."""
         place = divmod(number, bank.n_clusters)
         known = self._described.get(place)
         popularity = float(bank.centroids[place]) * self.inputs.label_std + self.inputs.label_mean
@@ -513,16 +513,16 @@ class STAP(PopularityModel):
     def update(self, items: Sequence[str], batches: Iterable[Batch], labels: Tensor | None) -> None:
         """Let the bank take in new videos; it does not grow."""
         if self.bank is None:
-            self._refuse_for_want_of_memory("update")
+            self._raise_no_memory_bank("update")
         queries = [self.bank.slots.new_zeros(0, self.bank.width)]
         queries += [query for batch in batches if (query := self.read(batch).query) is not None]
         known = None if labels is None else (labels - self.inputs.label_mean) / self.inputs.label_std
         self.bank.update(items, torch.cat(queries), known)
 
     def freeze_memory(self, is_frozen: bool = True) -> None:
-        """Refuse updates of the bank."""
+        """Let :meth:`update` fail from now on, or no longer."""
         if self.bank is None:
-            self._refuse_for_want_of_memory("freeze")
+            self._raise_no_memory_bank("freeze")
         self.bank.freeze_memory(is_frozen)
 
 
