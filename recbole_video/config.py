@@ -23,7 +23,7 @@ from recbole_video.evaluation.regression_metrics import register as register_pop
 from recbole_video.files.names import is_plain_name
 from recbole_video.files.reading import read_yaml
 from recbole_video.files.values import plain
-from recbole_video.options.content import check_content, check_fusion, reads_several
+from recbole_video.options.content import check_content, check_fusion, chosen_content, reads_several
 from recbole_video.options.option import ENCODER_PREFIX, REQUIRED, Option, check_no_void_options, declared
 from recbole_video.options.parse import (
     check_value,
@@ -170,14 +170,15 @@ class Config(Mapping[str, Any]):
         return getattr(self._encoder, "keeps_frame_dim", False) and not reads_several(self)
 
     @property
-    def reads_frames(self) -> bool:
-        """Whether the item encoder reads frames; that of ids does not."""
-        return getattr(self._encoder, "reads_frames", True)
-
-    @property
     def inputs_read(self) -> frozenset[str]:
-        """Which of ``frames``, ``text`` and ``metadata`` the popularity model reads; a control reads fewer."""
-        return self.model_class.inputs_read
+        """Which inputs the model reads, by name, where they are there.
+
+        Of a popularity model, which of ``frames``, ``text``, ``metadata`` and further modalities; a control reads
+        fewer. Of a recommender, the modalities of its content; none where the item encoder knows ids alone.
+        """
+        if not self.is_video_model:
+            return self.model_class.inputs_read
+        return frozenset(chosen_content(self)) if getattr(self._encoder, "reads_frames", True) else frozenset()
 
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
@@ -267,7 +268,7 @@ class Config(Mapping[str, Any]):
             return
         check_content(self)
         check_fusion(self)
-        if self["content"] is not None and not self.reads_frames:
+        if self["content"] is not None and not self.inputs_read:
             raise ConfigError(
                 f"`content` is what an item encoder reads, and item_encoder={self['item_encoder']} reads ids alone; "
                 "leave it out, or choose another item encoder."

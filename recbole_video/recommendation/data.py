@@ -86,7 +86,7 @@ class Data:
 def load_data(config: Config) -> Data:
     """Read, filter and split the data set, and align the frames with its items."""
     _check_dataset_exists(config)
-    stores = open_stores(config) if config.reads_frames else {}
+    stores = open_stores(config) if config.inputs_read else {}
     try:
         dataset = VideoDataset(config.host(), stores)
         actions = dataset.build()

@@ -48,7 +48,7 @@ def make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recom
     """
     data = checked_catalogue(state, path)
     tokens = data.texts("item_tokens")
-    origins = checked_origins(data, dict.fromkeys(chosen_content(config)) if config.reads_frames else {})
+    origins = checked_origins(data, dict.fromkeys(chosen_content(config)) if config.inputs_read else {})
     catalogue = Catalogue(
         user_field=data.text("user_field"),
         item_field=data.text("item_field"),

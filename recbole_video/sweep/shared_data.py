@@ -14,7 +14,7 @@ from recbole_video.tasks import task_of
 from recbole_video.tasks.task import prepare_bundled
 
 _MOST_CACHED = 4  # data sets; a trial that uses one keeps it alive in any case
-_OF_THE_MODEL = ("reads_frames", "inputs_read")  # what the data depends on beside the options
+_INPUTS = "inputs_read"  # what the data depends on beside the options
 _OF_THE_DEVICE = frozenset(["device", "frames_on_device", "gpu_id", "use_gpu"])
 
 
@@ -39,15 +39,9 @@ class RecordingConfig:
         return name in self._config
 
     @property
-    def reads_frames(self) -> bool:
-        """Of the item encoder, whose other properties do not change the data."""
-        self.read["reads_frames"] = self._config.reads_frames
-        return self._config.reads_frames
-
-    @property
     def inputs_read(self) -> frozenset[str]:
-        """Of the popularity model."""
-        self.read["inputs_read"] = self._config.inputs_read
+        """What the model reads: all of model and item encoder that the data depends on."""
+        self.read[_INPUTS] = self._config.inputs_read
         return self._config.inputs_read
 
     @property
@@ -97,7 +91,7 @@ def load_shareable(config: Any) -> Any:
 
 
 def _value(config: Config, name: str) -> Any:
-    return getattr(config, name) if name in _OF_THE_MODEL else config[name]
+    return config.inputs_read if name == _INPUTS else config[name]
 
 
 def _same(a: Any, b: Any) -> bool:
