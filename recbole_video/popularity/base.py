@@ -74,6 +74,8 @@ class PopularityModel(Trainable, AbstractRecommender):
     Attributes:
         inputs_read: Which of ``frames``, ``text`` and ``metadata`` it reads. A store of others is opened only to leave
             out the videos that it lacks, as for the other models, and only if it is there.
+        files_written: Names of the files that :meth:`look_inside` and :meth:`draw` write atomically into the folder of
+            a run; what a kill left of one half-written is removed as the run goes on.
         n_shown_between_epochs: Videos that :meth:`before_epoch` is shown; None for all of training.
     """
 
@@ -82,6 +84,7 @@ class PopularityModel(Trainable, AbstractRecommender):
     inputs_read: frozenset[str] = frozenset(["frames", "text", "metadata"])
     type = ModelType.GENERAL
     input_type = InputType.POINTWISE
+    files_written: tuple[str, ...] = ()
     n_shown_between_epochs: int | None = None
     label_mean: Tensor
     label_std: Tensor

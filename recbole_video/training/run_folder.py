@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ _FREE_ON_RESUME = frozenset([
     "data_path", "figures", "save_predictions", "n_popularity_groups", "cold_author_threshold", "cold_author_count",
     "cold_author_column",
 ])  # fmt: skip
-# Files that are replaced as a run goes on; RecBole's trainer names its checkpoint after model and time.
+# Files of any run that are replaced as it goes on; RecBole's trainer names its checkpoint after model and time.
 _WRITTEN = (
     r"config\.yaml|run\.json|last\.pth|model\.pth|metrics\.json|curve\.png|per_user\.tsv|predictions\.(?:tsv|png)"
-    r"|slots\.tsv|slot_usage\.png|trial\.json|status\.json|traceback\.txt|\w+-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d\.pth"
+    r"|trial\.json|status\.json|traceback\.txt|\w+-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d\.pth"
 )
 _MADE_NAME = re.compile(r"-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d(-\d+)?$")  # of a folder that was made for a run
 # What a folder may hold before a run begins in it: what a sweep notes of a trial.
@@ -202,7 +202,7 @@ class RunFolder:
 
     def _check_no_foreign_files(self, config: Config) -> None:
         """Refuse what a run killed as it began, or a sweep that is about to begin one, cannot have left."""
-        allowed = {*_OF_A_SWEEP, *(path.name for path in leftovers(self.path, _WRITTEN))}
+        allowed = {*_OF_A_SWEEP, *(path.name for path in leftovers(self.path, _names_written(config)))}
         if self._has_options_of(config):
             if _MADE_NAME.search(self.path.name):
                 return  # made for a run of these options, which was killed before `run.json`; others came later
@@ -220,6 +220,7 @@ class RunFolder:
     def _begin(self, config: Config) -> None:
         self._acquire()
         try:
+            clear_leftovers(self.path, _names_written(config))
             self._check_is_usable(config)  # again, now that nobody else writes here
             self._describe(config)
         except BaseException:
@@ -330,6 +331,12 @@ class RunFolder:
         record = read_json(self.record, CheckpointError)
         found = record.get("fingerprint") if isinstance(record, dict) else None
         return found if isinstance(found, str) else None
+
+
+def _names_written(config: Config) -> str:
+    """Regular expression of the names of the files that a run writes: those of any run, and its model's own."""
+    own: Iterable[str] = getattr(config.model_class, "files_written", ())  # a model of RecBole's has none
+    return "|".join([_WRITTEN, *map(re.escape, own)])
 
 
 def config_fingerprint(config: Config) -> str:

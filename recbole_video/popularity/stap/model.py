@@ -20,7 +20,7 @@ from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap import slots
 from recbole_video.popularity.stap.cross_attention import FrameTextAttention
-from recbole_video.popularity.stap.figures import draw_slot_usage
+from recbole_video.popularity.stap.figures import SLOT_USAGE, draw_slot_usage
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing, usage_statistics
 from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, OfficialTemporalEncoder
@@ -60,6 +60,8 @@ class STAP(PopularityModel):
         config: The run's configuration.
         inputs: Sizes of the inputs.
     """
+
+    files_written = (slots.FILE, SLOT_USAGE)
 
     @dataclass(frozen=True)
     class Options(PopularityOptions):
@@ -471,9 +473,9 @@ class STAP(PopularityModel):
         return {"retrieved_popularity_correlation": found, "memory_bank": _layout_of(self.bank, best_epoch)}
 
     def draw(self, history: Sequence[dict[str, float]], folder: Path) -> None:
-        """Draw how evenly the slots were used in each epoch, into ``slot_usage.png``."""
+        """Draw how evenly the slots were used in each epoch, into the folder of the run."""
         if any("slot_entropy" in record for record in history):
-            draw_slot_usage(history, folder / "slot_usage.png")
+            draw_slot_usage(history, folder / SLOT_USAGE)
 
     def check_state(self, state: Mapping[str, Any], path: Path) -> None:
         """Check that the memory bank of a checkpoint has as many partitions and clusters as this one."""
