@@ -510,7 +510,7 @@ def _chosen_encoder(given: _Given, default: str, dataset_layer: dict[str, Any]) 
 def _find_model(model: str | type) -> tuple[str, type]:
     """Name and class of a model, by its name, by ``module:Class``, or as a class."""
     if not isinstance(model, str):
-        cls = _admitted(model, class_path(model))
+        cls = _checked_model(model, class_path(model))
         return cls.__name__, cls
     if model.startswith(STOCK_PREFIX):
         name = model[len(STOCK_PREFIX) :]
@@ -522,12 +522,12 @@ def _find_model(model: str | type) -> tuple[str, type]:
             cls = registry.get(model)
             return cls.__name__, cls
     if ":" in model:
-        cls = _admitted(import_class("model", model), model)
+        cls = _checked_model(import_class("model", model), model)
         return cls.__name__, cls
     return model, _stock_model(model, [*USER_ENCODERS, *POPULARITY_MODELS])
 
 
-def _admitted(cls: Any, shown: str) -> type:
+def _checked_model(cls: Any, shown: str) -> type:
     """A class that the caller gave as model, once it is known to be one.
 
     Raises:

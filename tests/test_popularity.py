@@ -31,7 +31,7 @@ from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error,
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.data.labelled import PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader, at_most, evenly_chosen
+from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, sample_rows
 from recbole_video.data.metadata import DERIVED, MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions, regression_results_by_group
@@ -635,9 +635,9 @@ class TestRuns:
 
     def test_samples_follow_from_the_seed(self):
         rows = np.arange(100, 200)
-        one, again, other = (at_most(rows, 10, seed) for seed in (1, 1, 2))
+        one, again, other = (sample_rows(rows, 10, seed) for seed in (1, 1, 2))
         assert one.tolist() == again.tolist() != other.tolist() and len(set(one)) == 10 and set(one) < set(rows)
-        assert at_most(rows, 100, 1).tolist() == at_most(rows, None, 1).tolist() == rows.tolist()
+        assert sample_rows(rows, 100, 1).tolist() == sample_rows(rows, None, 1).tolist() == rows.tolist()
 
     def test_official_and_presets(self, root, in_tmp):
         small = {name: value for name, value in SMALL.items() if name != "state_size"}

@@ -310,7 +310,7 @@ class PopularityDataset:
             fields = {field.name: field for field in read_header(path)}
             here = left & (fields.keys() - {key})
             if here:
-                table = read_columns(path, {*here, key}, set(), may_be_empty=_not(key))
+                table = read_columns(path, {*here, key}, set(), may_be_empty=_other_than(key))
                 table = table.drop_duplicates(key).set_index(key).reindex(tokens)
                 for name in here:
                     if fields[name].type != FLOAT and name not in (text or ()):
@@ -372,7 +372,7 @@ class PopularityDataset:
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
 
 
-def _not(key: str) -> Callable[[str], bool]:
+def _other_than(key: str) -> Callable[[str], bool]:
     return lambda field: field != key
 
 

@@ -114,12 +114,12 @@ def regression_results_by_group(predictions: Predictions, dataset: PopularityDat
                 f"No test video is by an author with at most {config['cold_author_threshold']} videos: there is no "
                 "cold-start result."
             )
-        results["cold_start"] = _group(cold, config)
+        results["cold_start"] = _group_result(cold, config)
     n_groups = config["n_popularity_groups"]
     if n_groups:
         parts = np.array_split(np.argsort(predictions.labels, kind="stable"), n_groups)
         results["popularity"] = {
-            f"group {i}": _group(predictions.take(part), config) for i, part in enumerate(parts, 1)
+            f"group {i}": _group_result(predictions.take(part), config) for i, part in enumerate(parts, 1)
         }
     return results
 
@@ -134,7 +134,7 @@ def author_counts(dataset: PopularityDataset, config: Any) -> np.ndarray | None:
     return np.array([counts[author] for author in dataset.authors], dtype=np.float64)
 
 
-def _group(predictions: Predictions, config: Any) -> dict[str, Any]:
+def _group_result(predictions: Predictions, config: Any) -> dict[str, Any]:
     if not len(predictions):
         return {"videos": 0}
     metrics = PopularityMetrics(config).compute(predictions)

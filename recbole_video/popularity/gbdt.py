@@ -46,7 +46,7 @@ class MetadataGBDT(PopularityModel):
         grown = self._regressor(_MAX_TREES).fit(features, labels)
         errors = [np.mean((values - truth) ** 2) for values in grown.staged_predict(side_by_side(valid))]
         n_trees = int(np.argmin(errors)) + 1
-        self._trees = Trees.grown(self._regressor(n_trees).fit(features, labels))
+        self._trees = Trees.from_model(self._regressor(n_trees).fit(features, labels))
         return {"trees": n_trees}
 
     def _regressor(self, n_trees: int) -> HistGradientBoostingRegressor:

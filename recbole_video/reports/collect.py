@@ -51,7 +51,6 @@ class Collection:
         records: One per trial that was started.
         planned: Trials that there should be.
         folders: Where they come from.
-        made_by: Provenance of the folders' sweeps.
         command: What makes it again.
         repeats: Folders of finished runs that repeat the options and the seed of another, which alone counts.
     """

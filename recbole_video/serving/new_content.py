@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_video.arguments.arrays import Array, as_counts, as_floats, unstorable
+from recbole_video.arguments.arrays import Array, as_counts, as_floats, find_unstorable
 from recbole_video.content.items import FRAMES, ContentRows
 from recbole_video.errors import ConfigError, DataError, counted, nearest
 
@@ -98,7 +98,7 @@ def _checked_rows(
     lowest = 1 if len(dims) == 1 else 0
     mask = torch.arange(values.shape[1]) < as_counts(counts, len(items), lowest, values.shape[1])[:, None]
     values = values.masked_fill(~mask[:, :, None], 0.0)
-    bad, wrong = unstorable(values)
+    bad, wrong = find_unstorable(values)
     if len(bad):
         raise DataError(f"The {name} of {counted(len(bad), 'new video')} hold {wrong} (first: `{items[bad[0]]}`).")
     return ContentRows(values, mask)

@@ -66,7 +66,7 @@ class DataServer:
         """Reference to the data of these options, in a list, so that it is handed on and not fetched."""
         config = Config(config_dict=options)
         for key, (read, reference) in self._cache.items():
-            if all(_same(_value(config, name), value) for name, value in read.items()):
+            if all(_is_same(_current_value(config, name), value) for name, value in read.items()):
                 self._cache.move_to_end(key)
                 return [reference]
         recorded = RecordingConfig(config)
@@ -90,9 +90,9 @@ def load_shareable(config: Any) -> Any:
     return task_of(config).load(config).shareable()
 
 
-def _value(config: Config, name: str) -> Any:
+def _current_value(config: Config, name: str) -> Any:
     return config.inputs_read if name == _INPUTS else config[name]
 
 
-def _same(a: Any, b: Any) -> bool:
+def _is_same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)

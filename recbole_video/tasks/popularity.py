@@ -11,7 +11,7 @@ import numpy as np
 
 from recbole_video.config import Config
 from recbole_video.data.labelled import SPLITS, PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader, at_most
+from recbole_video.data.labelled_loader import PopularityLoader, sample_rows
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions, predict_all, regression_results_by_group
 from recbole_video.files.atomic import write_text
@@ -53,7 +53,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     def _train(self) -> Fitted:
         config, data, model = self.config, self.data, self.model
-        shown = at_most(data.rows["train"], model.n_shown_between_epochs, config["seed"])
+        shown = sample_rows(data.rows["train"], model.n_shown_between_epochs, config["seed"])
         trainer = Trainer(
             config,
             model,

@@ -129,7 +129,7 @@ class Task(ABC, Generic[D, M, O]):
 
     @abstractmethod
     def title(self, result: dict[str, Any]) -> str:
-        """What stands above the table."""
+        """The sentence above the table of results."""
 
     def write(self, folder: RunFolder, test: O, result: dict[str, Any]) -> None:
         """Write tables and figures."""

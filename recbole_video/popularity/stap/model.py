@@ -375,7 +375,7 @@ class STAP(PopularityModel):
         """Regression, preference and balance (Eq. 13)."""
         reading = self.read(interaction)
         labels = self.scaled_labels(interaction)
-        loss = self._note("regression", self.regression_loss(reading.value, labels))
+        loss = self._record_loss("regression", self.regression_loss(reading.value, labels))
         routing = reading.routing
         if routing is None or self.bank is None or reading.query is None:
             return loss
@@ -383,9 +383,9 @@ class STAP(PopularityModel):
             of_pool = self.preference.pairs == "pool"  # the released code's margins are on the labels' own scale
             wanted = interaction["label"] if of_pool else self._standard_labels(interaction)
             preference = self.preference(self.bank, routing, reading.query, wanted)
-            loss = loss + self.preference_weight * self._note("preference", preference)
+            loss = loss + self.preference_weight * self._record_loss("preference", preference)
         if self.balance_weight:
-            loss = loss + self.balance_weight * self._note("balance", self.balance(routing.gate))
+            loss = loss + self.balance_weight * self._record_loss("balance", self.balance(routing.gate))
         if self.memory_update != "gradient":
             self._last = reading.query.detach(), routing
         used = routing.weights.detach().sum(dim=0)
@@ -396,7 +396,7 @@ class STAP(PopularityModel):
         """Labels in standard deviations of the training labels, whatever the model's scale, [B]."""
         return (batch["label"] - self.inputs.label_mean) / self.inputs.label_std
 
-    def _note(self, name: str, loss: Tensor) -> Tensor:
+    def _record_loss(self, name: str, loss: Tensor) -> Tensor:
         self._losses.setdefault(f"{name}_loss", []).append(loss.detach())
         return loss
 
@@ -455,7 +455,7 @@ class STAP(PopularityModel):
 
     @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:
-        """Where the chosen epoch has no bank to ask."""
+        """``memory bank: not laid out`` where the chosen epoch comes before the bank; else empty."""
         return "memory bank: not laid out" if result.get("memory_bank") == "not laid out" else ""
 
     def look_inside(
