@@ -142,7 +142,7 @@ def check_trusted(name: str, registries: Iterable[Registry], trust: Trust, where
 
     Args:
         name: The name, or ``module:Class``, that was read from the file.
-        registries: Those that may know it.
+        registries: The registries that may know it.
         trust: True for whatever the file names; or the classes that are trusted, as classes or as ``module:Class``.
         where: The file, for the message.
 

@@ -16,7 +16,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
     A tensor of a type that NumPy does not know becomes float32.
 
     Args:
-        name: Of the argument, for messages.
+        name: Name of the argument, for messages.
         values: The numbers.
 
     Raises:

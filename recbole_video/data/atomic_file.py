@@ -117,7 +117,7 @@ class _Table:
     Attributes:
         path: The file.
         fields: All its columns.
-        chosen: Those to read.
+        chosen: The columns to read.
         separator: Between the columns.
         may_be_empty: Whether a field's cells may be empty.
     """

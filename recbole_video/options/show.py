@@ -89,7 +89,7 @@ def as_table(title: str, options: Iterable[tuple[Option, str]], width: int = 120
     Args:
         title: Its first line.
         options: Options with the heading that each stands under.
-        width: Of the whole, in characters.
+        width: Width of the table, in characters.
     """
     rows = [(option, section, f"--{option.name}={as_yaml_value(option.default)}") for option, section in options]
     first = min(max((len(setting) for _, _, setting in rows), default=0), _MOST_WIDTH)

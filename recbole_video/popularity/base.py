@@ -33,8 +33,8 @@ class InputShape:
         text_dim: d_t, width of a text embedding.
         n_numeric: Numbers in the metadata vector.
         n_categories: Values of each categorical column, the unknown one included.
-        label_mean: Of the training labels.
-        label_std: Likewise, never 0.
+        label_mean: Mean of the training labels.
+        label_std: Standard deviation of the training labels, never 0.
         other_dims: Width of each further modality that the model reads, by its name.
     """
 
@@ -186,7 +186,7 @@ class PopularityModel(Trainable, AbstractRecommender):
             batches: The batches of a split, on the device, in the order of the data.
             items: Item token of each row that batches name, object [N].
             best_epoch: The epoch that was chosen.
-            folder: Of the run; None where none is kept.
+            folder: The run's folder; None where none is kept.
         """
         return {}
 

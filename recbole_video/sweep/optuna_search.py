@@ -21,7 +21,7 @@ class DistinctOptunaSearch(OptunaSearch):
     Args:
         space: What is searched.
         mode: ``max`` or ``min``.
-        seed: Of the sampler.
+        seed: Seed of Optuna's sampler.
         tried: Points of earlier trials with their scores; None for one without.
     """
 

@@ -41,7 +41,7 @@ class Resources:
         cpus: Cores per trial.
         gpus: GPUs per trial, or a share of one; None: one where the cluster has any.
         max_concurrent: Trials at a time, at most; None: as many as fit.
-        address: Of a Ray cluster; None for one on this machine.
+        address: Address of a Ray cluster, ``HOST:PORT``; None for one on this machine.
     """
 
     cpus: float = 1.0

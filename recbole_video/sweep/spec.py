@@ -82,7 +82,7 @@ class Search:
     Attributes:
         kind: grid, random or optuna.
         n_trials: Draws; a grid has as many as it has points.
-        seed: Of the draws.
+        seed: Seed by which points are sampled.
     """
 
     kind: str = "grid"

@@ -24,7 +24,7 @@ class TrialTask:
         sweep: The sweep.
         trials: The trials that ``{"trial": index}`` means; otherwise values are a point of the space.
         folder: Folder of trials.
-        working_folder: That of the user, which relative paths start from.
+        working_folder: The working folder of the sweep's command, which relative paths start from.
         data_server: The Ray actor that reads each data set once, for all trials.
         cpus: Threads that the trial may use.
     """

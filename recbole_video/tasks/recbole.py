@@ -26,8 +26,8 @@ class PreparedData:
         text: RecBole's description of it.
         n_items: Items, without the padding.
         train: RecBole's loader of training batches.
-        valid: The same to validate on.
-        test: The same to test on.
+        valid: RecBole's loader of the validation data.
+        test: RecBole's loader of the test data.
     """
 
     text: str

@@ -16,8 +16,8 @@ class FrameTextAttention(nn.Module):
     Args:
         width: d of both.
         n_layers: L_ca.
-        heads: Of the attention.
-        dropout: Likewise.
+        heads: Attention heads of each layer.
+        dropout: Probability of dropout, of the attention's weights and of its output.
     """
 
     def __init__(self, width: int, n_layers: int = 2, heads: int = 4, dropout: float = 0.1) -> None:

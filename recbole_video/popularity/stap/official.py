@@ -28,12 +28,12 @@ class MambaBlock(nn.Module):
 
     Args:
         width: d; the block is 2 d wide inside.
-        delta_min: Table S1.
-        delta_max: Likewise.
+        delta_min: Lower bound of the step, of Table S1.
+        delta_max: Upper bound of the step, of Table S1.
         direction_mix: Weights of the forward and the backward scan.
         state: Numbers of state per channel.
         conv: Frames that the causal convolution sees.
-        rank: Of the steps.
+        rank: Rank of the projection that makes the steps.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class OfficialTemporalEncoder(nn.Module):
     Args:
         frame_dim: d_v.
         width: d.
-        scorer: Of the frames.
+        scorer: Scores the frames.
         blocks: The stacked blocks.
         pos_encoding: ``sinusoidal`` adds one to the projected frames, as released; ``none`` leaves it out.
     """
