@@ -101,7 +101,7 @@ def _model(device: torch.device) -> Any:
 def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
     """Peak memory of laying the memory bank out and of some training steps, frames on disk, in MB."""
     from recbole_video.config import Config
-    from recbole_video.data.labelled_loader import PopularityLoader, at_most
+    from recbole_video.data.labelled_loader import PopularityLoader, sample_rows
     from recbole_video.tasks.popularity import PopularityTask
 
     root, name = Path(folder), f"videos-{n_videos}"
@@ -113,7 +113,7 @@ def train_steps(folder: str, n_videos: int) -> dict[str, Any]:
         task = PopularityTask(config)
         dataset, model = task.read_data(), task.make_model()
         loader = PopularityLoader(config, dataset, dataset.rows["train"], shuffle=True)
-        shown = PopularityLoader(config, dataset, at_most(dataset.rows["train"], _SHOWN, 0), shuffle=False)
+        shown = PopularityLoader(config, dataset, sample_rows(dataset.rows["train"], _SHOWN, 0), shuffle=False)
         model.before_epoch(config["memory_warmup_epochs"], shown)
         for step, batch in zip(range(_STEPS), loader, strict=False):
             model.calculate_loss(batch).backward()

@@ -13,7 +13,7 @@ from inspect import getdoc
 from pkgutil import resolve_name
 from typing import Any
 
-from recbole_video.entry_point import Parser, expand_home, run_command
+from recbole_video.entry_point import Parser, expand_path_arguments, run_command
 from recbole_video.errors import fit_for_message, nearest
 
 # Command -> where it is; a module is imported when its command runs or the commands are listed.
@@ -57,7 +57,7 @@ def _run(words: list[str]) -> int:
         print(fit_for_message(problem), file=sys.stderr)
         return 2
     command = resolve_name(COMMANDS[name])
-    arguments = expand_home(_parser(name, command).parse_args(rest))
+    arguments = expand_path_arguments(_parser(name, command).parse_args(rest))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     command.run(arguments)
     return 0

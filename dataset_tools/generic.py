@@ -281,7 +281,7 @@ def _without_copies(
     key = str(table.columns[0])
     again = table[kept][key].duplicated()
     if again.any():
-        row = int(again.index[again.argmax()])
+        row = int(again.index[int(again.argmax())])
         raise DataError(
             f"{where_in(path)(lines[row])}: `{table[key][row]}` is there a second time, with other values; keep one of "
             "these rows."

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from recbole_video.dataset_tools.bundled import bundled_command
@@ -47,7 +48,7 @@ _CUT = 2.0  # how far a cut moves the background, in each direction
 
 
 @dataclass(frozen=True)
-class Rule:
+class GeneratingRule:
     """The numbers of the generating rule; effects in natural logarithms of views.
 
     Attributes:
@@ -109,9 +110,9 @@ class Platform:
     terms: Terms
 
 
-def make(folder: Path, rule: Rule | None = None) -> None:
+def make(folder: Path, rule: GeneratingRule | None = None) -> None:
     """Write the atomic files, both stores, counts, labels and a card of the data set into ``folder``."""
-    rule = rule or Rule()
+    rule = rule or GeneratingRule()
     platform = generate(rule)
     items = np.array([f"p{i:05d}" for i in range(rule.n_videos)], dtype=object)
     users = np.array([f"a{i:04d}" for i in range(rule.n_authors)], dtype=object)
@@ -131,7 +132,7 @@ def make(folder: Path, rule: Rule | None = None) -> None:
         },
     )
     write_atomic_file(folder / f"{NAME}.counts", {"item_id:token": items, "views:float": views})
-    made = {"vfm": "synthetic", "sampling": f"generator version {GENERATOR_VERSION}"}
+    made: dict[str, Any] = {"vfm": "synthetic", "sampling": f"generator version {GENERATOR_VERSION}"}
     tokens = items.tolist()
     write_frame_store(folder / f"{NAME}.frames.npy", tokens, platform.frames, platform.counts, **made)
     write_frame_store(folder / f"{NAME}.text.frames.npy", tokens, platform.text[:, None], **made)
@@ -150,7 +151,7 @@ def make(folder: Path, rule: Rule | None = None) -> None:
     )
 
 
-def generate(rule: Rule) -> Platform:
+def generate(rule: GeneratingRule) -> Platform:
     """Draw all videos, their embeddings and what makes them popular."""
     rng = np.random.default_rng(rule.seed)
     n = rule.n_videos
@@ -188,7 +189,7 @@ def _zipf(n: int) -> np.ndarray:
 
 
 def _make_text(
-    rule: Rule, topics: np.ndarray, trend: np.ndarray, rng: np.random.Generator
+    rule: GeneratingRule, topics: np.ndarray, trend: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Text embeddings [N, Dt], and the standardised effect of their topics [N]."""
     directions = rng.normal(size=(rule.n_topics, rule.text_dim))
@@ -199,7 +200,7 @@ def _make_text(
 
 
 def _make_frames(
-    rule: Rule, trend: np.ndarray, rng: np.random.Generator
+    rule: GeneratingRule, trend: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Frames [N, F, D], how many each video has, and the effects of what happens in them [N]."""
     n, f, d = len(trend), rule.n_frames, rule.frame_dim

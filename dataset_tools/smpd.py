@@ -56,7 +56,9 @@ def run(arguments: argparse.Namespace) -> None:
         posts = join_posts(tables, out.card)
         out.write_interactions(posts, "s")
         out.write_items(posts, _ITEM_TYPES)
-        out.write_users(prepare_users(tables, posts["user_id"].unique(), out.card), dict.fromkeys(USER_COUNTS, "float"))
+        out.write_users(
+            prepare_authors(tables, posts["user_id"].unique(), out.card), dict.fromkeys(USER_COUNTS, "float")
+        )
         out.write_counts(posts[["item_id", "score"]])
         out.write_text({"item_id": item, **spool.get(item)} for item in posts["item_id"] if item in spool)
         _describe_split(posts, out.card)
@@ -97,7 +99,7 @@ def _join(posts: pd.DataFrame, rows: Mapping[str, Any], nothing: Mapping[str, An
         card.note(f"rows of {table} without a post", len(rows) - len(known))
 
 
-def prepare_users(tables: Tables, authors: np.ndarray, card: Card) -> pd.DataFrame:
+def prepare_authors(tables: Tables, authors: np.ndarray, card: Card) -> pd.DataFrame:
     """The ``.user`` table of the authors: displayed counts, 32-bit overflow undone where that is possible."""
     rows = tables.rows["users"]
     known = [uid for uid in authors if uid in rows]

@@ -15,7 +15,7 @@ from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
 from recbole_video.options.run import CommandOptions
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
-from recbole_video.registry import Trust, refuse_untrusted
+from recbole_video.registry import Trust, check_trusted
 from recbole_video.reports.console import console_table
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import write_report
@@ -45,7 +45,7 @@ def sweep_command(words: Sequence[str]) -> int:
     """
     given = parse_command_line(words, known_options())
     ours = {name: given.pop(name) for name in _OWN if name in given}
-    _refuse_no_switch(ours)
+    _check_switches(ours)
     if ours["sweep"] in (True, None, ""):
         raise ConfigError(f"--sweep needs a name or a file: --sweep=NAME, one of {', '.join(preset_names())}.")
     paths = [name for name, one in declared(CommandOptions).items() if one.rule.is_path]
@@ -54,13 +54,13 @@ def sweep_command(words: Sequence[str]) -> int:
     trust = given.pop("trust", False)
     for name in sorted(sweep.classes()):
         if not name.startswith(STOCK_PREFIX):
-            refuse_untrusted(name, (*MODEL_REGISTRIES, ITEM_ENCODERS), trust, f"The sweep `{ours['sweep']}`")
+            check_trusted(name, (*MODEL_REGISTRIES, ITEM_ENCODERS), trust, f"The sweep `{ours['sweep']}`")
     first = _SHOWN_TRIALS if ours.get("dry_run") and not ours.get("resume") else None
     plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given, trust), first)
     resources = _resources(ours, plan.sweep)
     print(plan_text(plan, resources))
     if ours.get("dry_run"):
-        _tell_what_is_missing(plan)
+        _print_missing_data(plan)
         if ours.get("resume"):
             print(f"  Goes on in: {_folder(plan, ours['resume'], words).path}")
         return 0
@@ -70,7 +70,7 @@ def sweep_command(words: Sequence[str]) -> int:
     try:
         states = run_sweep(plan, folder, resources)
     except KeyboardInterrupt:
-        _report_what_there_is(folder, bool(ours.get("latex")))
+        _report_finished(folder, bool(ours.get("latex")))
         print("Interrupted; the sweep goes on with --resume.", file=sys.stderr)
         raise
     content = write_report([folder.path], latex=bool(ours.get("latex")))
@@ -82,7 +82,7 @@ def sweep_command(words: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _tell_what_is_missing(plan: Plan) -> None:
+def _print_missing_data(plan: Plan) -> None:
     try:
         require_data(plan)
     except DataError as error:
@@ -99,7 +99,7 @@ def report_command(words: Sequence[str]) -> int:
     unknown = set(given) - {"report", "out", "latex"}
     if unknown:
         raise ConfigError(f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER and --latex.")
-    _refuse_no_switch(given)
+    _check_switches(given)
     folders = [] if given["report"] is True else split_paths(given["report"], "report")
     if not folders:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
@@ -111,7 +111,7 @@ def report_command(words: Sequence[str]) -> int:
     return 0
 
 
-def _refuse_no_switch(given: dict[str, Any]) -> None:
+def _check_switches(given: dict[str, Any]) -> None:
     for name in _SWITCHES:
         if not isinstance(given.get(name, False), bool):
             raise ConfigError(f"`--{name}` is `{given[name]}`; write --{name}, or leave it out.")
@@ -174,11 +174,11 @@ def _resources(ours: dict[str, Any], sweep: Sweep) -> Resources:
         raise ConfigError(f"`max_concurrent` is {most}; it must be a whole number.")
     address = ours.get("ray_address")
     if not address:
-        _refuse_more_than_here(cpus, gpus)
+        _check_machine_has(cpus, gpus)
     return Resources(float(cpus), None if gpus is None else float(gpus), most, str(address) if address else None)
 
 
-def _refuse_more_than_here(cpus: float, gpus: float | None) -> None:
+def _check_machine_has(cpus: float, gpus: float | None) -> None:
     import torch
 
     for name, wanted, here in (
@@ -198,7 +198,7 @@ def _folder(plan: Plan, resume: bool | str, words: Sequence[str]) -> SweepFolder
     return SweepFolder.create(plan, root, command)
 
 
-def _report_what_there_is(folder: SweepFolder, latex: bool) -> None:
+def _report_finished(folder: SweepFolder, latex: bool) -> None:
     if any(state.kind == FINISHED for state in all_states(folder).values()):
         try:
             write_report([folder.path], latex=latex)

@@ -23,8 +23,8 @@ from recbole_video.evaluation.regression_metrics import register as register_pop
 from recbole_video.files.names import is_plain_name
 from recbole_video.files.reading import read_yaml
 from recbole_video.files.values import plain
-from recbole_video.options.content import check_content, check_fusion, reads_several
-from recbole_video.options.option import ENCODER_PREFIX, REQUIRED, Option, declared, refuse_void
+from recbole_video.options.content import check_content, check_fusion, chosen_content, reads_several
+from recbole_video.options.option import ENCODER_PREFIX, REQUIRED, Option, check_no_void_options, declared
 from recbole_video.options.parse import (
     check_value,
     convert_given,
@@ -44,7 +44,7 @@ from recbole_video.registries import (
     POPULARITY_MODELS,
     USER_ENCODERS,
 )
-from recbole_video.registry import Registry, Trust, class_path, import_class, refuse_untrusted
+from recbole_video.registry import Registry, Trust, check_trusted, class_path, import_class
 from recbole_video.runtime import recbole_compat
 from recbole_video.runtime.devices import choose_device
 from recbole_video.runtime.processes import n_on_this_machine, processes
@@ -57,7 +57,7 @@ DEFAULT_MODEL = "SASRec"
 DEFAULT_DATASET = {"recommendation": "microvideo-demo", "popularity": "popularity-demo", "stock": "microvideo-demo"}
 STOCK_PREFIX = "recbole:"
 # What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
-_REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+_HOST_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 _EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
 _DEFAULT_NEGATIVES = {
     "distribution": "uniform",
@@ -126,7 +126,7 @@ class Config(Mapping[str, Any]):
         self.given: Mapping[str, Any] = given.values(self.declarations)
         self.file_options: Mapping[str, Any] = given.file_values(self.declarations)
         self.defaults: Mapping[str, Any] = self._layered(host, own, dataset_layer)
-        self._refuse_unknown_options()
+        self._check_no_unknown_options()
         self._values: Mapping[str, Any] = {**self.defaults, **self.given, "model": self.model, "dataset": self.dataset}
         self._host = self._finish()
         self._values = self._host.final_config_dict
@@ -171,14 +171,15 @@ class Config(Mapping[str, Any]):
         return getattr(self._encoder, "keeps_frame_dim", False) and not reads_several(self)
 
     @property
-    def reads_frames(self) -> bool:
-        """Whether the item encoder reads frames; that of ids does not."""
-        return getattr(self._encoder, "reads_frames", True)
-
-    @property
     def inputs_read(self) -> frozenset[str]:
-        """Which of ``frames``, ``text`` and ``metadata`` the popularity model reads; a control reads fewer."""
-        return self.model_class.inputs_read
+        """Which inputs the model reads, by name, where they are there.
+
+        Of a popularity model, which of ``frames``, ``text``, ``metadata`` and further modalities; a control reads
+        fewer. Of a recommender, the modalities of its content; none where the item encoder knows ids alone.
+        """
+        if not self.is_video_model:
+            return self.model_class.inputs_read
+        return frozenset(chosen_content(self)) if getattr(self._encoder, "reads_frames", True) else frozenset()
 
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
@@ -194,7 +195,7 @@ class Config(Mapping[str, Any]):
         return self._host.replaced(instead)
 
     def on(self, device: torch.device) -> Config:
-        """The same for another device."""
+        """A copy of the configuration for another device."""
         twin = copy(self)
         twin._host = self._host.replaced({"device": device})
         twin._values = twin._host.final_config_dict
@@ -224,7 +225,7 @@ class Config(Mapping[str, Any]):
         return own
 
     def _layered(self, host: dict[str, Any], own: dict[str, Option], dataset_layer: dict[str, Any]) -> dict[str, Any]:
-        """The defaults of this run."""
+        """The default of each option in this run, after data set, variant and preset."""
         defaults = {k: deepcopy(option.default) for k, option in own.items() if option.default is not REQUIRED}
         defaults = {**host, **defaults}
         known = set(dataset_arguments) if self.task == "stock" else set(defaults)
@@ -250,7 +251,7 @@ class Config(Mapping[str, Any]):
         if loss_type == "CE" and "train_neg_sample_args" not in self.given:
             defaults["train_neg_sample_args"] = None
 
-    def _refuse_unknown_options(self) -> None:
+    def _check_no_unknown_options(self) -> None:
         of_whom = f"model {self.model}"
         if self.is_video_model:
             of_whom += f", item encoder {self.given.get('item_encoder') or self.defaults['item_encoder']}"
@@ -268,7 +269,7 @@ class Config(Mapping[str, Any]):
             return
         check_content(self)
         check_fusion(self)
-        if self["content"] is not None and not self.reads_frames:
+        if self["content"] is not None and not self.inputs_read:
             raise ConfigError(
                 f"`content` is what an item encoder reads, and item_encoder={self['item_encoder']} reads ids alone; "
                 "leave it out, or choose another item encoder."
@@ -284,12 +285,12 @@ class Config(Mapping[str, Any]):
         if not processes().is_first:  # what is shown is shown once
             values.update(show_progress=False, log_wandb=False)
         if self.task == "stock":
-            self._load_what_there_is(values)
+            self._load_known_columns(values)
         if self.is_video_model:
             self._complete_video_options(values, device)
         try:
             host = HostConfig(self.model, self.model_class, self.dataset, values, device)
-        except _REFUSALS as error:
+        except _HOST_ERRORS as error:
             raise ConfigError(f"RecBole refuses these options: {error}") from error
         if self.is_video_model:
             pairwise = values["loss_type"] == "BPR"
@@ -299,7 +300,7 @@ class Config(Mapping[str, Any]):
     def _check(self, values: dict[str, Any]) -> None:
         """Refuse values that no run can use, and options that do nothing for this one."""
         for name, value in self.given.items():
-            self._refuse_empty_text(name, value)
+            self._check_not_empty(name, value)
         RunOptions(**{name: values[name] for name in declared(RunOptions)}).check()
         _check_metrics(values["metrics"])
         check_host_options(values)
@@ -321,20 +322,20 @@ class Config(Mapping[str, Any]):
         for name, value in self.given.items():
             if not (value is None and name == self._free_width):
                 self.declarations[name].check(value, self.defaults.get(name))
-        refuse_void(self.declarations.values(), changed, values)
+        check_no_void_options(self.declarations.values(), changed, values)
 
     @property
     def _free_width(self) -> str | None:
         """The option of d where it follows the frames: empty, unless another width is asked for."""
         return self.model_class.width_option if self.keeps_frame_dim else None
 
-    def _refuse_empty_text(self, name: str, value: Any) -> None:
+    def _check_not_empty(self, name: str, value: Any) -> None:
         """Refuse ``option: ~`` where the option must be something."""
         option, default = self.declarations[name], self.defaults.get(name)
         if value is None and option.is_text and isinstance(default, str) and not option.may_be_empty:
             raise ConfigError(f"`{name}` is empty; leave it out for `{default}`, or set it.")
 
-    def _load_what_there_is(self, values: dict[str, Any]) -> None:
+    def _load_known_columns(self, values: dict[str, Any]) -> None:
         """Let RecBole's models read the times too, which they split by; RecBole loads two columns by default."""
         if "load_col" in self.given or "load_col" in _layer(f"dataset/{self.dataset}.yaml"):
             return
@@ -397,14 +398,14 @@ class _Given:
         }
         return {name: _usable(name, value, options.get(name)) for name, value in merged.items()}
 
-    def refuse_class_of_a_file(self, option: str, value: Any, registries: Iterable[Registry]) -> None:
+    def check_class_of_a_file(self, option: str, value: Any, registries: Iterable[Registry]) -> None:
         """Refuse ``module:Class`` that neither the program nor the command line gave, unless it is trusted."""
         if str(value).startswith(STOCK_PREFIX):  # RecBole's own version, no path to a class
             return
         is_callers_word = option in self._options and not self._is_stored
         if not is_callers_word and option not in self._words:
             where = "The checkpoint" if self._is_stored else f"The config file {self._shown}"
-            refuse_untrusted(str(value), registries, self._trust, where)
+            check_trusted(str(value), registries, self._trust, where)
 
 
 def _usable(name: str, value: Any, option: Option | None) -> Any:
@@ -441,7 +442,11 @@ def _check_metrics(metrics: Any) -> None:
 
 
 def _read_options(path: Any, options: Mapping[str, Option]) -> dict[str, Any]:
-    """The options in a file."""
+    """The options that a YAML file holds, each read as its declaration says.
+
+    Raises:
+        ConfigError: If the file cannot be read or holds something else.
+    """
     content = read_yaml(path, ConfigError, lambda node: keep_text(node, options))
     if content is None:
         return {}
@@ -490,7 +495,7 @@ def _chosen_model(model: Any, given: _Given) -> tuple[str, str, type]:
     """How it was named, its name, and its class."""
     if not model:
         model = given.choosing.get("model") or DEFAULT_MODEL
-        given.refuse_class_of_a_file("model", model, MODEL_REGISTRIES)
+        given.check_class_of_a_file("model", model, MODEL_REGISTRIES)
     return class_path(model), *_find_model(model)
 
 
@@ -504,14 +509,14 @@ def _chosen_dataset(dataset: str | None, given: _Given, task: str) -> str:
 def _chosen_encoder(given: _Given, default: str, dataset_layer: dict[str, Any]) -> type:
     name = given.choosing.get("item_encoder")
     name = str(dataset_layer.get("item_encoder", default) if name is None else name)
-    given.refuse_class_of_a_file("item_encoder", name, [ITEM_ENCODERS])
+    given.check_class_of_a_file("item_encoder", name, [ITEM_ENCODERS])
     return ITEM_ENCODERS.get(name)
 
 
 def _find_model(model: str | type) -> tuple[str, type]:
     """Name and class of a model, by its name, by ``module:Class``, or as a class."""
     if not isinstance(model, str):
-        cls = _admitted(model, class_path(model))
+        cls = _checked_model(model, class_path(model))
         return cls.__name__, cls
     if model.startswith(STOCK_PREFIX):
         name = model[len(STOCK_PREFIX) :]
@@ -523,12 +528,12 @@ def _find_model(model: str | type) -> tuple[str, type]:
             cls = registry.get(model)
             return cls.__name__, cls
     if ":" in model:
-        cls = _admitted(import_class("model", model), model)
+        cls = _checked_model(import_class("model", model), model)
         return cls.__name__, cls
     return model, _stock_model(model, [*USER_ENCODERS, *POPULARITY_MODELS])
 
 
-def _admitted(cls: Any, shown: str) -> type:
+def _checked_model(cls: Any, shown: str) -> type:
     """A class that the caller gave as model, once it is known to be one.
 
     Raises:

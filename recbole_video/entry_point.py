@@ -47,21 +47,21 @@ def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -
         status = command()
         sys.stdout.flush()  # here, where a reader that went away can be told from a fault
     except RecBoleVideoError as error:
-        return _say(f"{type(error).__name__}: {error}", 1)
+        return _print_error(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
-        return _say(interrupted, 128 + signal.SIGINT)
+        return _print_error(interrupted, 128 + signal.SIGINT)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _has_no_reader():
             _silence_output()
             return 128 + _SIGPIPE
-        return _say(*_last_resort(error))
+        return _print_error(*_describe_unexpected(error))
     finally:
         # Registered last, it runs first: Ctrl-C in what libraries still do at the end would show a traceback of theirs.
-        atexit.register(_end_without_a_word)
+        atexit.register(_end_silently_on_interrupt)
     return status
 
 
-def _end_without_a_word() -> None:
+def _end_silently_on_interrupt() -> None:
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -79,7 +79,7 @@ def put_working_folder_last() -> None:
     sys.path[:] = [*(entry for entry in sys.path if entry and os.path.realpath(entry) != real), here]
 
 
-def expand_home(arguments: Namespace) -> Namespace:
+def expand_path_arguments(arguments: Namespace) -> Namespace:
     """``~`` of each path among parsed arguments: a shell leaves that of ``--out=~/data`` as it is."""
     for name, value in vars(arguments).items():
         if isinstance(value, Path):
@@ -115,7 +115,7 @@ def write_fault(error: BaseException) -> Path | None:
     return None
 
 
-def _last_resort(error: Exception) -> tuple[str, int]:
+def _describe_unexpected(error: Exception) -> tuple[str, int]:
     """What to say of an exception that nobody expected, and the exit status."""
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         place = f" (`{error.filename}`)" if error.filename else ""
@@ -126,7 +126,7 @@ def _last_resort(error: Exception) -> tuple[str, int]:
     return fit_for_message(f"This is a fault of recbole_video, `{what}`; {where}."), FAULT
 
 
-def _say(message: str, status: int) -> int:
+def _print_error(message: str, status: int) -> int:
     with suppress(OSError):
         print(message, file=sys.stderr, flush=True)
     return status

@@ -40,7 +40,7 @@ def options_text(name: str, width: int | None = None) -> str:
     Args:
         name: Of a model of this package, ``recbole:NAME``, another model of RecBole's, or an item encoder;
             ``module:Class`` for one of your own.
-        width: Of the table, in characters; by default that of the terminal.
+        width: Width of the table, in characters; by default that of the terminal.
 
     Raises:
         ConfigError: If there is no such name.

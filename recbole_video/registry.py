@@ -137,12 +137,12 @@ def class_path(cls: Any) -> str:
     return cls if isinstance(cls, str) else f"{cls.__module__}:{getattr(cls, '__qualname__', cls)}"
 
 
-def refuse_untrusted(name: str, registries: Iterable[Registry], trust: Trust, where: str) -> None:
+def check_trusted(name: str, registries: Iterable[Registry], trust: Trust, where: str) -> None:
     """Refuse a class that a file names and that neither is registered nor trusted.
 
     Args:
         name: The name, or ``module:Class``, that was read from the file.
-        registries: Those that may know it.
+        registries: The registries that may know it.
         trust: True for whatever the file names; or the classes that are trusted, as classes or as ``module:Class``.
         where: The file, for the message.
 

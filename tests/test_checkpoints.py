@@ -236,7 +236,7 @@ class TestTrust:
             of_a_new_process(monkeypatch, "own_models")
             assert Config(config_file_list=[config], command_line=words)["item_encoder"] == "own_models:Mine"
         of_a_new_process(monkeypatch, "own_models")
-        assert Config(config_file_list=[config], config_dict={"item_encoder": "own_models:Mine"}).reads_frames
+        assert Config(config_file_list=[config], config_dict={"item_encoder": "own_models:Mine"}).inputs_read
 
     @pytest.mark.parametrize("trust", ["yes", ["a:B", "c"], 3, [3], None])
     def test_what_it_may_be(self, tampered, trust):

@@ -27,7 +27,7 @@ from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.serving.predictor import Inputs
 from recbole_video.tasks.recommendation import make_loaders
 from recbole_video.tasks.task import prepare_bundled
-from recbole_video.training.run_folder import fingerprint
+from recbole_video.training.run_folder import config_fingerprint
 
 from .conftest import FRAME_DIM, MODELS, N_ITEMS, SMALL_ENCODER, prepared, small_options, write_dataset
 
@@ -177,7 +177,7 @@ class TestNames:
         config = Config("SASRec", "tiny", [tmp_path / "c.yaml"], options)
         assert config["content"] == want
         again = Config(config_dict=yaml.safe_load(yaml.safe_dump(config.to_options())))
-        assert again["content"] == want and fingerprint(again) == fingerprint(config)
+        assert again["content"] == want and config_fingerprint(again) == config_fingerprint(config)
 
     def test_defaults_leave_the_fingerprint_of_before(self, root):
         """An old run folder has none of these options."""

@@ -10,7 +10,7 @@ from recbole.evaluator import Collector, Evaluator
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
 from recbole_video.evaluation import ranking_metrics as metrics_module
-from recbole_video.evaluation.groups import popularity_groups, results_by_group
+from recbole_video.evaluation.groups import popularity_groups, ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
 from recbole_video.evaluation.ranking_metrics import RankingMetrics
 
@@ -171,7 +171,7 @@ class TestGroups:
         counts = np.r_[0, np.zeros(9), np.arange(1, 21)].astype(int)
         metrics = RankingMetrics(make_config(), counts)
         ranking = ranking_of(torch.randn(80, 30), torch.randint(1, 30, (80,)))
-        result = results_by_group(ranking, metrics, ["cold", "popularity"], cold_threshold=3)
+        result = ranking_results_by_group(ranking, metrics, ["cold", "popularity"], cold_threshold=3)
         is_cold = [counts[t] < 3 for t in ranking.targets]
         for name, inside in (("cold", is_cold), ("warm", [not c for c in is_cold])):
             hits = [r <= 10 for r, i in zip(ranking.ranks, inside, strict=True) if i]
@@ -182,4 +182,4 @@ class TestGroups:
     def test_empty_group_has_no_metrics(self, make_config):
         metrics = RankingMetrics(make_config(), np.ones(30))
         ranking = ranking_of(torch.randn(5, 30), torch.randint(1, 30, (5,)))
-        assert results_by_group(ranking, metrics, ["cold"], 1)["cold"]["cold"] == {"users": 0}
+        assert ranking_results_by_group(ranking, metrics, ["cold"], 1)["cold"]["cold"] == {"users": 0}

@@ -23,10 +23,10 @@ from recbole_video.errors import ConfigError
 from recbole_video.files.reading import read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.listing import properties_files
-from recbole_video.options.option import Option, Rule, declared, option, refuse_void
+from recbole_video.options.option import Option, Rule, check_no_void_options, declared, option
 from recbole_video.options.parse import convert_option
 from recbole_video.options.run import RunOptions
-from recbole_video.options.show import as_table, as_text, as_yaml, by_section
+from recbole_video.options.show import as_table, as_yaml, as_yaml_value, by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.options import PopularityOptions
@@ -114,9 +114,9 @@ class TestOneOption:
 
     def test_void(self):
         options = declared(Small).values()
-        refuse_void(options, {"edge": 2.0}, {"kind": "b"})
+        check_no_void_options(options, {"edge": 2.0}, {"kind": "b"})
         with pytest.raises(ConfigError, match="`edge` has no effect on runs with kind=a; remove it"):
-            refuse_void(options, {"edge": 2.0}, {"kind": "a"})
+            check_no_void_options(options, {"edge": 2.0}, {"kind": "a"})
 
     def test_arguments_of_a_constructor(self):
         class Encoder(nn.Module):
@@ -153,7 +153,7 @@ class TestShown:
          {"a": None, "b": [0.5]}],
     )  # fmt: skip
     def test_values_are_read_again(self, value):
-        assert yaml.safe_load(f"x: {as_text(value)}")["x"] == value
+        assert yaml.safe_load(f"x: {as_yaml_value(value)}")["x"] == value
 
     def test_table(self):
         text = as_table("Options:", by_section(Small, RunOptions), 100)

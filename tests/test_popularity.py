@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
-from recbole_video.dataset_tools.popularity_demo import Rule, generate
+from recbole_video.dataset_tools.popularity_demo import GeneratingRule, generate
 from recbole_video.dataset_tools.video.samplers import Sampling
 from recbole_video.dataset_tools.video.samples import Sample
 from scipy.stats import spearmanr
@@ -31,10 +31,10 @@ from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error,
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.data.labelled import PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader, at_most, evenly_chosen
+from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, sample_rows
 from recbole_video.data.metadata import DERIVED, MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
-from recbole_video.evaluation.regression import PopularityMetrics, Predictions, results_by_group
+from recbole_video.evaluation.regression import PopularityMetrics, Predictions, regression_results_by_group
 from recbole_video.evaluation.regression_metrics import register
 from recbole_video.options.option import declared
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
@@ -42,7 +42,7 @@ from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
-from recbole_video.sweep.shared_data import DataKeeper
+from recbole_video.sweep.shared_data import DataServer
 from recbole_video.tasks.popularity import PopularityTask
 
 from .test_smpd import post, user, write_jsonl
@@ -441,10 +441,10 @@ class TestControls:
             assert f"{name}`, which MetadataRidge does not read: it runs on all labelled videos" in caplog.text
 
     def test_trials_of_a_sweep_share_what_they_read_alike(self, root):
-        keeper = DataKeeper(lambda data: data)
+        server = DataServer(lambda data: data)
         options = {"dataset": "pop", "data_path": str(root), **METADATA}
         ridge, trees, stap = (
-            keeper.get({"model": model, **options})[0] for model in ("MetadataRidge", "MetadataGBDT", "STAP")
+            server.get({"model": model, **options})[0] for model in ("MetadataRidge", "MetadataGBDT", "STAP")
         )
         assert trees is ridge is not stap and ridge.frames is None and stap.frames is not None
 
@@ -485,7 +485,7 @@ class TestGroups:
         dataset = PopularityDataset(config)
         rows = dataset.rows["test"]
         predictions = Predictions(rows, dataset.labels[rows], dataset.labels[rows] + 1)
-        found = results_by_group(predictions, dataset, config)
+        found = regression_results_by_group(predictions, dataset, config)
         authors = pd.Series(dataset.authors)
         cold = (authors.map(authors.value_counts())[rows] <= 5).sum()
         assert found["cold_start"]["videos"] == cold > 0 and found["cold_start"]["mae"] == pytest.approx(1)
@@ -499,7 +499,9 @@ class TestGroups:
         config = config_of(tmp_path, cold_author_threshold=1)
         dataset = PopularityDataset(config)
         rows = dataset.rows["test"]
-        found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+        found = regression_results_by_group(
+            Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config
+        )
         assert found["cold_start"] == {"videos": 0}
 
     def test_profiles_and_empty_subsets(self, root, caplog):
@@ -514,7 +516,9 @@ class TestGroups:
             config = config_of(root, **count)
             dataset = PopularityDataset(config)
             rows = dataset.rows["test"]
-            found = results_by_group(Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config)
+            found = regression_results_by_group(
+                Predictions(rows, dataset.labels[rows], dataset.labels[rows]), dataset, config
+            )
             n_cold = int((of_test <= threshold).sum())
             assert found["cold_start"]["videos"] == n_cold and ("mae" in found["cold_start"]) == (n_cold > 0)
             assert ("no cold-start result" in caplog.text) == (n_cold == 0)
@@ -631,9 +635,9 @@ class TestRuns:
 
     def test_samples_follow_from_the_seed(self):
         rows = np.arange(100, 200)
-        one, again, other = (at_most(rows, 10, seed) for seed in (1, 1, 2))
+        one, again, other = (sample_rows(rows, 10, seed) for seed in (1, 1, 2))
         assert one.tolist() == again.tolist() != other.tolist() and len(set(one)) == 10 and set(one) < set(rows)
-        assert at_most(rows, 100, 1).tolist() == at_most(rows, None, 1).tolist() == rows.tolist()
+        assert sample_rows(rows, 100, 1).tolist() == sample_rows(rows, None, 1).tolist() == rows.tolist()
 
     def test_official_and_presets(self, root, in_tmp):
         small = {name: value for name, value in SMALL.items() if name != "state_size"}
@@ -780,7 +784,7 @@ class TestRuns:
         assert resumed["best_valid_result"] == whole["best_valid_result"]
 
     def test_demo_is_deterministic(self):
-        rule = Rule(n_videos=50, n_authors=9)
+        rule = GeneratingRule(n_videos=50, n_authors=9)
         one, two = generate(rule), generate(rule)
         for name in ("frames", "text", "times"):
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
@@ -1129,9 +1133,9 @@ class TestModelOfAThirdParty:
             config_of(root, "Constant", width=3)
 
     def test_it_shares_data_in_a_sweep(self, root):
-        keeper = DataKeeper(lambda data: data)
+        server = DataServer(lambda data: data)
         wide, narrow = (
-            keeper.get({"model": "MeanFrame", "dataset": "pop", "data_path": str(root), "width": width})[0]
+            server.get({"model": "MeanFrame", "dataset": "pop", "data_path": str(root), "width": width})[0]
             for width in (3, 4)
         )
-        assert wide is narrow and keeper.n_loaded == 1
+        assert wide is narrow and server.n_loaded == 1

@@ -16,7 +16,7 @@ from recbole_video.reports.collect import collect
 from recbole_video.reports.significance import test_all as significance
 from recbole_video.reports.table import BEST, SECOND, make_table
 from recbole_video.reports.write import write_report
-from recbole_video.sweep.folder import FAILED, STOPPED, SweepFolder, TrialState, note_state, note_trial
+from recbole_video.sweep.folder import FAILED, STOPPED, SweepFolder, TrialState, write_state, write_trial
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.spec import read_sweep
 
@@ -64,16 +64,16 @@ def make_sweep(root, sweep=SWEEP, seeds=(1, 2, 3)):
     for trial in plan.trials:
         place = folder.trial_folder(trial)
         if trial.row in HIT and trial.seed in seeds:
-            note_trial(place, trial)
+            write_trial(place, trial)
             result = result_of(HIT[trial.row][trial.seed - 1], trial.seed)
             (place / "metrics.json").write_text(json.dumps(result))
             per_user(place, (rng.random(50) < 0.5).astype(float))
         elif trial.row == "Pooling" and trial.seed < 3:
-            note_trial(place, trial)
+            write_trial(place, trial)
             state = (
                 TrialState(FAILED, "ConfigError: no | way") if trial.seed == 1 else TrialState(STOPPED, "after epoch 1")
             )
-            note_state(place, state)
+            write_state(place, state)
     return folder.path
 
 
@@ -189,7 +189,7 @@ class TestWhatLabelsSay:
         folder = SweepFolder.create(plan, tmp_path, "python `x` ```\n<b>")
         for trial in plan.trials:
             place = folder.trial_folder(trial)
-            note_trial(place, trial)
+            write_trial(place, trial)
             result = result_of(0.1, trial.seed)
             result["data"]["dataset"] = "<i>|`"
             (place / "metrics.json").write_text(json.dumps(result))
@@ -352,7 +352,7 @@ class TestCollect:
         for trial in (good / "trials").iterdir():
             (bad / "trials" / trial.name).mkdir(exist_ok=True)
             (bad / "trials" / trial.name / "trial.json").write_text((trial / "trial.json").read_text())
-            note_state(bad / "trials" / trial.name, TrialState(FAILED, "disk full"))
+            write_state(bad / "trials" / trial.name, TrialState(FAILED, "disk full"))
         for order in ([good, bad], [bad, good]):
             [collection] = collect(order)
             assert make_table(collection).rows[1].cells[0].mean == pytest.approx(11)

@@ -211,6 +211,25 @@ class TestKills:
             (tmp_path / name).write_text("x")
         assert {path.name for path in leftovers(tmp_path, r"model\.pth|run\.json")} == ours
 
+    @pytest.mark.parametrize(
+        ("model", "own"), [("STAP", {".slots.tsv.0.tmp", ".slot_usage.png.0.tmp"}), ("SASRec", set())]
+    )
+    def test_of_a_models_own_files_goes_where_that_model_goes_on(self, in_tmp, data_root, popularity_root, model, own):
+        config = Config(model, config_dict=options_of(model, data_root, popularity_root))
+        folder = RunFolder.create(config)
+        folder.release()
+        left = {
+            ".metrics.json.0.tmp",
+            ".notes.tsv.0.tmp",
+            ".slots.tsv.0.tmp",
+            ".slot_usage.png.0.tmp",
+            ".slots-tsv.0.tmp",
+        }
+        for name in left:
+            (folder.path / name).write_text("x")
+        RunFolder.at(folder.path, config).release()
+        assert {path.name for path in folder.path.glob(".*.tmp")} == left - own - {".metrics.json.0.tmp"}
+
 
 class TestFiles:
     """No file is removed that the run did not write."""

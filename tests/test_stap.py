@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from recbole_video.popularity.base import InputShape, MetadataVector
-from recbole_video.popularity.stap.cross_attention import CrossAttention
+from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.model import STAP, Reading
 from recbole_video.popularity.stap.official import MambaBlock
@@ -257,10 +257,10 @@ class TestSparseAttention:
         assert "windows are constant" in caplog.text
 
 
-class TestCrossAttention:
+class TestFrameTextAttention:
     def test_one_layer_against_the_formula(self):
         torch.manual_seed(0)
-        module = CrossAttention(8, n_layers=1, heads=1, dropout=0.0)
+        module = FrameTextAttention(8, n_layers=1, heads=1, dropout=0.0)
         v, t = torch.randn(1, 5, 8), torch.randn(1, 3, 8)
 
         def layer(part, queries, keys):

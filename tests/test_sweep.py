@@ -15,14 +15,14 @@ from recbole_video.sweep.folder import (
     UNFINISHED,
     SweepFolder,
     TrialState,
-    note_failure,
     read_trial,
     trial_state,
+    write_failure,
 )
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan, point_labels, require_data
 from recbole_video.sweep.runner import Resources, run_sweep
-from recbole_video.sweep.shared_data import DataKeeper
+from recbole_video.sweep.shared_data import DataServer
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
 from recbole_video.sweep.spec import load_sweep, read_sweep, with_search
 
@@ -449,15 +449,15 @@ class TestDependencies:
 
 class TestSharedData:
     def test_data_is_read_once_for_trials_that_agree_on_it(self, data_root):
-        keeper = DataKeeper(lambda data: data)
+        server = DataServer(lambda data: data)
         options = small_options(data_path=str(data_root), model="SASRec", dataset="tiny")
-        [first] = keeper.get(options)
-        [second] = keeper.get({**options, "learning_rate": 0.5, "seed": 7, "hidden_size": 8})
-        assert second is first and keeper.n_loaded == 1
-        [third] = keeper.get({**options, "MAX_ITEM_LIST_LENGTH": 4})
-        assert third is not first and keeper.n_loaded == 2
-        [ids] = keeper.get({**small_options(encoder="ID", data_path=str(data_root)), "dataset": "tiny"})
-        assert ids.catalogue.content is None and keeper.n_loaded == 3
+        [first] = server.get(options)
+        [second] = server.get({**options, "learning_rate": 0.5, "seed": 7, "hidden_size": 8})
+        assert second is first and server.n_loaded == 1
+        [third] = server.get({**options, "MAX_ITEM_LIST_LENGTH": 4})
+        assert third is not first and server.n_loaded == 2
+        [ids] = server.get({**small_options(encoder="ID", data_path=str(data_root)), "dataset": "tiny"})
+        assert ids.catalogue.content is None and server.n_loaded == 3
 
 
 class TestCommandLine:
@@ -528,8 +528,8 @@ def test_a_failure_that_cannot_be_written_down_leaves_the_trial_unfinished(tmp_p
     """A full disk: nothing is raised in Ray's callbacks, and --resume takes the trial up."""
     (tmp_path / "file").write_text("")
     [trial] = make_plan(sweep_of(BASE)).trials
-    note_failure(tmp_path / "file" / "trial", trial, "no space left")
+    write_failure(tmp_path / "file" / "trial", trial, "no space left")
     assert trial_state(tmp_path / "file" / "trial").kind == UNFINISHED
-    note_failure(tmp_path / "trial", trial, "no space left", "Traceback")
+    write_failure(tmp_path / "trial", trial, "no space left", "Traceback")
     assert trial_state(tmp_path / "trial") == TrialState(FAILED, "no space left")
     assert (tmp_path / "trial" / "traceback.txt").read_text() == "Traceback"

@@ -34,7 +34,7 @@ def test_equal_to_scikit_learn_to_the_last_digit(categorical):
     """Wherever the categorical columns stand: scikit-learn moves them to the front."""
     features, model = grown(categorical)
     assert any(tree.nodes["is_categorical"].any() for [tree] in model._predictors) == any(categorical)
-    trees = Trees.grown(model)
+    trees = Trees.from_model(model)
     assert trees.predict(features).tolist() == model.predict(features).tolist()
     again = Trees.from_state({name: value.clone() for name, value in trees.state().items()})
     assert again.predict(features).tolist() == model.predict(features).tolist()
@@ -44,7 +44,7 @@ def test_a_category_that_training_never_had_goes_where_scikit_learn_sends_it():
     features, model = grown([False, True])
     features = np.repeat(features[:1], 5, axis=0)
     features[:, 1] = [-1, 7.5, 1000, np.nan, 39]
-    assert Trees.grown(model).predict(features).tolist() == model.predict(features).tolist()
+    assert Trees.from_model(model).predict(features).tolist() == model.predict(features).tolist()
 
 
 def test_private_fields_that_are_read():
@@ -58,7 +58,7 @@ def test_private_fields_that_are_read():
     assert len(model._preprocessor.named_transformers_["encoder"].categories_) == 1
     del model._predictors
     with pytest.raises(MissingDependencyError, match="keeps its boosted trees in another way"):
-        Trees.grown(model)
+        Trees.from_model(model)
 
 
 @pytest.fixture(scope="module")

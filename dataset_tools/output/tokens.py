@@ -83,14 +83,14 @@ def refused_id(token: str, column: str, problem: str) -> str:
     )
 
 
-def check_column_name(name: str, refuse: type[RecBoleVideoError] = DataError) -> None:
+def check_column_name(name: str, error_type: type[RecBoleVideoError] = DataError) -> None:
     """Check that the header ``name:type`` of an atomic file can hold the name of a column.
 
     Raises:
         RecBoleVideoError: If it is empty, has blanks around it, or holds a colon, a quote or a control character.
     """
     if not name or name != name.strip() or ":" in name or '"' in name or CONTROL.search(name):
-        raise refuse(
+        raise error_type(
             f"`{name}` cannot be the name of a column: the header of an atomic file takes no colon, quote, tab or line "
             "break in it, and no blank around it; give another name."
         )

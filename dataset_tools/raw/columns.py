@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from recbole_video.dataset_tools.output.tokens import check_column_name, id_problem, refused_id
@@ -91,7 +91,7 @@ class IdBuffer(TokenBuffer):
 
         if pd.api.types.infer_dtype(values, skipna=True) in ("string", "integer", "floating"):
             return
-        for line, value in values.items():
+        for line, value in zip(values.index, values, strict=True):
             if isinstance(value, (bool, np.bool_)):
                 raise DataError(
                     f"{where(int(line))}, column `{values.name}`: {str(value).lower()} is a truth value and no id; "
@@ -131,7 +131,7 @@ class NumberBuffer:
         return np.concatenate(self._chunks) if self._chunks else np.empty(0)
 
 
-Buffer = TokenBuffer | NumberBuffer | ListBuffer
+Buffer: TypeAlias = TokenBuffer | NumberBuffer | ListBuffer
 
 
 def buffers_of(columns: Sequence[RawColumn], list_separator: str | None = None) -> dict[str, Buffer]:
@@ -191,8 +191,9 @@ def check_single(values: pd.Series, where: Where) -> None:
         return
     for row, value in enumerate(values):
         if isinstance(value, (list, tuple, dict, set, np.ndarray, bytes)):
-            kind = {dict: "an object", bytes: "bytes"}.get(type(value), "a list")
+            kinds: dict[type, str] = {dict: "an object", bytes: "bytes"}
+            kind = kinds.get(type(value), "a list")
             raise DataError(
-                f"{where(values.index[row])}, column `{values.name}`: `{value}` is {kind}, where one value is expected;"
-                " mend it, or give the column the type token_seq or float_seq."
+                f"{where(values.index[row])}, column `{values.name}`: `{value!s}` is {kind}, where one value is "
+                "expected; mend it, or give the column the type token_seq or float_seq."
             )

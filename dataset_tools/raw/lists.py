@@ -110,7 +110,7 @@ class ListBuffer:
         if isinstance(value, np.ndarray):
             value = value.tolist()
         if isinstance(value, (dict, bytes)):
-            raise self._error(line, f"`{value}` is no list")
+            raise self._error(line, f"`{value!s}` is no list")
         if isinstance(value, (list, tuple)):
             return list(value)
         return [] if value is None or value != value or str(value) in ("<NA>", "NaT") else [value]
@@ -118,7 +118,7 @@ class ListBuffer:
     def _checked(self, elements: list[Any], line: int) -> list[Any]:
         for element in elements:
             if isinstance(element, (list, tuple, dict, bytes, np.ndarray)):
-                raise self._error(line, f"`{element}` is a list or an object within a list")
+                raise self._error(line, f"`{element!s}` is a list or an object within a list")
         return [self._number(element, line) for element in elements] if self._of_numbers else elements
 
     def _number(self, element: Any, line: int) -> float:

@@ -117,7 +117,8 @@ def read_texts(path: Path, fields: Sequence[str]) -> tuple[list[str], list[str]]
     """
     if not path.is_file():
         raise DataError(f"There is no text `{path}`; a converter writes it, or give one with --text.")
-    items, texts, known = [], [], set()
+    items, texts = [], []
+    known: set[str] = set()
     for _, row in read_text_rows(path):
         known.update(row)
         if text := ". ".join(filter(None, (_as_text(row.get(field)) for field in fields))):

@@ -44,7 +44,7 @@ def as_counts(frame_counts: Any, n_videos: int, lowest: int, highest: int) -> Te
     return counts.long()
 
 
-def unstorable(embeddings: Tensor) -> tuple[np.ndarray, str]:
+def find_unstorable(embeddings: Tensor) -> tuple[np.ndarray, str]:
     """Rows of embeddings [N, ...] that no frame store could hold: NaN, infinity, or beyond float16.
 
     Returns:

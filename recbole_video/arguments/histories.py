@@ -1,4 +1,4 @@
-"""Histories that a program hands to a loaded model, as item ids; what the model does not know is told."""
+"""Histories that a program hands to a loaded model, as item ids; what it does not know is warned of or refused."""
 
 from __future__ import annotations
 
@@ -39,9 +39,11 @@ def known_histories(histories: Histories, id_of: Mapping[str, int], errors: str)
         found[user] = np.array([id_of[token] for token in tokens if token in id_of], dtype=np.int64)
     empty = [user for user, ids in found.items() if not len(ids)]
     if unknown:
-        _tell(f"{counted(len(unknown), 'item')} of histories (first: `{unknown[0]}`), unknown to the model", errors)
+        _raise_or_warn(
+            f"{counted(len(unknown), 'item')} of histories (first: `{unknown[0]}`), unknown to the model", errors
+        )
     if empty:
-        _tell(
+        _raise_or_warn(
             f"{counted(len(empty), 'user')} (first: `{empty[0]}`), with a history of no item that the model knows",
             errors,
         )
@@ -72,7 +74,7 @@ def _tokens(user: Any, history: Any) -> list[str]:
     return [str(token) for token in tokens]
 
 
-def _tell(message: str, errors: str) -> None:
+def _raise_or_warn(message: str, errors: str) -> None:
     """Refuse what cannot be used, or warn that it is left out."""
     if errors == "raise":
         raise DataError(

@@ -16,7 +16,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
     A tensor of a type that NumPy does not know becomes float32.
 
     Args:
-        name: Of the argument, for messages.
+        name: Name of the argument, for messages.
         values: The numbers.
 
     Raises:
@@ -27,15 +27,15 @@ def as_array(name: str, values: Any) -> np.ndarray:
         if array.dtype == object and not any(isinstance(value, str) for value in array.flat):
             array = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise _refusal(
+        raise _not_numbers_error(
             name, "give the same number of them for each video, filled up with zeros, and nothing else"
         ) from error
     if array.dtype.kind not in "biuf":
-        raise _refusal(name, f"it holds {_kind(array.dtype)}")
+        raise _not_numbers_error(name, f"it holds {_kind(array.dtype)}")
     return array
 
 
-def _refusal(name: str, why: str) -> DataError:
+def _not_numbers_error(name: str, why: str) -> DataError:
     return DataError(f"`{name}` is no array of numbers: {why}.")
 
 

@@ -13,7 +13,7 @@ def ordered_tokens(items: Any, name: str = "items") -> list[str]:
 
     Args:
         items: A list, an array or anything else with an order.
-        name: Of the argument, for messages.
+        name: Name of the argument, for messages.
 
     Raises:
         DataError: If they have no order, are a single text, or one of them cannot be a token.

@@ -93,7 +93,7 @@ def read_columns(
         DataError: With file, line and column of the first row that is malformed.
     """
     fields = read_header(path, separator)
-    table = _Table(path, fields, _choose(path, fields, wanted, unwanted), separator, may_be_empty)
+    table = _Table(path, fields, _chosen_fields(path, fields, wanted, unwanted), separator, may_be_empty)
     try:
         frame = table.parse()
     except (ValueError, UnicodeDecodeError) as error:  # a ParserError is a ValueError
@@ -103,7 +103,7 @@ def read_columns(
     return frame
 
 
-def _choose(path: Path, fields: list[Field], wanted: set[str] | None, unwanted: set[str]) -> list[Field]:
+def _chosen_fields(path: Path, fields: list[Field], wanted: set[str] | None, unwanted: set[str]) -> list[Field]:
     names = [field.name for field in fields]
     if wanted is not None and (absent := wanted - set(names)):
         raise DataError(f"`{path}` has no field `{min(absent)}`, which load_col names; it has {', '.join(names)}.")
@@ -117,7 +117,7 @@ class _Table:
     Attributes:
         path: The file.
         fields: All its columns.
-        chosen: Those to read.
+        chosen: The columns to read.
         separator: Between the columns.
         may_be_empty: Whether a field's cells may be empty.
     """

@@ -67,15 +67,15 @@ class PopularityDataset:
         table = self._read_labels()
         stores = {kind: self._open(kind, path) for kind, path in content_stores(config).items()}
         for kind, store in stores.items():
-            table = self._keep_with(table, store, self._missing(kind), kind)
+            table = self._filter_missing(table, store, self._missing_policy(kind), kind)
         self.items = table["item_id"].to_numpy(dtype=object)
         self.labels = table["label"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
         read = {kind: store for kind, store in stores.items() if store is not None and kind in config.inputs_read}
         self.read_as_zeros = {kind: self._count_missing(store) for kind, store in read.items()}
-        self._refuse_split_without_text(read.get("text"))
+        self._check_splits_have_text(read.get("text"))
         self._inter = self._read_inter()
-        self._refuse_stale_labels()
+        self._check_labels_are_current()
         self.authors = self._find_authors()
         self.content = self._content(read)
         self.metadata_encoder = MetadataEncoder([], [])
@@ -91,7 +91,7 @@ class PopularityDataset:
 
     @property
     def text(self) -> ContentTable | None:
-        """Text embeddings likewise."""
+        """Text embeddings by row + 1; None if they are switched off or not read."""
         return self.content.tables.get("text")
 
     @property
@@ -132,7 +132,7 @@ class PopularityDataset:
             "read_as_zeros": self.read_as_zeros,
         }
 
-    def _refuse_stale_labels(self) -> None:
+    def _check_labels_are_current(self) -> None:
         """Labels remember of which interactions they were made."""
         made_of = self._label_settings().get("inter_sha256")
         path = self.folder / f"{self.name}.inter"
@@ -169,7 +169,7 @@ class PopularityDataset:
         table = read_columns(
             self.label_path, {"item_id", "label", "split"}, set(), may_be_empty=lambda field: field != "item_id"
         )
-        self._refuse_unknown_splits(table)
+        self._check_split_names(table)
         if repeated := table["item_id"][table["item_id"].duplicated()].tolist():
             raise DataError(f"`{self.label_path}` lists item `{repeated[0]}` twice; keep one row of each.")
         unlabelled = table["label"].isna()
@@ -178,7 +178,7 @@ class PopularityDataset:
         self.dropped["without a split"] = int(no_split.sum())
         return table[~unlabelled & ~no_split].reset_index(drop=True)
 
-    def _refuse_unknown_splits(self, table: pd.DataFrame) -> None:
+    def _check_split_names(self, table: pd.DataFrame) -> None:
         """An empty split leaves a video out; one of another name is a mistake, or a part that would be lost."""
         unknown = ~table["split"].isin([*SPLITS, ""]).to_numpy()
         if unknown.any():
@@ -189,7 +189,7 @@ class PopularityDataset:
                 f"{', '.join(SPLITS)}{nearest(name, SPLITS)}; rename it, or empty the cell to leave the video out."
             )
 
-    def _keep_with(self, table: pd.DataFrame, store: FrameStore | None, missing: str, kind: str) -> pd.DataFrame:
+    def _filter_missing(self, table: pd.DataFrame, store: FrameStore | None, missing: str, kind: str) -> pd.DataFrame:
         """Deal with the videos that a store lacks, as the option says."""
         if store is None or missing == "zero":
             return table
@@ -211,7 +211,7 @@ class PopularityDataset:
         has = has_any({"": store}, self.items.tolist())
         return {split: int((~has[rows]).sum()) for split, rows in self.rows.items()}
 
-    def _refuse_split_without_text(self, store: FrameStore | None) -> None:
+    def _check_splits_have_text(self, store: FrameStore | None) -> None:
         """Zeros for a whole split are text embedded for other videos, not some videos without text."""
         for split, n_missing in self.read_as_zeros.get("text", {}).items():
             if store is not None and n_missing == len(self.rows[split]):
@@ -243,24 +243,24 @@ class PopularityDataset:
 
     # -- inputs ----------------------------------------------------------------------------------
 
-    def _missing(self, kind: str) -> str:
+    def _missing_policy(self, kind: str) -> str:
         """What is done with videos that lack a modality: error, drop or zero."""
         return self.config[_MISSING[kind]] if kind in _MISSING else "zero"
 
     def _open(self, kind: str, path: Path) -> FrameStore | None:
         """A store that is read, or that may leave videos out."""
         is_read = kind in self.config.inputs_read
-        if not (is_read or self._missing(kind) != "zero"):
+        if not (is_read or self._missing_policy(kind) != "zero"):
             return None
         if not path.is_file() and not is_read:
             self.absent.append(path)
             return None
         if not path.is_file():
-            raise self._no_store(kind, path)
+            raise self._missing_store_error(kind, path)
         return FrameStore(path)
 
     @staticmethod
-    def _no_store(kind: str, path: Path) -> DataError:
+    def _missing_store_error(kind: str, path: Path) -> DataError:
         if kind not in _MISSING:
             return DataError(f"There is no `{path}`; write it by write_frame_store, or leave `{kind}` out of content.")
         command = "frames" if kind == "frames" else "embed-text"
@@ -310,7 +310,7 @@ class PopularityDataset:
             fields = {field.name: field for field in read_header(path)}
             here = left & (fields.keys() - {key})
             if here:
-                table = read_columns(path, {*here, key}, set(), may_be_empty=_not(key))
+                table = read_columns(path, {*here, key}, set(), may_be_empty=_other_than(key))
                 table = table.drop_duplicates(key).set_index(key).reindex(tokens)
                 for name in here:
                     if fields[name].type != FLOAT and name not in (text or ()):
@@ -321,10 +321,10 @@ class PopularityDataset:
             found["title"] = self._titles()
             left.discard("title")
         if left:
-            raise self._unknown(min(left))
+            raise self._unknown_column_error(min(left))
         return found
 
-    def _unknown(self, name: str) -> ConfigError:
+    def _unknown_column_error(self, name: str) -> ConfigError:
         known = {"title", "time", *DERIVED}
         for suffix in (".item", ".user"):
             path = self.folder / f"{self.name}{suffix}"
@@ -372,7 +372,7 @@ class PopularityDataset:
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
 
 
-def _not(key: str) -> Callable[[str], bool]:
+def _other_than(key: str) -> Callable[[str], bool]:
     return lambda field: field != key
 
 

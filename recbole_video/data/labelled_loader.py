@@ -88,7 +88,7 @@ class PopularityLoader:
             if self.n_frames is not None and self.n_frames < frames.shape[1]:
                 frames, mask = evenly_chosen(frames, mask, self.n_frames)
             wanted = frames.shape[1] if self.reads_missing else dataset.frames.longest(rows + 1)
-            fields["frames"], fields[mask_name("frames")] = cut_or_filled(frames, mask, wanted)
+            fields["frames"], fields[mask_name("frames")] = pad_or_truncate(frames, mask, wanted)
         for name, table in dataset.content.tables.items():
             if name != "frames":
                 values, mask = _gather(table, rows)
@@ -105,13 +105,13 @@ def mask_name(modality: str) -> str:
     return "frame_mask" if modality == "frames" else f"{modality}_mask"
 
 
-def at_most(rows: np.ndarray, n: int | None, seed: int) -> np.ndarray:
-    """Some rows drawn without repetition, in the order in which they come.
+def sample_rows(rows: np.ndarray, n: int | None, seed: int) -> np.ndarray:
+    """A random sample of rows without repetition, in the order in which they come.
 
     Args:
         rows: int64 [N].
         n: How many; None, or one that is not below N: all.
-        seed: Of the draw.
+        seed: Of the random sample.
 
     Returns:
         int64 [min(n, N)].
@@ -126,8 +126,8 @@ def _gather(table: ContentTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     return table.gather(torch.from_numpy(rows + 1).to(table.device))  # id 0 is padding
 
 
-def cut_or_filled(frames: Tensor, mask: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
-    """Frames [B, T, d] and mask [B, T] at the length ``wanted``: what lies behind is cut, what is missing is zero."""
+def pad_or_truncate(frames: Tensor, mask: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
+    """Frames [B, T, d] and mask [B, T] cut off behind the length ``wanted``, or padded to it with zeros."""
     missing = max(0, wanted - frames.shape[1])
     frames, mask = frames[:, :wanted], mask[:, :wanted]
     return (pad(frames, (0, 0, 0, missing)), pad(mask, (0, missing))) if missing else (frames, mask)

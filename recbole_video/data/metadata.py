@@ -223,7 +223,7 @@ class MetadataEncoder:
 
     def _numbers(self, table: pd.DataFrame) -> np.ndarray:
         """Numbers before they are standardised, float64 [N, n]; NaN for empty cells."""
-        self._refuse_missing(table)
+        self._check_columns_exist(table)
         columns = [self._number(table, name) for name in self.numeric]
         return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0))
 
@@ -234,7 +234,7 @@ class MetadataEncoder:
         values = _floats(table, name)
         return _log(values) if self.log1p else values
 
-    def _refuse_missing(self, table: pd.DataFrame) -> None:
+    def _check_columns_exist(self, table: pd.DataFrame) -> None:
         missing = sorted(raw_columns(self.numeric, self.categorical) - set(table.columns))
         if missing:
             raise DataError(

@@ -27,7 +27,7 @@ def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
     return group
 
 
-def results_by_group(
+def ranking_results_by_group(
     ranking: Ranking, metrics: RankingMetrics, wanted: list[str], cold_threshold: int
 ) -> dict[str, dict[str, Metrics]]:
     """Metrics of the users whose target falls into each group.

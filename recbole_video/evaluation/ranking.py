@@ -48,7 +48,7 @@ class Ranking:
         return len(self.ranks)
 
     def take(self, index: np.ndarray) -> Ranking:
-        """The ranking of some rows."""
+        """The ranking of some of the users, by mask or by position."""
         top_items = None if self.top_items is None else self.top_items[index]
         return Ranking(
             self.users[index],
@@ -104,7 +104,7 @@ def rank_targets(
             interaction = batch.interaction.to(device)
             scores = model.full_sort_predict(interaction)
             targets = interaction[loader.names.item]
-            _refuse_infinite(scores, targets)
+            _check_target_scores(scores, targets)
             seen = None if batch.seen is None else tuple(part.to(device) for part in batch.seen)
             counted = count_ranks(scores, targets, seen)
             top = best_items(scores, n_top)[1] if n_top else None
@@ -201,6 +201,6 @@ def _count_part(scores: Tensor, target_score: Tensor, targets: Tensor, is_masked
     return rank, above, tied, n_ranked
 
 
-def _refuse_infinite(scores: Tensor, targets: Tensor) -> None:
+def _check_target_scores(scores: Tensor, targets: Tensor) -> None:
     if not torch.isfinite(scores.gather(1, targets[:, None])).all():
         raise TrainingError(_NOT_FINITE)

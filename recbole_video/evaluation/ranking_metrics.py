@@ -40,7 +40,7 @@ class RankingMetrics:
         self.train_counts = train_counts
         host = config.host()  # some of them read options that no run of ours has
         self._metrics = {name.lower(): metrics_dict[name.lower()](host) for name in config["metrics"]}
-        _refuse_long_lists(self.topk, len(train_counts) - 1)
+        _check_list_lengths(self.topk, len(train_counts) - 1)
         self._by_rank = {
             name: _values_by_rank(metric, self.topk)
             for name, metric in self._metrics.items()
@@ -91,7 +91,7 @@ class RankingMetrics:
         return collected
 
 
-def _refuse_long_lists(topk: list[int], n_items: int) -> None:
+def _check_list_lengths(topk: list[int], n_items: int) -> None:
     """Lists longer than a small catalogue mean little, and cost nothing; beyond that, they would fill the memory."""
     if max(topk) > max(n_items, _LONGEST_LIST):
         raise ConfigError(f"`topk` asks for the best {max(topk):,} items, and there are {n_items:,}; lower topk.")

@@ -101,19 +101,19 @@ class PopularityMetrics:
     def compute(self, predictions: Predictions) -> Metrics:
         """The metrics, keyed and rounded as by RecBole."""
         if self._batch_size is None:
-            return self._of(predictions)
+            return self._evaluate(predictions)
         parts = np.split(np.arange(len(predictions)), range(self._batch_size, len(predictions), self._batch_size))
-        results = [self._of(predictions.take(part)) for part in parts]
+        results = [self._evaluate(predictions.take(part)) for part in parts]
         return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
 
-    def _of(self, predictions: Predictions) -> Metrics:
+    def _evaluate(self, predictions: Predictions) -> Metrics:
         collected = DataStruct()
         collected.set("rec.score", torch.from_numpy(predictions.values)[:, None])
         collected.set("data.label", torch.from_numpy(predictions.labels)[:, None])
         return {name: float(value) for name, value in self._evaluator.evaluate(collected).items()}
 
 
-def results_by_group(predictions: Predictions, dataset: PopularityDataset, config: Any) -> dict[str, Any]:
+def regression_results_by_group(predictions: Predictions, dataset: PopularityDataset, config: Any) -> dict[str, Any]:
     """Metrics of parts of the test videos.
 
     Returns:
@@ -130,12 +130,12 @@ def results_by_group(predictions: Predictions, dataset: PopularityDataset, confi
                 f"No test video is by an author with at most {config['cold_author_threshold']} videos: there is no "
                 "cold-start result."
             )
-        results["cold_start"] = _group(cold, config)
+        results["cold_start"] = _group_result(cold, config)
     n_groups = config["n_popularity_groups"]
     if n_groups:
         parts = np.array_split(np.argsort(predictions.labels, kind="stable"), n_groups)
         results["popularity"] = {
-            f"group {i}": _group(predictions.take(part), config) for i, part in enumerate(parts, 1)
+            f"group {i}": _group_result(predictions.take(part), config) for i, part in enumerate(parts, 1)
         }
     return results
 
@@ -150,7 +150,7 @@ def author_counts(dataset: PopularityDataset, config: Any) -> np.ndarray | None:
     return np.array([counts[author] for author in dataset.authors], dtype=np.float64)
 
 
-def _group(predictions: Predictions, config: Any) -> dict[str, Any]:
+def _group_result(predictions: Predictions, config: Any) -> dict[str, Any]:
     if not len(predictions):
         return {"videos": 0}
     metrics = PopularityMetrics(config).compute(predictions)

@@ -26,13 +26,13 @@ def is_plain_name(name: str, longest: int = _LONGEST_NAME) -> bool:
     return _problem(name, longest) is None
 
 
-def check_file_name(name: str, what: str, refuse: type[RecBoleVideoError] = DataError) -> None:
+def check_file_name(name: str, what: str, error_type: type[RecBoleVideoError] = DataError) -> None:
     """Check that a new folder or file may have a name: a plain one that can be seen and typed on any system.
 
     Args:
         name: The name, without folders.
         what: What it would name, for the message.
-        refuse: The kind of error.
+        error_type: The kind of error.
 
     Raises:
         RecBoleVideoError: If it is no plain name, is too long, begins with a dot, a minus sign or a tilde, begins or
@@ -40,7 +40,7 @@ def check_file_name(name: str, what: str, refuse: type[RecBoleVideoError] = Data
     """
     problem = _problem(name, _LONGEST_NEW_NAME) or _problem_of_new(name)
     if problem:
-        raise refuse(f"`{name}` cannot be the name of {what}: it {problem}; give a plain name.")
+        raise error_type(f"`{name}` cannot be the name of {what}: it {problem}; give a plain name.")
 
 
 def _problem(name: str, longest: int) -> str | None:

@@ -41,30 +41,30 @@ for _kind in (SafeLoader, _Dumper):
     )
 
 
-def read_text(path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> str:
+def read_text(path: str | Path, error_type: type[RecBoleVideoError] = DataError) -> str:
     """Read a text file in UTF-8, with or without a byte order mark.
 
     Args:
         path: The file.
-        refuse: The kind of error to raise.
+        error_type: The kind of error to raise.
 
     Raises:
-        RecBoleVideoError: Of the kind ``refuse``, if the file cannot be read or is in another encoding; the message
+        RecBoleVideoError: Of the kind ``error_type``, if the file cannot be read or is in another encoding; the message
             names line and column of the first byte that does not fit.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise refuse(f"`{path}` cannot be read: {error.strerror or error}.") from error
-    return decode_text(content, path, refuse)
+        raise error_type(f"`{path}` cannot be read: {error.strerror or error}.") from error
+    return decode_text(content, path, error_type)
 
 
-def decode_text(content: bytes, path: str | Path, refuse: type[RecBoleVideoError] = DataError) -> str:
+def decode_text(content: bytes, path: str | Path, error_type: type[RecBoleVideoError] = DataError) -> str:
     """The bytes of a whole file as text; see :func:`read_text`."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise wrong_bytes(content.splitlines(keepends=True), path, refuse=refuse) from error
+        raise wrong_bytes(content.splitlines(keepends=True), path, error_type=error_type) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -72,7 +72,7 @@ def wrong_bytes(
     lines: Iterable[bytes],
     path: str | Path,
     encoding: str = "utf-8",
-    refuse: type[RecBoleVideoError] = DataError,
+    error_type: type[RecBoleVideoError] = DataError,
     advice: str = "save it as UTF-8",
 ) -> RecBoleVideoError:
     """The error for a text that is in another encoding: it names line and column of the first byte that does not fit.
@@ -81,7 +81,7 @@ def wrong_bytes(
         lines: The text from its beginning, which need not be held at once.
         path: The file, for the message.
         encoding: In which it was to be read.
-        refuse: The kind of error.
+        error_type: The kind of error.
         advice: What to do, the end of the message.
     """
     kind = "some of it does not fit"
@@ -90,7 +90,7 @@ def wrong_bytes(
             marked = next((name for mark, name in _BYTE_ORDER_MARKS if number == 1 and line.startswith(mark)), None)
             kind = f"it is {marked}" if marked else f"byte {column} of line {number} does not fit"
             break
-    return refuse(f"`{path}` is not text in {encoding.upper()} ({kind}); {advice}.")
+    return error_type(f"`{path}` is not text in {encoding.upper()} ({kind}); {advice}.")
 
 
 def _misfit(line: bytes, encoding: str) -> int:
@@ -102,22 +102,24 @@ def _misfit(line: bytes, encoding: str) -> int:
     return 0
 
 
-def read_json(path: str | Path, refuse: type[RecBoleVideoError] = DataError, nan_is_missing: bool = False) -> Any:
+def read_json(path: str | Path, error_type: type[RecBoleVideoError] = DataError, nan_is_missing: bool = False) -> Any:
     """Read a JSON file; see :func:`parse_json`."""
-    return parse_json(read_text(path, refuse), f"`{path}`", refuse, nan_is_missing)
+    return parse_json(read_text(path, error_type), f"`{path}`", error_type, nan_is_missing)
 
 
-def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataError, nan_is_missing: bool = False) -> Any:
+def parse_json(
+    text: str, where: str, error_type: type[RecBoleVideoError] = DataError, nan_is_missing: bool = False
+) -> Any:
     """Turn JSON into plain values.
 
     Args:
         text: The JSON.
         where: What it is, for messages: a file in backticks, with the line where there is one.
-        refuse: The kind of error to raise.
+        error_type: The kind of error to raise.
         nan_is_missing: Read ``NaN``, which Python writes for a missing number, as None; else it is refused.
 
     Raises:
-        RecBoleVideoError: Of the kind ``refuse``, if it is no JSON, is nested too deeply, gives a key twice, has a
+        RecBoleVideoError: Of the kind ``error_type``, if it is no JSON, is nested too deeply, gives a key twice, has a
             number without end or beyond what a float holds, or text that is not Unicode (half of a surrogate pair).
     """
     try:
@@ -126,13 +128,13 @@ def parse_json(text: str, where: str, refuse: type[RecBoleVideoError] = DataErro
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if "\n" in text else ""  # of one line, `where` may name the number in its file
-        raise refuse(f"{where} is not valid JSON: {error.msg} at {line}column {error.colno}.") from error
+        raise error_type(f"{where} is not valid JSON: {error.msg} at {line}column {error.colno}.") from error
     except (RecursionError, UnicodeEncodeError) as error:
-        raise refuse(f"{where} {_DEFECTS[type(error)]}.") from error
+        raise error_type(f"{where} {_DEFECTS[type(error)]}.") from error
     except _GivenTwice as error:
-        raise refuse(f"{where} gives `{error.key}` twice; keep one.") from error
+        raise error_type(f"{where} gives `{error.key}` twice; keep one.") from error
     except ValueError as error:  # a number of thousands of digits, NaN, 1e999
-        raise refuse(f"{where} holds a number that cannot be used ({_first_part(error)}).") from error
+        raise error_type(f"{where} holds a number that cannot be used ({_first_part(error)}).") from error
     return value
 
 
@@ -185,18 +187,18 @@ def dump_yaml(content: Any) -> str:
 
 
 def read_yaml(
-    path: Any, refuse: type[RecBoleVideoError], prepare: Callable[[yaml.Node], yaml.Node] | None = None
+    path: Any, error_type: type[RecBoleVideoError], prepare: Callable[[yaml.Node], yaml.Node] | None = None
 ) -> Any:
     """Read a YAML file, or a resource of the package; see :func:`parse_yaml`."""
     if isinstance(path, (str, Path)):
-        return parse_yaml(read_text(path, refuse), f"`{path}`", refuse, prepare)
-    return parse_yaml(decode_text(path.read_bytes(), str(path), refuse), f"`{path}`", refuse, prepare)
+        return parse_yaml(read_text(path, error_type), f"`{path}`", error_type, prepare)
+    return parse_yaml(decode_text(path.read_bytes(), str(path), error_type), f"`{path}`", error_type, prepare)
 
 
 def parse_yaml(
     text: str,
     where: str,
-    refuse: type[RecBoleVideoError],
+    error_type: type[RecBoleVideoError],
     prepare: Callable[[yaml.Node], yaml.Node] | None = None,
 ) -> Any:
     """Turn YAML into plain values, with one loader for all files.
@@ -204,29 +206,29 @@ def parse_yaml(
     Args:
         text: The YAML, one document.
         where: What it is, for messages: a file in backticks.
-        refuse: The kind of error to raise.
+        error_type: The kind of error to raise.
         prepare: Given the document before its values are made, which loses how they are written; returns it changed.
 
     Raises:
-        RecBoleVideoError: Of the kind ``refuse``, if it is no YAML, asks for a Python object, has a key twice, holds
-            text that is not Unicode, or stands for more values by its aliases than a file of this kind ever has.
+        RecBoleVideoError: Of the kind ``error_type``, if it is no YAML, asks for a Python object, has a key twice,
+            holds text that is not Unicode, or stands for more values by its aliases than a file of this kind ever has.
     """
     try:
         node = yaml.compose(text, Loader=SafeLoader)
         if node is None:
             return None
-        _check_node(node, where, refuse)
+        _check_node(node, where, error_type)
         return SafeLoader("").construct_document(prepare(node) if prepare else node)
     except RecBoleVideoError:
         raise
     except yaml.YAMLError as error:
-        raise refuse(f"{where} is not valid YAML{_yaml_problem(error)}.") from error
+        raise error_type(f"{where} is not valid YAML{_yaml_problem(error)}.") from error
     except (RecursionError, UnicodeEncodeError) as error:
-        raise refuse(f"{where} {_DEFECTS[type(error)]}.") from error
+        raise error_type(f"{where} {_DEFECTS[type(error)]}.") from error
     except ValueError as error:  # an impossible date, a number of thousands of digits
-        raise refuse(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
+        raise error_type(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
     except (AttributeError, LookupError) as error:  # PyYAML on `!!bool maybe`
-        raise refuse(f"{where} holds a value that does not fit the tag before it; leave the tag out.") from error
+        raise error_type(f"{where} holds a value that does not fit the tag before it; leave the tag out.") from error
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
@@ -235,7 +237,7 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return f"{place}: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
 
 
-def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> None:
+def _check_node(node: yaml.Node, where: str, error_type: type[RecBoleVideoError]) -> None:
     """Check that there are no tags of code, keys given twice, loops of aliases, or aliases that stand for too much."""
     sizes: dict[int, int] = {}  # of a node with all below it, as often as aliases repeat them
     open_nodes: set[int] = set()
@@ -243,29 +245,31 @@ def _check_node(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) ->
     def size(inner: yaml.Node) -> int:
         key = id(inner)
         if key in open_nodes:
-            raise refuse(f"{where} has an alias of what it stands in, line {inner.start_mark.line + 1}; write it out.")
+            raise error_type(
+                f"{where} has an alias of what it stands in, line {inner.start_mark.line + 1}; write it out."
+            )
         if key not in sizes:
             open_nodes.add(key)
-            sizes[key] = 1 + sum(size(child) for child in _children(inner, where, refuse))
+            sizes[key] = 1 + sum(size(child) for child in _children(inner, where, error_type))
             open_nodes.discard(key)
         if inner.tag.startswith(_TAGS_OF_CODE):
-            raise _refused_tag(inner, where, refuse)
+            raise _tag_error(inner, where, error_type)
         if sizes[key] > _MOST_VALUES:
-            raise refuse(f"{where} stands for more than {_MOST_VALUES:,} values, the most that is read.")
+            raise error_type(f"{where} stands for more than {_MOST_VALUES:,} values, the most that is read.")
         return sizes[key]
 
     size(node)
 
 
-def _refused_tag(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> RecBoleVideoError:
+def _tag_error(node: yaml.Node, where: str, error_type: type[RecBoleVideoError]) -> RecBoleVideoError:
     tag, place = node.tag.replace(_YAML, "!!"), f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
-    return refuse(
+    return error_type(
         f"{where} has the tag `{tag}` at {place}: tags of Python objects, or of one's own, are refused, and nothing of "
         "them is run; write plain values."
     )
 
 
-def _children(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> list[yaml.Node]:
+def _children(node: yaml.Node, where: str, error_type: type[RecBoleVideoError]) -> list[yaml.Node]:
     if isinstance(node, yaml.ScalarNode):
         node.value.encode("utf-8")
         return []
@@ -276,6 +280,6 @@ def _children(node: yaml.Node, where: str, refuse: type[RecBoleVideoError]) -> l
         if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise refuse(f"{where} gives `{key.value}` twice, the second time in line {line}; keep one.")
+                raise error_type(f"{where} gives `{key.value}` twice, the second time in line {line}; keep one.")
             seen.add(key.value)
     return [part for pair in node.value for part in pair]

@@ -63,8 +63,8 @@ def check_content(config: Any, readable: Collection[str] | None = None) -> None:
     content = config["content"]
     if content is None:
         return
-    _refuse_other_shapes(content)
-    _refuse_repeated(content)
+    _check_shape(content)
+    _check_no_repeats(content)
     for name in _by_name(content):
         if not _NAME.fullmatch(name):
             raise ConfigError(f"`content` names `{name}`; a name is made of letters, digits, _, . and -.")
@@ -75,10 +75,10 @@ def check_content(config: Any, readable: Collection[str] | None = None) -> None:
             )
     for name, option in _OLD_OPTION.items():
         if option in config:
-            _refuse_two_stores(config, name, option)
+            _check_single_store(config, name, option)
 
 
-def _refuse_other_shapes(content: Any) -> None:
+def _check_shape(content: Any) -> None:
     stores = list(content.values()) if isinstance(content, dict) else []
     names = [content] if isinstance(content, str) else content
     is_list = isinstance(names, (list, dict)) and len(names) > 0 and all(isinstance(name, str) for name in names)
@@ -89,13 +89,13 @@ def _refuse_other_shapes(content: Any) -> None:
         )
 
 
-def _refuse_repeated(content: Any) -> None:
+def _check_no_repeats(content: Any) -> None:
     twice = [name for name in content if content.count(name) > 1] if isinstance(content, list) else []
     if twice:
         raise ConfigError(f"`content` names `{twice[0]}` twice; name each modality once.")
 
 
-def _refuse_two_stores(config: Any, name: str, option: str) -> None:
+def _check_single_store(config: Any, name: str, option: str) -> None:
     """``content`` and the older option may both name a store, but not two, nor one for nothing."""
     older, named = config[option], _by_name(config["content"])
     if older is None or older == config.defaults.get(option):

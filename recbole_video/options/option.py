@@ -174,7 +174,7 @@ class Option:
         if self.choices and not any(value is c or (isinstance(c, str) and value == c) for c in self.choices):
             raise ConfigError(f"`{self.name}` is `{value}`; it must be one of {', '.join(map(str, self.choices))}.")
         if not any(_fits(value, member) for member in self.types) or (self.rule.is_filled and not value):
-            self._refuse(value, default)
+            self._raise_wrong_value(value, default)
         for number in value if isinstance(value, list) else [value]:
             self._check_number(number, value, default)
 
@@ -183,7 +183,7 @@ class Option:
         if not _is_number(number, numbers.Real):
             return
         if not self.rule.must and self._is_whole and number < self._least:
-            self._refuse(value, default)
+            self._raise_wrong_value(value, default)
         if not self.rule.admits(number):
             rule = dataclasses.replace(self.rule, at_least=None) if self._is_whole else self.rule
             bounds = "not be negative" if rule.bounds == "at least 0" else f"be {rule.bounds}"
@@ -197,7 +197,7 @@ class Option:
     def _least(self) -> float:
         return 0 if self.rule.at_least is None else self.rule.at_least
 
-    def _refuse(self, value: Any, default: Any) -> None:
+    def _raise_wrong_value(self, value: Any, default: Any) -> None:
         such = "" if default in (None, REQUIRED, "") else f", such as the default, `{default}`"
         raise ConfigError(f"`{self.name}` is `{value}`; it must be {self.words}{such}.")
 
@@ -310,7 +310,7 @@ def _annotation(hint: Any) -> tuple[Any, Rule]:
     return kind, next((note for note in notes if isinstance(note, Rule)), Rule())
 
 
-def refuse_void(options: Iterable[Option], given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def check_no_void_options(options: Iterable[Option], given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Refuse an option that is given, differs from its default, and does nothing because of what another one is.
 
     What leaves an input or a part of the model out (``use_text=False``, ``memory=off``, ``dppo_weight=0``) makes no

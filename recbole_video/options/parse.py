@@ -234,7 +234,7 @@ def split_paths(given: Any, name: str) -> list[str]:
 
 
 def _split(given: str, name: str) -> list[str]:
-    """Of a text, the paths in it."""
+    """The paths in a text: one that exists, a list in brackets, or words separated by spaces."""
     if _exists(expand_home(given)):
         return [given]
     if given.lstrip().startswith("["):

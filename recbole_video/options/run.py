@@ -64,6 +64,22 @@ class CommandOptions:
     ray_address: str | None = option(None, "HOST:PORT of a Ray cluster.")
 
 
+def warmup_option(must: str) -> Any:
+    """``lr_warmup`` of a task; ``must`` is what the message about another value says of it."""
+    return option(0.0, "Share of all steps over which the rate rises from 0.", at_least=0, at_most=1, must=must)
+
+
+def resume_option() -> Any:
+    """``resume`` of a task whose runs go on from checkpoints of this package."""
+    return option(
+        False,
+        "Continue the newest unfinished run of these options, or the named run folder; show the result of a finished "
+        "one.",
+        is_path=True,
+        section="Run",
+    )
+
+
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -31,7 +31,7 @@ def as_yaml(owner: type, above: type | None = None) -> str:
         if its_section != section:
             lines += ["", f"# {its_section}"]
             section = its_section
-        setting = f"{option.name}: {as_text(option.default)}"
+        setting = f"{option.name}: {as_yaml_value(option.default)}"
         comment = " ".join(part for part in (f"({option.kind})", option.rule.help) if part)
         lines.append(f"{setting:{_COMMENT_COLUMN - 1}} # {comment}")
     return "\n".join(lines) + "\n"
@@ -68,7 +68,7 @@ def _declares(owner: type, name: str) -> type | None:
     return next((cls for cls in owner.__mro__ if name in inspect.get_annotations(cls)), None)
 
 
-def as_text(value: Any) -> str:
+def as_yaml_value(value: Any) -> str:
     """A plain value as this package writes it in YAML."""
     if value is None or value is REQUIRED:
         return "~"
@@ -76,9 +76,9 @@ def as_text(value: Any) -> str:
         is_plain = _PLAIN_WORD.fullmatch(value) is not None and isinstance(yaml.safe_load(value), str)
         return value if is_plain else json.dumps(value)
     if isinstance(value, list):
-        return f"[{', '.join(map(as_text, value))}]"
+        return f"[{', '.join(map(as_yaml_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {as_text(inner)}' for key, inner in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {as_yaml_value(inner)}' for key, inner in value.items())}}}"
     # YAML takes 1e-05 for a word
     return repr(value).replace("e", ".0e", 1) if re.fullmatch(r"-?\d+e[-+]?\d+", repr(value)) else repr(value)
 
@@ -89,9 +89,9 @@ def as_table(title: str, options: Iterable[tuple[Option, str]], width: int = 120
     Args:
         title: Its first line.
         options: Options with the heading that each stands under.
-        width: Of the whole, in characters.
+        width: Width of the table, in characters.
     """
-    rows = [(option, section, f"--{option.name}={as_text(option.default)}") for option, section in options]
+    rows = [(option, section, f"--{option.name}={as_yaml_value(option.default)}") for option, section in options]
     first = min(max((len(setting) for _, _, setting in rows), default=0), _MOST_WIDTH)
     second = max((len(option.kind) for option, _, _ in rows), default=0)
     lines, section = [title], None

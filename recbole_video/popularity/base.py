@@ -33,8 +33,8 @@ class InputShape:
         text_dim: d_t, width of a text embedding.
         n_numeric: Numbers in the metadata vector.
         n_categories: Values of each categorical column, the unknown one included.
-        label_mean: Of the training labels.
-        label_std: Likewise, never 0.
+        label_mean: Mean of the training labels.
+        label_std: Standard deviation of the training labels, never 0.
         other_dims: Width of each further modality that the model reads, by its name.
     """
 
@@ -74,6 +74,8 @@ class PopularityModel(Trainable, AbstractRecommender):
     Attributes:
         inputs_read: Which of ``frames``, ``text`` and ``metadata`` it reads. A store of others is opened only to leave
             out the videos that it lacks, as for the other models, and only if it is there.
+        files_written: Names of the files that :meth:`look_inside` and :meth:`draw` write atomically into the folder of
+            a run; what a kill left of one half-written is removed as the run goes on.
         n_shown_between_epochs: Videos that :meth:`before_epoch` is shown; None for all of training.
     """
 
@@ -82,6 +84,7 @@ class PopularityModel(Trainable, AbstractRecommender):
     inputs_read: frozenset[str] = frozenset(["frames", "text", "metadata"])
     type = ModelType.GENERAL
     input_type = InputType.POINTWISE
+    files_written: tuple[str, ...] = ()
     n_shown_between_epochs: int | None = None
     label_mean: Tensor
     label_std: Tensor
@@ -183,7 +186,7 @@ class PopularityModel(Trainable, AbstractRecommender):
             batches: The batches of a split, on the device, in the order of the data.
             items: Item token of each row that batches name, object [N].
             best_epoch: The epoch that was chosen.
-            folder: Of the run; None where none is kept.
+            folder: The run's folder; None where none is kept.
         """
         return {}
 
@@ -231,17 +234,20 @@ class PopularityModel(Trainable, AbstractRecommender):
         Raises:
             ConfigError: If the model has nothing to take them into.
         """
-        self._refuse_for_want_of_memory("update")
+        self._raise_no_memory_bank("update")
 
     def freeze_memory(self, is_frozen: bool = True) -> None:
-        """Refuse further updates.
+        """Let :meth:`update` fail from now on, or no longer.
+
+        Args:
+            is_frozen: Whether updates fail.
 
         Raises:
             ConfigError: If there is nothing to update.
         """
-        self._refuse_for_want_of_memory("freeze")
+        self._raise_no_memory_bank("freeze")
 
-    def _refuse_for_want_of_memory(self, what: str) -> NoReturn:
+    def _raise_no_memory_bank(self, what: str) -> NoReturn:
         raise ConfigError(f"{type(self).__name__} has no memory bank to {what}.")
 
 
@@ -262,7 +268,7 @@ class MetadataVector(nn.Module):
         self.width = inputs.n_numeric + _EMBEDDING_WIDTH * len(inputs.n_categories)
 
     def forward(self, batch: Batch) -> Tensor:
-        """U, [B, d_u]."""
+        """The metadata vector U of each video, [B, d_u]."""
         parts = [batch["numeric"]] if self.has_numbers else []
         parts += [embed(batch["categories"][:, i]) for i, embed in enumerate(self.embeddings)]
         return torch.cat(parts, dim=-1)

@@ -23,14 +23,14 @@ def require_metadata(inputs: InputShape, model: str) -> None:
 
 def one_hot(batch: Batch, inputs: InputShape) -> np.ndarray:
     """Numbers and one column per category, float64 [B, n + sum of categories]."""
-    numeric, codes = _parts(batch)
+    numeric, codes = _numbers_and_codes(batch)
     columns = [codes[:, i, None] == np.arange(n) for i, n in enumerate(inputs.n_categories)]
     return np.concatenate([numeric, *columns], axis=1)
 
 
 def side_by_side(batch: Batch) -> np.ndarray:
     """Numbers and one column of codes per categorical column, float64 [B, n + m]."""
-    return np.concatenate(_parts(batch), axis=1)
+    return np.concatenate(_numbers_and_codes(batch), axis=1)
 
 
 def labels_of(batch: Batch) -> np.ndarray:
@@ -38,5 +38,6 @@ def labels_of(batch: Batch) -> np.ndarray:
     return batch["label"].cpu().numpy()
 
 
-def _parts(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def _numbers_and_codes(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers, float64 [B, n], and codes of categories, int64 [B, m]."""
     return batch["numeric"].cpu().numpy().astype(np.float64), batch["categories"].cpu().numpy()

@@ -22,10 +22,10 @@ class Constant(PopularityModel):
         self.register_buffer("value", torch.zeros((), dtype=torch.float64))
 
     def fit_once(self, train: Batch, valid: Batch) -> dict[str, Any]:
-        """Take the mean."""
+        """Take the mean of the training labels; nothing else is learned."""
         self.value.fill_(float(labels_of(train).mean()))
         return {"value": float(self.value)}
 
     def predict(self, interaction: Batch) -> Tensor:
-        """The mean, float64 [B]."""
+        """The mean of the training labels for each video, float64 [B]."""
         return self.value.expand(len(interaction["row"]))

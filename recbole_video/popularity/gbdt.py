@@ -46,7 +46,7 @@ class MetadataGBDT(PopularityModel):
         grown = self._regressor(_MAX_TREES).fit(features, labels)
         errors = [np.mean((values - truth) ** 2) for values in grown.staged_predict(side_by_side(valid))]
         n_trees = int(np.argmin(errors)) + 1
-        self._trees = Trees.grown(self._regressor(n_trees).fit(features, labels))
+        self._trees = Trees.from_model(self._regressor(n_trees).fit(features, labels))
         return {"trees": n_trees}
 
     def _regressor(self, n_trees: int) -> HistGradientBoostingRegressor:
@@ -77,6 +77,6 @@ class MetadataGBDT(PopularityModel):
         self._trees = Trees.from_state(state) if state else None
 
     def check_state(self, state: Mapping[str, Any], path: Path) -> None:
-        """Refuse trees that lead nowhere."""
+        """Check that the trees of a checkpoint end: no branch leads back or outside of its tree."""
         super().check_state(state, path)
         checked_trees(state.get(_STATE), self.inputs.n_numeric + len(self.inputs.n_categories), path)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from recbole_video.errors import ConfigError
-from recbole_video.options.option import option
-from recbole_video.options.run import RunOptions
+from recbole_video.options.option import A_SHARE, option
+from recbole_video.options.run import RunOptions, resume_option, warmup_option
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
 # RecBole's options that belong to recommendation.
@@ -82,13 +82,7 @@ class PopularityOptions(RunOptions):
     lr_scheduler: Literal["constant", "linear", "cosine"] = option(
         "constant", "constant, linear or cosine, over all steps of all epochs."
     )
-    lr_warmup: float = option(
-        0.0,
-        "Share of all steps over which the rate rises from 0.",
-        at_least=0,
-        at_most=1,
-        must="is a share, at least 0 and at most 1",
-    )
+    lr_warmup: float = warmup_option(A_SHARE)
     epochs: int = option(50, at_least=1)
     train_batch_size: int = option(32, at_least=1)
     stopping_step: int = option(10, "Stop after so many evaluations without a better one.")
@@ -117,13 +111,7 @@ class PopularityOptions(RunOptions):
     n_popularity_groups: int = option(0, "Results by groups of test labels, equal in size; 0 for none.")
     save_predictions: bool = option(True, "Write each test video's label and prediction to predictions.tsv.")
     figures: bool = option(True, "Draw predicted against true, and what the model offers of itself.")
-    resume: bool | str | None = option(
-        False,
-        "Continue the newest unfinished run of these options, or the named run folder; show the result of a finished "
-        "one.",
-        is_path=True,
-        section="Run",
-    )
+    resume: bool | str | None = resume_option()
 
     def check(self) -> None:
         super().check()

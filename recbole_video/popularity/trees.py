@@ -1,4 +1,4 @@
-"""Boosted trees as plain arrays: read from scikit-learn when they are grown, evaluated without it."""
+"""Boosted trees as plain arrays: read from scikit-learn when they are from_model, evaluated without it."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Trees:
     codes: np.ndarray
 
     @classmethod
-    def grown(cls, model: Any) -> Trees:
-        """Of a fitted ``HistGradientBoostingRegressor``, whose private arrays are read.
+    def from_model(cls, model: Any) -> Trees:
+        """The trees of a fitted ``HistGradientBoostingRegressor``, whose private arrays are read.
 
         Raises:
             MissingDependencyError: If this scikit-learn keeps its trees in another way.
@@ -70,7 +70,7 @@ class Trees:
         Args:
             features: float64 [N, columns].
         """
-        known = self._numbered(features)
+        known = self._encode_categories(features)
         total = np.full(len(features), self.start[()])
         for root in self.roots:
             nodes = np.full(len(features), root)
@@ -80,7 +80,7 @@ class Trees:
         return total
 
     def _next(self, nodes: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The child that each row goes to."""
+        """The child node, [N], that each row's features [N, columns] lead to from its node, [N]."""
         values = features[np.arange(len(nodes)), self.column[nodes]]
         missing, subset = np.isnan(values), self.subset[nodes]
         code = np.where(missing | (subset < 0), 0, values).astype(np.int64)
@@ -88,8 +88,8 @@ class Trees:
         goes_left = np.where(subset < 0, values <= self.threshold[nodes], in_subset.astype(bool))
         return np.where(np.where(missing, self.missing_left[nodes], goes_left), self.left[nodes], self.right[nodes])
 
-    def _numbered(self, features: np.ndarray) -> np.ndarray:
-        """Categories by their numbers in ``subsets``; NaN for one that training never had."""
+    def _encode_categories(self, features: np.ndarray) -> np.ndarray:
+        """Features [N, columns], categories by their numbers in ``subsets``; NaN for one that training never had."""
         known = features.astype(np.float64)
         for column in np.unique(self.code_columns):
             codes = self.codes[self.code_columns == column]

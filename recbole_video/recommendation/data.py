@@ -44,7 +44,7 @@ class DatasetFacts:
 
     @classmethod
     def of(cls, dataset: VideoDataset) -> DatasetFacts:
-        """Of the data set as it was read."""
+        """The facts about a data set that was read; its tables are not kept."""
         taken = {field.name: getattr(dataset, field.name) for field in fields(cls) if field.name != "text"}
         return cls(**taken, text=str(dataset))
 
@@ -85,8 +85,8 @@ class Data:
 
 def load_data(config: Config) -> Data:
     """Read, filter and split the data set, and align the frames with its items."""
-    _refuse_unknown_dataset(config)
-    stores = open_stores(config) if config.reads_frames else {}
+    _check_dataset_exists(config)
+    stores = open_stores(config) if config.inputs_read else {}
     try:
         dataset = VideoDataset(config.host(), stores)
         actions = dataset.build()
@@ -115,7 +115,7 @@ def load_data(config: Config) -> Data:
     return Data(dataset, actions, catalogue)
 
 
-def _refuse_unknown_dataset(config: Config) -> None:
+def _check_dataset_exists(config: Config) -> None:
     folder, name = Path(config["data_path"]), config["dataset"]
     if (folder / f"{name}.inter").is_file():
         return
@@ -153,8 +153,8 @@ def describe_data(config: Config, data: Data, content: GatheredContent | None) -
     return {**description, **(inputs if set(inputs) <= {"frames"} else {"inputs": inputs})}
 
 
-def checkpoint_data(data: Data) -> dict[str, Any]:
-    """What a checkpoint must hold to be used without the data."""
+def recommendation_checkpoint_data(data: Data) -> dict[str, Any]:
+    """What the checkpoint of a recommender must hold to be used without the data, as plain values."""
     catalogue = data.catalogue
     return {
         "item_tokens": [str(token) for token in data.dataset.item_tokens],

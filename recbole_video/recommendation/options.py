@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import option
-from recbole_video.options.run import RunOptions
+from recbole_video.options.run import RunOptions, resume_option, warmup_option
 from recbole_video.recommendation.losses import LossOptions
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
@@ -79,13 +79,7 @@ class RecommendationOptions(LossOptions, _InputOptions):
     lr_scheduler: Literal["constant", "linear", "cosine"] = option(
         "constant", "constant, linear or cosine, over all steps of all epochs."
     )
-    lr_warmup: float = option(
-        0.0,
-        "Share of all steps over which the rate rises from 0.",
-        at_least=0,
-        at_most=1,
-        must="is a share of all steps, between 0 and 1",
-    )
+    lr_warmup: float = warmup_option("is a share of all steps, between 0 and 1")
     epochs: int = option(30, at_least=1)
     train_batch_size: int = option(60, "User sequences per step (prefix rows per step for FMLPRec).", at_least=1)
     stopping_step: int = option(10, "Stop after so many evaluations without a better one.")
@@ -109,13 +103,7 @@ class RecommendationOptions(LossOptions, _InputOptions):
     )
     cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
     save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
-    resume: bool | str | None = option(
-        False,
-        "Continue the newest unfinished run of these options, or the named run folder; show the result of a finished "
-        "one.",
-        is_path=True,
-        section="Run",
-    )
+    resume: bool | str | None = resume_option()
 
     def check(self) -> None:
         super().check()

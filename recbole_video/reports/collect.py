@@ -51,7 +51,6 @@ class Collection:
         records: One per trial that was started.
         planned: Trials that there should be.
         folders: Where they come from.
-        made_by: Provenance of the folders' sweeps.
         command: What makes it again.
         repeats: Folders of finished runs that repeat the options and the seed of another, which alone counts.
     """
@@ -85,7 +84,7 @@ def collect(folders: Iterable[str | Path]) -> list[Collection]:
         if not sweeps and not runs:
             raise DataError(f"`{path}` holds no sweep and no finished run (no metrics.json of one).")
         for collection in map(_read_sweep_folder, sweeps):
-            key = _what_runs(collection.sweep)
+            key = _sweep_key(collection.sweep)
             found[key] = _merge(found[key], collection) if key in found else collection
         new = {folder: result for folder, result in runs.items() if folder not in hand_made}
         hand_made |= new
@@ -105,7 +104,7 @@ def _read_finished(path: Path, sweeps: list[Path]) -> dict[Path, dict[str, Any]]
     return found
 
 
-def _what_runs(sweep: Sweep) -> str:
+def _sweep_key(sweep: Sweep) -> str:
     """What tells one sweep from another: all that its trials compute, seeds apart."""
     base = {name: value for name, value in sweep.base.items() if name not in _PLACES}
     cells = [(row.name, row.options) for row in sweep.rows] + [(c.label, c.options) for c in sweep.columns]

@@ -43,7 +43,7 @@ class Content:
     """A report.
 
     Attributes:
-        title: Of the page.
+        title: Title of the page.
         sections: One per sweep.
         made_by: Name and value: versions, machine, commit.
     """

@@ -29,7 +29,7 @@ class Picture:
     """A drawn figure.
 
     Attributes:
-        name: Of its files, without ending.
+        name: Name of its files, without ending.
         caption: One sentence.
         png: Bytes.
         svg: Bytes.

@@ -33,7 +33,7 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        """Over seeds."""
+        """Mean of the values over seeds; None without any."""
         return fmean(self.values) if self.values else None
 
     @property
@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Ours less the paper's."""
+        """Our mean less the paper's number; None where either is missing."""
         return None if self.mean is None or self.published is None else self.mean - self.published
 
 

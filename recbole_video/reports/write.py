@@ -44,7 +44,7 @@ def write_report(folders: Iterable[str | Path], out: str | Path | None = None, l
     folders = [expanded(folder) for folder in folders]
     content = make_content(collect(folders))
     target = expanded(out or folders[0])
-    _refuse_others(target, content, latex)
+    _check_replaceable(target, content, latex)
     for section in content.sections:
         for picture in section.pictures:
             picture.write(target, section.prefix)
@@ -56,7 +56,7 @@ def write_report(folders: Iterable[str | Path], out: str | Path | None = None, l
     return content
 
 
-def _refuse_others(target: Path, content: Content, latex: bool) -> None:
+def _check_replaceable(target: Path, content: Content, latex: bool) -> None:
     """Refuse to replace a file that no report has written."""
     texts = [target / name for name in _SIGNS if latex or name != "results.tex"]
     others = [path for path in texts if path.exists() and not _has_signs(path)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_video.entry_point import Parser, expand_home, run_command
+from recbole_video.entry_point import Parser, expand_path_arguments, run_command
 from recbole_video.errors import CheckpointError, DataError, nearest
 from recbole_video.files.names import as_file_name
 
@@ -43,7 +43,7 @@ def _run(words: Sequence[str] | None) -> int:
     parser.add_argument(
         "--trust", metavar="MODULE:CLASS", default=False, help="a model class of yours that the run names"
     )
-    arguments = expand_home(parser.parse_args(words))
+    arguments = expand_path_arguments(parser.parse_args(words))
     explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust)
     return 0
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_video.arguments.arrays import Array, as_counts, as_floats, unstorable
+from recbole_video.arguments.arrays import Array, as_counts, as_floats, find_unstorable
 from recbole_video.content.items import FRAMES, ContentRows
 from recbole_video.errors import ConfigError, DataError, counted, nearest
 
@@ -22,7 +22,7 @@ def default_name(names: Collection[str]) -> str:
     return next(iter(names)) if len(names) == 1 else FRAMES
 
 
-def refuse_unread(given: Collection[str], read: Collection[str]) -> None:
+def check_modalities_are_read(given: Collection[str], read: Collection[str]) -> None:
     """Refuse modalities that a model does not read.
 
     Raises:
@@ -50,7 +50,7 @@ def by_name(
     if not given:
         raise DataError(f"Nothing is given of the new videos; give content={{name: array}} of {', '.join(read)}.")
     of_each = dict(counts) if isinstance(counts, Mapping) else {} if counts is None else {name: counts}
-    refuse_unread([*given, *of_each], read)
+    check_modalities_are_read([*given, *of_each], read)
     return given, of_each
 
 
@@ -98,18 +98,23 @@ def _checked_rows(
     lowest = 1 if len(dims) == 1 else 0
     mask = torch.arange(values.shape[1]) < as_counts(counts, len(items), lowest, values.shape[1])[:, None]
     values = values.masked_fill(~mask[:, :, None], 0.0)
-    bad, wrong = unstorable(values)
+    bad, wrong = find_unstorable(values)
     if len(bad):
         raise DataError(f"The {name} of {counted(len(bad), 'new video')} hold {wrong} (first: `{items[bad[0]]}`).")
     return ContentRows(values, mask)
 
 
-def parts(content: Mapping[str, ContentRows], device: torch.device) -> Iterator[dict[str, ContentRows]]:
-    """The same, some videos at a time, on the device."""
+def device_batches(content: Mapping[str, ContentRows], device: torch.device) -> Iterator[dict[str, ContentRows]]:
+    """The rows of new videos in batches of at most 4,096 videos, each copied to the device.
+
+    Args:
+        content: By modality, [N, R, D] with their mask [N, R], in the CPU's memory.
+        device: Where the item encoder is.
+    """
     n = len(next(iter(content.values())).mask)
     for start in range(0, n, _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+        batch = slice(start, start + _AT_ONCE)
         yield {
-            name: ContentRows(rows.values[part].to(device), rows.mask[part].to(device))
+            name: ContentRows(rows.values[batch].to(device), rows.mask[batch].to(device))
             for name, rows in content.items()
         }

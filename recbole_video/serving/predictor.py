@@ -13,12 +13,12 @@ import torch
 from pandas.api.types import is_list_like
 from torch import Tensor
 
-from recbole_video.arguments.arrays import Array, as_counts, as_floats, unstorable
+from recbole_video.arguments.arrays import Array, as_counts, as_floats, find_unstorable
 from recbole_video.arguments.tokens import ordered_tokens
 from recbole_video.content.items import Origin, checked_origins
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader, cut_or_filled, evenly_chosen, mask_name
+from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, mask_name, pad_or_truncate
 from recbole_video.data.metadata import MetadataEncoder
 from recbole_video.errors import DataError, nearest
 from recbole_video.files.names import expanded
@@ -105,7 +105,7 @@ class PopularityPredictor:
         n = len(batch["row"])
         if not 0 <= row < n:
             raise DataError(f"There is no row {row}: {n} videos are given, counted from 0.")
-        one = self._fitted({name: value[row : row + 1] for name, value in batch.items()})
+        one = self._trimmed({name: value[row : row + 1] for name, value in batch.items()})
         return self.model.explain({name: value.to(self.device) for name, value in one.items()})
 
     @torch.no_grad()
@@ -176,7 +176,7 @@ class PopularityPredictor:
     def _batches(self, videos: Inputs) -> Iterator[dict[str, Tensor]]:
         whole = self._checked(videos)
         for start in range(0, len(whole["row"]), _BATCH):
-            part = self._fitted({name: value[start : start + _BATCH] for name, value in whole.items()})
+            part = self._trimmed({name: value[start : start + _BATCH] for name, value in whole.items()})
             yield {name: value.to(self.device) for name, value in part.items()}
 
     def _checked(self, videos: Inputs) -> dict[str, Tensor]:
@@ -223,7 +223,7 @@ class PopularityPredictor:
             frames, mask = evenly_chosen(frames, mask, wanted)
         return frames, mask
 
-    def _fitted(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _trimmed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A part of the videos as the model was trained on it: as long as its longest video, or as the longest of all.
 
         Text has no other reading: what is missing is masked.
@@ -234,7 +234,7 @@ class PopularityPredictor:
                 longest = max(1, int(np.flatnonzero(mask.any(dim=0)).max(initial=-1)) + 1)
                 if name == "frames" and self.model.reads_missing_frames(self.config):
                     longest = max(longest, self.inputs.n_frames)
-                batch[name], batch[mask_name(name)] = cut_or_filled(values, mask, longest)
+                batch[name], batch[mask_name(name)] = pad_or_truncate(values, mask, longest)
         return batch
 
     def _array(self, name: str, values: Array | None, width: int) -> Tensor:
@@ -245,7 +245,7 @@ class PopularityPredictor:
             array = array[:, None]
         if array.ndim != 3 or array.shape[-1] != width or not array.shape[1]:
             raise DataError(f"The {name} must be [N, n, {width}], not {list(array.shape)}: use the training's encoder.")
-        bad, wrong = unstorable(array)
+        bad, wrong = find_unstorable(array)
         if len(bad):
             raise DataError(f"The {name} of video {bad[0]} (counted from 0) hold {wrong}.")
         return array

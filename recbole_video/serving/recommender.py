@@ -28,7 +28,14 @@ from recbole_video.files.names import expanded
 from recbole_video.files.replacement import Replacement
 from recbole_video.options.content import chosen_content
 from recbole_video.runtime.checkpoint_checks import build_stored, checked_catalogue, checked_vectors
-from recbole_video.serving.new_content import Counts, as_rows, by_name, default_name, parts, refuse_unread
+from recbole_video.serving.new_content import (
+    Counts,
+    as_rows,
+    by_name,
+    check_modalities_are_read,
+    default_name,
+    device_batches,
+)
 
 _SCORES_AT_ONCE = 1 << 24
 
@@ -41,7 +48,7 @@ def make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recom
     """
     data = checked_catalogue(state, path)
     tokens = data.texts("item_tokens")
-    origins = checked_origins(data, dict.fromkeys(chosen_content(config)) if config.reads_frames else {})
+    origins = checked_origins(data, dict.fromkeys(chosen_content(config)) if config.inputs_read else {})
     catalogue = Catalogue(
         user_field=data.text("user_field"),
         item_field=data.text("item_field"),
@@ -129,7 +136,7 @@ class Recommender:
             DataError: If a history is no list, or a candidate is unknown; with ``errors="raise"`` also if an item of
                 a history is unknown, or a history empty.
         """
-        k = _whole(k)
+        k = _checked_k(k)
         chosen = self._all_ids() if candidates is None else np.unique(self._ids(as_tokens(candidates)))
         if not len(chosen):
             raise DataError("There is no candidate to recommend.")
@@ -190,14 +197,14 @@ class Recommender:
                 has none; nothing is added then.
             ConfigError: If the model knows items by their id only, or does not read what is given.
         """
-        self._refuse_if_of_ids()
+        self._check_reads_content()
         items = ordered_tokens([items] if isinstance(items, str) else items)
         dims = self.model.content_dims
         rows = as_rows(items, dims, *by_name(dims, frames, frame_counts, content))
         self._check_new(items)
-        vectors = [self._tower.encode_new(part) for part in parts(rows, self.device)]
+        vectors = [self._tower.encode_new(batch) for batch in device_batches(rows, self.device)]
         table = torch.cat([self._table, *vectors])
-        _refuse_non_finite_vectors(items, table[len(self._table) :])
+        _check_vectors_are_finite(items, table[len(self._table) :])
         self._id_of.update({token: len(self._table) + i for i, token in enumerate(items)})
         self._tokens += items
         self._table = table
@@ -214,9 +221,9 @@ class Recommender:
             DataError: If the rows came from another model than those of the training.
             ConfigError: If the model does not read such a modality.
         """
-        self._refuse_if_of_ids()
+        self._check_reads_content()
         paths = dict(path) if isinstance(path, Mapping) else {default_name(self.content): path}
-        refuse_unread(paths, self.content)
+        check_modalities_are_read(paths, self.content)
         stores = {name: FrameStore(one) for name, one in paths.items()}
         for name, store in stores.items():
             if store.manifest.vfm != self.content[name].vfm and not any_vfm:
@@ -318,7 +325,7 @@ class Recommender:
         )
         return table[np.isfinite(table["score"])]
 
-    def _refuse_if_of_ids(self) -> None:
+    def _check_reads_content(self) -> None:
         if not self._tower.reads_frames:
             raise ConfigError("This model knows videos by their id only (item_encoder=ID); it cannot take in new ones.")
 
@@ -330,7 +337,7 @@ class Recommender:
             raise DataError("Some of the new videos have the same id; give each its own.")
 
 
-def _refuse_non_finite_vectors(items: Sequence[str], vectors: Tensor) -> None:
+def _check_vectors_are_finite(items: Sequence[str], vectors: Tensor) -> None:
     """Refuse new videos whose vectors, or scores by them, would be no numbers."""
     bad = ~torch.isfinite(vectors.float().square().sum(dim=1))
     if bad.any():
@@ -342,7 +349,7 @@ def _refuse_non_finite_vectors(items: Sequence[str], vectors: Tensor) -> None:
         )
 
 
-def _whole(k: Any) -> int:
+def _checked_k(k: Any) -> int:
     try:
         whole = 0 if isinstance(k, (bool, np.bool_)) else operator.index(k)
     except TypeError:

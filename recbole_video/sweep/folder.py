@@ -82,7 +82,7 @@ class SweepFolder:
     def _begin(self, plan: Plan, command: str) -> None:
         """Hold the new folder before there is a record in it, by which others would find it."""
         self._is_made_here = True
-        self._hold()
+        self._acquire()
         try:
             write_text(self.path / "sweep.yaml", plan.sweep.text)
             about = {
@@ -110,14 +110,14 @@ class SweepFolder:
                 raise CheckpointError(
                     f"There is nothing to resume in `{folder.path}`: it is not the folder of a sweep."
                 )
-            if folder._fingerprint() != plan_fingerprint(plan):
+            if folder._recorded_fingerprint() != plan_fingerprint(plan):
                 raise ConfigError(
                     f"The sweep in `{folder.path}` was planned otherwise; resume it with its own options."
                 )
             return folder
         wanted = plan_fingerprint(plan)
         found = [cls(path.parent) for path in (root / "sweeps").glob("*/sweep.json")]
-        found = [folder for folder in found if folder._fingerprint() == wanted]
+        found = [folder for folder in found if folder._recorded_fingerprint() == wanted]
         if not found:
             raise CheckpointError(
                 f"There is no sweep `{plan.sweep.name}` of these options in `{root / 'sweeps'}` to resume; leave out "
@@ -127,18 +127,18 @@ class SweepFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; let it go at the end.
+        """Lock the folder against other processes, and release it at the end.
 
         Raises:
             RunFolderError: If another sweep writes it.
         """
-        self._hold()
+        self._acquire()
         try:
             yield
         finally:
             self._lock.release()
 
-    def _hold(self) -> None:
+    def _acquire(self) -> None:
         if self._lock.is_held:
             return
         if not self._lock.acquire():
@@ -169,7 +169,7 @@ class SweepFolder:
         """What has become of a trial."""
         return trial_state(self.trial_folder(trial))
 
-    def _fingerprint(self) -> str | None:
+    def _recorded_fingerprint(self) -> str | None:
         try:
             record = read_json(self.record, CheckpointError)
         except CheckpointError:
@@ -225,32 +225,32 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def note_trial(folder: Path, trial: Trial) -> None:
+def write_trial(folder: Path, trial: Trial) -> None:
     """Write down which trial a folder is of, before it runs."""
     write_json(folder / "trial.json", trial.as_plain())
 
 
-def note_state(folder: Path, state: TrialState) -> None:
+def write_state(folder: Path, state: TrialState) -> None:
     """Write down that a trial was stopped or failed; the results of a finished one say so themselves."""
     write_json(folder / "status.json", vars(state))
 
 
-def note_failure(folder: Path, trial: Trial, reason: str, traceback: str = "") -> None:
+def write_failure(folder: Path, trial: Trial, reason: str, traceback: str = "") -> None:
     """Write down why a trial failed; on a full disk it stays unfinished, which ``--resume`` takes up."""
     with suppress(OSError, RunFolderError):
-        note_trial(folder, trial)  # its process may have died before it did
-        note_state(folder, TrialState(FAILED, reason))
+        write_trial(folder, trial)  # its process may have died before it did
+        write_state(folder, TrialState(FAILED, reason))
         if traceback:
             write_text(folder / "traceback.txt", traceback)
 
 
-def forget_state(folder: Path) -> None:
-    """Before a trial runs again."""
+def clear_state(folder: Path) -> None:
+    """Remove the record of how the last attempt at a trial ended, before the trial runs again."""
     (folder / "status.json").unlink(missing_ok=True)
 
 
 def plan_fingerprint(plan: Plan) -> str:
-    """A digest of what the sweep runs."""
+    """A digest of all that a sweep runs, by which ``--resume`` finds its folder."""
     text = json.dumps(describe_plan(plan), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -21,7 +21,7 @@ class DistinctOptunaSearch(OptunaSearch):
     Args:
         space: What is searched.
         mode: ``max`` or ``min``.
-        seed: Of the sampler.
+        seed: Seed of Optuna's sampler.
         tried: Points of earlier trials with their scores; None for one without.
     """
 
@@ -45,7 +45,7 @@ class DistinctOptunaSearch(OptunaSearch):
                 self._scores[key] = None
                 self._key_of[trial_id] = key
                 return point
-            self._pass_over(trial_id, self._scores[key])
+            self._skip_repeated(trial_id, self._scores[key])
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -59,7 +59,8 @@ class DistinctOptunaSearch(OptunaSearch):
             self._scores[self._key_of[trial_id]] = (result or {}).get("score")
         super().on_trial_complete(trial_id, result, error)
 
-    def _pass_over(self, trial_id: str, score: float | None) -> None:
+    def _skip_repeated(self, trial_id: str, score: float | None) -> None:
+        """Tell Optuna the known score of a point that it suggests again; None fails it."""
         asked = self._ot_trials.pop(trial_id)
         study: Any = self._ot_study
         study.tell(asked, score, state=_FAILED if score is None else None)

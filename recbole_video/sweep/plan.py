@@ -119,13 +119,13 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None, first: in
         raise ConfigError("A search by Optuna has one row, one column and one seed; use random for several.")
     if sweep.search.kind != "grid" and not sweep.space:
         raise ConfigError(f"The sweep `{sweep.name}` searches nothing: its space is empty.")
-    _refuse_unfair_stopping(sweep)
-    n_trials = _count(sweep)
+    _check_stopping_is_fair(sweep)
+    n_trials = _count_trials(sweep)
     shown = None if first is None or n_trials <= max(first, _MOST_CHECKED) else first
-    trials = () if is_open else tuple(islice(_lay_out(sweep, shown), shown))
+    trials = () if is_open else tuple(islice(_generate_trials(sweep, shown), shown))
     if not trials and not is_open:
         raise ConfigError(f"The sweep `{sweep.name}` has zero trials.")
-    configs = [_config(trial) for trial in _examples(sweep, trials, n_trials)]
+    configs = [_config(trial) for trial in _trials_to_check(sweep, trials, n_trials)]
     metrics = sweep.metrics or _default_metrics(configs[0])
     for config in configs:
         _check_metrics(metrics, config)
@@ -141,7 +141,7 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None, first: in
 
 
 def make_trial(sweep: Sweep, row: Row, column: int, point: dict[str, Any], seed: int) -> Trial:
-    """The trial of one cell."""
+    """The trial of a row, a column, a point of the space and a seed; the later ones win over the sweep's base."""
     block = sweep.columns[column]
     options = {**sweep.base, **block.options, **(row.options or {}), **point, "seed": seed}
     return Trial(row.name, block.label, point, seed, {k: v for k, v in sorted(options.items())})
@@ -198,7 +198,7 @@ def require_data(plan: Plan) -> None:
         )
 
 
-def _refuse_unfair_stopping(sweep: Sweep) -> None:
+def _check_stopping_is_fair(sweep: Sweep) -> None:
     """ASHA ranks all trials by one score: it must mean the same for all, and stop no seed of a mean."""
     if sweep.asha is None:
         return
@@ -223,7 +223,7 @@ def _datasets(configs: list[Config]) -> tuple[Dataset, ...]:
     return tuple(Dataset(name, folder, tuple(stores)) for name, (folder, stores) in sorted(found.items()))
 
 
-def _lay_out(sweep: Sweep, first: int | None = None) -> Iterator[Trial]:
+def _generate_trials(sweep: Sweep, first: int | None = None) -> Iterator[Trial]:
     """The trials in order; of a space no more than the ``first`` points."""
     if sweep.search.kind == "random":
         points = list(islice(sample(sweep.space, sweep.search.n_trials, sweep.search.seed), first))
@@ -236,7 +236,7 @@ def _lay_out(sweep: Sweep, first: int | None = None) -> Iterator[Trial]:
                     yield make_trial(sweep, row, column, point, seed)
 
 
-def _count(sweep: Sweep) -> int:
+def _count_trials(sweep: Sweep) -> int:
     """How many trials there will be, which are not laid out for it."""
     known = n_points(sweep.space)
     asked = sweep.search.n_trials
@@ -244,7 +244,7 @@ def _count(sweep: Sweep) -> int:
     return per_cell * len(_runnable(sweep)) * len(sweep.columns) * len(sweep.seeds)
 
 
-def _examples(sweep: Sweep, trials: tuple[Trial, ...], n_trials: int) -> Iterable[Trial]:
+def _trials_to_check(sweep: Sweep, trials: tuple[Trial, ...], n_trials: int) -> Iterable[Trial]:
     """Trials whose options are checked for all: one of each digest, or a choice where there are too many."""
     if n_trials <= _MOST_CHECKED and trials:
         return {_digest({**trial.options, "seed": 0}): trial for trial in trials}.values()
@@ -255,12 +255,12 @@ def _examples(sweep: Sweep, trials: tuple[Trial, ...], n_trials: int) -> Iterabl
         make_trial(sweep, rows[0], 0, {**point, option: value}, seed)
         for option, (kind, values) in sweep.space.items()
         if kind == "choice"
-        for value in _spread(values)
+        for value in _evenly_chosen(values)
     ]
-    return [*cells, *varied, *_spread(trials)]
+    return [*cells, *varied, *_evenly_chosen(trials)]
 
 
-def _spread(values: Any) -> list[Any]:
+def _evenly_chosen(values: Any) -> list[Any]:
     """So many of them as can be checked, evenly, the first among them."""
     return list(values[:: -(-len(values) // _MOST_CHECKED) or 1])
 

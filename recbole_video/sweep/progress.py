@@ -48,12 +48,12 @@ class SweepProgress:
         self._bar.close()
 
     def started(self, trial: Trial) -> None:
-        """A trial has got its place."""
+        """Note that a trial has begun to run."""
         self._began[trial.name] = perf_counter()
         self._parallel = max(self._parallel, len(self._began))
 
     def reached(self, trial: Trial, epoch: int, score: float | None) -> None:
-        """A trial has finished an epoch."""
+        """Show that a trial has finished an epoch."""
         self._epochs[trial.name] = epoch
         running = ", ".join(f"epoch {epoch} of {self.plan.epochs}" for epoch in list(self._epochs.values())[:4])
         self._bar.set_postfix_str(running)

@@ -21,10 +21,10 @@ from recbole_video.sweep.folder import (
     SweepFolder,
     TrialState,
     best_score,
-    note_failure,
-    note_state,
     read_trial,
     trial_state,
+    write_failure,
+    write_state,
 )
 from recbole_video.sweep.plan import Plan, Trial
 from recbole_video.sweep.progress import SweepProgress
@@ -41,7 +41,7 @@ class Resources:
         cpus: Cores per trial.
         gpus: GPUs per trial, or a share of one; None: one where the cluster has any.
         max_concurrent: Trials at a time, at most; None: as many as fit.
-        address: Of a Ray cluster; None for one on this machine.
+        address: Address of a Ray cluster, ``HOST:PORT``; None for one on this machine.
     """
 
     cpus: float = 1.0
@@ -69,27 +69,27 @@ def run_sweep(plan: Plan, folder: SweepFolder, resources: Resources) -> dict[str
     """
     with folder.locked():
         try:
-            _run_what_is_left(plan, folder, resources)
+            _run_remaining(plan, folder, resources)
         except RecBoleVideoError:
             folder.discard_if_unused()
             raise
         return all_states(folder)
 
 
-def _run_what_is_left(plan: Plan, folder: SweepFolder, resources: Resources) -> None:
+def _run_remaining(plan: Plan, folder: SweepFolder, resources: Resources) -> None:
     if plan.sweep.search.kind == "optuna":
         _require_optuna()
-    _refuse_choice_of_gpu(plan)
-    remaining = [trial for trial in _known(plan, folder) if _is_to_run(folder.state(trial))]
+    _check_gpu_choice(plan)
+    remaining = [trial for trial in _known_trials(plan, folder) if _is_to_run(folder.state(trial))]
     if remaining or _n_left_to_search(plan, folder):
-        with ray_session(resources.address) as ray, _losses_named(ray):
-            _refuse_impossible(ray, resources)
+        with ray_session(resources.address) as ray, _ray_errors_explained(ray):
+            _check_cluster_has(ray, resources)
             _run_on(ray, plan, folder, resources, remaining)
     # Also where nothing was left to run: a sweep may have been killed between its last trial and this line.
     shutil.rmtree(folder.ray, ignore_errors=True)
 
 
-def _refuse_choice_of_gpu(plan: Plan) -> None:
+def _check_gpu_choice(plan: Plan) -> None:
     """A sweep's GPUs are Ray's to give; another than the default would be passed over in silence."""
     gpu_id = plan.sweep.base.get("gpu_id")
     if listed(gpu_id) not in ("", "0"):
@@ -100,7 +100,7 @@ def _refuse_choice_of_gpu(plan: Plan) -> None:
 
 
 @contextmanager
-def _losses_named(ray: Any) -> Iterator[None]:
+def _ray_errors_explained(ray: Any) -> Iterator[None]:
     """Turn the end of Ray, or of the disk, into a sentence; trials that have finished are on the disk already."""
     from ray.tune.error import TuneError
 
@@ -123,13 +123,18 @@ def _is_to_run(state: TrialState) -> bool:
 
 
 def _run_on(ray: Any, plan: Plan, folder: SweepFolder, resources: Resources, remaining: list[Trial]) -> None:
-    from recbole_video.sweep.shared_data import start_keeper
+    from recbole_video.sweep.shared_data import start_data_server
 
     gpus = resources.gpus
     if gpus is None:
         gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
     task = TrialTask(
-        plan.sweep, tuple(remaining), str(folder.trials.resolve()), str(Path.cwd()), start_keeper(ray), resources.cpus
+        plan.sweep,
+        tuple(remaining),
+        str(folder.trials.resolve()),
+        str(Path.cwd()),
+        start_data_server(ray),
+        resources.cpus,
     )
     tuning = _Tuning(plan, folder, resources, gpus, task)
     with SweepProgress(plan, folder) as progress:
@@ -160,7 +165,10 @@ class _Tuning:
         from recbole_video.sweep.optuna_search import DistinctOptunaSearch
 
         sweep = self.plan.sweep
-        tried = [(trial.point, best_score(self.folder.trial_folder(trial))) for trial in _known(self.plan, self.folder)]
+        tried = [
+            (trial.point, best_score(self.folder.trial_folder(trial)))
+            for trial in _known_trials(self.plan, self.folder)
+        ]
         algorithm = DistinctOptunaSearch(sweep.space, self._mode, sweep.search.seed + len(tried), tried)
         self._tune({}, n_trials, algorithm, progress)
 
@@ -193,7 +201,7 @@ class _Tuning:
                 name="tune",
                 storage_path=str(self.folder.ray.resolve()),
                 failure_config=tune.FailureConfig(max_failures=_DEATHS),
-                callbacks=[_watcher(self.task, progress)],
+                callbacks=[_trial_callback(self.task, progress)],
                 verbose=0,
             ),
         ).fit()
@@ -212,11 +220,11 @@ class _Tuning:
         )
 
 
-def _watcher(task: TrialTask, progress: SweepProgress) -> Any:
-    """Writes down what became of each trial, and tells the progress."""
+def _trial_callback(task: TrialTask, progress: SweepProgress) -> Any:
+    """A callback of Ray Tune that writes down what became of each trial, and shows the progress."""
     from ray import tune
 
-    class Watcher(tune.Callback):
+    class TrialCallback(tune.Callback):
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             progress.started(task.trial(trial.config))
 
@@ -232,7 +240,7 @@ def _watcher(task: TrialTask, progress: SweepProgress) -> Any:
             if trial_state(folder).kind == UNFINISHED and "reason" not in (trial.last_result or {}):
                 last = trial.last_result or {}
                 state = TrialState(STOPPED, f"after epoch {last.get('epoch', 0)}, by ASHA", last.get("score"))
-                note_state(folder, state)
+                write_state(folder, state)
             progress.ended(ours, (trial.last_result or {}).get("reason", ""))
 
         def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -241,13 +249,13 @@ def _watcher(task: TrialTask, progress: SweepProgress) -> Any:
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             ours = task.trial(trial.config)
             reason = f"its process died {trial.num_failures} times"
-            note_failure(Path(task.folder) / ours.name, ours, reason)
+            write_failure(Path(task.folder) / ours.name, ours, reason)
             progress.ended(ours, reason)
 
-    return Watcher()
+    return TrialCallback()
 
 
-def _known(plan: Plan, folder: SweepFolder) -> Iterable[Trial]:
+def _known_trials(plan: Plan, folder: SweepFolder) -> Iterable[Trial]:
     """The trials of the plan; of an open search those that it has started."""
     if plan.sweep.search.kind != "optuna":
         return plan.trials
@@ -260,7 +268,7 @@ def _n_left_to_search(plan: Plan, folder: SweepFolder) -> int:
     return max(0, plan.n_trials - len(all_states(folder)))
 
 
-def _refuse_impossible(ray: Any, resources: Resources) -> None:
+def _check_cluster_has(ray: Any, resources: Resources) -> None:
     """Without this Ray would wait for ever, silently.
 
     Raises:

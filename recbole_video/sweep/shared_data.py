@@ -13,12 +13,12 @@ from recbole_video.runtime.recbole_host import HostConfig
 from recbole_video.tasks import task_of
 from recbole_video.tasks.task import prepare_bundled
 
-_KEPT = 4  # data sets; a trial that uses one keeps it alive in any case
-_OF_THE_MODEL = ("reads_frames", "inputs_read")  # what the data depends on beside the options
+_MOST_CACHED = 4  # data sets; a trial that uses one keeps it alive in any case
+_INPUTS = "inputs_read"  # what the data depends on beside the options
 _OF_THE_DEVICE = frozenset(["device", "frames_on_device", "gpu_id", "use_gpu"])
 
 
-class ReadOptions:
+class RecordingConfig:
     """A configuration that notes which options are read: those decide what the data is, and no list can go stale."""
 
     def __init__(self, config: Config | HostConfig, read: dict[str, Any] | None = None) -> None:
@@ -31,23 +31,17 @@ class ReadOptions:
             self.read[name] = value
         return torch.device("cpu") if name == "device" else value
 
-    def host(self) -> ReadOptions:
+    def host(self) -> RecordingConfig:
         """RecBole's view of it, which notes what is read as well."""
-        return ReadOptions(self._config.host(), self.read)
+        return RecordingConfig(self._config.host(), self.read)
 
     def __contains__(self, name: str) -> bool:
         return name in self._config
 
     @property
-    def reads_frames(self) -> bool:
-        """Of the item encoder, whose other properties do not change the data."""
-        self.read["reads_frames"] = self._config.reads_frames
-        return self._config.reads_frames
-
-    @property
     def inputs_read(self) -> frozenset[str]:
-        """Of the popularity model."""
-        self.read["inputs_read"] = self._config.inputs_read
+        """What the model reads: all of model and item encoder that the data depends on."""
+        self.read[_INPUTS] = self._config.inputs_read
         return self._config.inputs_read
 
     @property
@@ -56,8 +50,8 @@ class ReadOptions:
         return self._config.task
 
 
-class DataKeeper:
-    """Reads each data set once, for whoever asks; runs as a Ray actor of its own.
+class DataServer:
+    """Reads each data set once and serves it to all trials; runs as a Ray actor of its own.
 
     Args:
         put: Puts a value into shared memory and gives a reference to it.
@@ -65,29 +59,29 @@ class DataKeeper:
 
     def __init__(self, put: Callable[[Any], Any]) -> None:
         self._put = put
-        self._kept: OrderedDict[int, tuple[dict[str, Any], Any]] = OrderedDict()
+        self._cache: OrderedDict[int, tuple[dict[str, Any], Any]] = OrderedDict()
         self.n_loaded = 0
 
     def get(self, options: dict[str, Any]) -> Any:
         """Reference to the data of these options, in a list, so that it is handed on and not fetched."""
         config = Config(config_dict=options)
-        for key, (read, reference) in self._kept.items():
-            if all(_same(_value(config, name), value) for name, value in read.items()):
-                self._kept.move_to_end(key)
+        for key, (read, reference) in self._cache.items():
+            if all(_is_same(_current_value(config, name), value) for name, value in read.items()):
+                self._cache.move_to_end(key)
                 return [reference]
-        recorded = ReadOptions(config)
+        recorded = RecordingConfig(config)
         data = load_shareable(recorded)
         self.n_loaded += 1
         reference = self._put(data)
-        self._kept[self.n_loaded] = (recorded.read, reference)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._cache[self.n_loaded] = (recorded.read, reference)
+        while len(self._cache) > _MOST_CACHED:
+            self._cache.popitem(last=False)
         return [reference]
 
 
-def start_keeper(ray: Any) -> Any:
+def start_data_server(ray: Any) -> Any:
     """The actor; killed, as by a machine out of memory, it starts anew and reads what is asked for again."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(DataKeeper).remote(ray.put)
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(DataServer).remote(ray.put)
 
 
 def load_shareable(config: Any) -> Any:
@@ -96,9 +90,9 @@ def load_shareable(config: Any) -> Any:
     return task_of(config).load(config).shareable()
 
 
-def _value(config: Config, name: str) -> Any:
-    return getattr(config, name) if name in _OF_THE_MODEL else config[name]
+def _current_value(config: Config, name: str) -> Any:
+    return config.inputs_read if name == _INPUTS else config[name]
 
 
-def _same(a: Any, b: Any) -> bool:
+def _is_same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)

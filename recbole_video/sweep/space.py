@@ -95,7 +95,7 @@ def sample(space: Space, n: int, seed: int) -> Iterator[dict[str, Any]]:
     drawn: set[str] = set()
     n = min(n, n_points(space) or n)
     for _ in range(_DRAWS_PER_POINT * n):
-        point = {option: _draw(kind, arguments, rng) for option, (kind, arguments) in space.items()}
+        point = {option: _sample_value(kind, arguments, rng) for option, (kind, arguments) in space.items()}
         key = point_key(point)
         if key not in drawn:
             drawn.add(key)
@@ -109,7 +109,7 @@ def point_key(point: Mapping[str, Any] | None) -> str:
     return json.dumps(point, sort_keys=True, default=str)
 
 
-def _draw(kind: str, arguments: list[Any], rng: np.random.Generator) -> Any:
+def _sample_value(kind: str, arguments: list[Any], rng: np.random.Generator) -> Any:
     if kind == "choice":
         return arguments[int(rng.integers(len(arguments)))]
     if kind == "randint":

@@ -82,7 +82,7 @@ class Search:
     Attributes:
         kind: grid, random or optuna.
         n_trials: Draws; a grid has as many as it has points.
-        seed: Of the draws.
+        seed: Seed by which points are sampled.
     """
 
     kind: str = "grid"
@@ -247,8 +247,8 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
         is_demo=demo,
         text=text,
     )
-    _refuse_clashes(sweep, where)
-    _refuse_ambiguity(sweep, where)
+    _check_no_clashes(sweep, where)
+    _check_unambiguous(sweep, where)
     return sweep
 
 
@@ -257,11 +257,11 @@ def _read_lines(text: str, where: str, demo: bool) -> dict[str, Any]:
     raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, _text_keys(), deep=True))
     if not isinstance(raw, dict):
         raise ConfigError(f"The sweep `{where}` must hold `key: value` lines.")
-    _refuse_unknown(raw, _KEYS, f"the sweep `{where}`")
+    _check_keys(raw, _KEYS, f"the sweep `{where}`")
     for key, value in raw.items():
         check_value(key, value)
     of_demo = raw.get("demo") or {}
-    _refuse_unknown(of_demo, _DEMO_KEYS, f"`demo` of `{where}`")
+    _check_keys(of_demo, _DEMO_KEYS, f"`demo` of `{where}`")
     base = _options(raw.get("base"), f"`base` of `{where}`")
     if not demo:
         return {**raw, "base": base}
@@ -295,7 +295,7 @@ def with_search(sweep: Sweep, kind: Any = None, n_trials: Any = None) -> Sweep:
     return replace(sweep, search=_read_search(asked, "the command line"))
 
 
-def _refuse_ambiguity(sweep: Sweep, where: str) -> None:
+def _check_unambiguous(sweep: Sweep, where: str) -> None:
     """What could be drawn or tested in two ways."""
     if sweep.compare and sweep.space:
         raise ConfigError(f"`compare` of `{where}` compares rows, and its space makes several of each; leave one out.")
@@ -305,7 +305,7 @@ def _refuse_ambiguity(sweep: Sweep, where: str) -> None:
         )
 
 
-def _refuse_clashes(sweep: Sweep, where: str) -> None:
+def _check_no_clashes(sweep: Sweep, where: str) -> None:
     """An option has one place: rows, columns or the space; its values would otherwise depend on the order of layers."""
     of_rows = {option for row in sweep.rows for option in row.options or {}}
     of_columns = {option for column in sweep.columns for option in column.options}
@@ -339,21 +339,21 @@ def _list(given: Any, what: str) -> list[Any]:
 
 def _read_resources(given: Any, where: str) -> dict[str, float]:
     resources = _options(given, f"`resources` of `{where}`")
-    _refuse_unknown(resources, {"cpus", "gpus"}, f"`resources` of `{where}`")
+    _check_keys(resources, {"cpus", "gpus"}, f"`resources` of `{where}`")
     for name, value in resources.items():
-        _refuse_no_number(value, 0, f"`{name}` of `resources` of `{where}`")
+        _check_number(value, 0, f"`{name}` of `resources` of `{where}`")
     return resources
 
 
 def _read_asha(given: Any, where: str) -> Asha | None:
     asha: Asha | None = _build(Asha, given, where, "asha")
     if asha is not None:
-        _refuse_no_number(asha.grace_epochs, 1, f"`grace_epochs` of `{where}`", whole=True)
-        _refuse_no_number(asha.reduction_factor, 2, f"`reduction_factor` of `{where}`")
+        _check_number(asha.grace_epochs, 1, f"`grace_epochs` of `{where}`", whole=True)
+        _check_number(asha.reduction_factor, 2, f"`reduction_factor` of `{where}`")
     return asha
 
 
-def _refuse_no_number(value: Any, least: float, what: str, whole: bool = False) -> None:
+def _check_number(value: Any, least: float, what: str, whole: bool = False) -> None:
     kinds = (int,) if whole else (int, float)
     if isinstance(value, str) and value.strip().isdecimal():
         raise ConfigError(f"{what} is `{value}`, which is text; write it without quotes.")
@@ -366,14 +366,14 @@ def _read_columns(given: Any, demo: bool, where: str) -> tuple[Column, ...]:
         return (Column(),)
     columns = []
     for raw in _list(given, f"`columns` of `{where}`"):
-        _refuse_unknown(raw, _COLUMN_KEYS, f"a column of `{where}`")
+        _check_keys(raw, _COLUMN_KEYS, f"a column of `{where}`")
         what = f"column `{_label(raw, f'column of `{where}`')}` of `{where}`"
         if demo and raw.get("demo") == "skip":
             continue
         of_demo = _options(raw.get("demo"), f"`demo` of {what}") if demo else {}
         options = {**_options(raw.get("options"), f"`options` of {what}"), **of_demo}
         columns.append(Column(str(raw["label"]), options, str(of_demo.get("dataset", ""))))
-    _refuse_twice([column.label for column in columns], "columns", where)
+    _check_no_repeats([column.label for column in columns], "columns", where)
     return tuple(columns)
 
 
@@ -383,7 +383,7 @@ def _label(raw: dict[str, Any], what: str) -> str:
     return str(raw["label"])
 
 
-def _refuse_twice(names: list[str], what: str, where: str) -> None:
+def _check_no_repeats(names: list[str], what: str, where: str) -> None:
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"`{where}` has two {what} `{min(twice)}`; give each a label of its own.")
 
@@ -397,7 +397,7 @@ def _read_rows(
         raise ConfigError(f"`rows` of `{where}` must list at least one row.")
     rows = []
     for raw in given:
-        _refuse_unknown(raw, _ROW_KEYS, f"a row of `{where}`")
+        _check_keys(raw, _ROW_KEYS, f"a row of `{where}`")
         label = _label(raw, f"row of `{where}`")
         options = _options(raw["options"], f"`options` of row `{label}` of `{where}`") if "options" in raw else None
         of_demo = raw.get("demo") if demo else None
@@ -407,7 +407,7 @@ def _read_rows(
             options |= _options(of_demo, f"`demo` of row `{label}` of `{where}`")
         published = _read_published(raw.get("published"), columns, metrics, f"row `{label}` of `{where}`")
         rows.append(Row(label, str(raw.get("group") or ""), options, published))
-    _refuse_twice([row.name for row in rows], "rows", where)
+    _check_no_repeats([row.name for row in rows], "rows", where)
     if not any(row.options is not None for row in rows):
         raise ConfigError(f"The sweep `{where}` has zero trials: no row has options.")
     return tuple(rows)
@@ -456,12 +456,12 @@ def _read_search(given: Any, where: str) -> Search:
     if isinstance(given, str):
         given = {"kind": given}
     search: Search = _build(Search, given, where, "search") or Search()
-    _refuse_no_number(search.seed, 0, f"`seed` of `search` of `{where}`", whole=True)
+    _check_number(search.seed, 0, f"`seed` of `search` of `{where}`", whole=True)
     if search.kind not in SEARCHES:
         raise ConfigError(f"`search` of `{where}` is `{search.kind}`; choose from {', '.join(SEARCHES)}.")
     if search.kind != "grid" and search == replace(search, n_trials=0):
         raise ConfigError(f"`search` of `{where}` has zero trials; set n_trials.")
-    _refuse_no_number(search.n_trials, 0 if search.kind == "grid" else 1, f"`n_trials` of `{where}`", whole=True)
+    _check_number(search.n_trials, 0 if search.kind == "grid" else 1, f"`n_trials` of `{where}`", whole=True)
     return search
 
 
@@ -512,7 +512,7 @@ def _read_needs(given: Any, where: str) -> tuple[Need, ...]:
 
 
 def _read_need(given: Any, where: str) -> Need:
-    _refuse_unknown(given, set(Need.__dataclass_fields__), f"`needs` of `{where}`")
+    _check_keys(given, set(Need.__dataclass_fields__), f"`needs` of `{where}`")
     if missing := sorted({"dataset", "download", "commands"} - set(given)):
         raise ConfigError(f"A need of `{where}` lacks `{missing[0]}`.")
     commands = _list(given["commands"], f"`commands` of a need of `{where}`")
@@ -528,14 +528,14 @@ def _build(kind: type, given: Any, where: str, key: str) -> Any:
         return kind()
     if not isinstance(given, dict):
         raise ConfigError(f"`{key}` of `{where}` must hold `key: value` lines; it is `{given}`.")
-    _refuse_unknown(given, set(kind.__dataclass_fields__), f"`{key}` of `{where}`")  # type: ignore[attr-defined]
+    _check_keys(given, set(kind.__dataclass_fields__), f"`{key}` of `{where}`")  # type: ignore[attr-defined]
     try:
         return kind(**given)
     except TypeError as error:
         raise ConfigError(f"`{key}` of `{where}` is incomplete: {error}.") from error
 
 
-def _refuse_unknown(given: Any, known: Any, where: str) -> None:
+def _check_keys(given: Any, known: Any, where: str) -> None:
     if not isinstance(given, dict):
         raise ConfigError(f"{where[0].upper()}{where[1:]} must hold `key: value` lines; it is `{given}`.")
     unknown = [key for key in given if key not in known]

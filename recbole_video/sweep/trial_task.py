@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.errors import DataError, RecBoleVideoError
-from recbole_video.sweep.folder import forget_state, note_failure, note_trial
+from recbole_video.sweep.folder import clear_state, write_failure, write_trial
 from recbole_video.sweep.plan import Trial, make_trial
 from recbole_video.sweep.spec import Sweep
 
@@ -24,8 +24,8 @@ class TrialTask:
         sweep: The sweep.
         trials: The trials that ``{"trial": index}`` means; otherwise values are a point of the space.
         folder: Folder of trials.
-        working_folder: That of the user, which relative paths start from.
-        keeper: The actor that reads data.
+        working_folder: The working folder of the sweep's command, which relative paths start from.
+        data_server: The Ray actor that reads each data set once, for all trials.
         cpus: Threads that the trial may use.
     """
 
@@ -33,7 +33,7 @@ class TrialTask:
     trials: tuple[Trial, ...]
     folder: str
     working_folder: str
-    keeper: Any
+    data_server: Any
     cpus: float
 
     def __call__(self, values: dict[str, Any]) -> None:
@@ -44,16 +44,16 @@ class TrialTask:
         trial = self.trial(values)
         folder = Path(self.folder) / trial.name
         try:
-            forget_state(folder)
-            note_trial(folder, trial)
+            clear_state(folder)
+            write_trial(folder, trial)
             result = self._run(trial, folder)
         except RecBoleVideoError as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            note_failure(folder, trial, reason)
+            write_failure(folder, trial, reason)
         except Exception as error:  # whatever it is, the other trials go on
             first = next(iter(str(error).strip().splitlines()), "")
             reason = f"{type(error).__name__}: {first} (traceback.txt has more)"
-            note_failure(folder, trial, reason, traceback.format_exc())
+            write_failure(folder, trial, reason, traceback.format_exc())
         else:
             tune.report({"score": result["best_valid_score"], "is_finished": True})
             return
@@ -107,7 +107,7 @@ class TrialTask:
         import ray
 
         try:
-            [reference] = ray.get(self.keeper.get.remote({**options, "use_gpu": False}))
+            [reference] = ray.get(self.data_server.get.remote({**options, "use_gpu": False}))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         return ray.get(reference)

@@ -17,7 +17,7 @@ from recbole_video.runtime.checkpoint_checks import BUILD_ERRORS, checked_option
 from recbole_video.serving.predictor import PopularityPredictor
 from recbole_video.serving.recommender import Recommender
 from recbole_video.tasks import task_of
-from recbole_video.tasks.recbole import of_recbole
+from recbole_video.tasks.recbole import recbole_checkpoint_error
 
 
 def load_model(
@@ -46,17 +46,17 @@ def load_model(
     trusted = trusted_paths(trust)  # now, since what is wrong with it is no fault of the model
     path, device = expanded(path), _usable_device(device)
     if path.is_dir():
-        _refuse_run_without_checkpoint(path)
+        _check_has_checkpoint(path)
         path = path / "model.pth"
     recbole_compat.apply()
     state = read_checkpoint(path, "cpu")
     if "data" not in state:
-        raise of_recbole(path)
+        raise recbole_checkpoint_error(path)
     config = _saved_config(checked_options(state, path), device, True if trusted is None else trusted, path)
     return task_of(config).open(config, state, path)
 
 
-def _refuse_run_without_checkpoint(folder: Path) -> None:
+def _check_has_checkpoint(folder: Path) -> None:
     """RecBole's own models have another one; a control had none before its kind kept checkpoints."""
     if (folder / "metrics.json").is_file() and not (folder / "model.pth").exists():
         raise CheckpointError(

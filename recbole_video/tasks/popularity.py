@@ -11,9 +11,9 @@ import numpy as np
 
 from recbole_video.config import Config
 from recbole_video.data.labelled import SPLITS, PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader, at_most
+from recbole_video.data.labelled_loader import PopularityLoader, sample_rows
 from recbole_video.evaluation.ranking_metrics import Metrics
-from recbole_video.evaluation.regression import PopularityMetrics, Predictions, predict_all, results_by_group
+from recbole_video.evaluation.regression import PopularityMetrics, Predictions, predict_all, regression_results_by_group
 from recbole_video.files.atomic import write_text
 from recbole_video.files.values import plain
 from recbole_video.popularity import figures
@@ -21,7 +21,7 @@ from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.results.curve import draw_curve
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.serving.predictor import PopularityPredictor, make_predictor
-from recbole_video.tasks.task import Fitted, Task, refused_as
+from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 
@@ -35,10 +35,10 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         return PopularityDataset(config)
 
     def build(self) -> PopularityModel:
-        """The model of these inputs."""
+        """Make the model for the sizes of the data set's inputs, and log its parameters."""
         config = self.config
-        _tell_what_is_missing(self.data, config)
-        with refused_as(f"{config['model']} cannot be built with these options"):
+        _log_missing_inputs(self.data, config)
+        with as_config_error(f"{config['model']} cannot be built with these options"):
             model: PopularityModel = config.model_class(config, input_shape(self.data, config)).to(config["device"])
         counts = model.parameter_counts()
         if counts:
@@ -53,13 +53,13 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     def _train(self) -> Fitted:
         config, data, model = self.config, self.data, self.model
-        shown = at_most(data.rows["train"], model.n_shown_between_epochs, config["seed"])
+        shown = sample_rows(data.rows["train"], model.n_shown_between_epochs, config["seed"])
         trainer = Trainer(
             config,
             model,
             lambda: self.evaluate("valid")[1],
             self.folder,
-            checkpoint_data(data, model.inputs),
+            popularity_checkpoint_data(data, model.inputs),
             self.log_name,
             PopularityLoader(config, data, shown, shuffle=False),
         )
@@ -81,7 +81,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             "config": plain(self.config.to_options()),
             "epoch": 0,
             "state_dict": self.model.state_dict(),
-            "data": checkpoint_data(self.data, self.model.inputs),
+            "data": popularity_checkpoint_data(self.data, self.model.inputs),
         }
 
     def evaluate(self, split: str) -> tuple[Predictions, Metrics]:
@@ -99,7 +99,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             "parameters": self.model.parameter_counts(),
             **({"control": self.fitted.notes} if self.model.is_fitted_once() else {}),
             **plain(inside),
-            "groups": results_by_group(test, self.data, self.config),
+            "groups": regression_results_by_group(test, self.data, self.config),
             "data": self.data.summary(),
         }
 
@@ -126,7 +126,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         return f"{title}; {remark}" if remark else title
 
     def write(self, folder: RunFolder, test: Predictions, result: dict[str, Any]) -> None:
-        """Each prediction, and figures."""
+        """Write ``predictions.tsv``, and the figures of predictions, training and model, as the options ask."""
         config, history = self.config, self.fitted.history or []
         if config["save_predictions"]:
             _write_predictions(folder.predictions, self.data.items, test)
@@ -140,20 +140,20 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> PopularityPredictor:
-        """A predictor."""
+        """Make the predictor of a checkpoint's ``state``."""
         return make_predictor(config, state, path)
 
     def _loader(self, split: str) -> PopularityLoader:
-        """The videos of a split in their order."""
+        """Batches of the videos of a split in their order, in the CPU's memory."""
         at_once = self.model.is_fitted_once()  # row by row, a product's last digits are others
         return PopularityLoader(self.config, self.data, self.data.rows[split], shuffle=False, at_once=at_once)
 
     def _batches(self, split: str) -> Iterator[Batch]:
-        """The same on the device."""
+        """The batches of a split in the order of its videos, on the device of the run."""
         return (batch.to(self.config["device"]) for batch in self._loader(split))
 
 
-def _tell_what_is_missing(dataset: PopularityDataset, config: Config) -> None:
+def _log_missing_inputs(dataset: PopularityDataset, config: Config) -> None:
     """Warn of videos whose frames or text are read as zeros, split by split, and tell of stores that are not there."""
     logger = logging.getLogger()
     for kind, missing in dataset.read_as_zeros.items():
@@ -183,8 +183,8 @@ def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
     )
 
 
-def checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -> dict[str, Any]:
-    """What a checkpoint must hold to be used without the data."""
+def popularity_checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -> dict[str, Any]:
+    """What the checkpoint of a popularity model must hold to be used without the data, as plain values."""
     return plain(
         {
             "inputs": inputs.as_plain(),

@@ -15,7 +15,7 @@ from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import file_digest
 from recbole_video.runtime.event_log import EventLog
-from recbole_video.tasks.task import Fitted, Task, refused_as
+from recbole_video.tasks.task import Fitted, Task, as_config_error
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class PreparedData:
         text: RecBole's description of it.
         n_items: Items, without the padding.
         train: RecBole's loader of training batches.
-        valid: The same to validate on.
-        test: The same to test on.
+        valid: RecBole's loader of the validation data.
+        test: RecBole's loader of the test data.
     """
 
     text: str
@@ -53,7 +53,7 @@ class RecBoleTask(Task[PreparedData, Any, None]):
             ConfigError: If RecBole refuses the options.
         """
         warnings.simplefilter("ignore", FutureWarning)  # RecBole's pandas calls would fill the console
-        with refused_as(_cannot_run(config)):
+        with as_config_error(_cannot_run(config)):
             host = config.host()
             dataset = create_dataset(host)
             text, n_items = str(dataset), dataset.item_num - 1
@@ -67,9 +67,9 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         """
         config = self.config
         self.refuse_processes("RecBole's own models run in one process here")
-        with refused_as(_cannot_run(config)):
+        with as_config_error(_cannot_run(config)):
             model = config.model_class(config.host(), self.data.train._dataset).to(config["device"])
-        _refuse_short_catalogue(config, self.data.n_items)
+        _check_catalogue_size(config, self.data.n_items)
         return model
 
     def fit(self) -> Fitted:
@@ -128,10 +128,10 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         Raises:
             CheckpointError: Always.
         """
-        raise of_recbole(path)
+        raise recbole_checkpoint_error(path)
 
 
-def of_recbole(path: Path) -> CheckpointError:
+def recbole_checkpoint_error(path: Path) -> CheckpointError:
     """The error for a checkpoint that RecBole has written."""
     return CheckpointError(f"`{path}` is a checkpoint of one of RecBole's own models, which RecBole has to load.")
 
@@ -152,7 +152,7 @@ def _make_trainer(config: Config, model: Any, log_name: str) -> Any:
         recbole_trainer.get_tensorboard = make_writer
 
 
-def _refuse_short_catalogue(config: Config, n_items: int) -> None:
+def _check_catalogue_size(config: Config, n_items: int) -> None:
     """RecBole takes the k best of all items, and fails where there are fewer."""
     longest = max(config["topk"] or [0]) if config["eval_args"]["mode"]["valid"] == "full" else 0
     if longest > n_items:

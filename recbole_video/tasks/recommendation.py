@@ -7,14 +7,14 @@ from typing import Any
 
 from recbole_video.config import Config
 from recbole_video.data.sequence_loaders import HistoryLoader
-from recbole_video.evaluation.groups import results_by_group
+from recbole_video.evaluation.groups import ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
-from recbole_video.recommendation.data import Data, checkpoint_data, describe_data, load_data
+from recbole_video.recommendation.data import Data, describe_data, load_data, recommendation_checkpoint_data
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
 from recbole_video.serving.recommender import Recommender, make_recommender
-from recbole_video.tasks.task import Fitted, Task, refused_as
+from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 from recbole_video.user_encoders.base import VideoRecommender
@@ -31,21 +31,21 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
     def build(self) -> VideoRecommender:
         """The model, whose scoring is tried out if it is not of this package."""
         config, catalogue = self.config, self.data.catalogue
-        with refused_as(f"{config['model']} cannot be built with these options"):
+        with as_config_error(f"{config['model']} cannot be built with these options"):
             model: VideoRecommender = config.model_class(config, catalogue).to(config["device"])
             if not _is_shipped(type(model)):
                 model.check_scoring()
         return model
 
     def fit(self) -> Fitted:
-        """Train by gradient."""
+        """Train by gradient, with early stopping by the validation metric."""
         return self.train(self.make_trainer(), self.loaders["train"])
 
     def make_trainer(self) -> Trainer:
         """Lay the batches out, and make what trains the model and judges it by the validation users."""
         self.loaders = make_loaders(self.config, self.data, self.model)
         self._metrics = RankingMetrics(self.config, self.data.catalogue.train_counts.numpy())
-        about_data = checkpoint_data(self.data)
+        about_data = recommendation_checkpoint_data(self.data)
         return Trainer(
             self.config, self.model, lambda: self.evaluate("valid")[1], self.folder, about_data, self.log_name
         )
@@ -62,7 +62,9 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         """Results by group, parameters, data."""
         config = self.config
         return {
-            "groups": results_by_group(test, self._metrics, config["eval_groups"], config["cold_item_threshold"]),
+            "groups": ranking_results_by_group(
+                test, self._metrics, config["eval_groups"], config["cold_item_threshold"]
+            ),
             "parameters": self.model.parameter_counts(),
             "data": describe_data(config, self.data, self.model.item_embedding.content),
         }
@@ -92,7 +94,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
 
     @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> Recommender:
-        """A recommender."""
+        """Make the recommender of a checkpoint's ``state``."""
         return make_recommender(config, state, path)
 
 

@@ -139,7 +139,7 @@ class Task(ABC, Generic[D, M, O]):
 
     @abstractmethod
     def title(self, result: dict[str, Any]) -> str:
-        """What stands above the table."""
+        """The sentence above the table of results."""
 
     def write(self, folder: RunFolder, test: O, result: dict[str, Any]) -> None:
         """Write tables and figures."""
@@ -173,7 +173,7 @@ class Task(ABC, Generic[D, M, O]):
 
 
 @contextmanager
-def refused_as(sentence: str) -> Iterator[None]:
+def as_config_error(sentence: str) -> Iterator[None]:
     """Turn what constructors raise on options that do not fit each other into one sentence.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ _FREE_ON_RESUME = frozenset([
     "data_path", "figures", "save_predictions", "n_popularity_groups", "cold_author_threshold", "cold_author_count",
     "cold_author_column", "nproc",
 ])  # fmt: skip
-# Files that are replaced as a run goes on; RecBole's trainer names its checkpoint after model and time.
+# Files of any run that are replaced as it goes on; RecBole's trainer names its checkpoint after model and time.
 _WRITTEN = (
     r"config\.yaml|run\.json|last\.pth|model\.pth|metrics\.json|curve\.png|per_user\.tsv|predictions\.(?:tsv|png)"
-    r"|slots\.tsv|slot_usage\.png|trial\.json|status\.json|traceback\.txt|\w+-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d\.pth"
+    r"|trial\.json|status\.json|traceback\.txt|\w+-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d\.pth"
 )
 _MADE_NAME = re.compile(r"-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d(-\d+)?$")  # of a folder that was made for a run
 # What a folder may hold before a run begins in it: what a sweep notes of a trial.
@@ -45,7 +45,7 @@ class RunFolder:
     machine), ``last.pth`` (to resume), ``model.pth`` (the best epoch), ``metrics.json``,
     ``curve.png`` and ``run.log``.
 
-    A folder is held, for one process at a time, before anything in it is touched; what is removed from it is only
+    A folder is locked, for one process at a time, before anything in it is touched; what is removed from it is only
     what this very object has written, and what a killed run left half-written.
     """
 
@@ -69,31 +69,31 @@ class RunFolder:
     def is_finished(self) -> bool:
         return self.metrics.is_file()
 
-    # -- holding it ----------------------------------------------------------------------------
+    # -- its lock ------------------------------------------------------------------------------
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder, so that no other process writes a run that is alive; let it go at the end.
+        """Lock the folder, so that no other process writes a run that is alive, and release it at the end.
 
         Raises:
             RunFolderError: If another process holds it.
         """
-        self._hold()
+        self._acquire()
         try:
             yield
         finally:
             self.release()
 
     def release(self) -> None:
-        """Let the folder go."""
+        """Release the folder's lock, so that other processes may write there."""
         self._lock.release()
 
-    def _hold(self) -> None:
-        if not (self._lock.is_held or self._try_to_hold()):
+    def _acquire(self) -> None:
+        if not (self._lock.is_held or self._try_to_acquire()):
             raise RunFolderError(f"The run in `{self.path}` is being written by another process.")
 
-    def _try_to_hold(self) -> bool:
-        """Take the folder, and clear away what a killed run left half-written; False if another process has it."""
+    def _try_to_acquire(self) -> bool:
+        """Lock the folder, and remove what a killed run left half-written; False if another process has it."""
         if not self._lock.acquire():
             return False
         clear_leftovers(self.path, _WRITTEN)
@@ -120,13 +120,13 @@ class RunFolder:
 
     @classmethod
     def create(cls, config: Config) -> RunFolder:
-        """Make a new folder, and hold it, named after model, item encoder, data set and time.
+        """Make a new folder, and lock it, named after model, item encoder, data set and time.
 
         Raises:
             RunFolderError: If it cannot be made.
         """
         root = Path(config["checkpoint_dir"])
-        cls._clear_unborn(root)
+        cls._remove_unstarted(root)
         parts = [part for part in (config["model"], config.get("item_encoder"), config["dataset"]) if part is not None]
         name = "-".join(str(part).replace(":", ".").replace("/", ".") for part in [*parts, get_local_time()])
         for attempt in range(1, 1000):
@@ -147,21 +147,21 @@ class RunFolder:
         raise RunFolderError(f"A thousand runs named `{name}` exist in `{root}`; move some away.")
 
     @classmethod
-    def _clear_unborn(cls, root: Path) -> None:
+    def _remove_unstarted(cls, root: Path) -> None:
         """Remove what a kill has left of folders that :meth:`create` made, before a run's first file was whole.
 
         A folder into which somebody else has put something stays, with that.
         """
         for lock in root.glob(f"*/{LOCK_NAME}"):
             folder = cls(lock.parent)
-            if _MADE_NAME.search(folder.path.name) and folder._is_unborn() and folder._is_free():
-                if folder._is_unborn():
+            if _MADE_NAME.search(folder.path.name) and folder._is_unstarted() and folder._acquire_if_free():
+                if folder._is_unstarted():
                     clear_leftovers(folder.path, _WRITTEN)
                 folder.release()
                 with suppress(OSError):  # it holds something
                     folder.path.rmdir()
 
-    def _is_unborn(self) -> bool:
+    def _is_unstarted(self) -> bool:
         of_a_run = re.compile(rf"{_WRITTEN}|{re.escape(self.log.name)}")
         return not any(of_a_run.fullmatch(path.name) for path in self.path.iterdir())
 
@@ -173,14 +173,14 @@ class RunFolder:
 
     @classmethod
     def at(cls, path: str | Path, config: Config) -> RunFolder:
-        """The run in this very folder: a new one, or one of the same options that goes on, held, or is finished.
+        """The run in this very folder: a new one, or one of the same options that goes on, locked, or is finished.
 
         Raises:
             ConfigError: If it holds a run of other options.
             RunFolderError: If it cannot be made, holds what is not of a run, or is held by another process.
         """
         folder = cls(path)
-        folder._refuse_others(config)
+        folder._check_is_usable(config)
         if folder.is_finished:
             return folder
         try:
@@ -191,18 +191,18 @@ class RunFolder:
         folder._begin(config)
         return folder
 
-    def _refuse_others(self, config: Config) -> None:
+    def _check_is_usable(self, config: Config) -> None:
         """Refuse a folder with a run of other options, or with files that no run has written."""
         if not self.path.is_dir():
             return
-        if self._fingerprint() is None:
-            self._refuse_foreign_files(config)
+        if self._recorded_fingerprint() is None:
+            self._check_no_foreign_files(config)
         elif not self._is_of(config):
             raise ConfigError(f"`{self.path}` holds a run of other options; choose another folder.")
 
-    def _refuse_foreign_files(self, config: Config) -> None:
+    def _check_no_foreign_files(self, config: Config) -> None:
         """Refuse what a run killed as it began, or a sweep that is about to begin one, cannot have left."""
-        allowed = {*_OF_A_SWEEP, *(path.name for path in leftovers(self.path, _WRITTEN))}
+        allowed = {*_OF_A_SWEEP, *(path.name for path in leftovers(self.path, _names_written(config)))}
         if self._has_options_of(config):
             if _MADE_NAME.search(self.path.name):
                 return  # made for a run of these options, which was killed before `run.json`; others came later
@@ -218,9 +218,10 @@ class RunFolder:
             )
 
     def _begin(self, config: Config) -> None:
-        self._hold()
+        self._acquire()
         try:
-            self._refuse_others(config)  # again, now that nobody else writes here
+            clear_leftovers(self.path, _names_written(config))
+            self._check_is_usable(config)  # again, now that nobody else writes here
             self._describe(config)
         except BaseException:
             self.discard_if_empty()
@@ -232,7 +233,7 @@ class RunFolder:
         if self.config in self._written:
             write_text(self.config, dump_yaml(config.to_options()))
         if self.record in self._written:
-            write_json(self.record, {"fingerprint": fingerprint(config), **provenance()})
+            write_json(self.record, {"fingerprint": config_fingerprint(config), **provenance()})
 
     # -- a run that is there already -----------------------------------------------------------
 
@@ -242,7 +243,7 @@ class RunFolder:
 
         Returns:
             For ``resume=True`` the newest unfinished run that no other process holds, else the newest finished one,
-            else None: there is nothing to continue. An unfinished run is held.
+            else None: there is nothing to continue. An unfinished run is locked.
 
         Raises:
             CheckpointError: If the named folder holds no run.
@@ -266,19 +267,19 @@ class RunFolder:
     @classmethod
     def _newest(cls, config: Config) -> RunFolder | None:
         root = Path(config["checkpoint_dir"])
-        cls._clear_unborn(root)
+        cls._remove_unstarted(root)
         places = {path.parent for name in ("run.json", "config.yaml") for path in root.glob(f"*/{name}")}
         runs = [run for run in sorted(map(cls, places), key=cls._time_of, reverse=True) if run._can_be_of(config)]
         for run in runs:
-            if not run.is_finished and run._is_free():
+            if not run.is_finished and run._acquire_if_free():
                 run._begin(config)
                 return run
         return next((run for run in runs if run.is_finished), None)
 
-    def _is_free(self) -> bool:
-        """Take the folder if no other process holds it, and it is still there."""
+    def _acquire_if_free(self) -> bool:
+        """Lock the folder if no other process holds it, and it is still there; whether it is locked now."""
         try:
-            return self._try_to_hold()
+            return self._try_to_acquire()
         except RunFolderError:  # taken away by a run that had nothing to keep, or not ours to write
             return False
 
@@ -289,15 +290,15 @@ class RunFolder:
     def _can_be_of(self, config: Config) -> bool:
         """Whether the run is of these options; a damaged one that nobody has named is passed over."""
         try:
-            self._refuse_others(config)
+            self._check_is_usable(config)
         except RecBoleVideoError:
             return False
         return self._is_of(config)
 
     def _is_of(self, config: Config) -> bool:
         """Whether it holds a run of these options; one killed as it began may have written ``config.yaml`` alone."""
-        recorded = self._fingerprint()
-        return recorded == fingerprint(config) or self._has_options_of(config, recorded)
+        recorded = self._recorded_fingerprint()
+        return recorded == config_fingerprint(config) or self._has_options_of(config, recorded)
 
     def _has_options_of(self, config: Config, recorded: str | None = None) -> bool:
         """Whether ``config.yaml`` is what this package, or an earlier version of it, writes of these options.
@@ -317,10 +318,10 @@ class RunFolder:
         if not isinstance(options, dict) or recorded not in (None, _digest(options)):
             return False
         later = {name: plain(config.defaults.get(name)) for name in config.to_options() if name not in options}
-        return _digest({**later, **options}) == fingerprint(config)
+        return _digest({**later, **options}) == config_fingerprint(config)
 
-    def _fingerprint(self) -> str | None:
-        """Of the options of the run; None where ``run.json`` is missing or another program's.
+    def _recorded_fingerprint(self) -> str | None:
+        """The fingerprint of the options that ``run.json`` records; None where there is none, or another program's.
 
         Raises:
             CheckpointError: If it cannot be read.
@@ -332,7 +333,13 @@ class RunFolder:
         return found if isinstance(found, str) else None
 
 
-def fingerprint(config: Config) -> str:
+def _names_written(config: Config) -> str:
+    """Regular expression of the names of the files that a run writes: those of any run, and its model's own."""
+    own: Iterable[str] = getattr(config.model_class, "files_written", ())  # a model of RecBole's has none
+    return "|".join([_WRITTEN, *map(re.escape, own)])
+
+
+def config_fingerprint(config: Config) -> str:
     """A digest of all options that change what a run computes."""
     return _digest(config.to_options())
 

@@ -23,6 +23,8 @@ from .results import Results
 def main():
     asked = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended first
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     results = Results(asked.out, asked.seed)
     print(f"seed {asked.seed}, results in {asked.out}, folders in {folder}", file=sys.stderr)

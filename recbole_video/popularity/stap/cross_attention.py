@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from recbole_video.popularity.stap.temporal import masked_mean
+from recbole_video.popularity.stap.temporal import sequence_mean
 
 
-class CrossAttention(nn.Module):
+class FrameTextAttention(nn.Module):
     """Text asks the frames for ``V*``, frames ask the text for ``T*``; both are averaged over their queries.
 
     Each layer is multi-head attention, residual on the query stream, layer norm. With a single text vector the
@@ -16,8 +16,8 @@ class CrossAttention(nn.Module):
     Args:
         width: d of both.
         n_layers: L_ca.
-        heads: Of the attention.
-        dropout: Likewise.
+        heads: Attention heads of each layer.
+        dropout: Probability of dropout, of the attention's weights and of its output.
     """
 
     def __init__(self, width: int, n_layers: int = 2, heads: int = 4, dropout: float = 0.1) -> None:
@@ -41,7 +41,7 @@ class CrossAttention(nn.Module):
         for to_frames, to_text in zip(self.to_frames, self.to_text, strict=True):
             asking_frames = to_frames(asking_frames, frames, frame_mask)
             asking_text = to_text(asking_text, text, text_mask)
-        return masked_mean(asking_frames, text_mask), masked_mean(asking_text, frame_mask)
+        return sequence_mean(asking_frames, text_mask), sequence_mean(asking_text, frame_mask)
 
 
 class _Layer(nn.Module):

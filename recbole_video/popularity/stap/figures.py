@@ -8,6 +8,8 @@ from pathlib import Path
 from recbole_video.popularity.figures import empty_figure, save_figure
 from recbole_video.results.curve import show_whole_epochs
 
+SLOT_USAGE = "slot_usage.png"  # in the folder of a run
+
 
 def draw_slot_usage(history: Sequence[dict[str, float]], path: Path) -> None:
     """Draw how evenly the memory's slots are used per epoch: entropy (1: alike) and Gini coefficient (0: alike)."""

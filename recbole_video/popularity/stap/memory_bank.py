@@ -122,12 +122,12 @@ class MemoryBank(nn.Module):
 
     @property
     def n_slots(self) -> int:
-        """P * C."""
+        """Number of slots: P partitions of popularity times C clusters."""
         return self.n_partitions * self.n_clusters
 
     @property
     def width(self) -> int:
-        """d_m."""
+        """Width d_m of a slot's vector."""
         return self.slots.shape[-1]
 
     @property
@@ -172,7 +172,7 @@ class MemoryBank(nn.Module):
                 all videos, as in the released code: topics are then the same at all levels of popularity.
             space: ``query`` puts a slot at the mean query of its videos; ``pca`` at their mean principal components
                 (released code), ``random`` at random.
-            seed: Of k-means and of whatever is random.
+            seed: Seed of k-means and of whatever else is random.
             shrinkage: Videos' worth of the partition's mean label in each centroid, so that a video's own label
                 weighs little in a small slot.
 

@@ -19,15 +19,15 @@ from recbole_video.popularity.base import Batch, InputShape, MetadataVector, Pop
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap import slots
-from recbole_video.popularity.stap.cross_attention import CrossAttention
-from recbole_video.popularity.stap.figures import draw_slot_usage
+from recbole_video.popularity.stap.cross_attention import FrameTextAttention
+from recbole_video.popularity.stap.figures import SLOT_USAGE, draw_slot_usage
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing, usage_statistics
 from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, OfficialTemporalEncoder
 from recbole_video.popularity.stap.routing_losses import BalanceLoss, PreferenceLoss
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
-from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, masked_mean
+from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, sequence_mean
 
 # Options of the paper's blocks alone.
 _OFFICIAL_BLOCKS = ("temporal_blocks", "official")
@@ -60,6 +60,8 @@ class STAP(PopularityModel):
         config: The run's configuration.
         inputs: Sizes of the inputs.
     """
+
+    files_written = (slots.FILE, SLOT_USAGE)
 
     @dataclass(frozen=True)
     class Options(PopularityOptions):
@@ -285,7 +287,7 @@ class STAP(PopularityModel):
 
     @classmethod
     def reads_missing_frames(cls, config: Any) -> bool:
-        """Where padding is not masked."""
+        """Whether padding is not masked (``mask_padding=False``)."""
         return not config["mask_padding"]
 
     def forward(self, batch: Batch) -> Tensor:
@@ -300,7 +302,7 @@ class STAP(PopularityModel):
         metadata = self._encode_metadata(batch)
         pooled = [] if video is None else [video.pooled]
         if text is not None and text_mask is not None:
-            pooled.append(masked_mean(text, text_mask))
+            pooled.append(sequence_mean(text, text_mask))
         query, routing = self._route([*pooled, *metadata])
         if video is not None and text is not None and self.fusion is not None:
             streams = [*self.fusion(video.sequence, video.mask, text, text_mask)]
@@ -319,7 +321,7 @@ class STAP(PopularityModel):
         return self.encoder(batch["frames"], _never_empty(mask))
 
     def _encode_metadata(self, batch: Batch) -> list[Tensor]:
-        """U, or nothing."""
+        """The metadata vector U [B, d_u], projected with ``project_metadata``; an empty list without metadata."""
         if not self.metadata.width:
             return []
         vector = self.metadata(batch)
@@ -348,9 +350,9 @@ class STAP(PopularityModel):
         """What topics are clustered by: mean frame, mean text and metadata as they came, [B, e]."""
         parts = []
         if self.encoder is not None:
-            parts.append(masked_mean(batch["frames"], batch["frame_mask"]))
+            parts.append(sequence_mean(batch["frames"], batch["frame_mask"]))
         if self.text is not None:
-            parts.append(masked_mean(batch["text"], batch["text_mask"]))
+            parts.append(sequence_mean(batch["text"], batch["text_mask"]))
         if self.metadata.width:
             parts.append(self.metadata(batch).detach())
         return torch.cat(parts, dim=-1)
@@ -373,7 +375,7 @@ class STAP(PopularityModel):
         """Regression, preference and balance (Eq. 13)."""
         reading = self.read(interaction)
         labels = self.scaled_labels(interaction)
-        loss = self._note("regression", self.regression_loss(reading.value, labels))
+        loss = self._record_loss("regression", self.regression_loss(reading.value, labels))
         routing = reading.routing
         if routing is None or self.bank is None or reading.query is None:
             return loss
@@ -381,9 +383,9 @@ class STAP(PopularityModel):
             of_pool = self.preference.pairs == "pool"  # the released code's margins are on the labels' own scale
             wanted = interaction["label"] if of_pool else self._standard_labels(interaction)
             preference = self.preference(self.bank, routing, reading.query, wanted)
-            loss = loss + self.preference_weight * self._note("preference", preference)
+            loss = loss + self.preference_weight * self._record_loss("preference", preference)
         if self.balance_weight:
-            loss = loss + self.balance_weight * self._note("balance", self.balance(routing.gate))
+            loss = loss + self.balance_weight * self._record_loss("balance", self.balance(routing.gate))
         if self.memory_update != "gradient":
             self._last = reading.query.detach(), routing
         used = routing.weights.detach().sum(dim=0)
@@ -394,7 +396,7 @@ class STAP(PopularityModel):
         """Labels in standard deviations of the training labels, whatever the model's scale, [B]."""
         return (batch["label"] - self.inputs.label_mean) / self.inputs.label_std
 
-    def _note(self, name: str, loss: Tensor) -> Tensor:
+    def _record_loss(self, name: str, loss: Tensor) -> Tensor:
         self._losses.setdefault(f"{name}_loss", []).append(loss.detach())
         return loss
 
@@ -453,7 +455,7 @@ class STAP(PopularityModel):
 
     @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:
-        """Where the chosen epoch has no bank to ask."""
+        """``memory bank: not laid out`` where the chosen epoch comes before the bank; else empty."""
         return "memory bank: not laid out" if result.get("memory_bank") == "not laid out" else ""
 
     def look_inside(
@@ -471,12 +473,12 @@ class STAP(PopularityModel):
         return {"retrieved_popularity_correlation": found, "memory_bank": _layout_of(self.bank, best_epoch)}
 
     def draw(self, history: Sequence[dict[str, float]], folder: Path) -> None:
-        """How evenly slots were used."""
+        """Draw how evenly the slots were used in each epoch, into the folder of the run."""
         if any("slot_entropy" in record for record in history):
-            draw_slot_usage(history, folder / "slot_usage.png")
+            draw_slot_usage(history, folder / SLOT_USAGE)
 
     def check_state(self, state: Mapping[str, Any], path: Path) -> None:
-        """Refuse a bank of another grid."""
+        """Check that the memory bank of a checkpoint has as many partitions and clusters as this one."""
         stored, bank = state.get("bank.slots"), self.bank
         if bank is not None and stored is not None and stored.ndim == 3 and stored.shape != bank.slots.shape:
             raise ConfigError(
@@ -503,7 +505,7 @@ class STAP(PopularityModel):
         return Explanation(float(self.predict(batch)[0]), weights, kept, shares)
 
     def _slot(self, bank: MemoryBank, number: int) -> slots.Slot:
-        """A slot as it is now."""
+        """A slot with its present popularity and count, and what ``slots.tsv`` says of its use and nearest videos."""
         place = divmod(number, bank.n_clusters)
         known = self._described.get(place)
         popularity = float(bank.centroids[place]) * self.inputs.label_std + self.inputs.label_mean
@@ -513,16 +515,16 @@ class STAP(PopularityModel):
     def update(self, items: Sequence[str], batches: Iterable[Batch], labels: Tensor | None) -> None:
         """Let the bank take in new videos; it does not grow."""
         if self.bank is None:
-            self._refuse_for_want_of_memory("update")
+            self._raise_no_memory_bank("update")
         queries = [self.bank.slots.new_zeros(0, self.bank.width)]
         queries += [query for batch in batches if (query := self.read(batch).query) is not None]
         known = None if labels is None else (labels - self.inputs.label_mean) / self.inputs.label_std
         self.bank.update(items, torch.cat(queries), known)
 
     def freeze_memory(self, is_frozen: bool = True) -> None:
-        """Refuse updates of the bank."""
+        """Let :meth:`update` fail from now on, or no longer."""
         if self.bank is None:
-            self._refuse_for_want_of_memory("freeze")
+            self._raise_no_memory_bank("freeze")
         self.bank.freeze_memory(is_frozen)
 
 
@@ -598,7 +600,7 @@ def _attention(options: STAP.Options, width: int) -> SparseAttention:
 def _fusion(options: STAP.Options, width: int) -> nn.Module:
     if options.fusion == "interaction":
         return Interaction(width)
-    return CrossAttention(width, options.n_cross_layers, options.cross_heads, options.dropout)
+    return FrameTextAttention(width, options.n_cross_layers, options.cross_heads, options.dropout)
 
 
 def _head(n_inputs: int, sizes: list[int], dropout: float) -> nn.Sequential:

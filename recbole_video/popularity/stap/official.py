@@ -12,7 +12,7 @@ from torch.nn.functional import silu, softplus
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.scan import linear_scan
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
-from recbole_video.popularity.stap.temporal import Video, masked_mean, sinusoidal
+from recbole_video.popularity.stap.temporal import Video, sequence_mean, sinusoidal
 
 _LOWEST_STEP = 0.5  # what the lower bound is cut to
 _STEP_HIDDEN = 64  # of the MLP from frame differences to steps; the description does not say
@@ -28,12 +28,12 @@ class MambaBlock(nn.Module):
 
     Args:
         width: d; the block is 2 d wide inside.
-        delta_min: Table S1.
-        delta_max: Likewise.
+        delta_min: Lower bound of the step, of Table S1.
+        delta_max: Upper bound of the step, of Table S1.
         direction_mix: Weights of the forward and the backward scan.
         state: Numbers of state per channel.
         conv: Frames that the causal convolution sees.
-        rank: Of the steps.
+        rank: Rank of the projection that makes the steps.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class OfficialTemporalEncoder(nn.Module):
     Args:
         frame_dim: d_v.
         width: d.
-        scorer: Of the frames.
+        scorer: Scores the frames.
         blocks: The stacked blocks.
         pos_encoding: ``sinusoidal`` adds one to the projected frames, as released; ``none`` leaves it out.
     """
@@ -182,7 +182,7 @@ class Interaction(nn.Module):
 
     def forward(self, frames: Tensor, frame_mask: Tensor, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
         """``V*`` [B, d] and ``T*`` [B, d] of the mean frame and the mean text."""
-        v, t = masked_mean(frames, frame_mask), masked_mean(text, text_mask)
+        v, t = sequence_mean(frames, frame_mask), sequence_mean(text, text_mask)
         similarity = (torch.tanh(self.map_frames(v)) * torch.tanh(self.map_text(t))).mean(dim=-1, keepdim=True)
         weight = similarity[..., None].softmax(dim=-1)[..., 0]  # of one entry: 1
         of_text, of_frames = weight * t, weight * v

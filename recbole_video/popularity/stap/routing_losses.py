@@ -115,7 +115,7 @@ class PreferenceLoss(nn.Module):
             A scalar, zero where no pair differs by the margin.
         """
         if self.pairs == "pool":
-            return self._of_pool(bank, queries, labels)
+            return self._pool_loss(bank, queries, labels)
         g = self.confidence(bank, routing)
         differs = labels[:, None] - labels > self.margin
         losses = softplus(-self.gamma * (g[:, None] - g))
@@ -135,8 +135,9 @@ class PreferenceLoss(nn.Module):
         centroids = bank.centroids.flatten()
         return routing.log_gate @ ((centroids - centroids.mean()) / centroids.std().clamp(min=1e-6))
 
-    def _of_pool(self, bank: MemoryBank, queries: Tensor, labels: Tensor) -> Tensor:
-        self._remember(queries.detach(), labels)
+    def _pool_loss(self, bank: MemoryBank, queries: Tensor, labels: Tensor) -> Tensor:
+        """The loss of four random pairs of the pool, to which the batch's queries [B, d_m] and labels [B] are added."""
+        self._add_to_pool(queries.detach(), labels)
         size = min(int(self.pool_size), len(self.pool_labels))
         order = self.pool_labels[:size].argsort()
         n_end = int(0.4 * size)
@@ -151,7 +152,8 @@ class PreferenceLoss(nn.Module):
         weights = torch.tensor([w for *_, w in chosen], device=queries.device)
         return (weights * softplus(-self.gamma * (g[:, 0] - g[:, 1]))).mean()
 
-    def _remember(self, queries: Tensor, labels: Tensor) -> None:
+    def _add_to_pool(self, queries: Tensor, labels: Tensor) -> None:
+        """Put queries [B, d_m] and labels [B] into the pool, in the place of the oldest where it is full."""
         places = (int(self.pool_size) + torch.arange(len(labels), device=labels.device)) % len(self.pool_labels)
         self.pool_queries[places], self.pool_labels[places] = queries.float(), labels.float()
         self.pool_size += len(labels)

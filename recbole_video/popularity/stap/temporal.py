@@ -71,8 +71,8 @@ class TemporalEncoder(nn.Module):
         for norm, block in zip(self.norms, self.blocks[1:], strict=True):
             x = norm(x + fused)
             fused = block(x, weights, anchor, mask)
-        sequence = (fused + masked_mean(self.residual(frames), mask)[:, None]) * mask[..., None]
-        return Video(sequence, mask, masked_mean(sequence, mask), weights)
+        sequence = (fused + sequence_mean(self.residual(frames), mask)[:, None]) * mask[..., None]
+        return Video(sequence, mask, sequence_mean(sequence, mask), weights)
 
 
 class GatedBlock(nn.Module):
@@ -89,7 +89,7 @@ class GatedBlock(nn.Module):
         parts = [] if self.ssm is None else [self.ssm(x, weights, anchor, mask)]
         if self.attention is not None:
             parts.append(self.attention(x, weights, mask))
-        means = [*(masked_mean(part, mask) for part in parts), anchor]
+        means = [*(sequence_mean(part, mask) for part in parts), anchor]
         shares = self.gate(torch.cat(means, dim=-1)).softmax(dim=-1)
         fused = (shares[:, -1:] * anchor)[:, None].expand_as(x)
         for i, part in enumerate(parts):
@@ -106,11 +106,11 @@ class PooledFrames(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor) -> Video:
         """Encode frames [B, T, d_v] with their mask [B, T]."""
-        pooled = masked_mean(self.project(frames), mask)
+        pooled = sequence_mean(self.project(frames), mask)
         return Video(pooled[:, None], torch.ones_like(mask[:, :1]), pooled, None)
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+def sequence_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of [B, T, d] over the places where ``mask`` [B, T] is true, [B, d]; zero where there are none."""
     return (x * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
