@@ -318,7 +318,7 @@ class TestRefusal:
             ({"topk": 0}, "topk must be a positive integer"),
             ({"valid_metric": "MRR@10"}, "`valid_metric` is `MRR@10`.*hit@10, hit@20, ndcg@10, ndcg@20"),
             ({"eval_groups": ["hot"]}, "popularity, cold"),
-            ({"nproc": 4}, "one process"),
+            ({"world_size": 4}, "use nproc"),
             ({"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}, "belongs to loss_type=BPR"),
             ({"worker": 4}, "`worker` has no effect on video models"),
             ({"normalize_all": True}, "`normalize_all` has no effect"),

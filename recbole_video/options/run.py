@@ -80,6 +80,24 @@ def resume_option() -> Any:
     )
 
 
+def check_processes(nproc: int, most: int, remedy: str, what: str = "") -> None:
+    """Refuse more processes than there are parts of a step.
+
+    Args:
+        nproc: How many are asked for.
+        most: Parts of a step.
+        remedy: The option to raise.
+        what: The parts, in words; rows by default.
+
+    Raises:
+        ConfigError: If some would have nothing to do.
+    """
+    if nproc > most:
+        raise ConfigError(
+            f"`nproc` is {nproc}, and a step has {what or f'{most} rows'}; lower nproc or raise {remedy}."
+        )
+
+
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import A_SHARE, option
-from recbole_video.options.run import RunOptions, resume_option, warmup_option
+from recbole_video.options.run import RunOptions, check_processes, resume_option, warmup_option
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
 # RecBole's options that belong to recommendation.
@@ -115,6 +115,7 @@ class PopularityOptions(RunOptions):
 
     def check(self) -> None:
         super().check()
+        check_processes(self.nproc, self.train_batch_size, "train_batch_size")
         if not (self.use_frames or self.use_text or self.use_metadata):
             raise ConfigError("`use_frames`, `use_text` and `use_metadata` are all False; a model needs one of them.")
         if self.cold_author_count == "profile" and not self.cold_author_column:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import option
-from recbole_video.options.run import RunOptions, resume_option, warmup_option
+from recbole_video.options.run import RunOptions, check_processes, resume_option, warmup_option
 from recbole_video.recommendation.losses import LossOptions
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
@@ -114,6 +114,10 @@ class RecommendationOptions(LossOptions, _InputOptions):
                 f"`candidate_group` is {self.candidate_group}, which does not divide train_batch_size "
                 f"({self.train_batch_size}); choose a divisor of it, or leave it out for one group of all."
             )
+        check_processes(self.nproc, self.train_batch_size, "train_batch_size")
+        if self.candidate_group:
+            groups = self.train_batch_size // self.candidate_group
+            check_processes(self.nproc, groups, "train_batch_size, or lower candidate_group,", f"{groups} groups")
         if self.item_encoder == "ID" and self.id_fusion != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
 

@@ -107,7 +107,7 @@ class ItemTower(nn.Module):
         if gathered:
             group = processes()
             own = ids.split(list(gathered))[group.rank]
-            vectors = group.gathered(self.encode(own, read), list(gathered))
+            vectors = group.gathered(self.encode(own, read), gathered)
         else:
             vectors = self.encode(ids, read)
         self._step = StepVectors(ids, vectors, self.extra, self.n_items)

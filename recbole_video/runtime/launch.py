@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -66,7 +67,7 @@ def _first_answer(children: list[BaseProcess], answers: list[Any]) -> Any:
         ready = wait(list(waiting.values()))
         for rank in [rank for rank, answer in waiting.items() if answer in ready]:
             try:
-                found[rank], error = waiting.pop(rank).recv()
+                found[rank], error = pickle.loads(waiting.pop(rank).recv_bytes())
             except EOFError:
                 raise _killed(rank, children) from None
             if error is not None:
@@ -116,14 +117,19 @@ def _work(
     try:
         join(device_type, init_method=where, rank=rank, world_size=size)
         found = function()
-        answer.send((found if rank == 0 else None, None))
+        _answer(answer, found if rank == 0 else None)
         leave()
     except KeyboardInterrupt:
         os._exit(128 + signal.SIGINT)
     except Exception as error:
-        answer.send((None, _fit_to_be_sent(error)))
+        _answer(answer, None, _fit_to_be_sent(error))
         sys.stderr.flush()
         os._exit(1)  # the others may wait for this one, and their group cannot be dissolved
+
+
+def _answer(answer: Connection, found: Any, error: Exception | None = None) -> None:
+    """Send all of it: as a ``Connection`` does by itself, tensors would stay in memory that ends with this process."""
+    answer.send_bytes(pickle.dumps((found, error)))
 
 
 def _fit_to_be_sent(error: Exception) -> Exception:

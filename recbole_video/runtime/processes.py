@@ -6,7 +6,7 @@ PyTorch's process group is the truth: where none was made, a process is alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -82,17 +82,17 @@ class Processes:
         """How many of ``n`` consecutive things each process takes, [size]."""
         return [len(part) for part in torch.arange(n).tensor_split(self.size)]
 
-    def gathered(self, own: Tensor, sizes: list[int]) -> Tensor:
+    def gathered(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
         """Rows of all processes in their order, through which gradients flow back to whose they are.
 
         Args:
-            own: [sizes[rank], d] this process's.
+            own: [sizes[rank], ...] this process's; what is beyond that many is left out.
             sizes: Rows of each process.
 
         Returns:
-            [sum of sizes, d].
+            [sum of sizes, ...].
         """
-        return own if self.is_alone else _Gather.apply(own, sizes, self.rank)
+        return own if self.is_alone else _Gather.apply(own[: sizes[self.rank]], list(sizes), self.rank)
 
 
 class _Gather(torch.autograd.Function):

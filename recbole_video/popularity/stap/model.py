@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_video.data.step_plan import StepPlan
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import layers_option, option, size_option
 from recbole_video.options.run import is_whole
@@ -28,6 +29,7 @@ from recbole_video.popularity.stap.routing_losses import BalanceLoss, Preference
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, sequence_mean
+from recbole_video.runtime.processes import processes
 
 # Options of the paper's blocks alone.
 _OFFICIAL_BLOCKS = ("temporal_blocks", "official")
@@ -373,7 +375,7 @@ class STAP(PopularityModel):
 
     def calculate_loss(self, interaction: Batch) -> Tensor:
         """Regression, preference and balance (Eq. 13)."""
-        reading = self.read(interaction)
+        reading, interaction = self._of_whole_step(self.read(interaction), interaction)
         labels = self.scaled_labels(interaction)
         loss = self._record_loss("regression", self.regression_loss(reading.value, labels))
         routing = reading.routing
@@ -391,6 +393,18 @@ class STAP(PopularityModel):
         used = routing.weights.detach().sum(dim=0)
         self._usage = used if self._usage is None else self._usage + used
         return loss
+
+    def _of_whole_step(self, own: Reading, batch: Batch) -> tuple[Reading, Batch]:
+        """What all processes have read of a step, and its labels: pairs, balance and averages are of them all."""
+        sizes = batch.gathered if isinstance(batch, StepPlan) else ()
+        if not sizes:
+            return own, batch
+        group = processes()
+        value = group.gathered(own.value, sizes)
+        query = None if own.query is None else group.gathered(own.query, sizes)
+        routing = None if self.bank is None or own.routing is None or query is None else self.bank(query)
+        labels = group.gathered(batch["label"], sizes)
+        return Reading(value, query, routing, None), {"label": labels}
 
     def _standard_labels(self, batch: Batch) -> Tensor:
         """Labels in standard deviations of the training labels, whatever the model's scale, [B]."""
