@@ -181,7 +181,7 @@ def test_numbers_of_processes_that_cannot_be(data, model, options, message):
 
 
 def test_runs_that_have_one_process(data):
-    with pytest.raises(ConfigError, match="a sweep's trial, or a run with hooks"):
+    with pytest.raises(ConfigError, match="a run with hooks, as a sweep's trial is"):
         run_recbole_video("SASRec", "tiny", config_dict={"data_path": str(data), "nproc": 2}, hooks=Hooks())
 
 
