@@ -123,6 +123,28 @@ def test_in_batch_with_repeated_items_in_a_sequence():
     assert got.item() == pytest.approx(want, rel=1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"candidate_group": 15}, {"loss_type": "CE"}])
+def test_many_logits_are_made_in_parts(make_model, monkeypatch, options):
+    """Equal to those made at once, in value and gradient; and no tensor is larger than allowed."""
+    config, data, model = make_model("BERT4Rec", "ID", train_batch_size=30, ft_ratio=0.0, **options)
+    batch = training_batch(config, data, model)
+    model.eval()
+    gradients = []
+    for most in (10_000_000, 100):
+        monkeypatch.setattr(losses, "LOGITS_AT_ONCE", most)
+        model.zero_grad()
+        loss = model.calculate_loss(batch)
+        loss.backward()
+        gradients.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-7)
+    seen = []
+    original = losses.scores
+    monkeypatch.setattr(losses, "scores", lambda *given: (seen.append(original(*given)), seen[-1])[1])
+    model.calculate_loss(batch).backward()
+    assert len(seen) > 10 and max(scores.numel() for scores in seen) <= 100
+
+
 def test_popularity_log_is_the_log_of_the_share():
     got = losses.popularity_log(torch.tensor([0, 1, 3]), 1.0)
     torch.testing.assert_close(got, torch.tensor([0.0, math.log(0.25), math.log(0.75)]))

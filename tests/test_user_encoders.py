@@ -350,3 +350,27 @@ def test_prefix_and_sequence_training_see_the_same_targets(make_model):
         zip(batch["user_id"][row].tolist(), batch["target_list"][row, position].tolist(), strict=True)
     )
     assert from_prefixes == from_sequences
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_large_tables_of_the_host_are_never_made(make_model, monkeypatch, name):
+    """The same shapes, without the memory; small ones are made, so that a seed's weights stay what they were."""
+    config, data, usual = make_model(name, "CVA")
+    monkeypatch.setattr("recbole_video.runtime.virtual_tables.LARGE", 1)
+    made = []
+    original = torch.nn.Embedding.reset_parameters
+
+    def spy(self):
+        made.append((self.num_embeddings, self.weight.device.type))
+        original(self)
+
+    monkeypatch.setattr(torch.nn.Embedding, "reset_parameters", spy)
+    config, data, model = make_model(name, "CVA")
+    assert {device for rows, device in made if rows >= data.catalogue.item_num} == {"meta"}
+    shapes = {key: value.shape for key, value in usual.state_dict().items()}
+    assert {key: value.shape for key, value in model.state_dict().items()} == shapes
+    assert not any(value.is_meta for value in model.state_dict().values())
+    model.calculate_loss(training_batch(config, data, model)).backward()
+    if model.item_embedding.extra is not None:
+        assert 0 < model.item_embedding.extra.std() < 0.1
+    assert torch.nn.Embedding(50, 3).weight.device.type == "cpu"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from recbole_video.options.option import option
 from recbole_video.runtime.precision import full_precision
+
+LOGITS_AT_ONCE = 2**26  # 256 MB of them
 
 
 @dataclass(frozen=True)
@@ -66,15 +70,36 @@ def in_batch(
     Returns:
         Mean loss in nats, a scalar.
     """
-    of_row = column_weight if group is None else column_weight[group]
-    shift = of_row.masked_fill(owned, -torch.inf)[rows]
-    shift.scatter_(1, targets[:, None], target_weight[targets][:, None])
-    logits = scores(queries, candidates) + shift
-    if bias is not None:
-        logits = logits + bias
-    if group is None:
-        return F.cross_entropy(logits, targets)
-    return mean_over_groups(F.cross_entropy(logits, targets, reduction="none"), group[rows], len(column_weight))
+    of_row = (column_weight if group is None else column_weight[group]).masked_fill(owned, -torch.inf)
+
+    def logits(part: slice) -> Tensor:
+        shift = of_row[rows[part]]
+        shift.scatter_(1, targets[part, None], target_weight[targets[part]][:, None])
+        shifted = scores(queries[part], candidates) + shift
+        return shifted if bias is None else shifted + bias
+
+    losses = _cross_entropy(logits, targets, len(candidates))
+    return losses.mean() if group is None else mean_over_groups(losses, group[rows], len(column_weight))
+
+
+def _cross_entropy(logits: Callable[[slice], Tensor], targets: Tensor, n_columns: int) -> Tensor:
+    """Cross-entropy of each query, [Q]; many logits are made in parts, and once more for the gradient of each part.
+
+    Args:
+        logits: Makes those of some queries, [q, N].
+        targets: Column of the right answer of each query, [Q].
+        n_columns: N.
+    """
+    n_queries = len(targets)
+    n_at_once = max(1, LOGITS_AT_ONCE // n_columns)
+
+    def loss(part: slice) -> Tensor:
+        return F.cross_entropy(logits(part), targets[part], reduction="none")
+
+    if n_queries <= n_at_once:
+        return loss(slice(None))
+    parts = [slice(start, start + n_at_once) for start in range(0, n_queries, n_at_once)]
+    return torch.cat([checkpoint(loss, part, use_reentrant=False, preserve_rng_state=False) for part in parts])
 
 
 def mean_over_groups(losses: Tensor, group: Tensor, n_groups: int) -> Tensor:
@@ -96,8 +121,12 @@ def full_softmax(queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tens
     Returns:
         Mean loss in nats, a scalar.
     """
-    logits = scores(queries, catalogue)
-    return F.cross_entropy(logits if bias is None else logits + bias, targets)
+
+    def logits(part: slice) -> Tensor:
+        plain = scores(queries[part], catalogue)
+        return plain if bias is None else plain + bias
+
+    return _cross_entropy(logits, targets, len(catalogue)).mean()
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:

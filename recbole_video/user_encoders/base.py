@@ -7,6 +7,7 @@ the id table and owns the loss; a model's own part is how it turns a batch into 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.recommendation.tower import ItemTower, StepVectors
 from recbole_video.runtime.precision import full_precision
 from recbole_video.runtime.trainable import Trainable
+from recbole_video.runtime.virtual_tables import virtual_tables
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ class VideoRecommender(Trainable, SequentialRecommender):
     train_counts: Tensor
 
     def __init__(self, config: Any, dataset: Catalogue) -> None:
-        super().__init__(config.host(**self._instead(config, dataset)), dataset)
+        is_read = config["item_encoder"] == "ID"
+        with nullcontext() if is_read else virtual_tables(dataset.item_num):
+            super().__init__(config.host(**self._instead(config, dataset)), dataset)
         self.content_dims = dict(dataset.content_dims)
         self.loss_type = config["loss_type"]
         self.item_embedding = _build_tower(config, dataset, self.item_embedding)
@@ -288,11 +292,17 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
         )
         if config["id_fusion"] != "none":
             fusion = IdFusion(n_items, item_dim, config["id_fusion"], config["id_dropout"], dataset.is_trained)
-    extra = replaced.weight.detach()[n_items:].clone()
+    extra = _extra_rows(config, replaced, n_items)
     content: GatheredContent | None = dataset.content
     if dataset.content is not None and begins_with_mean(encoder):
         content = dataset.content.averaged()
     return ItemTower(encoder, content, n_items, item_dim, extra, fusion, config["encode_chunk"])
+
+
+def _extra_rows(config: Any, table: nn.Embedding, n_items: int) -> Tensor:
+    """The table's rows behind the items; of one without memory, drawn as RecBole's initialisers draw them."""
+    extra = table.weight.detach()[n_items:]
+    return torch.randn(extra.shape) * config["initializer_range"] if extra.is_meta and len(extra) else extra.clone()
 
 
 def _item_rows(table: nn.Embedding, n_items: int) -> nn.Embedding:
