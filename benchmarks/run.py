@@ -24,6 +24,7 @@ from benchmarks.common import Measurement, Options  # noqa: E402
 
 MEASUREMENTS = (
     "step",
+    "ladder",
     "epoch",
     "startup",
     "evaluation",

@@ -52,7 +52,10 @@ def launch(function: Callable[[], T], n: int, device_type: str) -> T:
                 theirs.close()
                 children.append(child)
                 answers.append(answer)
-            return _first_answer(children, answers)
+            found = _first_answer(children, answers)
+            for child in children:  # they have answered, and end by themselves
+                child.join(_SECONDS_TO_END)
+            return found
         finally:
             _end(children)
             held.close()
