@@ -50,8 +50,8 @@ def measure(options: Options) -> Measurement:
         before = rate
     result.notes.append(
         f"Forward, backward, fused AdamW, loading; medians of {_STEPS - _WARMUP} steps, and of {_TURNS} turns. Memory: "
-        "peak of the process, of two processes the sum. Batches are the same on all rungs; between steps they are made by "
-        "the same thread."
+        "peak of the process, of two processes the sum. The same batches on all rungs; between steps, they "
+        "are made by the same thread."
     )
     return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,7 @@ from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.launch import launch
+from recbole_video.runtime.launch_on_ray import launch_on_ray
 from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging, silence
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
 from recbole_video.runtime.processes import join, processes, started_by_torchrun
@@ -60,7 +61,7 @@ def run_recbole_video(
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and for video models ``groups``, ``seconds``, ``peak_memory_mb``,
-        ``parameters``, ``data``, ``best_epoch`` and ``run_folder``.
+        ``parameters``, ``data``, ``best_epoch``, ``precision`` and ``run_folder``.
 
     Raises:
         RecBoleVideoError: With one sentence about what to change.
@@ -70,7 +71,7 @@ def run_recbole_video(
     if config["nproc"] > 1 and group.is_alone:
         _refuse_hooks(config, hooks)
         this = (model, dataset, config_file_list, config_dict, saved, command_line, run_folder, None, trust)
-        return launch(partial(run_recbole_video, *this), config["nproc"], config["device"].type)
+        return _launch(partial(run_recbole_video, *this), config)
     if started_by_torchrun() and group.is_alone:
         join(config["device"].type)
     make_current(config["device"])
@@ -99,6 +100,12 @@ def _refuse_hooks(config: Config, hooks: Hooks | None) -> None:
         raise ConfigError(
             f"`nproc` is {config['nproc']}, but a run with hooks, as a sweep's trial is, has one process."
         )
+
+
+def _launch(work: Callable[[], dict[str, Any]], config: Config) -> dict[str, Any]:
+    """Start the processes of a run, here or on a cluster."""
+    n, device_type, address = config["nproc"], config["device"].type, config["ray_address"]
+    return launch_on_ray(work, n, device_type, address) if address else launch(work, n, device_type)
 
 
 def _help(config: Config) -> dict[str, Any]:
@@ -181,6 +188,7 @@ def run(
         "test_result": test_result,
         **task.describe(test),
         "seconds": round(task.fitted.seconds_before + perf_counter() - started, 2),
+        "precision": task.fitted.precision,
         "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
         "run_folder": str(folder.path) if folder else None,
     }

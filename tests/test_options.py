@@ -107,7 +107,8 @@ class TestOneOption:
 
     def test_what_is_text(self):
         text = {name for name, one in declared(Small).items() if one.is_text}
-        assert text == {"kind", "name", "resume", "valid_metric", "checkpoint_dir", "log_dir", "tensorboard_dir"}
+        folders = {"checkpoint_dir", "log_dir", "tensorboard_dir"}
+        assert text == {"kind", "name", "resume", "valid_metric", "ray_address"} | folders
         assert {name for name, one in declared(Small).items() if one.is_text_list} == {"columns", "metrics"}
         assert convert_option(declared(Small)["name"], "1e5") == "1e5" and convert_option(None, "1e5") == 100000.0
         assert convert_option(declared(Small)["resume"], "True") is True

@@ -13,12 +13,14 @@ import pytest
 import yaml
 
 from recbole_video import run_recbole_video
-from recbole_video.errors import ConfigError
+from recbole_video.errors import ConfigError, DataError, TrainingError
+from recbole_video.runtime.launch_on_ray import launch_on_ray
 from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED, SweepFolder, best_score, read_trial, trial_state
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.spec import read_sweep
 
+from . import process_work
 from .conftest import small_options
 
 ray = pytest.importorskip("ray")
@@ -57,7 +59,7 @@ def shared_ray():
     """One Ray for the tests that need no Ray of their own; a sweep joins what runs already."""
     from recbole_video.runtime.ray_session import ray_session
 
-    with ray_session(None, n_cpus=1) as session:
+    with ray_session(None, n_cpus=2) as session:
         yield session
 
 
@@ -101,6 +103,19 @@ class TestInProcess:
         stored = json.loads((good / "metrics.json").read_text())
         assert stored["test_result"] == alone["test_result"] and (good / "model.pth").is_file()
         assert read_trial(good) == plan.trials[0] and not folder.ray.exists()
+
+    def test_a_run_in_processes_of_a_cluster(self, in_tmp, data_root):
+        """A Ray that runs already stands for the cluster; its processes train what one trains."""
+        with pytest.raises(DataError, match="line 3: something is wrong"):
+            launch_on_ray(process_work.fail, 2, "cpu", "auto")
+        with pytest.raises(TrainingError, match="`nproc` is 9, and the cluster has 2 cores"):
+            launch_on_ray(process_work.fail, 9, "cpu", "auto")
+        still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "train_batch_size": 30, "epochs": 1}
+        options = small_options(data_path=str(data_root), **still)
+        alone = run_recbole_video("SASRec", "tiny", config_dict=options)
+        options |= {"nproc": 2, "ray_address": "auto"}
+        together = run_recbole_video("SASRec", "tiny", config_dict=options)
+        assert together["test_result"] == alone["test_result"] and Path(together["run_folder"], "model.pth").is_file()
 
     def test_asha_stops_the_worst(self, in_tmp, data_root):
         path = write_sweep(

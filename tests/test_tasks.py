@@ -18,7 +18,7 @@ from .test_recbole_compat import STOCK
 
 EVERY = {
     "best_valid_score", "valid_score_bigger", "best_valid_result", "test_result", "seconds", "peak_memory_mb",
-    "parameters", "data", "run_folder", "config", "made_by",
+    "parameters", "data", "run_folder", "config", "made_by", "precision",
 }  # fmt: skip
 OURS = EVERY | {"best_epoch", "history", "groups"}
 KEYS = {

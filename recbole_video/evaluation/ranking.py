@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_video.data.sequence_loaders import HistoryLoader
+from recbole_video.data.sequence_loaders import EvalBatch, HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
-from recbole_video.runtime.processes import processes
+from recbole_video.runtime.processes import Processes, processes
 
 # Ranks are counted for this many users at a time: what is held beside the scores is small.
 _ROWS_AT_ONCE = {"cpu": 32, "cuda": 512}
@@ -91,15 +91,7 @@ def rank_targets(
     n_rows = len(loader.rows)
     counts = np.zeros((4 + n_top, n_rows), np.int64)  # zeros where another process ranks
     group = processes()
-    batches = tqdm(
-        loader.of_process(group),
-        total=math.ceil(len(loader) / group.size),
-        desc="Evaluate",
-        ncols=100,
-        leave=False,
-        disable=None if show_progress else True,
-    )
-    for batch in batches:
+    for batch in _shown(loader, group, show_progress):
         try:
             interaction = batch.interaction.to(device)
             scores = model.full_sort_predict(interaction)
@@ -120,6 +112,13 @@ def rank_targets(
     ranks, n_above, n_tied, n_ranked = counts[:4]
     top_items = np.ascontiguousarray(counts[4:].T) if n_top else None
     return Ranking(loader.users, loader.targets, ranks, n_above, n_tied, n_ranked, top_items)
+
+
+def _shown(loader: HistoryLoader, group: Processes, show_progress: bool) -> Iterable[EvalBatch]:
+    """The batches of this process, with a progress bar where that is asked for and there is a terminal."""
+    n_batches = math.ceil(len(loader) / group.size)
+    disable = None if show_progress else True
+    return tqdm(loader.of_process(group), "Evaluate", n_batches, leave=False, ncols=100, disable=disable)
 
 
 def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,9 @@ class RunOptions:
     log_dir: str = option("log", "Holds <model>/<model>-<dataset>-<time>-<hash>.log, as in RecBole.", is_path=True)
     tensorboard_dir: str = option("log_tensorboard", "Holds the TensorBoard event files.", is_path=True)
     nproc: int = option(1, "Processes on this machine that train together, with a GPU each if it has some.", at_least=1)
+    ray_address: str | None = option(
+        None, "HOST:PORT of a Ray cluster, or auto: the processes of nproc run on its machines."
+    )
     eval_args: dict[str, Any] = option(
         {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
         "As in RecBole; its own default for general models is a random split.",
@@ -47,6 +50,8 @@ class RunOptions:
         top = self.topk if isinstance(self.topk, list) else [self.topk]
         if not top or not all(is_whole(k) for k in top):
             raise ConfigError(f"`topk` is `{self.topk}`; it is a list of whole numbers, such as [10, 20].")
+        if self.ray_address and self.nproc == 1:
+            raise ConfigError("`ray_address` says where the processes of a run are: set nproc too, or leave it out.")
         if not (is_whole(self.seed) and 0 <= self.seed <= LARGEST_SEED):
             raise ConfigError(f"`seed` is `{self.seed}`; it must be a whole number from 0 to {LARGEST_SEED}.")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from recbole_video.errors import RecBoleVideoError, TrainingError
-from recbole_video.runtime.processes import join, leave
+from recbole_video.runtime.processes import ProcessLostError, join, leave
 
 T = TypeVar("T")
 
@@ -53,8 +53,8 @@ def launch(function: Callable[[], T], n: int, device_type: str) -> T:
                 children.append(child)
                 answers.append(answer)
             found = _first_answer(children, answers)
-            for child in children:  # they have answered, and end by themselves
-                child.join(_SECONDS_TO_END)
+            for working in children:  # they have answered, and end by themselves
+                working.join(_SECONDS_TO_END)
             return found
         finally:
             _end(children)
@@ -63,18 +63,28 @@ def launch(function: Callable[[], T], n: int, device_type: str) -> T:
 
 
 def _first_answer(children: list[BaseProcess], answers: list[Any]) -> Any:
-    """Wait until all have ended; what the first one answered."""
+    """Wait until all have ended; what the first one answered.
+
+    Raises:
+        RecBoleVideoError: What one of them raised; what the others then lack is asked for its reason.
+    """
     found: dict[int, Any] = {}
-    waiting = dict(enumerate(answers))
+    waiting, lost = dict(enumerate(answers)), None
     while waiting:
-        ready = wait(list(waiting.values()))
+        ready = wait(list(waiting.values()), _SECONDS_TO_END if lost else None)
+        if not ready and lost:
+            break
         for rank in [rank for rank, answer in waiting.items() if answer in ready]:
             try:
                 found[rank], error = pickle.loads(waiting.pop(rank).recv_bytes())
             except EOFError:
                 raise _killed(rank, children) from None
-            if error is not None:
+            if isinstance(error, ProcessLostError):
+                lost = error
+            elif error is not None:
                 raise error
+    if lost:
+        raise lost
     return found[0]
 
 

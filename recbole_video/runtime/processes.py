@@ -6,7 +6,8 @@ PyTorch's process group is the truth: where none was made, a process is alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -14,7 +15,29 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from recbole_video.errors import TrainingError
+
 T = TypeVar("T")
+
+
+class ProcessLostError(TrainingError):
+    """Another process has ended, for a reason that it knows."""
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """What all processes do at once: it fails in those that are left when one is not there any more.
+
+    Raises:
+        ProcessLostError: In place of what PyTorch raises, of which nobody learns more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLostError(
+            "Another process of the run has ended; --resume goes on after the last epoch that was saved."
+        ) from error
+
 
 # An evaluation or the reading of data by one process takes no longer than that.
 _PATIENCE = timedelta(hours=2)
@@ -47,7 +70,8 @@ class Processes:
         if self.is_alone:
             return make()
         box: list[Any] = [make() if self.is_first else None]
-        distributed.broadcast_object_list(box, src=0)
+        with _together():
+            distributed.broadcast_object_list(box, src=0)
         return box[0]
 
     def sum_of(self, values: Tensor) -> Tensor:
@@ -55,7 +79,8 @@ class Processes:
         if self.is_alone:
             return values
         total = values.clone()
-        distributed.all_reduce(total)
+        with _together():
+            distributed.all_reduce(total)
         return total
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -71,7 +96,8 @@ class Processes:
         has = torch.tensor([float(weights.grad is not None) for weights in trained])
         gradients = [torch.zeros_like(weights) if weights.grad is None else weights.grad for weights in trained]
         flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), has.to(gradients[0])])
-        distributed.all_reduce(flat)
+        with _together():
+            distributed.all_reduce(flat)
         *summed, n_having = flat.split([*(gradient.numel() for gradient in gradients), len(trained)])
         # Only where a gradient is missing here has the host to know whether another process has it.
         there = has.tolist() if has.all() else n_having.tolist()
@@ -102,14 +128,16 @@ class _Gather(torch.autograd.Function):
         padded = own.new_zeros(max(sizes), *own.shape[1:])
         padded[: len(own)] = own
         parts = [torch.empty_like(padded) for _ in sizes]
-        distributed.all_gather(parts, padded)
+        with _together():
+            distributed.all_gather(parts, padded)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         total = gradient.contiguous().clone()
-        distributed.all_reduce(total)
+        with _together():
+            distributed.all_reduce(total)
         return total.split(ctx.sizes)[ctx.rank], None, None
 
 

@@ -18,7 +18,8 @@ from recbole_video.runtime.dependencies import import_optional
 from recbole_video.runtime.memory import available_memory
 
 MIN_RAY = (2, 54)
-_PARTS = {"tune": ("Sweeps", "sweep"), "data": ("Clusters", "cluster")}  # part of Ray -> who needs it, and our extra
+# Part of Ray -> who needs it, and our extra.
+_PARTS = {"tune": ("Sweeps", "sweep"), "data": ("Clusters", "cluster"), "util": ("Several machines", "cluster")}
 _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths are the user's
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run folders have it all
@@ -39,7 +40,7 @@ def import_ray(part: str = "tune") -> Any:
     """Ray with one of its parts.
 
     Args:
-        part: ``tune`` or ``data``.
+        part: ``tune``, ``data`` or ``util``.
 
     Raises:
         MissingDependencyError: If it is missing or too old.

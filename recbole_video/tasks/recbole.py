@@ -89,7 +89,8 @@ class RecBoleTask(Task[PreparedData, Any, None]):
                 f"RecBole's {config['model']} reads the field {error}, which the loaded columns lack; "
                 "see load_col and threshold."
             ) from error
-        return Fitted(float(best_valid_score), _floats(best_valid_result))
+        precision = "autocast, as RecBole has it" if config["enable_amp"] else "float32"
+        return Fitted(float(best_valid_score), _floats(best_valid_result), precision=precision)
 
     def evaluate(self, split: str) -> tuple[None, Metrics]:
         """The metrics of RecBole's evaluation."""

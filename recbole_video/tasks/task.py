@@ -50,6 +50,7 @@ class Fitted:
         history: One record per epoch; None where none is kept.
         seconds_before: Wall time of earlier parts of a resumed run.
         notes: What the model says of a fit in one go, as plain values.
+        precision: In which precision it was computed.
     """
 
     best_valid_score: float
@@ -58,6 +59,7 @@ class Fitted:
     history: list[dict[str, float]] | None = None
     seconds_before: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
 
 
 class Task(ABC, Generic[D, M, O]):
@@ -169,7 +171,14 @@ class Task(ABC, Generic[D, M, O]):
         trainer.fit(batches, self.hooks.on_epoch)
         trainer.load_best()
         p = trainer.progress
-        return Fitted(p.best_valid_score, p.best_valid_result, p.best_epoch, p.history, p.seconds_before)
+        return Fitted(
+            p.best_valid_score,
+            p.best_valid_result,
+            p.best_epoch,
+            p.history,
+            p.seconds_before,
+            precision=trainer.precision,
+        )
 
 
 @contextmanager

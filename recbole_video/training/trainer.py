@@ -108,6 +108,11 @@ class Trainer:
                 f"`compile` has no effect on {config['model']}, which has no parts to compile; remove it."
             )
 
+    @property
+    def precision(self) -> str:
+        """In which precision steps are computed, for the results."""
+        return "bfloat16 autocast, losses and recurrent layers float32" if self.use_amp else "float32"
+
     def compile(self) -> int:
         """Compile, in place, the parts that the model calls; returns their number.
 
