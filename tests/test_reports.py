@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from recbole_video.cli import main
+from recbole_video.commands import report_command
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect
@@ -287,6 +288,12 @@ def test_results_that_no_run_writes(tmp_path, change, part):
     (tmp_path / "metrics.json").write_text(json.dumps({**result_of(0.1, 1), **change}))
     with pytest.raises(DataError, match=f"`{part}` of `.*metrics.json` is not what a run writes"):
         collect([tmp_path])
+
+
+def test_a_configuration_that_lacks_what_a_report_names(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps({**result_of(0.1, 1), "config": {"0": None}}))
+    assert report_command([f"--report={tmp_path}", f"--out={tmp_path / 'report'}"]) == 0
+    assert (tmp_path / "report" / "learning_curves.png").is_file()
 
 
 @pytest.mark.parametrize(("file", "text"), [("trial.json", '{"row": 1}'), ("sweep.json", "{}"), ("sweep.json", "[]")])

@@ -187,8 +187,9 @@ def _curves(axis: Any, collection: Collection) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     left_out = len(runs) - len(shown)
     axis.set_xlabel("epoch" + (f" (the first {_MOST_CURVES} of {len(runs)} rows)" if left_out else ""))
-    names = {record.result["config"]["valid_metric"] for record in collection.records if record.result.get("config")}
-    axis.set_ylabel(f"validation {', '.join(sorted(map(str, names)))}")
+    configs = [record.result.get("config") or {} for record in collection.records]
+    names = {str(config["valid_metric"]) for config in configs if config.get("valid_metric") is not None}
+    axis.set_ylabel(f"validation {', '.join(sorted(names)) or 'score'}")
     axis.figure.legend(loc="outside right upper", frameon=False, fontsize=8)
 
 
