@@ -4,6 +4,7 @@ import os
 import time
 
 from recbole_video.dataset_tools.video.decode import decode_task
+from recbole_video.dataset_tools.video.hand_over import send
 
 
 def serve(pipe, threads):
@@ -15,4 +16,4 @@ def serve(pipe, threads):
             os._exit(7)
         if task.video.item_id == "12":
             time.sleep(60)
-        pipe.send(decode_task(task, threads))
+        send(pipe, decode_task(task, threads))

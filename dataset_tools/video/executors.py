@@ -1,7 +1,7 @@
 """Where the work of a run is done: here, or on a Ray cluster; and what is done with a video's decoded frames.
 
-The pictures of one video make a batch of their own: what is stored of a video depends on the video, its title and the
-settings, never on its neighbours, so that a run may be cut up and resumed at will.
+Pictures of several videos share batches of one fixed size (:mod:`.batches`): what is stored of a video depends on the
+video, its title and the settings, never on its neighbours, so that a run may be cut up and resumed at will.
 
 On a cluster, Ray Data streams videos from decoding tasks on CPUs to actors with the models on GPUs, and holds the tasks
 back while the actors are busy (its back-pressure), so that decoded frames never fill the cluster's memory. Finished
@@ -14,19 +14,23 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import torch
+from recbole_video.dataset_tools.video.batches import Arriving, embed_each, to_device
 from recbole_video.dataset_tools.video.contact_sheet import write_contact_sheet
 from recbole_video.dataset_tools.video.decode import Decoded, DecodeTask, Frames
-from recbole_video.dataset_tools.video.frame_encoders import ClipEncoder, FrameEncoder, load_frame_encoder
+from recbole_video.dataset_tools.video.frame_encoders import ClipEncoder, load_frame_encoder
 from recbole_video.dataset_tools.video.job import FramePlan
 from recbole_video.dataset_tools.video.samplers import best, item_rng
 from recbole_video.dataset_tools.video.samples import Finished, Sample
 from recbole_video.dataset_tools.video.titles import noisy
 from recbole_video.dataset_tools.video.workers import TIMEOUT, DecodePool
+from torch import Tensor
 
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.runtime.ray_session import import_ray, ray_session
@@ -35,8 +39,8 @@ from recbole_video.runtime.ray_session import import_ray, ray_session
 Executor = Callable[[FramePlan, Iterable[DecodeTask]], Iterator[Finished]]
 # Videos that a decoding task takes on: enough to make its start negligible, few enough to balance.
 _VIDEOS_PER_TASK = 4
-# Videos that go to an actor, and come back, at a time.
-_VIDEOS_PER_CALL = 4
+# Pictures that go to an actor at a time, at most: some 350 MB of them.
+_PICTURES_PER_CALL = 1000
 # Not one, as the decoding tasks take: Ray runs steps of equal needs in one process, here on the GPU's.
 _ACTOR_CORES = 0.5
 
@@ -47,8 +51,7 @@ def run_here(n_workers: int, timeout: float = TIMEOUT) -> Executor:
     def execute(plan: FramePlan, tasks: Iterable[DecodeTask]) -> Iterator[Finished]:
         maker = FrameMaker(plan)
         with DecodePool(n_workers, timeout) as pool:
-            for decoded in pool.decode(tasks):
-                yield maker.finish(decoded)
+            yield from maker.finish(pool.decode(tasks))
 
     return execute
 
@@ -93,11 +96,18 @@ def _stream(ray: Any, rows: list[dict[str, bytes]], plan: FramePlan, n_actors: i
     return videos.map(_decode, num_cpus=1).map_batches(
         _Actor,
         fn_constructor_args=(plan,),
-        batch_size=_VIDEOS_PER_CALL,
+        batch_size=_videos_per_call(plan),
         compute=ray.data.ActorPoolStrategy(size=n_actors),
         num_gpus=gpus,
         num_cpus=_ACTOR_CORES,
     )
+
+
+def _videos_per_call(plan: FramePlan) -> int:
+    """Videos that go to an actor, and come back, at a time: as many as fill a batch, since what is left is padded."""
+    sampling = plan.sampling
+    n_decoded = sampling.n_frames if plan.scorer is None else sampling.n_candidates
+    return max(1, min(plan.placement.pictures_per_pass // sampling.n_frames, _PICTURES_PER_CALL // n_decoded))
 
 
 def _decode(row: dict[str, Any]) -> dict[str, Any]:
@@ -119,8 +129,23 @@ class _Actor:
         self._maker = FrameMaker(plan)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        finished = [self._maker.finish(pickle.loads(decoded)) for decoded in batch["decoded"]]
+        finished = self._maker.finish(map(pickle.loads, batch["decoded"]))
         return {"finished": [pickle.dumps(video) for video in finished]}
+
+
+@dataclass(frozen=True)
+class _Video:
+    """A video on its way to its choice of frames.
+
+    Attributes:
+        decoded: Its frames, or why there are none.
+        pictures: The frames' pictures on the models' device, uint8 [n, height, width, 3].
+        title: The embedding of its title, [1, D]; None where frames are not scored.
+    """
+
+    decoded: Decoded
+    pictures: Tensor | None = None
+    title: Arriving | None = None
 
 
 class FrameMaker:
@@ -138,17 +163,35 @@ class FrameMaker:
         self._scorer = ClipEncoder(plan.scorer.here(), plan.placement) if plan.scorer else None
         self._encoder = load_frame_encoder(plan.encoder.here(), plan.placement) if plan.encoder else None
 
-    def finish(self, decoded: Decoded) -> Finished:
-        """Do what is left to do for a video.
+    def finish(self, decoded: Iterable[Decoded]) -> Iterator[Finished]:
+        """Do what is left to do for videos.
+
+        They end in about the order in which they come: some wait for others, to share a batch of pictures with them.
 
         Raises:
             DataError: If an embedding is not finite in float16.
         """
-        task, frames = decoded.task, decoded.frames
+        scored = embed_each(self._scorer, map(self._begin, decoded))
+        chosen = (self._choose(video, images) for video, images in scored)
+        for finished, embeddings in embed_each(self._encoder, chosen):
+            yield finished if embeddings is None else _with_embeddings(finished, embeddings)
+
+    def _begin(self, decoded: Decoded) -> tuple[_Video, Tensor | None]:
+        """Send a video to the models' device; returned are its pictures as well where they are to be scored."""
+        if decoded.frames is None:
+            return _Video(decoded), None
+        pictures = to_device(torch.from_numpy(decoded.frames.pictures), self._plan.placement.device)
+        if self._scorer is None or decoded.task.title is None:
+            return _Video(decoded, pictures), None
+        return _Video(decoded, pictures, self._scorer.begin_text([decoded.task.title])), pictures
+
+    def _choose(self, video: _Video, images: np.ndarray | None) -> tuple[Finished, Tensor | None]:
+        """All but the embeddings of a video, and the pictures that are to be embedded."""
+        task, frames = video.decoded.task, video.decoded.frames
         item_id, size = task.video.item_id, task.video.size
-        if frames is None:
-            return Finished(item_id, size, failure=decoded.failure)
-        similarity = self._similarity(task, frames)
+        if frames is None or video.pictures is None:
+            return Finished(item_id, size, failure=video.decoded.failure), None
+        similarity = self._similarity(video, images)
         chosen = np.arange(len(frames.numbers)) if similarity is None else best(similarity, task.sampling.n_frames)
         self._write_contact_sheet(task, frames, chosen, similarity)
         sample = Sample(
@@ -158,17 +201,18 @@ class FrameMaker:
             times=frames.times[chosen].round(6).tolist(),
             similarity=None if similarity is None else similarity[chosen].round(6).tolist(),
         )
-        pictures = frames.pictures[chosen]
-        return Finished(item_id, size, sample, self._encoder and _stored(self._encoder, pictures, item_id))
+        # By number, one by one: an index that is an array would be copied to the device, and waited for.
+        return Finished(item_id, size, sample), torch.stack([video.pictures[number] for number in chosen.tolist()])
 
-    def _similarity(self, task: DecodeTask, frames: Frames) -> np.ndarray | None:
+    def _similarity(self, video: _Video, images: np.ndarray | None) -> np.ndarray | None:
         """Cosine of each frame with the title, [n]; None where frames are not scored."""
-        if self._scorer is None or task.title is None:
+        if video.title is None or images is None:
             return None
-        text = self._scorer.embed_text([task.title])[0].astype(np.float64)
+        task = video.decoded.task
+        text = video.title.numpy()[0].astype(np.float64)
         if self._plan.title_noise:
             text = noisy(text, self._plan.title_noise, item_rng(task.sampling.seed, task.video.item_id, "noise"))
-        images = self._scorer.embed(frames.pictures).astype(np.float64)
+        images = images.astype(np.float64)
         return images @ text / (np.linalg.norm(images, axis=1) * np.linalg.norm(text))
 
     def _write_contact_sheet(
@@ -180,10 +224,10 @@ class FrameMaker:
         write_contact_sheet(path, f"{task.video.item_id}  {task.title or ''}", frames, chosen, similarity)
 
 
-def _stored(encoder: FrameEncoder, pictures: np.ndarray, item_id: str) -> np.ndarray:
-    """Embeddings as they are stored, float16 [n, D]."""
+def _with_embeddings(finished: Finished, embeddings: np.ndarray) -> Finished:
+    """With embeddings as they are stored, float16 [n, D]."""
     with np.errstate(over="ignore"):
-        stored = encoder.embed(pictures).astype(np.float16)
+        stored = embeddings.astype(np.float16)
     if not np.isfinite(stored).all():
-        raise DataError(f"The embeddings of `{item_id}` are not finite in float16; try --precision float32.")
-    return stored
+        raise DataError(f"The embeddings of `{finished.item_id}` are not finite in float16; try --precision float32.")
+    return replace(finished, embeddings=stored)

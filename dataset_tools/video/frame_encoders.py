@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from recbole_video.dataset_tools.video.batches import Arriving, Batches, to_device
 from recbole_video.dataset_tools.video.preprocess import (
     Preprocessing,
     from_open_clip,
@@ -43,12 +44,12 @@ class Placement:
         device: PyTorch's name of the device; ``auto`` for a GPU where there is one.
         precision: ``float32``, or ``bfloat16`` or ``float16`` for autocast; ``auto`` for autocast on a GPU, in
             bfloat16 where it knows that, and float32 elsewhere.
-        batch_size: Inputs per pass at most.
+        batch_size: Inputs per pass: exactly, of pictures, and at most, of texts; None for what suits the device.
     """
 
     device: str = "auto"
     precision: str = "auto"
-    batch_size: int = 128
+    batch_size: int | None = None
 
     def resolved(self) -> Placement:
         """The placement with every ``auto`` decided.
@@ -57,7 +58,7 @@ class Placement:
             ConfigError: If the precision is unknown, or the device cannot be used.
         """
         device, precision = self.device, self.precision
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1.")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -72,6 +73,11 @@ class Placement:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"The device `{device}` cannot be used: {str(error).splitlines()[0]}") from error
         return Placement(device, precision, self.batch_size)
+
+    @property
+    def pictures_per_pass(self) -> int:
+        """Pictures in a batch, where the device is decided: a CPU gains nothing by more of them."""
+        return self.batch_size or (16 if self.device == "cpu" else 128)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -132,21 +138,28 @@ class FrameEncoder:
         self.frame_dim, self.preprocessing = shape.frame_dim, shape.preprocessing
 
     def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Embed pictures, a batch at a time.
+        """Embed pictures, in batches of full size.
 
         Args:
-            pictures: uint8 [n, height, width, 3].
+            pictures: uint8 [n >= 1, height, width, 3].
 
         Returns:
             float32 [n, D].
         """
-        with self.placement.running():
-            batches = torch.from_numpy(pictures).split(self.placement.batch_size)
-            return np.concatenate([self._embed_batch(batch) for batch in batches])
+        batches: Batches[str] = Batches(self)
+        on_device = to_device(torch.from_numpy(pictures), self.placement.device)
+        through = dict([*batches.add("all", on_device), *batches.finish()])
+        return through["all"]
 
-    def _embed_batch(self, pictures: Tensor) -> np.ndarray:
-        pixels = self.preprocessing(pictures.to(self.placement.device, non_blocking=True))
-        return self.forward(pixels).float().cpu().numpy()
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Resize, crop and normalise pictures on the device, uint8 [n, height, width, 3] -> float32 [n, 3, h, w]."""
+        with self.placement.running():
+            return self.preprocessing(pictures)
+
+    def begin(self, pixels: Tensor) -> Arriving:
+        """Begin to embed a batch of prepared pictures, float32 [batch_size, 3, h, w]."""
+        with self.placement.running():
+            return Arriving(self.forward(pixels))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed prepared pictures, [n, 3, h, w] -> [n, D]."""
@@ -192,11 +205,10 @@ class ClipEncoder(FrameEncoder):
     def forward(self, pixels: Tensor) -> Tensor:
         return self._model.encode_image(pixels)
 
-    def embed_text(self, texts: list[str]) -> np.ndarray:
-        """Embed texts, float32 [n, D]; what exceeds the model's context (77 tokens, mostly) is cut off."""
+    def begin_text(self, texts: list[str]) -> Arriving:
+        """Begin to embed texts, [n, D]; what exceeds the model's context (77 tokens, mostly) is cut off."""
         with self.placement.running():
-            tokens = self._tokenize(texts).to(self.placement.device)
-            return self._model.encode_text(tokens).float().cpu().numpy()
+            return Arriving(self._model.encode_text(to_device(self._tokenize(texts), self.placement.device)))
 
 
 def load_frame_encoder(weights: Weights, placement: Placement) -> FrameEncoder:

@@ -55,15 +55,19 @@ class FramePlan:
         if self.sampling.sampler == RESAMPLE:
             settings["titles"] = {"condition": titles.condition, "noise": self.title_noise, "sha256": titles.sha256}
         if self.scorer is not None:
-            settings["clip"] = {**self.scorer.as_plain(), "precision": self.placement.precision}
+            settings["clip"] = self._settings_of(self.scorer)
         return settings
 
     def encoding_settings(self) -> dict[str, Any]:
         """What the embeddings depend on beyond the choice of frames; nothing without an encoder."""
         if self.encoder is None:
             return {}
-        encoder = {**self.encoder.as_plain(), "precision": self.placement.precision}
-        return {"frame_encoder": encoder, "short_side": self.short_side}
+        return {"frame_encoder": self._settings_of(self.encoder), "short_side": self.short_side}
+
+    def _settings_of(self, weights: Weights) -> dict[str, Any]:
+        """A model, and what the last digits of its embeddings depend on."""
+        placement = self.placement
+        return {**weights.as_plain(), "precision": placement.precision, "batch_size": placement.pictures_per_pass}
 
 
 def make_frame_plan(

@@ -96,7 +96,7 @@ def add_placement(group: Any) -> None:
     """Where and how models run: to a parser, or a group of its options."""
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     group.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
-    group.add_argument("--batch_size", type=int, default=128, help="inputs per pass at most (default: 128)")
+    group.add_argument("--batch_size", type=int, help="inputs per pass (default: 128; pictures on a CPU: 16)")
 
 
 def outputs(arguments: argparse.Namespace) -> Outputs:

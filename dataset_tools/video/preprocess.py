@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Preprocessing:
             pixels = torch.nn.functional.interpolate(pixels, size=size, mode=self.interpolation, antialias=True)
             pixels = pixels.clamp_(0, 255)  # bicubic overshoots
         pixels = pixels if self.crop is None else _centre(pixels, *self.crop)
-        mean, std = (pixels.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (_of_channels(values, pixels.device) for values in (self.mean, self.std))
         return (pixels / 255 - mean) / std
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
@@ -65,6 +66,12 @@ class Preprocessing:
             return self.resize
         shorter = min(height, width)
         return self.resize * height // shorter, self.resize * width // shorter
+
+
+@cache
+def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """One value per channel, copied once: to copy from memory that is not page-locked is to wait for the device."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def _centre(pixels: Tensor, height: int, width: int) -> Tensor:

@@ -18,6 +18,7 @@ from recbole_video.errors import DataError
 
 UAE = Source("uae", "WhereIsAI/UAE-Large-V1")
 _LONGEST = 512  # tokens, of a model that knows no bound
+_BATCH = 128  # texts per pass, unless it is said
 _BLOCK = 4096  # texts that are sorted by length together, so that a batch has little padding
 
 
@@ -56,11 +57,11 @@ class TextEncoder:
     @property
     def batch_size(self) -> int:
         """Texts per pass at most."""
-        return self._placement.batch_size
+        return self._placement.batch_size or _BATCH
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts, float32 [n, D]; what exceeds the model's context is cut off."""
-        size = self._placement.batch_size
+        size = self.batch_size
         batches = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
         return np.concatenate([np.zeros((0, self.dim), np.float32), *map(self._embed_batch, batches)])
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from recbole_video.dataset_tools.video.decode import Decoded, DecodeTask, decode_task, failed
+from recbole_video.dataset_tools.video.hand_over import receive, send
 
 TIMEOUT = 600.0  # seconds
 # Decoded videos that may wait for the accelerator, per worker.
@@ -25,7 +26,7 @@ def serve(pipe: Connection, threads: int) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the main process has ended, perhaps by a kill
         pipe.send(None)
         while True:
-            pipe.send(decode_task(pipe.recv(), threads))
+            send(pipe, decode_task(pipe.recv(), threads))
 
 
 class DecodePool:
@@ -115,7 +116,7 @@ class _Worker:
         """Have one video decoded; the time that a new process takes to start is not the video's."""
         try:
             if self._has_started() and self._answers(task, timeout):
-                return self._pipe.recv()
+                return receive(self._pipe)
             reason, detail = "timeout", f"more than {timeout:g} s"
         except (EOFError, OSError):
             self._process.join()
