@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recbole_video.config import Config
+from recbole_video.data.labelled_loader import PopularityLoader
 from recbole_video.data.step_plan import StepPlan, distinct_items, planned_ahead
+from recbole_video.tasks import task_of
 from recbole_video.tasks.recommendation import make_loaders
 
 from .conftest import ENCODERS, MODELS
+from .test_popularity import METADATA, SMALL, write_popularity
 
 CPU = torch.device("cpu")
 # Operations whose result has a size, or a value, for which the host would have to wait.
@@ -58,6 +62,32 @@ class TestNoWaiting:
         with Watcher() as watcher:
             step(model, plan, optimizer)
         assert watcher.seen == []
+
+    @pytest.mark.parametrize(
+        "options", [{}, {"memory_update": "both"}, {"dppo_pairs": "pool"}, {"variant": "official"}]
+    )
+    def test_of_popularity(self, tmp_path, options):
+        """From the second step on: the first one looks whether windows are constant, and warns."""
+        write_popularity(tmp_path)
+        small = {k: v for k, v in SMALL.items() if not (options.get("variant") and k in ("state_size", "base_window"))}
+        small |= {"hidden_size": 24} if options.get("variant") else {}
+
+        def steps(device):
+            config = Config("STAP", "pop", config_dict={**small, **METADATA, **options, "data_path": str(tmp_path)})
+            task = task_of(config)(config)
+            task.read_data(), task.make_model()
+            loader = PopularityLoader(config, task.data, task.data.rows["train"], shuffle=True)
+            task.model.before_epoch(0, PopularityLoader(config, task.data, task.data.rows["train"], shuffle=False))
+            step(task.model, plan := next(iter(loader)), torch.optim.SGD(task.model.parameters(), 0.1))
+            task.model.epoch_statistics()
+            task.model.to(device).train()
+            with Watcher() as watcher:
+                step(task.model, plan.to(device), torch.optim.SGD(task.model.parameters(), 0.1))
+                task.model.after_step()
+                task.model.predict(plan.to(device))
+            return watcher.seen
+
+        assert steps("cpu") == steps("meta") == []
 
     def test_the_watcher_sees(self):
         x = torch.tensor([1, 0, 2])

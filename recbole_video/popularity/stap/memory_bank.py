@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, one_hot, softplus
+from torch.nn.functional import log_softmax, softplus
 
 from recbole_video.errors import CheckpointError, DataError, MemoryFrozenError
 from recbole_video.files.names import expanded
@@ -195,7 +195,7 @@ class MemoryBank(nn.Module):
         """Move each slot that was routed to towards the gate-weighted mean of its queries (Algorithm S2)."""
         if self._is_frozen:
             return
-        weights = routing.gate * one_hot(routing.top, self.n_slots).sum(dim=1)  # [B, P * C]
+        weights = torch.zeros_like(routing.gate).scatter_(1, routing.top, routing.gate.gather(1, routing.top))
         mass = weights.sum(dim=0)
         mean = weights.T @ queries.float() / mass.clamp(min=1e-12)[:, None]
         slots = self.slots.view(self.n_slots, -1)

@@ -101,6 +101,8 @@ class PreferenceLoss(nn.Module):
             self.register_buffer("pool_queries", torch.zeros(pool_capacity, width))
             self.register_buffer("pool_labels", torch.zeros(pool_capacity))
             self.register_buffer("pool_size", torch.tensor(0))
+        self._n_seen = 0  # the same where asking does not make a GPU wait
+        self.register_load_state_dict_post_hook(PreferenceLoss._note_size)
 
     def forward(self, bank: MemoryBank, routing: Routing, queries: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch.
@@ -138,27 +140,32 @@ class PreferenceLoss(nn.Module):
     def _pool_loss(self, bank: MemoryBank, queries: Tensor, labels: Tensor) -> Tensor:
         """The loss of four random pairs of the pool, to which the batch's queries [B, d_m] and labels [B] are added."""
         self._add_to_pool(queries.detach(), labels)
-        size = min(int(self.pool_size), len(self.pool_labels))
+        size = min(self._n_seen, len(self.pool_labels))
         order = self.pool_labels[:size].argsort()
         n_end = int(0.4 * size)
-        ends = _random_pairs(order[-n_end:], order[:n_end], 3) if n_end else []
-        middle = _random_pairs(order, order, 1) if size else []
-        chosen = [(i, j, w) for found, m, w in ((ends, 0.5, 1.0), (middle, 0.1, 0.5)) for i, j in found
-                  if self.pool_labels[i] - self.pool_labels[j] > m]  # fmt: skip
-        if not chosen:
+        drawn = [(_random_pairs(order[-n_end:], order[:n_end], 3), 0.5, 1.0)] if n_end else []
+        drawn += [(_random_pairs(order, order, 1), 0.1, 0.5)] if size else []
+        if not drawn:
             return queries.new_zeros(())
-        rows = torch.tensor([[i, j] for i, j, _ in chosen], device=queries.device)
-        g = self.confidence(bank, bank(self.pool_queries[rows.flatten()])).view(-1, 2)
-        weights = torch.tensor([w for *_, w in chosen], device=queries.device)
-        return (weights * softplus(-self.gamma * (g[:, 0] - g[:, 1]))).mean()
+        pairs = torch.cat([found for found, *_ in drawn])  # [n, 2]
+        margin = torch.cat([labels.new_full((len(found),), least) for found, least, _ in drawn])
+        weight = torch.cat([labels.new_full((len(found),), share) for found, _, share in drawn])
+        of_pair = self.pool_labels[pairs]
+        weight = weight * (of_pair[:, 0] - of_pair[:, 1] > margin)
+        g = self.confidence(bank, bank(self.pool_queries[pairs.flatten()])).view(-1, 2)
+        return (weight * softplus(-self.gamma * (g[:, 0] - g[:, 1]))).sum() / (weight > 0).sum().clamp(min=1)
 
     def _add_to_pool(self, queries: Tensor, labels: Tensor) -> None:
         """Put queries [B, d_m] and labels [B] into the pool, in the place of the oldest where it is full."""
-        places = (int(self.pool_size) + torch.arange(len(labels), device=labels.device)) % len(self.pool_labels)
+        places = (self._n_seen + torch.arange(len(labels), device=labels.device)) % len(self.pool_labels)
         self.pool_queries[places], self.pool_labels[places] = queries.float(), labels.float()
         self.pool_size += len(labels)
+        self._n_seen += len(labels)
+
+    def _note_size(self, _: object) -> None:
+        self._n_seen = int(self.pool_size) if self.pairs == "pool" else 0
 
 
-def _random_pairs(first: Tensor, second: Tensor, n: int) -> list[tuple[int, int]]:
-    i, j = (pool[torch.randint(len(pool), (n,), device=pool.device)].tolist() for pool in (first, second))
-    return list(zip(i, j, strict=True))
+def _random_pairs(first: Tensor, second: Tensor, n: int) -> Tensor:
+    """Pairs of one of each, int64 [n, 2]."""
+    return torch.stack([pool[torch.randint(len(pool), (n,), device=pool.device)] for pool in (first, second)], dim=1)
