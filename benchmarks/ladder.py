@@ -61,7 +61,7 @@ def train(
 ) -> dict[str, float]:
     """Users trained per second by the median step, and peak memory."""
     work = partial(_train, data_path, n_steps, averaged, ahead, users, nproc)
-    return work() if nproc == 1 else launch(work, nproc, "cpu")
+    return work() if nproc == 1 else launch(work, nproc)
 
 
 def _train(data_path: str, n_steps: int, averaged: bool, ahead: bool, users: int, nproc: int) -> dict[str, float]:

@@ -281,7 +281,7 @@ class Config(Mapping[str, Any]):
         if isinstance(values["eval_args"], dict):  # RecBole would fill in a random split
             values["eval_args"] = {**self.defaults["eval_args"], **values["eval_args"]}
         self._check(values)
-        device = choose_device(values["gpu_id"], values["use_gpu"], n_on_this_machine(values["nproc"]))
+        device = choose_device(values["gpu_id"], values["use_gpu"], self._n_on_this_machine(values))
         if not processes().is_first:  # what is shown is shown once
             values.update(show_progress=False, log_wandb=False)
         if self.task == "stock":
@@ -296,6 +296,13 @@ class Config(Mapping[str, Any]):
             pairwise = values["loss_type"] == "BPR"
             host.final_config_dict["MODEL_INPUT_TYPE"] = InputType.PAIRWISE if pairwise else InputType.POINTWISE
         return host
+
+    @staticmethod
+    def _n_on_this_machine(values: dict[str, Any]) -> int:
+        """Processes that will share this machine's GPUs; those of a cluster are not known here."""
+        if processes().is_alone and not values["ray_address"]:
+            return int(values["nproc"])
+        return n_on_this_machine()
 
     def _check(self, values: dict[str, Any]) -> None:
         """Refuse values that no run can use, and options that do nothing for this one."""

@@ -23,7 +23,7 @@ from recbole_video.runtime.launch import launch
 from recbole_video.runtime.launch_on_ray import launch_on_ray
 from recbole_video.runtime.logs import FILE_ONLY, console_logging, run_logging, silence
 from recbole_video.runtime.memory import peak_memory_mb, reset_peak_memory
-from recbole_video.runtime.processes import join, processes, started_by_torchrun
+from recbole_video.runtime.processes import join, leave, processes, started_by_torchrun
 from recbole_video.runtime.provenance import provenance
 from recbole_video.tasks import task_of
 from recbole_video.tasks.task import Fitted, Hooks, Task, prepare_bundled
@@ -66,23 +66,28 @@ def run_recbole_video(
     Raises:
         RecBoleVideoError: With one sentence about what to change.
     """
+    this = (model, dataset, config_file_list, config_dict, saved, command_line, run_folder)
+    if started_by_torchrun() and processes().is_alone:
+        join()
+        try:
+            return run_recbole_video(*this, hooks, trust)
+        finally:
+            leave()
     config = make_config(model, dataset, config_file_list, config_dict, command_line, trust)
     group = processes()
+    if config["nproc"] > 1 or not group.is_alone:
+        _refuse_hooks(hooks)
     if config["nproc"] > 1 and group.is_alone:
-        _refuse_hooks(config, hooks)
-        this = (model, dataset, config_file_list, config_dict, saved, command_line, run_folder, None, trust)
-        return _launch(partial(run_recbole_video, *this), config)
-    if started_by_torchrun() and group.is_alone:
-        join(config["device"].type)
+        return _launch(partial(run_recbole_video, *this, None, trust), config)
     make_current(config["device"])
-    if not processes().is_first:
+    if not group.is_first:
         return _help(config)
     if not saved:
-        processes().from_first(lambda: False)
+        group.from_first(lambda: False)
         with run_logging(config, None) as log_path:
             return run(task_of(config), config, None, log_path, hooks or Hooks())
     folder = _choose_folder(config, run_folder)
-    if processes().from_first(lambda: folder.is_finished):
+    if group.from_first(lambda: folder.is_finished):
         folder.release()
         return _stored_result(config, folder)
     with folder.locked():
@@ -94,18 +99,16 @@ def run_recbole_video(
             raise
 
 
-def _refuse_hooks(config: Config, hooks: Hooks | None) -> None:
-    """Functions of this process cannot be called in others; those of a sweep keep their data here besides."""
+def _refuse_hooks(hooks: Hooks | None) -> None:
+    """Functions of one process cannot be called in others; those of a sweep keep their data here besides."""
     if hooks is not None:
-        raise ConfigError(
-            f"`nproc` is {config['nproc']}, but a run with hooks, as a sweep's trial is, has one process."
-        )
+        raise ConfigError("A run with hooks, as a sweep's trial is, has one process; leave out nproc.")
 
 
 def _launch(work: Callable[[], dict[str, Any]], config: Config) -> dict[str, Any]:
     """Start the processes of a run, here or on a cluster."""
-    n, device_type, address = config["nproc"], config["device"].type, config["ray_address"]
-    return launch_on_ray(work, n, device_type, address) if address else launch(work, n, device_type)
+    n, address = config["nproc"], config["ray_address"]
+    return launch_on_ray(work, n, config["use_gpu"], address) if address else launch(work, n)
 
 
 def _help(config: Config) -> dict[str, Any]:

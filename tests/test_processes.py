@@ -120,7 +120,7 @@ def data(tmp_path_factory):
 def two(data):
     """What two processes found, in all cases, started once."""
     begin(data, data / "begun")
-    return launch(partial(work_of_each, data, data / "two", data / "begun"), 2, "cpu")
+    return launch(partial(work_of_each, data, data / "two", data / "begun"), 2)
 
 
 def test_what_they_tell_each_other(two):
@@ -159,9 +159,9 @@ def test_a_run_goes_on_in_another_number_of_processes(two, data):
 
 def test_what_one_of_them_ends_in_ends_all():
     with pytest.raises(TrainingError, match="Process 2 of 2 ended by SIGKILL, .* --resume goes on"):
-        launch(process_work.die, 2, "cpu")
+        launch(process_work.die, 2)
     with pytest.raises(DataError, match="line 3: something is wrong"):
-        launch(process_work.fail, 2, "cpu")
+        launch(process_work.fail, 2)
     assert not multiprocessing.active_children()
 
 
@@ -181,7 +181,7 @@ def test_numbers_of_processes_that_cannot_be(data, model, options, message):
 
 
 def test_runs_that_have_one_process(data):
-    with pytest.raises(ConfigError, match="a run with hooks, as a sweep's trial is"):
+    with pytest.raises(ConfigError, match="with hooks, as a sweep's trial is"):
         run_recbole_video("SASRec", "tiny", config_dict={"data_path": str(data), "nproc": 2}, hooks=Hooks())
 
 

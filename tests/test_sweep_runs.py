@@ -107,9 +107,9 @@ class TestInProcess:
     def test_a_run_in_processes_of_a_cluster(self, in_tmp, data_root):
         """A Ray that runs already stands for the cluster; its processes train what one trains."""
         with pytest.raises(DataError, match="line 3: something is wrong"):
-            launch_on_ray(process_work.fail, 2, "cpu", "auto")
+            launch_on_ray(process_work.fail, 2, False, "auto")
         with pytest.raises(TrainingError, match="`nproc` is 9, and the cluster has 2 cores"):
-            launch_on_ray(process_work.fail, 9, "cpu", "auto")
+            launch_on_ray(process_work.fail, 9, False, "auto")
         still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "train_batch_size": 30, "epochs": 1}
         options = small_options(data_path=str(data_root), **still)
         alone = run_recbole_video("SASRec", "tiny", config_dict=options)

@@ -128,8 +128,8 @@ class ItemContent(GatheredContent):
         """
         if not zero_missing:
             refuse_missing(stores, [str(token) for token in tokens[1:]])
-        tables = {n: ContentTable(s, tokens, device, on_device, zero_missing=True) for n, s in stores.items()}
-        return cls(tables)
+        read = (tokens, device, on_device, True, len(stores))
+        return cls({name: ContentTable(store, *read) for name, store in stores.items()})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from recbole_video.content.store import FrameStore, refuse_non_finite
 from recbole_video.content.twins import Twins
 from recbole_video.errors import DataError, DeviceMemoryError, counted
 from recbole_video.runtime.memory import available_memory
+from recbole_video.runtime.processes import n_on_this_machine
 
 # Share of the free memory that the frames may take before they stay on disk.
 _MEMORY_SHARE = 0.25
@@ -35,6 +36,7 @@ class ContentTable:
         on_device: ``auto`` to hold them there when they take at most a quarter of its free
             memory, True to hold them there in any case, False to gather each batch from disk.
         zero_missing: Give items that the store lacks zero frames, instead of failing.
+        n_tables: How many tables there are, which share what ``auto`` may take.
 
     Raises:
         DataError: If items have no frames, the store is damaged, or values are not finite.
@@ -48,8 +50,10 @@ class ContentTable:
         device: torch.device,
         on_device: str | bool = "auto",
         zero_missing: bool = False,
+        n_tables: int = 1,
     ) -> None:
         self.store = store
+        self._share = _MEMORY_SHARE / n_tables
         self.device = torch.device(device)
         self._rows = store.rows_of(list(tokens))
         self._rows[0] = -1
@@ -71,17 +75,18 @@ class ContentTable:
     def _fits(self, n_bytes: int) -> bool:
         """Whether so much may be held on the device, by the option that says so."""
         if self._on_device == "auto":
-            return n_bytes <= _MEMORY_SHARE * _free_memory(self.device)
+            return n_bytes <= self._share * _free_memory(self.device)
         return bool(self._on_device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Arrays in the host's memory, which processes can share."""
         table = self._held().cpu().numpy() if self.is_on_device else None
-        return {"store": self.store, "rows": self._rows, "counts": self._host_counts, "table": table}
+        values = {"store": self.store, "rows": self._rows, "counts": self._host_counts, "table": table}
+        return {**values, "share": self._share}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.store, self.device = state["store"], torch.device("cpu")
-        self._on_device, self.is_on_device = "auto", state["table"] is not None
+        self._on_device, self.is_on_device, self._share = "auto", state["table"] is not None, state["share"]
         self._rows, self._host_counts = state["rows"], state["counts"]
         self._counts = torch.from_numpy(np.array(state["counts"]))
         with warnings.catch_warnings():
@@ -202,4 +207,4 @@ def _free_memory(device: torch.device) -> int:
     """Free memory of the device, in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return available_memory()
+    return available_memory() // n_on_this_machine()  # of which each holds its own

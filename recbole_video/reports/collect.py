@@ -22,6 +22,7 @@ from recbole_video.sweep.spec import Row, Sweep, read_sweep
 HAND_MADE = "runs"
 _PLACES = frozenset([
     "checkpoint_dir", "data_path", "log_dir", "tensorboard_dir", "gpu_id", "use_gpu", "show_progress", "seed",
+    "nproc", "ray_address",
 ])  # fmt: skip
 
 

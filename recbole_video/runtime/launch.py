@@ -26,13 +26,12 @@ T = TypeVar("T")
 _SECONDS_TO_END = 5.0
 
 
-def launch(function: Callable[[], T], n: int, device_type: str) -> T:
+def launch(function: Callable[[], T], n: int) -> T:
     """Call a function in ``n`` processes that form a group, and return what it gave in the first.
 
     Args:
         function: Fit to be pickled: importable by its name, or a ``partial`` of such a one.
         n: How many processes.
-        device_type: ``cpu`` or ``cuda``.
 
     Raises:
         RecBoleVideoError: What one of them raised.
@@ -41,7 +40,7 @@ def launch(function: Callable[[], T], n: int, device_type: str) -> T:
     context = multiprocessing.get_context("spawn")
     alive, held = context.Pipe(duplex=False)  # it closes when this process ends, however it ends
     with tempfile.TemporaryDirectory(prefix="recbole-video-") as folder:
-        meeting = (Path(folder, "meeting").as_uri(), n, device_type)
+        meeting = (Path(folder, "meeting").as_uri(), n)
         children: list[BaseProcess] = []
         answers: list[Any] = []
         try:
@@ -117,18 +116,19 @@ def _end(children: list[BaseProcess]) -> None:
 def _work(
     function: Callable[[], Any],
     rank: int,
-    meeting: tuple[str, int, str],
+    meeting: tuple[str, int],
     answer: Connection,
     alive: Connection,
 ) -> None:
     """What a child does."""
-    where, size, device_type = meeting
+    where, size = meeting
     threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
-    os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)})
+    number, all_of_them = str(rank), str(size)
+    os.environ.update(RANK=number, LOCAL_RANK=number, WORLD_SIZE=all_of_them, LOCAL_WORLD_SIZE=all_of_them)
     _share_cores(size)
     _stay_on_the_loopback()
     try:
-        join(device_type, init_method=where, rank=rank, world_size=size)
+        join(init_method=where, rank=rank, world_size=size)
         found = function()
         _answer(answer, found if rank == 0 else None)
         leave()

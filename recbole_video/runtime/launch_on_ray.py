@@ -18,7 +18,7 @@ T = TypeVar("T")
 _SECONDS_TO_END = 5.0
 
 
-def launch_on_ray(function: Callable[[], T], n: int, device_type: str, address: str) -> T:
+def launch_on_ray(function: Callable[[], T], n: int, use_gpu: bool, address: str) -> T:
     """Call a function in ``n`` processes of a cluster that form a group, and return what it gave in the first.
 
     Each process has a core, and a GPU where the run is to be on one. All machines have to see the same files, by the
@@ -27,7 +27,7 @@ def launch_on_ray(function: Callable[[], T], n: int, device_type: str, address: 
     Args:
         function: Fit to be pickled.
         n: How many processes.
-        device_type: ``cpu`` or ``cuda``.
+        use_gpu: Whether each is to have a GPU, where the cluster has any.
         address: Of the cluster, see :func:`~recbole_video.runtime.ray_session.ray_session`.
 
     Raises:
@@ -35,12 +35,13 @@ def launch_on_ray(function: Callable[[], T], n: int, device_type: str, address: 
         TrainingError: If one of them was lost, or the cluster has no room for so many.
     """
     with ray_session(address, part="util") as ray:
-        _check_room(ray, n, device_type)
-        worker = ray.remote(num_cpus=1, num_gpus=int(device_type == "cuda"))(_Worker)
+        has_gpus = use_gpu and ray.cluster_resources().get("GPU", 0) >= 1
+        _check_room(ray, n, has_gpus)
+        worker = ray.remote(num_cpus=1, num_gpus=int(has_gpus))(_Worker)
         workers = [worker.remote(str(Path.cwd())) for _ in range(n)]
         try:
             where = ray.get(workers[0].meeting_place.remote())
-            answers = [one.work.remote(function, rank, n, where, device_type) for rank, one in enumerate(workers)]
+            answers = [one.work.remote(function, rank, n, where) for rank, one in enumerate(workers)]
             return _first_answer(ray, answers)
         except RecBoleVideoError as error:  # as Ray hands it over, with the traceback of the other process in its text
             raise getattr(error, "cause", error) from None
@@ -70,13 +71,13 @@ def _first_answer(ray: Any, answers: list[Any]) -> Any:
     return ray.get(answers[0])
 
 
-def _check_room(ray: Any, n: int, device_type: str) -> None:
+def _check_room(ray: Any, n: int, has_gpus: bool) -> None:
     """Refuse what would wait for ever.
 
     Raises:
         TrainingError: If there are fewer cores or GPUs than processes.
     """
-    kind, name = ("GPU", "GPUs") if device_type == "cuda" else ("CPU", "cores")
+    kind, name = ("GPU", "GPUs") if has_gpus else ("CPU", "cores")
     there = int(ray.cluster_resources().get(kind, 0))
     if there < n:
         raise TrainingError(f"`nproc` is {n}, and the cluster has {there} {name}; lower nproc.")
@@ -98,13 +99,13 @@ class _Worker:
             found.bind((host, 0))
             return f"tcp://{host}:{found.getsockname()[1]}"
 
-    def work(self, function: Callable[[], Any], rank: int, size: int, where: str, device_type: str) -> Any:
+    def work(self, function: Callable[[], Any], rank: int, size: int, where: str) -> Any:
         """Join the others, call the function, and return what it gave to the first."""
         host, _, port = where.removeprefix("tcp://").rpartition(":")
         # As torchrun says it; Ray shows each process its own GPU alone.
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK="0", LOCAL_WORLD_SIZE="1")
         os.environ.update(MASTER_ADDR=host, MASTER_PORT=port)
-        join(device_type, init_method=where, rank=rank, world_size=size)
+        join(init_method=where, rank=rank, world_size=size)
         try:
             found = function()
             return found if rank == 0 else None

@@ -29,13 +29,17 @@ def _together() -> Iterator[None]:
     """What all processes do at once: it fails in those that are left when one is not there any more.
 
     Raises:
-        ProcessLostError: In place of what PyTorch raises, of which nobody learns more.
+        ProcessLostError: In place of what PyTorch raises.
     """
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ProcessLostError(
-            "Another process of the run has ended; --resume goes on after the last epoch that was saved."
+            f"The processes of the run do not reach each other, or one of them has ended ({reason}); --resume goes on "
+            "after the last epoch that was saved."
         ) from error
 
 
@@ -104,6 +108,15 @@ class Processes:
         for weights, total, n in zip(trained, summed, there, strict=True):
             weights.grad = total.view_as(weights) if n else None
 
+    def share_state(self, module: nn.Module) -> None:
+        """Let all have the first one's parameters and buffers, to the last bit."""
+        if self.is_alone:
+            return
+        with torch.no_grad(), _together():
+            for values in module.state_dict().values():
+                if isinstance(values, Tensor):
+                    distributed.broadcast(values.data, src=0)
+
     def split(self, n: int) -> list[int]:
         """How many of ``n`` consecutive things each process takes, [size]."""
         return [len(part) for part in torch.arange(n).tensor_split(self.size)]
@@ -158,14 +171,14 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK") or 0)
 
 
-def n_on_this_machine(nproc: int) -> int:
-    """How many processes train together on this machine, by the option or by who started this one."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE") or 1) if started_by_torchrun() else nproc
+def n_on_this_machine() -> int:
+    """How many processes train together on this machine."""
+    return 1 if processes().is_alone else int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
 
 
-def join(device_type: str, **meeting: Any) -> None:
-    """Make the process group; arguments beyond the first as those of ``init_process_group``."""
-    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+def join(**meeting: Any) -> None:
+    """Make the process group; arguments as those of ``init_process_group``."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE, **meeting)
 
 

@@ -178,6 +178,7 @@ class Trainer:
         ):  # each drops out others, whatever came before: a resumed run is as an unbroken one
             torch.manual_seed(_seed_of(self.config["seed"], epoch, self.processes.rank))
         self.model.before_epoch(epoch, (batch.to(self.device) for batch in self.between_epochs))
+        self.processes.share_state(self.model)  # after a start, a resumption, and a layout of STAP's bank
         self.model.train()
         train_data.set_epoch(epoch)
         total = torch.zeros((), device=self.device)
@@ -277,7 +278,7 @@ class Trainer:
 
     def _best_weights(self) -> dict[str, Any]:
         if self.folder is not None:
-            best = read_checkpoint(self.folder.best, self.device)
+            best = read_checkpoint(self.folder.best, "cpu")  # it may be sent to processes of other GPUs
             if best.get("epoch") != self.progress.best_epoch:
                 raise CheckpointError(
                     f"`{self.folder.best}` holds epoch {best.get('epoch')}, and `{self.folder.last}` says that the "
@@ -304,10 +305,16 @@ class Trainer:
     def _save_best(self) -> None:
         for_use = self.model.state_for_use()  # all processes may have to do with it
         if self.folder is None:
-            self._best_state = deepcopy(self.model.state_dict()) if self.processes.is_first else None
+            self._best_state = deepcopy(self._on_host(self.model.state_dict())) if self.processes.is_first else None
             return
         write_checkpoint(self.folder.best, {**self._state(), **for_use})
         self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}")
+
+    def _on_host(self, state: dict[str, Any]) -> dict[str, Any]:
+        """As it is sent to other processes, whose GPUs are others."""
+        if self.processes.is_alone:
+            return state
+        return {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state.items()}
 
     def _save_last(self) -> None:
         if self.folder is None:
