@@ -1,16 +1,19 @@
 """A tiny data set and small models, shared by the tests."""
 
+import gc
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from recbole_video import write_frame_store
 from recbole_video.config import Config
 from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.runtime import recbole_compat
+from recbole_video.runtime import provenance, recbole_compat
 from recbole_video.tasks.recommendation import RecommendationTask
 
 N_USERS, N_ITEMS, N_FRAMES, FRAME_DIM = 40, 30, 3, 8
@@ -24,6 +27,34 @@ def pytest_configure(config):
     os.environ["RAY_AUTH_MODE"] = "disabled"  # for all sessions of a process; with tokens Ray writes to the home folder
     torch.set_num_threads(1)
     recbole_compat.apply()
+    spare_what_every_run_repeats()
+
+
+def spare_what_every_run_repeats():
+    """Half of the time of a tiny run: its curve's pixels, and what its record says alike each time."""
+    Figure.savefig = _save_without_pixels
+    for name in ("_commit", "_version"):
+        setattr(provenance, name, cache(getattr(provenance, name)))
+
+
+_savefig = Figure.savefig
+
+
+def _save_without_pixels(figure, target, **options):
+    """In place of a figure, which has been made whole, one dot."""
+    _savefig(Figure(figsize=(1, 1)), target, **{**options, "dpi": 1})
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """Figures are drawn, as they are outside of the tests."""
+    monkeypatch.setattr(Figure, "savefig", _savefig)
+
+
+def pytest_collection_finish():
+    """What is imported stays: each run collects garbage as it begins, and need not go through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -529,7 +529,7 @@ class TestRuns:
     def run(self, root, **options):
         return run_recbole_video("STAP", "pop", config_dict={"data_path": str(root), **SMALL, **METADATA, **options})
 
-    def test_results_and_files(self, root, in_tmp):
+    def test_results_and_files(self, root, in_tmp, pictures):
         result = self.run(root, figures=True)
         folder = in_tmp / result["run_folder"]
         made = {path.name for path in folder.iterdir()}
@@ -558,7 +558,7 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("options", "loss"), [({}, "Huber + routing"), ({"memory": "off", "regression_loss": "mse"}, "squared error")]
     )
-    def test_axes_of_short_runs(self, root, in_tmp, monkeypatch, options, loss):
+    def test_axes_of_short_runs(self, root, in_tmp, pictures, monkeypatch, options, loss):
         """The loss is named; epochs are whole numbers, though only one has a bank."""
         drawn, save = [], Figure.savefig
         monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), save(figure, *a, **k)))
@@ -878,7 +878,7 @@ class TestPredictor:
         assert all(len(slot.nearest) == 5 and slot.nearest[0].startswith("v") for slot in found.slots)
         assert found.popularity == pytest.approx(predictor.predict(self.inputs(root, predictor, ["v4"]))[0], rel=1e-5)
 
-    def test_explaining_from_the_command_line(self, root, trained, capsys):
+    def test_explaining_from_the_command_line(self, root, trained, pictures, capsys):
         assert explain([str(trained), "v3", "v55"]) == 0
         out = capsys.readouterr().out
         assert "v3: predicted " in out and out.count("  slot: partition ") == 4 and "nearest: v" in out
@@ -886,7 +886,7 @@ class TestPredictor:
         assert explain([str(trained), "v300"]) == 1
         assert "has no labelled video `v300` (did you mean `v30`?)" in capsys.readouterr().err
 
-    def test_frames_with_their_scores(self, root, trained, tmp_path, capsys):
+    def test_frames_with_their_scores(self, root, trained, pictures, tmp_path, capsys):
         """The contact sheet shows the frames that the store holds, as `frames` noted them."""
         folder = root / "pop"
         count = int(FrameStore(folder / "pop.frames.npy").frame_counts[3])

@@ -42,7 +42,7 @@ def losses(result):
 
 
 class TestRun:
-    def test_result_and_run_folder(self, in_tmp, data_root):
+    def test_result_and_run_folder(self, in_tmp, data_root, pictures):
         result = run(data_root, epochs=2, save_per_user=True, eval_groups=["cold", "popularity"])
         assert {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"} <= set(result)
         assert result["valid_score_bigger"] is True
