@@ -16,6 +16,8 @@ from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.runtime import provenance, recbole_compat
 from recbole_video.tasks.recommendation import RecommendationTask
 
+from .forked import Forks
+
 N_USERS, N_ITEMS, N_FRAMES, FRAME_DIM = 40, 30, 3, 8
 ENCODERS = ("CVA", "PerceiverIO", "MLP", "Pooling", "ID")
 MODELS = ("SASRec", "GRU4Rec", "NextItNet", "BERT4Rec", "NARM", "FMLPRec")
@@ -82,6 +84,13 @@ def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0,
     items = [f"i{item}" for item in range(n_items)]
     write_frame_store(folder / f"{name}.frames.npy", items, frames, counts, vfm="random", sampling="none")
     return rows
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """Starts commands in forks; what asks for it is in the group of the same name, so that one worker has it."""
+    with Forks() as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session")

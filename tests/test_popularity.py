@@ -6,7 +6,6 @@ import json
 import pickle
 import re
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -746,6 +745,7 @@ class TestRuns:
             stored = Config("STAP", config_dict=options).to_options()
             assert Config(config_dict=stored).to_options() == stored
 
+    @pytest.mark.xdist_group("forks")
     @pytest.mark.parametrize(
         ("options", "where"),
         [
@@ -755,7 +755,7 @@ class TestRuns:
         ],
         ids=["after last.pth", "inside an epoch", "between model.pth and last.pth"],
     )
-    def test_killed_and_resumed(self, root, in_tmp, options, where):
+    def test_killed_and_resumed(self, root, in_tmp, forks, options, where):
         """A run that is killed at any of these moments in its third epoch ends with the numbers of an unbroken one."""
         options = {**SMALL, **METADATA, "data_path": str(root), "epochs": 6, "learning_rate": 0.003, **options}
         whole = run_recbole_video("STAP", "pop", config_dict={**options, "checkpoint_dir": "whole"})
@@ -764,7 +764,7 @@ class TestRuns:
             "inside an epoch": ("_train_step", False),
             "between model.pth and last.pth": ("_save_last", True),
         }[where]
-        program = (
+        Path("killed.py").write_text(
             "import json, os, signal, sys\nfrom recbole_video import run_recbole_video\n"
             "from recbole_video.training.trainer import Trainer\n"
             f"method = Trainer.{method}\ndef kill(self, *given):\n"
@@ -775,8 +775,8 @@ class TestRuns:
             "run_recbole_video('STAP', 'pop', config_dict=json.loads(sys.argv[1]))\n"
         )
         killed = {**options, "checkpoint_dir": "parts"}
-        done = subprocess.run([sys.executable, "-c", program, json.dumps(killed)], capture_output=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+        status, output = forks.run_file("killed.py", json.dumps(killed))
+        assert status == -signal.SIGKILL, output[-2000:]
         [last] = Path("parts").glob("*/last.pth")
         assert torch.load(last)["progress"]["next_epoch"] == (3 if where == "after last.pth" else 2)
         resumed = run_recbole_video("STAP", "pop", config_dict={**killed, "resume": True})
