@@ -59,9 +59,22 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+# What takes longest first, beside the others: no worker is left alone with it at the end. Groups by their names.
+_LONGEST = (
+    "forks", "shared ray", "test_popularity", "test_processes", "raw videos", "test_packaging", "test_run_folder",
+    "test_training", "test_user_encoders", "test_docs", "test_step_plan", "test_recommender", "test_content",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
-    """What waits longest first, beside the others: no worker is left alone with it at the end."""
-    items.sort(key=lambda item: not any(name in item.nodeid for name in ("TestKills", "test_video_cluster")))
+    """A module is one worker's, with its fixtures and what it alone imports, unless tests of it have a group."""
+    groups = {}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__.removeprefix("tests.")))
+        groups[item] = item.get_closest_marker("xdist_group").args[0]
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(groups[item], len(order)))
 
 
 def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0, lengths=None):
@@ -97,6 +110,16 @@ def forks():
 def data_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_dataset(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory):
+    """Raw videos, titles and models, for those in the group `raw videos`."""
+    from .test_video_pipeline import write_raw
+
+    root = tmp_path_factory.mktemp("raw")
+    write_raw(root)
     return root
 
 
