@@ -66,6 +66,7 @@ _LONGEST = (
 )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # and before xdist, which looks for groups
 def pytest_collection_modifyitems(items):
     """A module is one worker's, with its fixtures and what it alone imports, unless tests of it have a group."""
     groups = {}
