@@ -1,17 +1,22 @@
 """A tiny data set and small models, shared by the tests."""
 
+import gc
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from recbole_video import write_frame_store
 from recbole_video.config import Config
 from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.runtime import recbole_compat
+from recbole_video.runtime import provenance, recbole_compat
 from recbole_video.tasks.recommendation import RecommendationTask
+
+from .forked import Forks
 
 N_USERS, N_ITEMS, N_FRAMES, FRAME_DIM = 40, 30, 3, 8
 ENCODERS = ("CVA", "PerceiverIO", "MLP", "Pooling", "ID")
@@ -24,11 +29,53 @@ def pytest_configure(config):
     os.environ["RAY_AUTH_MODE"] = "disabled"  # for all sessions of a process; with tokens Ray writes to the home folder
     torch.set_num_threads(1)
     recbole_compat.apply()
+    spare_what_every_run_repeats()
 
 
+def spare_what_every_run_repeats():
+    """Half of the time of a tiny run: its curve's pixels, and what its record says alike each time."""
+    Figure.savefig = _save_without_pixels
+    for name in ("_commit", "_version"):
+        setattr(provenance, name, cache(getattr(provenance, name)))
+
+
+_savefig = Figure.savefig
+
+
+def _save_without_pixels(figure, target, **options):
+    """In place of a figure, which has been made whole, one dot."""
+    _savefig(Figure(figsize=(1, 1)), target, **{**options, "dpi": 1})
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """Figures are drawn, as they are outside of the tests."""
+    monkeypatch.setattr(Figure, "savefig", _savefig)
+
+
+def pytest_collection_finish():
+    """What is imported stays: each run collects garbage as it begins, and need not go through all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+# What takes longest first, beside the others: no worker is left alone with it at the end. Groups by their names.
+_LONGEST = (
+    "forks", "shared ray", "test_popularity", "test_processes", "raw videos", "test_packaging", "test_run_folder",
+    "test_training", "test_user_encoders", "test_docs", "test_step_plan", "test_recommender", "test_content",
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # and before xdist, which looks for groups
 def pytest_collection_modifyitems(items):
-    """What waits longest first, beside the others: no worker is left alone with it at the end."""
-    items.sort(key=lambda item: not any(name in item.nodeid for name in ("TestKills", "test_video_cluster")))
+    """A module is one worker's, with its fixtures and what it alone imports, unless tests of it have a group."""
+    groups = {}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__.removeprefix("tests.")))
+        groups[item] = item.get_closest_marker("xdist_group").args[0]
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(groups[item], len(order)))
 
 
 def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0, lengths=None):
@@ -54,9 +101,26 @@ def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0,
 
 
 @pytest.fixture(scope="session")
+def forks():
+    """Starts commands in forks; what asks for it is in the group of the same name, so that one worker has it."""
+    with Forks() as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
 def data_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_dataset(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory):
+    """Raw videos, titles and models, for those in the group `raw videos`."""
+    from .test_video_pipeline import write_raw
+
+    root = tmp_path_factory.mktemp("raw")
+    write_raw(root)
     return root
 
 

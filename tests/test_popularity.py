@@ -6,7 +6,6 @@ import json
 import pickle
 import re
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -529,7 +528,7 @@ class TestRuns:
     def run(self, root, **options):
         return run_recbole_video("STAP", "pop", config_dict={"data_path": str(root), **SMALL, **METADATA, **options})
 
-    def test_results_and_files(self, root, in_tmp):
+    def test_results_and_files(self, root, in_tmp, pictures):
         result = self.run(root, figures=True)
         folder = in_tmp / result["run_folder"]
         made = {path.name for path in folder.iterdir()}
@@ -558,7 +557,7 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("options", "loss"), [({}, "Huber + routing"), ({"memory": "off", "regression_loss": "mse"}, "squared error")]
     )
-    def test_axes_of_short_runs(self, root, in_tmp, monkeypatch, options, loss):
+    def test_axes_of_short_runs(self, root, in_tmp, pictures, monkeypatch, options, loss):
         """The loss is named; epochs are whole numbers, though only one has a bank."""
         drawn, save = [], Figure.savefig
         monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), save(figure, *a, **k)))
@@ -746,6 +745,7 @@ class TestRuns:
             stored = Config("STAP", config_dict=options).to_options()
             assert Config(config_dict=stored).to_options() == stored
 
+    @pytest.mark.xdist_group("forks")
     @pytest.mark.parametrize(
         ("options", "where"),
         [
@@ -755,7 +755,7 @@ class TestRuns:
         ],
         ids=["after last.pth", "inside an epoch", "between model.pth and last.pth"],
     )
-    def test_killed_and_resumed(self, root, in_tmp, options, where):
+    def test_killed_and_resumed(self, root, in_tmp, forks, options, where):
         """A run that is killed at any of these moments in its third epoch ends with the numbers of an unbroken one."""
         options = {**SMALL, **METADATA, "data_path": str(root), "epochs": 6, "learning_rate": 0.003, **options}
         whole = run_recbole_video("STAP", "pop", config_dict={**options, "checkpoint_dir": "whole"})
@@ -764,7 +764,7 @@ class TestRuns:
             "inside an epoch": ("_train_step", False),
             "between model.pth and last.pth": ("_save_last", True),
         }[where]
-        program = (
+        Path("killed.py").write_text(
             "import json, os, signal, sys\nfrom recbole_video import run_recbole_video\n"
             "from recbole_video.training.trainer import Trainer\n"
             f"method = Trainer.{method}\ndef kill(self, *given):\n"
@@ -775,8 +775,8 @@ class TestRuns:
             "run_recbole_video('STAP', 'pop', config_dict=json.loads(sys.argv[1]))\n"
         )
         killed = {**options, "checkpoint_dir": "parts"}
-        done = subprocess.run([sys.executable, "-c", program, json.dumps(killed)], capture_output=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+        status, output = forks.run_file("killed.py", json.dumps(killed))
+        assert status == -signal.SIGKILL, output[-2000:]
         [last] = Path("parts").glob("*/last.pth")
         assert torch.load(last)["progress"]["next_epoch"] == (3 if where == "after last.pth" else 2)
         resumed = run_recbole_video("STAP", "pop", config_dict={**killed, "resume": True})
@@ -878,7 +878,7 @@ class TestPredictor:
         assert all(len(slot.nearest) == 5 and slot.nearest[0].startswith("v") for slot in found.slots)
         assert found.popularity == pytest.approx(predictor.predict(self.inputs(root, predictor, ["v4"]))[0], rel=1e-5)
 
-    def test_explaining_from_the_command_line(self, root, trained, capsys):
+    def test_explaining_from_the_command_line(self, root, trained, pictures, capsys):
         assert explain([str(trained), "v3", "v55"]) == 0
         out = capsys.readouterr().out
         assert "v3: predicted " in out and out.count("  slot: partition ") == 4 and "nearest: v" in out
@@ -886,7 +886,7 @@ class TestPredictor:
         assert explain([str(trained), "v300"]) == 1
         assert "has no labelled video `v300` (did you mean `v30`?)" in capsys.readouterr().err
 
-    def test_frames_with_their_scores(self, root, trained, tmp_path, capsys):
+    def test_frames_with_their_scores(self, root, trained, pictures, tmp_path, capsys):
         """The contact sheet shows the frames that the store holds, as `frames` noted them."""
         folder = root / "pop"
         count = int(FrameStore(folder / "pop.frames.npy").frame_counts[3])

@@ -20,7 +20,7 @@ from recbole_video.runtime.processes import Processes, processes
 from recbole_video.tasks.task import Hooks
 
 from . import process_work
-from .conftest import small_options, write_dataset
+from .conftest import pytest_collection_finish, small_options, spare_what_every_run_repeats, write_dataset
 from .test_popularity import METADATA, SMALL, write_popularity
 
 # Sampled numbers of each process differ: no dropout.
@@ -81,6 +81,8 @@ def begin(root, folder):
 def work_of_each(root, folder, begun):
     """Called in each of two processes; what the first one found."""
     torch.set_num_threads(1)
+    spare_what_every_run_repeats()
+    pytest_collection_finish()
     group = processes()
     assert group == Processes(int(os.environ["RANK"]), 2)
     found = {"sums": sums(group), "gradient": gradients(group)}

@@ -3,7 +3,6 @@
 import re
 import runpy
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,13 @@ def example(name):
     return code
 
 
-def test_encoder_of_a_third_party(in_tmp):
+@pytest.mark.xdist_group("forks")
+def test_encoder_of_a_third_party(in_tmp, forks):
+    """As printed, on a small data set."""
+    write_dataset(in_tmp / "dataset", "microvideo-demo")
     (in_tmp / "my_module.py").write_text(example("encoder"))
-    done = subprocess.run([sys.executable, "my_module.py"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "'hit@10'" in done.stdout, done.stderr[-2000:]
+    status, output = forks.run_file("my_module.py")
+    assert status == 0 and re.search("^{'hit@10'", output, re.MULTILINE), output[-2000:]
 
 
 def test_encoder_by_its_path(in_tmp, monkeypatch):
@@ -34,16 +36,17 @@ def test_encoder_by_its_path(in_tmp, monkeypatch):
     assert ITEM_ENCODERS.get("my_other_module:MaxPool").__name__ == "MaxPool"
 
 
-def test_adapter_of_a_user_encoder(in_tmp):
+@pytest.mark.xdist_group("forks")
+def test_adapter_of_a_user_encoder(in_tmp, forks):
     """As printed, on a small data set and with RecBole's defaults for the model."""
     write_dataset(in_tmp / "dataset", "microvideo-demo")
     (in_tmp / "adapter.py").write_text(example("adapter"))
-    script = (
+    (in_tmp / "use.py").write_text(
         "from adapter import VideoSTAMP\nfrom recbole_video import run_recbole_video\n"
-        "print(run_recbole_video(VideoSTAMP, config_dict={'epochs': 1})['test_result'])"
+        "print('result', run_recbole_video(VideoSTAMP, config_dict={'epochs': 1})['test_result'])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "'hit@10'" in done.stdout, done.stderr[-2000:]
+    status, output = forks.run_file("use.py")
+    assert status == 0 and re.search("^result {'hit@10'", output, re.MULTILINE), output[-2000:]
 
 
 def test_the_commands_after_make_demo_find_the_environment():

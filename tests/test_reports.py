@@ -140,7 +140,7 @@ class TestFiles:
         [failed] = [row for row in rows if (row["row"], row["metric"]) == ("Pooling", "HR@10")]
         assert failed["ours"] == "" and failed["missing"] == "failed"
 
-    def test_markdown(self, folder, tmp_path):
+    def test_markdown(self, folder, tmp_path, pictures):
         write_report([folder], tmp_path)
         text = (tmp_path / "report.md").read_text()
         assert "| CVA | **11.000 ± 1.000** (9.737, +1.263) |" in text
@@ -162,13 +162,13 @@ class TestFiles:
         assert r"\quad published & 9.737 & 5.213 & 1,131 & 1.09 \\" in text
         assert text.count("\\begin{tabular}{lrrrr}") == text.count("\\end{tabular}") == 1
 
-    def test_html_escapes_and_fetches_nothing(self, folder, tmp_path):
+    def test_html_escapes_and_fetches_nothing(self, folder, tmp_path, pictures):
         write_report([folder], tmp_path)
         text = (tmp_path / "report.html").read_text()
         assert "Item encoders &amp; &lt;depth&gt; 100%" in text and "<depth>" not in text
         assert "http" not in text.replace("http-equiv", "") and text.count("data:image/svg+xml;base64,") == 2
 
-    def test_the_same_runs_give_the_same_files(self, folder, tmp_path):
+    def test_the_same_runs_give_the_same_files(self, folder, tmp_path, pictures):
         for name in ("a", "b"):
             write_report([folder], tmp_path / name)
         for file in (tmp_path / "a").iterdir():
@@ -290,7 +290,7 @@ def test_results_that_no_run_writes(tmp_path, change, part):
         collect([tmp_path])
 
 
-def test_a_configuration_that_lacks_what_a_report_names(tmp_path):
+def test_a_configuration_that_lacks_what_a_report_names(tmp_path, pictures):
     (tmp_path / "metrics.json").write_text(json.dumps({**result_of(0.1, 1), "config": {"0": None}}))
     assert report_command([f"--report={tmp_path}", f"--out={tmp_path / 'report'}"]) == 0
     assert (tmp_path / "report" / "learning_curves.png").is_file()
@@ -444,7 +444,7 @@ def browser_path():
 
 
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-def test_in_a_browser(folder, tmp_path, width):
+def test_in_a_browser(folder, tmp_path, width, pictures):
     """Nothing sticks out, every figure is there, the console is silent; what is wide scrolls in its own box."""
     if browser_path() is None:
         pytest.skip("no Chromium on this machine")

@@ -1,10 +1,7 @@
 """Sweeps that run: in parallel on Ray, resumed after kills, stopped early, with trials that fail."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,23 +21,14 @@ from . import process_work
 from .conftest import small_options
 
 ray = pytest.importorskip("ray")
-
-SCRIPT = Path(__file__).parents[1] / "run_recbole_video.py"
+AS_MANY_AS_FIT = Resources()
+ONE_AT_A_TIME = Resources(max_concurrent=1)  # trials in turn share a process, whose start takes longer than they do
 
 
 def write_sweep(path, data_root, base=(), **keys):
     options = {k: v for k, v in small_options(data_path=str(data_root)).items() if k != "show_progress"}
     path.write_text(yaml.safe_dump({"base": {"model": "SASRec", "dataset": "tiny", **options, **dict(base)}, **keys}))
     return path
-
-
-def start(folder, *words, environment=()):
-    """The command in a process of its own, whose whole session can be killed."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **dict(environment)}
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), "--sweep=mine.yaml", *words], cwd=folder, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
-    )  # fmt: skip
 
 
 def wait_for(found, what, seconds=300):
@@ -52,6 +40,26 @@ def wait_for(found, what, seconds=300):
 
 def ray_processes(of):
     return [p for p in psutil.Process(of).children(recursive=True) if p.is_running()]
+
+
+@pytest.fixture
+def start(forks, in_tmp):
+    """Starts the command in a process of its own; what is left of it is ended with the test."""
+    started = []
+
+    def begin(*words, **environment):
+        started.append(forks.start(in_tmp, "--sweep=mine.yaml", *words, environment=environment))
+        return started[-1]
+
+    yield begin
+    for running in started:
+        running.clean_up()
+
+
+def end_of(command, log, seconds=300):
+    """Exit status of a command that ends by itself, and all that has been printed so far."""
+    assert command.ended_within(seconds), log.read_text()
+    return command.code, log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +74,10 @@ def shared_ray():
 @pytest.mark.xdist_group("shared ray")
 @pytest.mark.usefixtures("shared_ray")
 class TestInProcess:
-    def run(self, path, **own):
-        plan = make_plan(read_sweep(path.read_text(), "mine", "mine.yaml"), own)
+    def run(self, path, resources=AS_MANY_AS_FIT):
+        plan = make_plan(read_sweep(path.read_text(), "mine", "mine.yaml"))
         folder = SweepFolder.create(plan, Path("saved"))
-        return plan, folder, run_sweep(plan, folder, Resources())
+        return plan, folder, run_sweep(plan, folder, resources)
 
     def test_trials_are_ordinary_runs_and_a_failing_one_is_reported(self, in_tmp, data_root):
         """Video models, a popularity model and one of RecBole's own in one sweep."""
@@ -122,11 +130,11 @@ class TestInProcess:
             in_tmp / "mine.yaml", data_root, {"epochs": 6, "stopping_step": 9}, seeds=[1],
             space={"learning_rate": [0.01, 1e-9, 2e-9, 3e-9]}, asha={"grace_epochs": 1, "reduction_factor": 2},
         )  # fmt: skip
-        plan, folder, states = self.run(path)
+        plan, folder, states = self.run(path, ONE_AT_A_TIME)
         kinds = [states[trial.name].kind for trial in plan.trials]
         assert kinds.count(STOPPED) >= 1 and kinds.count(FINISHED) >= 1
         (folder.ray / "tune").mkdir(parents=True)  # as a kill between the last trial and the end leaves it
-        assert run_sweep(plan, folder, Resources()) == states and not folder.ray.exists()
+        assert run_sweep(plan, folder, ONE_AT_A_TIME) == states and not folder.ray.exists()
         stopped = folder.trial_folder(plan.trials[kinds.index(STOPPED)])
         assert "by ASHA" in trial_state(stopped).detail and best_score(stopped) is not None
 
@@ -135,11 +143,11 @@ class TestInProcess:
             in_tmp / "mine.yaml", data_root, {"hidden_size": 8, "epochs": 1}, seeds=[3],
             space={"n_heads": [1, 2, 3]}, search={"kind": "optuna", "n_trials": 9},
         )  # fmt: skip
-        plan, folder, states = self.run(path)
+        plan, folder, states = self.run(path, ONE_AT_A_TIME)
         kinds = {read_trial(folder.trials / name).point["n_heads"]: state.kind for name, state in states.items()}
         assert kinds == {1: FINISHED, 2: FINISHED, 3: FAILED} and plan.n_trials == 3  # 8 has no third
         before = {name: (folder.trials / name / "trial.json").stat().st_mtime_ns for name in states}
-        assert {name: state.kind for name, state in run_sweep(plan, folder, Resources()).items()} == {
+        assert {name: state.kind for name, state in run_sweep(plan, folder, ONE_AT_A_TIME).items()} == {
             name: state.kind for name, state in states.items()
         }
         again = [n for n, at in before.items() if (folder.trials / n / "trial.json").stat().st_mtime_ns != at]
@@ -155,34 +163,32 @@ class TestInProcess:
             run_sweep(plan, SweepFolder.create(plan, Path("saved")), Resources(cpus=999))
 
 
+@pytest.mark.xdist_group("forks")
 class TestKills:
-    def test_worker_then_driver(self, in_tmp, data_root):
+    def test_worker_then_driver(self, in_tmp, data_root, start):
         """SIGKILL of a trial's process and of the one with the data: others take over. Of the driver: --resume."""
         write_sweep(in_tmp / "mine.yaml", data_root, {"epochs": 30, "stopping_step": 99}, seeds=[1, 2])
-        driver = start(in_tmp, "--max_concurrent=1")
-        trials = in_tmp / "saved" / "sweeps"
-        try:
-            wait_for(lambda: list(trials.glob("*/trials/*/last.pth")), "checkpoint")
-            workers = [p for p in ray_processes(driver.pid) if "TrialTask" in p.name() or "ImplicitFunc" in p.name()]
-            assert workers, [p.name() for p in ray_processes(driver.pid)]
-            servers = [p for p in ray_processes(driver.pid) if "DataServer" in p.name()]
-            assert servers
-            for process in [*workers, *servers]:
-                process.kill()
-            wait_for(lambda: list(trials.glob("*/trials/*/metrics.json")), "finished trial")
-            wait_for(lambda: len(list(trials.glob("*/trials/*/last.pth"))) > 1, "second trial")
-            everybody = [p for p in ray_processes(driver.pid) if "ImplicitFunc" in p.name() or "TrialTask" in p.name()]
-        finally:
-            driver.kill()
-        out = driver.communicate()[0]
-        assert "its process died" in out
+        driver = start("--max_concurrent=1")
+        trials, log = in_tmp / "saved" / "sweeps", in_tmp / "output.txt"
+        wait_for(lambda: list(trials.glob("*/trials/*/last.pth")), "checkpoint")
+        workers = [p for p in ray_processes(driver.pid) if "TrialTask" in p.name() or "ImplicitFunc" in p.name()]
+        assert workers, [p.name() for p in ray_processes(driver.pid)]
+        servers = [p for p in ray_processes(driver.pid) if "DataServer" in p.name()]
+        assert servers
+        for process in [*workers, *servers]:
+            process.kill()
+        wait_for(lambda: list(trials.glob("*/trials/*/metrics.json")), "finished trial")
+        wait_for(lambda: len(list(trials.glob("*/trials/*/last.pth"))) > 1, "second trial")
+        everybody = [p for p in ray_processes(driver.pid) if "ImplicitFunc" in p.name() or "TrialTask" in p.name()]
+        driver.send(signal.SIGKILL, to_group=False)
+        status, out = end_of(driver, log)
+        assert status == -signal.SIGKILL and "its process died" in out
         wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in everybody), "end of Ray")
         [folder] = trials.iterdir()
         finished = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/metrics.json")}
         cut = [p.parent for p in folder.glob("trials/*/last.pth") if p.parent / "metrics.json" not in finished]
-        resumed = start(in_tmp, "--resume")
-        out = resumed.communicate(timeout=300)[0]
-        assert resumed.returncode == 0, out
+        status, out = end_of(start("--resume"), log)
+        assert status == 0, out
         results = list(folder.glob("trials/*/metrics.json"))
         assert len(results) == 2 and len(list(trials.iterdir())) == 1
         assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
@@ -192,37 +198,33 @@ class TestKills:
         assert cut and "Resume training from epoch" in (cut[0] / "run.log").read_text()
         assert (folder / "report.html").is_file()
 
-    def test_head_and_ctrl_c(self, in_tmp, data_root):
+    def test_head_and_ctrl_c(self, in_tmp, data_root, start):
         """SIGKILL of Ray's head ends the command; --resume goes on; Ctrl-C leaves a report. No port is open."""
         rows = [{"label": "short", "options": {"epochs": 1}}, {"label": "long", "options": {"epochs": 5000}}]
         write_sweep(in_tmp / "mine.yaml", data_root, {"stopping_step": 9999}, rows=rows, seeds=[1])
-        driver = start(in_tmp, "--max_concurrent=1", environment={"RAY_gcs_rpc_server_reconnect_timeout_s": "2"})
-        try:
-            wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/short*/metrics.json")), "finished trial")
-            wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")), "checkpoint")
-            [head] = [p for p in ray_processes(driver.pid) if p.name() == "gcs_server"]
-            head.kill()
-            driver.communicate(timeout=300)
-        finally:
-            driver.kill()
-        assert driver.returncode != 0
+        log = in_tmp / "output.txt"
+        driver = start("--max_concurrent=1", RAY_gcs_rpc_server_reconnect_timeout_s="2")
+        wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/short*/metrics.json")), "finished trial")
+        wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")), "checkpoint")
+        [head] = [p for p in ray_processes(driver.pid) if p.name() == "gcs_server"]
+        head.kill()
+        assert end_of(driver, log)[0] != 0
+        driver.clean_up()
         [last] = in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")
-        before = last.stat().st_mtime_ns
-        resumed = start(in_tmp, "--resume")
-        try:
-            wait_for(lambda: last.stat().st_mtime_ns != before, "epoch after the head's end")
-            listening = [
-                connection.laddr.ip
-                for process in [psutil.Process(resumed.pid), *ray_processes(resumed.pid)]
-                for connection in process.net_connections(kind="inet")
-                if connection.status == psutil.CONN_LISTEN
-            ]
-            assert listening and all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in listening), listening
-            resumed.send_signal(signal.SIGINT)
-            out = resumed.communicate(timeout=300)[0]
-        finally:
-            resumed.kill()
-        assert resumed.returncode == 130 and "goes on with --resume" in out and "Traceback" not in out
+        before, n_before = last.stat().st_mtime_ns, len(log.read_text())
+        resumed = start("--resume")
+        wait_for(lambda: last.stat().st_mtime_ns != before, "epoch after the head's end")
+        listening = [
+            connection.laddr.ip
+            for process in [psutil.Process(resumed.pid), *ray_processes(resumed.pid)]
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening and all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in listening), listening
+        resumed.send(signal.SIGINT, to_group=False)
+        status, out = end_of(resumed, log)
+        out = out[n_before:]
+        assert status == 130 and "goes on with --resume" in out and "Traceback" not in out
         assert "Resume training from epoch" in (last.parent / "run.log").read_text()
         [report] = in_tmp.glob("saved/sweeps/*/report.md")
         assert "1 of 2 trials have finished" in report.read_text()

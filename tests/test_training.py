@@ -1,11 +1,7 @@
 """Trainer, schedules, checkpoints, resumption after SIGKILL."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +38,7 @@ def losses(result):
 
 
 class TestRun:
-    def test_result_and_run_folder(self, in_tmp, data_root):
+    def test_result_and_run_folder(self, in_tmp, data_root, pictures):
         result = run(data_root, epochs=2, save_per_user=True, eval_groups=["cold", "popularity"])
         assert {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"} <= set(result)
         assert result["valid_score_bigger"] is True
@@ -315,16 +311,16 @@ run_recbole_video("SASRec", "tiny", config_dict={options!r})
 """
 
 
-def test_run_killed_in_an_epoch_resumes_to_the_same_numbers(in_tmp, data_root):
+@pytest.mark.xdist_group("forks")
+def test_run_killed_in_an_epoch_resumes_to_the_same_numbers(in_tmp, data_root, forks):
     """By SIGKILL; tests/test_run_folder.py has the other moments."""
     options = small_options(data_path=str(data_root), epochs=5, learning_rate=0.003, lr_scheduler="cosine")
     options["id_fusion"] = "sum"
     torch.set_num_threads(1)
     unbroken = run_recbole_video("SASRec", "tiny", config_dict={**options, "checkpoint_dir": "unbroken"})
-    script = KILLED.format(options=options)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    Path("killed.py").write_text(KILLED.format(options=options))
+    status, output = forks.run_file("killed.py")
+    assert status == -signal.SIGKILL, output[-2000:]
     [folder] = Path("saved").iterdir()
     assert not RunFolder(folder).is_finished and read_checkpoint(folder / "last.pth")["epoch"] >= 0
     resumed = run_recbole_video("SASRec", "tiny", config_dict={**options, "resume": True})
@@ -445,18 +441,21 @@ class TestFiles:
         assert read_checkpoint(tmp_path / "x.pth")["state_dict"]["w"].tolist() == [0, 1, 2]
 
 
-def test_kill_during_a_write_leaves_no_half_checkpoint(tmp_path):
-    script = (
+@pytest.mark.xdist_group("forks")
+def test_kill_during_a_write_leaves_no_half_checkpoint(in_tmp, forks):
+    Path("write.py").write_text(
         "import sys, torch\nfrom recbole_video.runtime.checkpoint import write_checkpoint\n"
         "i = 0\nwhile True:\n"
         "    write_checkpoint(sys.argv[1], {'state_dict': {'w': torch.full((200_000,), float(i))}})\n"
         "    i += 1\n    print(i, flush=True)\n"
     )
-    path = tmp_path / "x.pth"
-    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:
-        for _ in range(3):
-            process.stdout.readline()
-        time.sleep(0.05)
-        process.kill()
-    weights = read_checkpoint(path)["state_dict"]["w"]
+    running = forks.start(in_tmp, "write.py", "x.pth", entry="tests.forked:run_as_main")
+    try:
+        while "3\n" not in Path("output.txt").read_text() and not running.ended_within(0.01):
+            pass
+        running.ended_within(0.05)
+    finally:
+        running.clean_up()
+    assert running.code == -signal.SIGKILL, Path("output.txt").read_text()
+    weights = read_checkpoint("x.pth")["state_dict"]["w"]
     assert (weights == weights[0]).all()

@@ -10,7 +10,9 @@ from recbole_video.dataset_tools.video.executors import run_on_ray
 from recbole_video.errors import ConfigError
 from recbole_video.runtime.ray_session import ray_session
 
-from .test_video_pipeline import contents, raw, run  # noqa: F401  (raw is a fixture)
+from .test_video_pipeline import contents, run
+
+pytestmark = pytest.mark.xdist_group("raw videos")
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def ray_here():
         yield
 
 
-def test_the_results_are_those_of_a_local_run(ray_here, raw, tmp_path):  # noqa: F811
+def test_the_results_are_those_of_a_local_run(ray_here, raw, tmp_path):
     """Bad videos included; and no process of Ray listens to other machines."""
     sockets = [s for p in psutil.Process().children(recursive=True) for s in p.net_connections("inet")]
     listening = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}

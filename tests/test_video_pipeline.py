@@ -32,16 +32,15 @@ from .conftest import small_options
 from .tiny_models import save_clip, save_vision_model
 from .videos import cut, numbered_picture, write_sound, write_video
 
+pytestmark = pytest.mark.xdist_group("raw videos")
 GOOD = {"10": 40, "11": 3, "12": 75, "9": 120, "z": 1}
 BAD = {"bad_cut": "truncated", "bad_empty": "empty", "bad_sound": "no_video", "bad_text": "unreadable"}
 TITLES = {item: f"title number {item} of a video" for item in [*GOOD, *BAD] if item != "12"}
 RESULTS = ("frames.npy", "frames.json", "samples.jsonl", "samples.json", "failures.csv")
 
 
-@pytest.fixture(scope="session")
-def raw(tmp_path_factory):
+def write_raw(root):
     """Five good videos, four bad ones, titles of all but one, and two tiny models."""
-    root = tmp_path_factory.mktemp("raw")
     videos = root / "videos"
     videos.mkdir()
     for item, n_frames in GOOD.items():
@@ -56,7 +55,6 @@ def raw(tmp_path_factory):
     )
     save_clip(root / "clip")
     save_vision_model(root / "dinov2", "dinov2")
-    return root
 
 
 def run(command, raw, out, *words):

@@ -53,10 +53,12 @@ class Bench:
         name: training, popularity, frames or sweep.
         folder: Where everything goes; kept where a case has faults.
         fresh: Share of starts in a fresh interpreter, imports included.
+        launcher: One that has the kind's imports done; otherwise the bench starts, and ends, one of its own.
     """
 
-    def __init__(self, name, folder, fresh=0.1):
+    def __init__(self, name, folder, fresh=0.1, launcher=None):
         self.name, self.kind, self.fresh = name, KINDS[name], fresh
+        self._launcher, self._own_launcher = launcher, None
         self.folder = Path(folder)
         self.inputs = self.folder / "inputs"
 
@@ -66,12 +68,14 @@ class Bench:
             shutil.rmtree(made, ignore_errors=True)
             self.kind.write_inputs(made)
             made.rename(self.inputs)
-        self._launcher = Launcher(self.kind.modules).__enter__()
+        if self._launcher is None:
+            self._launcher = self._own_launcher = Launcher(self.kind.modules).__enter__()
         self.unbroken = self._run_unbroken()
         return self
 
     def __exit__(self, *error):
-        self._launcher.__exit__(*error)
+        if self._own_launcher is not None:
+            self._own_launcher.__exit__(*error)
 
     def _command(self, folder, resumes=False):
         words = (*self.kind.words(self.inputs, folder), *(self.kind.resume if resumes else ()))

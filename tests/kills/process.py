@@ -128,10 +128,10 @@ class Launcher:
             self._server.wait()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def start(self, command, fresh=False):
+    def start(self, command, fresh=False, environment=()):
         self._n_started += 1
         mark = f"{os.getpid()}-{id(self)}-{self._n_started}"
-        own = {MARK: mark, "TMPDIR": self._temporary, "RAY_TMPDIR": self._temporary}
+        own = {MARK: mark, "TMPDIR": self._temporary, "RAY_TMPDIR": self._temporary, **dict(environment)}
         return self._start_fresh(command, own, mark) if fresh else self._fork(command, own, mark)
 
     def _start_fresh(self, command, own, mark):

@@ -11,8 +11,9 @@ from .results import Results
 
 
 class TestKills:
-    def test_training(self, tmp_path):
-        with Bench("training", tmp_path / "bench", fresh=0) as bench:
+    @pytest.mark.xdist_group("forks")
+    def test_training(self, tmp_path, forks):
+        with Bench("training", tmp_path / "bench", fresh=0, launcher=forks.launcher) as bench:
             outcomes = []
             while not any(outcome.kills for outcome in outcomes):  # a run may end before its moment comes
                 assert len(outcomes) < 10
