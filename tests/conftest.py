@@ -59,23 +59,19 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-# What takes longest first, beside the others: no worker is left alone with it at the end. Groups by their names.
+# A module is one worker's, with its fixtures and what it alone imports. What takes longest comes first, beside the
+# others, so that no worker is left alone with it at the end.
 _LONGEST = (
-    "forks", "shared ray", "test_popularity", "test_processes", "raw videos", "test_packaging", "test_run_folder",
-    "test_training", "test_user_encoders", "test_docs", "test_step_plan", "test_recommender", "test_content",
+    "test_sweep_runs", "test_popularity", "test_processes", "test_readme", "test_video_pipeline", "test_packaging",
+    "test_run_folder", "test_training", "test_video_cluster", "test_kills", "test_user_encoders", "test_docs",
+    "test_step_plan", "test_recommender", "test_content",
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # and before xdist, which looks for groups
 def pytest_collection_modifyitems(items):
-    """A module is one worker's, with its fixtures and what it alone imports, unless tests of it have a group."""
-    groups = {}
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__.removeprefix("tests.")))
-        groups[item] = item.get_closest_marker("xdist_group").args[0]
+    """Put the modules that take longest first."""
     order = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: order.get(groups[item], len(order)))
+    items.sort(key=lambda item: order.get(item.module.__name__.rpartition(".")[2], len(order)))
 
 
 def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0, lengths=None):

@@ -745,7 +745,6 @@ class TestRuns:
             stored = Config("STAP", config_dict=options).to_options()
             assert Config(config_dict=stored).to_options() == stored
 
-    @pytest.mark.xdist_group("forks")
     @pytest.mark.parametrize(
         ("options", "where"),
         [

@@ -21,7 +21,6 @@ def example(name):
     return code
 
 
-@pytest.mark.xdist_group("forks")
 def test_encoder_of_a_third_party(in_tmp, forks):
     """As printed, on a small data set."""
     write_dataset(in_tmp / "dataset", "microvideo-demo")
@@ -36,7 +35,6 @@ def test_encoder_by_its_path(in_tmp, monkeypatch):
     assert ITEM_ENCODERS.get("my_other_module:MaxPool").__name__ == "MaxPool"
 
 
-@pytest.mark.xdist_group("forks")
 def test_adapter_of_a_user_encoder(in_tmp, forks):
     """As printed, on a small data set and with RecBole's defaults for the model."""
     write_dataset(in_tmp / "dataset", "microvideo-demo")

@@ -71,7 +71,6 @@ def shared_ray():
         yield session
 
 
-@pytest.mark.xdist_group("shared ray")
 @pytest.mark.usefixtures("shared_ray")
 class TestInProcess:
     def run(self, path, resources=AS_MANY_AS_FIT):
@@ -163,7 +162,6 @@ class TestInProcess:
             run_sweep(plan, SweepFolder.create(plan, Path("saved")), Resources(cpus=999))
 
 
-@pytest.mark.xdist_group("forks")
 class TestKills:
     def test_worker_then_driver(self, in_tmp, data_root, start):
         """SIGKILL of a trial's process and of the one with the data: others take over. Of the driver: --resume."""

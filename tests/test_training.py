@@ -311,7 +311,6 @@ run_recbole_video("SASRec", "tiny", config_dict={options!r})
 """
 
 
-@pytest.mark.xdist_group("forks")
 def test_run_killed_in_an_epoch_resumes_to_the_same_numbers(in_tmp, data_root, forks):
     """By SIGKILL; tests/test_run_folder.py has the other moments."""
     options = small_options(data_path=str(data_root), epochs=5, learning_rate=0.003, lr_scheduler="cosine")
@@ -441,7 +440,6 @@ class TestFiles:
         assert read_checkpoint(tmp_path / "x.pth")["state_dict"]["w"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.xdist_group("forks")
 def test_kill_during_a_write_leaves_no_half_checkpoint(in_tmp, forks):
     Path("write.py").write_text(
         "import sys, torch\nfrom recbole_video.runtime.checkpoint import write_checkpoint\n"

@@ -12,8 +12,6 @@ from recbole_video.runtime.ray_session import ray_session
 
 from .test_video_pipeline import contents, run
 
-pytestmark = pytest.mark.xdist_group("raw videos")
-
 
 @pytest.fixture
 def ray_here():

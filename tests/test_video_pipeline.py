@@ -32,7 +32,6 @@ from .conftest import small_options
 from .tiny_models import save_clip, save_vision_model
 from .videos import cut, numbered_picture, write_sound, write_video
 
-pytestmark = pytest.mark.xdist_group("raw videos")
 GOOD = {"10": 40, "11": 3, "12": 75, "9": 120, "z": 1}
 BAD = {"bad_cut": "truncated", "bad_empty": "empty", "bad_sound": "no_video", "bad_text": "unreadable"}
 TITLES = {item: f"title number {item} of a video" for item in [*GOOD, *BAD] if item != "12"}

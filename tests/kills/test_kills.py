@@ -11,7 +11,6 @@ from .results import Results
 
 
 class TestKills:
-    @pytest.mark.xdist_group("forks")
     def test_training(self, tmp_path, forks):
         with Bench("training", tmp_path / "bench", fresh=0, launcher=forks.launcher) as bench:
             outcomes = []
