@@ -82,18 +82,25 @@ def run_recbole_video(
     make_current(config["device"])
     if not group.is_first:
         return _help(config)
-    if not saved:
-        group.from_first(lambda: False)
-        with run_logging(config, None) as log_path:
-            return run(task_of(config), config, None, log_path, hooks or Hooks())
+    return _run_saved(config, run_folder, hooks or Hooks()) if saved else _run_unsaved(config, hooks or Hooks())
+
+
+def _run_unsaved(config: Config, hooks: Hooks) -> dict[str, Any]:
+    processes().from_first(lambda: False)  # it has not finished before
+    with run_logging(config, None) as log_path:
+        return run(task_of(config), config, None, log_path, hooks)
+
+
+def _run_saved(config: Config, run_folder: str | Path | None, hooks: Hooks) -> dict[str, Any]:
+    """Run in a folder, or show the result of one in which the run has finished."""
     folder = _choose_folder(config, run_folder)
-    if group.from_first(lambda: folder.is_finished):
+    if processes().from_first(lambda: folder.is_finished):
         folder.release()
         return _stored_result(config, folder)
     with folder.locked():
         try:
             with run_logging(config, folder.log) as log_path:
-                return run(task_of(config), config, folder, log_path, hooks or Hooks())
+                return run(task_of(config), config, folder, log_path, hooks)
         except BaseException:
             folder.discard_if_empty()
             raise

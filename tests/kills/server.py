@@ -7,12 +7,15 @@ a shell that had the imports behind it.
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from importlib import import_module
 
 
 def serve(modules):
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for module in modules:
         import_module(module)
     answers = os.fdopen(os.dup(1), "w")
