@@ -65,6 +65,7 @@ def train(
 
 
 def _train(data_path: str, n_steps: int, averaged: bool, ahead: bool, users: int, nproc: int) -> dict[str, float]:
+    torch.set_num_threads(max(1, torch.get_num_threads() // nproc))
     options = {"train_batch_size": users, "nproc": nproc, **({"candidate_group": 60} if users > 60 else {})}
     experiment = ours.prepare(data_path, NAME, **options)
     if not averaged:
