@@ -280,6 +280,8 @@ class Config(Mapping[str, Any]):
         values = dict(self._values)
         if isinstance(values["eval_args"], dict):  # RecBole would fill in a random split
             values["eval_args"] = {**self.defaults["eval_args"], **values["eval_args"]}
+        if values["nproc"] is None:  # as RecBole has it where it is left empty
+            values["nproc"] = 1
         self._check(values)
         device = choose_device(values["gpu_id"], values["use_gpu"], self._n_on_this_machine(values))
         if not processes().is_first:  # what is shown is shown once

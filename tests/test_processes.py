@@ -171,6 +171,8 @@ def test_what_one_of_them_ends_in_ends_all():
     ("model", "options", "message"),
     [
         ("SASRec", {"nproc": 0}, "`nproc` .* at least 1"),
+        ("Pop", {"nproc": "two"}, "`nproc` .* at least 1"),
+        ("SASRec", {"nproc": None, "world_size": 2}, "use nproc"),
         ("SASRec", {"nproc": 64, "train_batch_size": 30}, "`nproc` is 64, .* 30"),
         ("SASRec", {"nproc": 4, "train_batch_size": 30, "candidate_group": 15}, "`nproc` is 4, .* 2 groups"),
         ("SASRec", {"world_size": 2}, "use nproc"),

@@ -50,6 +50,8 @@ class RunOptions:
         top = self.topk if isinstance(self.topk, list) else [self.topk]
         if not top or not all(is_whole(k) for k in top):
             raise ConfigError(f"`topk` is `{self.topk}`; it is a list of whole numbers, such as [10, 20].")
+        if not (is_whole(self.nproc) and self.nproc >= 1):
+            raise ConfigError(f"`nproc` is `{self.nproc}`; it must be a whole number of at least 1.")
         if self.ray_address and self.nproc == 1:
             raise ConfigError("`ray_address` says where the processes of a run are: set nproc too, or leave it out.")
         if not (is_whole(self.seed) and 0 <= self.seed <= LARGEST_SEED):
