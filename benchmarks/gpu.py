@@ -40,9 +40,9 @@ def measure(options: Options) -> Measurement:
         result.raw[name] = run
         result.rows += _rows_of(name, run)
     result.notes.append(
-        "The paper's figures are for the real MicroLens-100K on four L40S, its memory the sum over four processes; ours "
-        f"are for synthetic data of its shape on one {run['device']}. {run['timed']} epochs after a first one were "
-        f"timed and multiplied. bfloat16 autocast unless said otherwise: {run['amp']}."
+        "The paper's figures are for the real MicroLens-100K on four L40S, its memory the sum over four processes; "
+        f"ours are for synthetic data of its shape on one {run['device']}. {run['timed']} epochs after a first one "
+        "were timed and multiplied. bfloat16 autocast unless said otherwise: {run['amp']}."
     )
     return result
 
