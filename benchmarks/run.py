@@ -25,6 +25,7 @@ from benchmarks.common import Measurement, Options  # noqa: E402
 MEASUREMENTS = (
     "step",
     "ladder",
+    "large_catalogue",
     "epoch",
     "startup",
     "evaluation",

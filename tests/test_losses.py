@@ -218,9 +218,9 @@ class TestAutocast:
         original = losses.bpr
         model.negatives = model.negatives or {}
 
-        def spy(positive, negative):
+        def spy(positive, negative, weight):
             seen.append((positive.dtype, negative.dtype))
-            return original(positive, negative)
+            return original(positive, negative, weight)
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(losses, "bpr", spy)

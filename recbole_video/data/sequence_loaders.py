@@ -16,6 +16,7 @@ from recbole_video.content.items import GatheredContent
 from recbole_video.data.negatives import NegativeSampler
 from recbole_video.data.protocols import Rows
 from recbole_video.data.sequences import Actions
+from recbole_video.data.step_padding import padded_step
 from recbole_video.data.step_plan import (
     COUNTS,
     GROUP,
@@ -79,6 +80,7 @@ class SequenceLoader:
         self.seed: int = config["seed"]
         self.shuffle: bool = config["shuffle"]
         self.encodes_all = config["loss_type"] == "CE"
+        self.has_one_shape: bool = config["cuda_graph"]
         self.negatives = None
         if config["loss_type"] == "BPR":
             self.negatives = NegativeSampler(config["train_neg_sample_args"], actions.train_item_counts())
@@ -122,7 +124,14 @@ class SequenceLoader:
         if competing is not own:
             gathered = tuple(self.processes.split(self.actions.n_items - 1 if self.encodes_all else len(items)))
         parts = cut_in_parts(own[self.names.item_length], own[QUERY_ROW])
+        if self.has_one_shape and len(index) == self.batch_size:
+            own, parts = padded_step(own, self.most_queries, self.actions.n_items), ()
         return StepPlan(as_tensors(own), parts, self._read(own[ITEMS], gathered), share, gathered)
+
+    @property
+    def most_queries(self) -> int:
+        """The most that a step can have."""
+        return self.batch_size * self.max_history
 
     def _read(self, items: np.ndarray, gathered: tuple[int, ...]) -> dict[str, Tensor]:
         """Content on disk of the items that this process encodes in the step."""
@@ -170,6 +179,10 @@ class PrefixLoader(SequenceLoader):
         start = np.maximum(train.first[window], target - max_history)
         self._sequence_length = train.end[window] - start
         return Rows(start, target - start, train.first[window])
+
+    @property
+    def most_queries(self) -> int:
+        return self.batch_size
 
     def fields(self, index: np.ndarray, step: int) -> dict[str, np.ndarray]:
         rows, items = self.rows.take(index), self.actions.items

@@ -24,6 +24,7 @@ QUERY_ROW = "query_row"  # [Q] row of the batch that each query belongs to, asce
 QUERY_POSITION = "query_position"  # [Q] its position in the history
 QUERY_TARGET = "query_target"  # [Q] the item that it should rank first
 NEGATIVES = "query_negatives"  # [Q, S] items that its user has not, drawn for the loss BPR
+IS_QUERY = "is_query"  # [Q] 1, and 0 for copies that fill a step up; only in steps of one shape
 
 _PART_ROWS, _MOST_PARTS = 32, 6
 
@@ -57,7 +58,7 @@ class StepPlan(Mapping[str, Tensor]):
 
     Attributes:
         fields: Name -> tensor.
-        parts: How the rows, sorted by length, are cut on a CPU, where padding costs time.
+        parts: How the rows, sorted by length, are cut on a CPU, where padding costs time; empty elsewhere.
         content: Name of a modality -> [C, R, D] float16, the rows of :data:`ITEMS` that were read from disk; empty for
             content that lies on the device.
         share: Weight of this loss in that of the whole step, of which other processes may have other rows.
@@ -99,9 +100,28 @@ class StepPlan(Mapping[str, Tensor]):
             packed = self.packed
             if packed is None:
                 packed = torch.cat([tensor.reshape(-1) for tensor in whole.values()])
-            fields.update(_cut(packed.to(device, non_blocking=True), whole))
+            packed = packed.to(device, non_blocking=True)
+            fields.update(_cut(packed, whole))
         content = {name: rows.to(device, non_blocking=True) for name, rows in self.content.items()}
-        return replace(self, fields=fields, content=content, packed=None)
+        return replace(self, fields=fields, parts=(), content=content, packed=packed if whole else None)
+
+    @property
+    def shapes(self) -> tuple[tuple[str, torch.Size], ...]:
+        """Name and shape of all that is there, in its order: plans with the same can take each other's place."""
+        return tuple((name, tensor.shape) for name, tensor in self._tensors(packed=False).items())
+
+    def take_over(self, other: StepPlan) -> None:
+        """Copy into the memory of this plan the values of another one that had the same :attr:`shapes` on the host."""
+        packed = self.packed is not None and other.packed is not None
+        values = other._tensors(packed)
+        for name, tensor in self._tensors(packed).items():
+            tensor.copy_(values[name], non_blocking=True)
+
+    def _tensors(self, packed: bool) -> dict[str, Tensor]:
+        """All that the plan holds; as one tensor what is packed, if wanted."""
+        fields = {n: tensor for n, tensor in self.fields.items() if not (packed and tensor.dtype == torch.int64)}
+        content = {f"content of {name}": rows for name, rows in self.content.items()}
+        return {**fields, **content, **({"packed": self.packed} if packed and self.packed is not None else {})}
 
     def _by_kind(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The fields of int64 that lie on the host, which are copied as one, and the others."""

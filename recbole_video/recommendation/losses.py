@@ -46,6 +46,7 @@ def in_batch(
     target_weight: Tensor,
     bias: Tensor | None = None,
     group: Tensor | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy over the items of the batch with logQ correction (CVA, Eq. 6), distinct form.
 
@@ -66,6 +67,7 @@ def in_batch(
         target_weight: [C], - log(popularity): the weight of an item as target.
         bias: [C] item bias, or None.
         group: [B] group of each sequence; None where G is 1.
+        weight: [Q] weight of each query in the mean; None for 1.
 
     Returns:
         Mean loss in nats, a scalar.
@@ -79,7 +81,9 @@ def in_batch(
         return shifted if bias is None else shifted + bias
 
     losses = _cross_entropy(logits, targets, len(candidates))
-    return losses.mean() if group is None else mean_over_groups(losses, group[rows], len(column_weight))
+    if group is None:
+        return weighted_mean(losses, weight)
+    return mean_over_groups(losses, group[rows], len(column_weight), weight)
 
 
 def _cross_entropy(logits: Callable[[slice], Tensor], targets: Tensor, n_columns: int) -> Tensor:
@@ -102,14 +106,22 @@ def _cross_entropy(logits: Callable[[slice], Tensor], targets: Tensor, n_columns
     return torch.cat([checkpoint(loss, part, use_reentrant=False, preserve_rng_state=False) for part in parts])
 
 
-def mean_over_groups(losses: Tensor, group: Tensor, n_groups: int) -> Tensor:
+def weighted_mean(losses: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of ``losses: [Q]`` with ``weight: [Q]``, or None for 1: a scalar."""
+    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
+
+
+def mean_over_groups(losses: Tensor, group: Tensor, n_groups: int, weight: Tensor | None = None) -> Tensor:
     """The mean of the groups' mean losses: of ``losses: [Q]``, ``group: [Q]``, a scalar; a group without any is 0."""
-    sums = losses.new_zeros(n_groups).index_add(0, group, losses)
-    sizes = losses.new_zeros(n_groups).index_add(0, group, torch.ones_like(losses))
+    weight = torch.ones_like(losses) if weight is None else weight.to(losses.dtype)
+    sums = losses.new_zeros(n_groups).index_add(0, group, losses * weight)
+    sizes = losses.new_zeros(n_groups).index_add(0, group, weight)
     return (sums / sizes.clamp(min=1)).mean()
 
 
-def full_softmax(queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tensor | None = None) -> Tensor:
+def full_softmax(
+    queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tensor | None = None, weight: Tensor | None = None
+) -> Tensor:
     """RecBole's ``CE``: cross-entropy over the whole catalogue.
 
     Args:
@@ -117,6 +129,7 @@ def full_softmax(queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tens
         targets: Item id of each query's right answer [Q].
         catalogue: Vectors of all items [N, d], the zero row of the padding included as in RecBole.
         bias: [N] item bias, or None.
+        weight: [Q] weight of each query in the mean; None for 1.
 
     Returns:
         Mean loss in nats, a scalar.
@@ -126,20 +139,22 @@ def full_softmax(queries: Tensor, targets: Tensor, catalogue: Tensor, bias: Tens
         plain = scores(queries[part], catalogue)
         return plain if bias is None else plain + bias
 
-    return _cross_entropy(logits, targets, len(catalogue)).mean()
+    return weighted_mean(_cross_entropy(logits, targets, len(catalogue)), weight)
 
 
-def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+def bpr(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Tensor:
     """RecBole's ``BPR``: -log(1e-10 + sigmoid(positive - negative)), averaged.
 
     Args:
         positive: Scores of the right answers [Q, 1].
         negative: Scores of sampled items [Q, S].
+        weight: [Q] weight of each query in the mean; None for 1.
 
     Returns:
         Mean loss in nats, a scalar.
     """
-    return -torch.log(1e-10 + torch.sigmoid(positive.float() - negative.float())).mean()
+    losses = -torch.log(1e-10 + torch.sigmoid(positive.float() - negative.float()))
+    return losses.mean() if weight is None else weighted_mean(losses.mean(dim=1), weight)
 
 
 def scores(queries: Tensor, items: Tensor) -> Tensor:

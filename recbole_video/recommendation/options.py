@@ -90,6 +90,11 @@ class RecommendationOptions(LossOptions, _InputOptions):
         "Autograd names the operation that made a NaN, at half the speed; importing RecBole's models leaves it on.",
     )
     compile: bool = option(False, "torch.compile the item encoder and the user encoder's blocks.")
+    cuda_graph: bool = option(
+        False,
+        "On a GPU: record a step once for each of a few sizes, to which it is filled up, and replay it.",
+        void_when=(("learner", "sgd"), ("learner", "adagrad"), ("learner", "rmsprop")),
+    )
     encode_chunk: int = option(4096, "Items encoded at once when the catalogue is encoded.", at_least=1)
     eval_batch_size: int | None = option(
         None,
@@ -118,6 +123,9 @@ class RecommendationOptions(LossOptions, _InputOptions):
         if self.candidate_group:
             groups = self.train_batch_size // self.candidate_group
             check_processes(self.nproc, groups, "train_batch_size, or lower candidate_group,", f"{groups} groups")
+        if self.cuda_graph and (self.nproc > 1 or self.detect_anomaly):
+            other = "nproc above 1" if self.nproc > 1 else "detect_anomaly"
+            raise ConfigError(f"`cuda_graph` cannot be recorded with {other}; set one of them.")
         if self.item_encoder == "ID" and self.id_fusion != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
 

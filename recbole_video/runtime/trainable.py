@@ -13,9 +13,11 @@ class Trainable:
 
     Attributes:
         memory_advice: What to do where a training step does not fit on the device.
+        is_recorded: Whether its training steps have one of a few shapes and are to be recorded as CUDA graphs.
     """
 
     memory_advice = "lower train_batch_size"
+    is_recorded = False
     parameters: Callable[[], Iterator[nn.Parameter]]  # of the module that it is mixed into, as children
     children: Callable[[], Iterator[nn.Module]]
 

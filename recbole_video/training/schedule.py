@@ -19,18 +19,45 @@ _LEARNERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 # The single-kernel form of these is several times faster; PyTorch 2.4 brought it to CPUs.
 _FUSED = ("adam", "adamw")
+_OF_A_DEVICE = ("fused", "capturable")
 _FUSED_SINCE = {"cuda": (2, 0), "cpu": (2, 4)}
 
 
-def make_optimizer(config: Any, parameters: Iterable[Any]) -> torch.optim.Optimizer:
-    """The optimiser that ``learner``, ``learning_rate`` and ``weight_decay`` name; for parameters or their groups."""
+def make_optimizer(config: Any, parameters: Iterable[Any], is_recorded: bool = False) -> torch.optim.Optimizer:
+    """The optimiser that ``learner``, ``learning_rate`` and ``weight_decay`` name.
+
+    Args:
+        config: The run's configuration.
+        parameters: What it changes, or groups of that.
+        is_recorded: Whether its steps are recorded as CUDA graphs: it then reads its rates from the device's memory,
+            where a schedule may change them between two replays.
+    """
     name = config["learner"]
     options: dict[str, Any] = {"lr": config["learning_rate"], "weight_decay": config["weight_decay"]}
     since = _FUSED_SINCE.get(config["device"].type)
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if name in _FUSED and since is not None and version >= since:
         options["fused"] = True
-    return _LEARNERS[name](parameters, **options)
+    optimizer = _LEARNERS[name](parameters, **options, **({"capturable": True} if is_recorded else {}))
+    if is_recorded:
+        _put_rates_on(optimizer, config["device"])
+    return optimizer
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a checkpoint's state; the run may go on on another device, recorded or not, as the optimiser was made."""
+    as_made = [{name: group.get(name) for name in ("lr", *_OF_A_DEVICE)} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, made in zip(optimizer.param_groups, as_made, strict=True):
+        group.update({name: made[name] for name in _OF_A_DEVICE})
+        rate = float(group["lr"])
+        group["lr"] = torch.full_like(made["lr"], rate) if isinstance(made["lr"], torch.Tensor) else rate
+
+
+def _put_rates_on(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    for group in optimizer.param_groups:
+        group["initial_lr"] = rate = group["lr"]  # a number, from which a schedule computes without asking the device
+        group["lr"] = torch.tensor(rate, device=device)
 
 
 def make_schedule(config: Any, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> LambdaLR:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -31,8 +32,9 @@ from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.runtime.event_log import EventLog
 from recbole_video.runtime.processes import processes
+from recbole_video.training.recorded_steps import CudaRecorder, RecordedSteps
 from recbole_video.training.run_folder import RunFolder
-from recbole_video.training.schedule import make_optimizer, make_schedule
+from recbole_video.training.schedule import load_optimizer, make_optimizer, make_schedule
 
 _FINITE_CHECK_STEPS = 50
 
@@ -93,7 +95,7 @@ class Trainer:
         self.about_data = about_data or {}
         self.between_epochs = between_epochs
         self.device: torch.device = config["device"]
-        self.optimizer = make_optimizer(config, model.parameter_groups(config["learning_rate"]))
+        self.optimizer = make_optimizer(config, model.parameter_groups(config["learning_rate"]), model.is_recorded)
         self.bigger: bool = config["valid_metric_bigger"]
         self.progress = Progress(best_valid_score=-np.inf if self.bigger else np.inf)
         self.logger = logging.getLogger()
@@ -101,6 +103,7 @@ class Trainer:
         self.tensorboard = EventLog(Path(config["tensorboard_dir"]) / log_name if self.processes.is_first else None)
         self.wandb = _wandb_logger(config)
         self.use_amp = _use_amp(config["enable_amp"], self.device)
+        self._step = self._recorded_step() if model.is_recorded else self._step_of
         self._best_state: dict[str, Any] | None = None
         self._schedule: Any = None
         if config["compile"] and not self.compile():
@@ -200,24 +203,35 @@ class Trainer:
 
     def _train_step(self, interaction: Any) -> torch.Tensor:
         try:
-            self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.use_amp):
-                loss = self.model.calculate_loss(interaction.to(self.device))
-            if not self.processes.is_alone:
-                loss = loss * interaction.share
-            loss.backward()
-            self.processes.sum_gradients(self.model.parameters())
-            if self.config["clip_grad_norm"]:
-                clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
-            self.optimizer.step()
-            self.model.after_step()
+            loss = self._step(interaction)
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceMemoryError(
                 f"A training step does not fit on {self.device}; {self.model.memory_advice} "
                 f"(train_batch_size is {self.config['train_batch_size']})."
             ) from error
         self._schedule.step()
+        return loss
+
+    def _step_of(self, interaction: Any) -> torch.Tensor:
+        """Compute loss and gradients of a batch and let the optimiser step; returns the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.use_amp):
+            loss = self.model.calculate_loss(interaction.to(self.device))
+        if not self.processes.is_alone:
+            loss = loss * interaction.share
+        loss.backward()
+        self.processes.sum_gradients(self.model.parameters())
+        if self.config["clip_grad_norm"]:
+            clip_grad_norm_(self.model.parameters(), **self.config["clip_grad_norm"])
+        self.optimizer.step()
+        self.model.after_step()
         return loss.detach()
+
+    def _recorded_step(self) -> RecordedSteps:
+        if self.device.type != "cuda":
+            raise ConfigError("`cuda_graph` needs a GPU; leave it out on a CPU.")
+        reset = partial(self.optimizer.zero_grad, set_to_none=True)
+        return RecordedSteps(self._step_of, reset, self.device, CudaRecorder(self.device))
 
     def _refuse_infinite(self, total: torch.Tensor, epoch: int) -> None:
         if not torch.isfinite(total):
@@ -352,10 +366,7 @@ class Trainer:
         self._schedule = make_schedule(self.config, self.optimizer, len(train_data))
         try:
             self.model.load_state_dict(state["state_dict"])
-            fused = self.optimizer.param_groups[0].get("fused")
-            self.optimizer.load_state_dict(state["optimizer"])
-            for group in self.optimizer.param_groups:
-                group["fused"] = fused  # the run may go on on another device
+            load_optimizer(self.optimizer, state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             self.progress = Progress(**state["progress"])
             self._restore_best()

@@ -22,6 +22,7 @@ from recbole_video.data.sequence_loaders import PrefixLoader, SequenceLoader
 from recbole_video.data.step_plan import (
     COUNTS,
     GROUP,
+    IS_QUERY,
     ITEMS,
     NEGATIVES,
     QUERY_POSITION,
@@ -85,6 +86,7 @@ class VideoRecommender(Trainable, SequentialRecommender):
         is_read = config["item_encoder"] == "ID"
         with nullcontext() if is_read else virtual_tables(dataset.item_num):
             super().__init__(config.host(**self._instead(config, dataset)), dataset)
+        self.is_recorded = config["cuda_graph"]
         self.content_dims = dict(dataset.content_dims)
         self.loss_type = config["loss_type"]
         self.item_embedding = _build_tower(config, dataset, self.item_embedding)
@@ -191,16 +193,16 @@ class VideoRecommender(Trainable, SequentialRecommender):
 
     def calculate_loss(self, interaction: StepPlan) -> Tensor:
         """Loss of a training batch, a scalar in nats; each distinct item is encoded once."""
-        items = interaction[ITEMS]
+        items, weight = interaction[ITEMS], interaction.get(IS_QUERY)
         if self.loss_type == "CE":
             items = torch.arange(1, self.n_items, device=items.device)
         with self.item_embedding.encode_once(items, interaction.content, interaction.gathered) as step:
             queries = self.queries(interaction)
             if self.loss_type == "CE":
                 catalogue = step.table[: self.n_items]
-                loss = losses.full_softmax(queries.vectors, queries.targets, catalogue, self.item_bias())
+                loss = losses.full_softmax(queries.vectors, queries.targets, catalogue, self.item_bias(), weight)
             elif self.loss_type == "BPR":
-                loss = self._bpr(queries, step, interaction[NEGATIVES])
+                loss = self._bpr(queries, step, interaction[NEGATIVES], weight)
             else:
                 loss = self._in_batch(queries, step, interaction)
         return loss + self.penalty()
@@ -221,16 +223,17 @@ class VideoRecommender(Trainable, SequentialRecommender):
             target_weight,
             None if bias is None else bias[step.ids],
             plan[GROUP] if len(counts) > 1 else None,
+            plan.get(IS_QUERY),
         )
 
-    def _bpr(self, queries: Queries, step: StepVectors, negatives: Tensor) -> Tensor:
+    def _bpr(self, queries: Queries, step: StepVectors, negatives: Tensor, weight: Tensor | None) -> Tensor:
         """BPR of the queries against ``negatives: [Q, S]``."""
         negative = losses.scores(queries.vectors, step.lookup(negatives))
         positive = (queries.vectors.float() * step.lookup(queries.targets).float()).sum(dim=1, keepdim=True)
         bias = self.item_bias()
         if bias is not None:
             positive, negative = positive + bias[queries.targets][:, None], negative + bias[negatives]
-        return losses.bpr(positive, negative)
+        return losses.bpr(positive, negative, weight)
 
 
 class CausalVideoRecommender(VideoRecommender):
@@ -257,7 +260,7 @@ class CausalVideoRecommender(VideoRecommender):
         item_seq, position = plan[self.ITEM_SEQ], plan[QUERY_POSITION]
         whole = Part(0, len(item_seq), item_seq.shape[1], slice(None))
         vectors = []
-        for part in plan.parts if item_seq.device.type == "cpu" else (whole,):
+        for part in plan.parts or (whole,):
             states = self.states(item_seq[part.start : part.stop, : part.width]).flatten(0, 1)
             row = plan[QUERY_ROW][part.queries] - part.start
             vectors.append(states[row * part.width + position[part.queries]])

@@ -49,7 +49,7 @@ class SASRec(CausalVideoRecommender, RecBoleSASRec):
         part that sees the padded batch.
         """
         item_seq = plan[self.ITEM_SEQ]
-        if item_seq.device.type != "cpu":
+        if not plan.parts:
             return super().real_states(plan)
         places = _Places(plan[QUERY_ROW], plan[QUERY_POSITION], len(item_seq), plan.parts[-1].width)
         x = self._embed(item_seq[:, : places.width], places)
