@@ -211,6 +211,57 @@ class TestTexts:
         assert FrameStore(store.path).items == ["b", "7", "c"]
 
 
+class TestTfidf:
+    """``embed-text --encoder=tfidf``, against its formula and a full singular value decomposition."""
+
+    TITLES = (
+        "red cat #fun #cat", "red dog", "blue cat and dog #fun", "blue bird", "bird and cat and bird",
+        "green bird #cat # ", "green dog and red bird", "#fun",
+    )  # fmt: skip
+
+    def written(self, folder, *words):
+        (folder / "mine").mkdir(exist_ok=True)
+        rows = [{"item_id": str(i), "title": title} for i, title in enumerate(self.TITLES)]
+        (folder / "mine" / "mine.text.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        return main(["embed-text", "--name=mine", f"--out={folder}", "--encoder=tfidf", *words])
+
+    def test_vectors(self, tmp_path):
+        assert self.written(tmp_path, "--dim=3") == 0
+        store = FrameStore(tmp_path / "mine" / "mine.text.frames.npy")
+        words = [title.replace("#", " ").split() for title in self.TITLES]
+        known = sorted({w for text in words for w in text if sum(w in other for other in words) > 1})
+        counts = np.array([[text.count(w) for w in known] for text in words], float)
+        idf = np.log((1 + len(words)) / (1 + (counts > 0).sum(axis=0))) + 1
+        weights = np.where(counts > 0, 1 + np.log(np.maximum(counts, 1)), 0) * idf
+        weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+        u, s, _ = np.linalg.svd(weights, full_matrices=False)
+        want = u[:, :3] * s[:3]
+        want /= np.linalg.norm(want, axis=1, keepdims=True)
+        got = store.frames[:, 0].astype(float)
+        np.testing.assert_allclose(got @ got.T, want @ want.T, atol=5e-3)
+        assert store.manifest.vfm == "TF-IDF and SVD" and store.manifest.sampling == "title"
+
+    def test_parts_are_rows(self, tmp_path):
+        assert self.written(tmp_path, "--dim=3", "--parts=#", "--n_parts=2") == 0
+        store = FrameStore(tmp_path / "mine" / "mine.text.frames.npy")
+        assert store.counts_of(store.rows_of(store.items)).tolist() == [2, 1, 2, 1, 1, 2, 1, 1]
+        same = [store.frames[i, k] for i, k in ((0, 1), (2, 1), (7, 0))]  # `fun`, whatever item has it
+        assert (same[0] == same[1]).all() and (same[1] == same[2]).all()
+
+    @pytest.mark.parametrize(
+        "words, message",
+        [
+            (["--dim=40"], "8 texts have 8 words in common with others, too few for 40 dimensions; lower --dim"),
+            (["--dim=0"], "--dim is 0; it must be at least 1"),
+            (["--parts="], "--parts is empty"),
+            (["--weights=here"], "tfidf has no weights"),
+        ],
+    )
+    def test_refused(self, tmp_path, capsys, words, message):
+        assert self.written(tmp_path, *words) == 1
+        assert message in capsys.readouterr().err and not list(tmp_path.glob("mine/*.npy"))
+
+
 class TestWeights:
     def test_every_encoder_says_what_to_download_and_where_to_put_it(self, in_tmp, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

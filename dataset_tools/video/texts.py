@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,23 @@ UAE = Source("uae", "WhereIsAI/UAE-Large-V1")
 _LONGEST = 512  # tokens, of a model that knows no bound
 _BATCH = 128  # texts per pass, unless it is said
 _BLOCK = 4096  # texts that are sorted by length together, so that a batch has little padding
+
+
+class Embeds(Protocol):
+    """What embeds texts.
+
+    Attributes:
+        dim: D, width of an embedding.
+        batch_size: Texts per call, at most.
+    """
+
+    dim: int
+
+    @property
+    def batch_size(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed texts, float32 [n, D]."""
 
 
 class TextEncoder:
@@ -136,14 +153,37 @@ def _as_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "").strip()
 
 
-def embed_in_blocks(texts: list[str], encoder: TextEncoder) -> Iterator[FrameBlock]:
-    """Embed texts, in blocks of rows of a frame store that has a row for each of them."""
+def in_parts(text: str, separator: str | None, most: int) -> list[str]:
+    """Cut a text at a separator into parts that are not blank, the first ``most`` of them; at least one.
+
+    Args:
+        text: A text that is not blank.
+        separator: What stands between two parts; None to leave the text whole.
+        most: The most parts that an item may have.
+    """
+    if separator is None:
+        return [text]
+    parts = [part.strip() for part in text.split(separator)]
+    return [part for part in parts if part][:most] or [text]
+
+
+def embed_in_blocks(texts: list[list[str]], encoder: Embeds) -> Iterator[FrameBlock]:
+    """Embed the parts of texts, in blocks of a frame store that has a row for each text and a frame for each part."""
     with tqdm(total=len(texts), desc="texts", unit="text", disable=None) as bar:
         for start in range(0, len(texts), _BLOCK):
             block = texts[start : start + _BLOCK]
-            order = np.argsort([len(text) for text in block], kind="stable")
-            for rows in np.array_split(order, -(-len(order) // encoder.batch_size)):
-                yield FrameBlock(
-                    start + rows, encoder.embed([block[row] for row in rows])[:, None], np.ones(len(rows), np.int64)
-                )
-                bar.update(len(rows))
+            counts = np.array([len(parts) for parts in block])
+            vectors = _embed_by_length([part for parts in block for part in parts], encoder)
+            frames = np.zeros((len(block), counts.max(), encoder.dim), np.float32)
+            frames[np.arange(counts.max()) < counts[:, None]] = vectors
+            yield FrameBlock(np.arange(start, start + len(block)), frames, counts)
+            bar.update(len(block))
+
+
+def _embed_by_length(texts: list[str], encoder: Embeds) -> np.ndarray:
+    """Embed texts, float32 [n, D], those of like length together."""
+    vectors = np.empty((len(texts), encoder.dim), np.float32)
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    for rows in np.array_split(order, -(-len(order) // encoder.batch_size)):
+        vectors[rows] = encoder.embed([texts[row] for row in rows])
+    return vectors
