@@ -25,6 +25,9 @@ class _InputOptions(RunOptions):
         "none", "none, sum or gate: add a learned id vector to the content vector."
     )
     id_dropout: float = option(0.5, "Probability that a training step hides an item's id vector.", at_least=0, below=1)
+    item_scale: Literal["sqrt_dim", "none"] = option(
+        "sqrt_dim", "sqrt_dim: vectors from content are divided by the root of d; none: as encoded. Not of ids."
+    )
     frame_store: str | None = option(
         None,
         "Name of <dataset>.<name>.frames.npy, or a path; empty: <dataset>.frames.npy.",
@@ -71,11 +74,18 @@ class RecommendationOptions(LossOptions, _InputOptions):
     without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
     models: ClassVar[str] = "video models"
 
+    preset: str | None = option(
+        None, "Settings of a publication: authors, authors-shortvideo or paper (docs/authors.md).", section="Training"
+    )
     learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"] = option(
-        "adamw", "adam, adamw, sgd, adagrad or rmsprop.", section="Training"
+        "adamw", "adam, adamw, sgd, adagrad or rmsprop."
     )
     learning_rate: float = option(0.001, at_least=0)
     weight_decay: float = option(0.1, at_least=0)
+    item_encoder_learning_rate: float | None = option(
+        None, "That of the item encoder; empty: learning_rate.", at_least=0
+    )
+    item_encoder_weight_decay: float | None = option(None, "That of the item encoder; empty: weight_decay.", at_least=0)
     lr_scheduler: Literal["constant", "linear", "cosine"] = option(
         "constant", "constant, linear or cosine, over all steps of all epochs."
     )

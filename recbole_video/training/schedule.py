@@ -23,7 +23,12 @@ _FUSED_SINCE = {"cuda": (2, 0), "cpu": (2, 4)}
 
 
 def make_optimizer(config: Any, parameters: Iterable[Any]) -> torch.optim.Optimizer:
-    """The optimiser that ``learner``, ``learning_rate`` and ``weight_decay`` name; for parameters or their groups."""
+    """The optimiser that ``learner``, ``learning_rate`` and ``weight_decay`` name.
+
+    Args:
+        config: The run's configuration.
+        parameters: Parameters, or groups of them, which may have an ``lr`` and a ``weight_decay`` of their own.
+    """
     name = config["learner"]
     options: dict[str, Any] = {"lr": config["learning_rate"], "weight_decay": config["weight_decay"]}
     since = _FUSED_SINCE.get(config["device"].type)
