@@ -108,9 +108,10 @@ class RecommendationOptions(LossOptions, _InputOptions):
         section="Evaluation",
     )
     eval_memory_mb: int = option(256, "Scores held at once, in MB; lowers the batch where it must.", at_least=1)
-    eval_groups: list[Literal["popularity", "cold"]] = option(
-        [], "Beyond the totals: popularity (ten groups of items), cold."
+    eval_groups: list[Literal["popularity", "cold", "tag"]] = option(
+        [], "Beyond the totals: popularity (ten groups of items), cold, tag (the 20 tags of most test targets)."
     )
+    tag_field: str | None = option(None, "eval_groups tag: column of the .item file that holds the tags of an item.")
     cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
     save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
     resume: bool | str | None = resume_option()
@@ -128,6 +129,8 @@ class RecommendationOptions(LossOptions, _InputOptions):
         if self.candidate_group:
             groups = self.train_batch_size // self.candidate_group
             check_processes(self.nproc, groups, "train_batch_size, or lower candidate_group,", f"{groups} groups")
+        if "tag" in self.eval_groups and self.tag_field is None:
+            raise ConfigError("`eval_groups` names tag; set tag_field to the column of the .item file that holds them.")
         if self.item_encoder == "ID" and self.id_fusion != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
 
