@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "sample": "recbole_video.dataset_tools.video.commands:SampleCommand",
     "embed": "recbole_video.dataset_tools.video.commands:EmbedCommand",
     "embed-text": "recbole_video.dataset_tools.video.commands:EmbedTextCommand",
+    "paper-tables": "recbole_video.dataset_tools.paper_tables",
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",
     "popularity-demo": "recbole_video.dataset_tools.popularity_demo",

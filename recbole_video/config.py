@@ -229,12 +229,23 @@ class Config(Mapping[str, Any]):
         defaults = {k: deepcopy(option.default) for k, option in own.items() if option.default is not REQUIRED}
         defaults = {**host, **defaults}
         known = set(dataset_arguments) if self.task == "stock" else set(defaults)
+        if self.is_video_model:
+            known -= {"preset"}  # what a data set names is STAP's
         defaults |= {k: v for k, v in dataset_layer.items() if k in known}  # one data set may serve several tasks
-        if self.task == "popularity":
+        if self.is_video_model:
+            self._add_preset(defaults)
+        elif self.task == "popularity":
             self._add_named_layers(defaults)
         elif self.task == "stock":
             self._drop_negatives_of_softmax(defaults)
         return defaults
+
+    def _add_preset(self, defaults: dict[str, Any]) -> None:
+        """A publication's settings for all recommenders, and those of the user encoder under its name in `models`."""
+        if (name := self.given.get("preset")) is not None:
+            layer = _named_layer("preset", self.task, str(name))
+            of_models = layer.pop("models", {})
+            defaults |= {**layer, **of_models.get(self.model, {})}
 
     def _add_named_layers(self, defaults: dict[str, Any]) -> None:
         """The model's variant, its hyper-parameters for a data set, and what both together change."""
@@ -476,7 +487,7 @@ def _layer_once(name: str) -> dict[str, Any]:
 
 
 def _named_layer(kind: str, model: str, name: str) -> dict[str, Any]:
-    """A variant of a model, or its hyper-parameters for a data set; one that is named must exist."""
+    """A variant of a model, or hyper-parameters of it or of all of a task; one that is named must exist."""
     folder = files("recbole_video.properties").joinpath(kind)
     known = sorted(path.name[len(model) + 1 : -5] for path in folder.iterdir() if path.name.startswith(f"{model}-"))
     if name not in known:

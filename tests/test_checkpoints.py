@@ -302,6 +302,19 @@ LOOP = ["Hit"]
 LOOP.append(LOOP)
 
 
+def test_the_earlier_network_of_no_attention_is_refused(train, tmp_path):
+    """Its weights had other names: offsets of the latents and one plain feed-forward."""
+    folder = train(encoder="PerceiverIO", encoder_variant="no_attention")
+    state = torch.load(folder / "model.pth", weights_only=True)
+    prefix = "item_embedding.encoder.blocks"
+    weights = {name: weight for name, weight in state["state_dict"].items() if not name.startswith(prefix)}
+    state["state_dict"] = {**weights, f"{prefix}.offsets": torch.zeros(5, 16)}
+    torch.save(state, tmp_path / "old.pth")
+    sentence = "does not hold a model that this version can build: its encoder_variant=no_attention is an earlier"
+    with pytest.raises(CheckpointError, match=sentence):
+        load_model(tmp_path / "old.pth")
+
+
 class TestValues:
     @pytest.mark.parametrize(
         ("keys", "value", "message"),

@@ -100,6 +100,10 @@ class TestLayers:
     )
     def test_every_line_of_the_properties_is_an_option(self, path):
         content = read_yaml(path, ConfigError) or {}
+        if path.stem.startswith("recommendation-"):
+            for model, own in content.pop("models").items():
+                Config(model, "ml-100k", config_dict={**content, **own})
+            return
         model = path.stem if path.parent.name == "model" else "SASRec"
         of_popularity = ("popularity", "popularity-demo", "microlens-100k", "smpd-video", "informs", "STAP")
         if path.stem in of_popularity or path.parent.name in ("variant", "preset", "preset_of_variant"):
@@ -107,6 +111,49 @@ class TestLayers:
             return
         encoder = path.stem if path.parent.name == "item_encoder" else "CVA"
         Config(model, "ml-100k", config_dict={"item_encoder": encoder, **content})
+
+
+class TestPresets:
+    """Settings of a publication for all recommenders."""
+
+    @pytest.mark.parametrize(
+        ("preset", "rate", "encoder_rate"), [("authors", 1e-4, None), ("authors-shortvideo", 5e-4, 1e-3)]
+    )
+    def test_the_authors_settings(self, preset, rate, encoder_rate):
+        config = Config("GRU4Rec", "microlens-100k", config_dict={"preset": preset})
+        assert (config["learning_rate"], config["item_encoder_learning_rate"]) == (rate, encoder_rate)
+        assert (config["weight_decay"], config["item_encoder_weight_decay"]) == (0.1, 0.0)
+        assert (config["train_batch_size"], config["candidate_group"]) == (240, 60)
+        assert (config["epochs"], config["stopping_step"], config["lr_scheduler"]) == (30, 30, "constant")
+        assert config["clip_grad_norm"] == {"max_norm": 5.0} and config["item_scale"] == "none"
+        assert (config["num_layers"], config["dropout_prob"]) == (2, 0.1)
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_the_papers_settings_are_the_defaults(self, model):
+        """As long as they are: the preset says them in full, so that they stay what they are when defaults change."""
+        by_default, paper = (Config(model, "mine", config_dict=given) for given in ({}, {"preset": "paper"}))
+        assert paper.to_options() == {**by_default.to_options(), "preset": "paper"}
+
+    def test_what_is_given_wins_and_the_data_set_does_not(self):
+        demo = Config("SASRec", "microvideo-demo", config_dict={"preset": "authors", "learning_rate": 0.01})
+        assert (demo["learning_rate"], demo["epochs"], demo["weight_decay"]) == (0.01, 30, 0.1)
+        assert demo["eval_groups"] == ["cold"]  # what no preset says
+
+    def test_the_preset_of_a_data_set_is_another_tasks(self):
+        assert Config("SASRec", "microlens-100k")["preset"] is None
+        assert Config("STAP", "microlens-100k")["preset"] == "microlens"
+
+    def test_options_of_a_run_are_the_same_again(self):
+        config = Config("NARM", "mine", config_dict={"preset": "authors", "clip_grad_norm": None})
+        assert Config(config_dict=config.to_options()).to_options() == config.to_options()
+        assert config["clip_grad_norm"] is None
+
+    @pytest.mark.parametrize("name", ["author", "microlens"])
+    def test_unknown(self, name):
+        with pytest.raises(
+            ConfigError, match=f"no preset `{name}` of recommendation.*: authors, authors-shortvideo, p"
+        ):
+            Config("SASRec", config_dict={"preset": name})
 
 
 NAMES = ["2024_01", "1e5", "1_000", "007", "no", "off", "null", "0x10", "1:30", "2024-01-01", ".5", "True", "1,2"]

@@ -18,7 +18,7 @@ from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
 FOLDER = Path(__file__).parent.parent / "docs"
 TEXTS = {
     name: (FOLDER / name).read_text(encoding="utf-8")
-    for name in ("datasets.md", "video.md", "popularity.md", "sweeps.md", "reliability.md", "content.md")
+    for name in ("datasets.md", "video.md", "popularity.md", "sweeps.md", "reliability.md", "content.md", "authors.md")
 }
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]

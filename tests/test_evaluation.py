@@ -8,7 +8,8 @@ import torch
 from recbole.evaluator import Collector, Evaluator
 
 from recbole_video.data.sequence_loaders import HistoryLoader
-from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
+from recbole_video.data.tags import ItemTags, read_item_tags
+from recbole_video.errors import ConfigError, DataError, DeviceMemoryError, TrainingError
 from recbole_video.evaluation import ranking_metrics as metrics_module
 from recbole_video.evaluation.groups import popularity_groups, ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
@@ -155,6 +156,41 @@ class TestMetrics:
         np.testing.assert_allclose(metrics.per_user(ranking)["ndcg@10"], want)
 
 
+class TestTags:
+    """The column of words in the .item file."""
+
+    TOKENS = np.array(["[PAD]", "a", "b", "c"])
+
+    @pytest.fixture
+    def read(self, tmp_path):
+        def read(text, field):
+            (tmp_path / "tiny.item").write_text(text)
+            fixed = {"field_separator": "\t", "seq_separator": " ", "ITEM_ID_FIELD": "item_id", "dataset": "tiny"}
+            tags = read_item_tags({**fixed, "data_path": str(tmp_path), "tag_field": field}, self.TOKENS)
+            return {name: sorted(tags.items_with(tag).tolist()) for tag, name in enumerate(tags.names)}
+
+        return read
+
+    def test_one_or_several_of_an_item(self, read):
+        """An item that the run does not know, and one without tags, are in no group; a repeat counts once."""
+        text = "item_id:token\ttags:token_seq\tkind:token\tlikes:float\n"
+        text += "c\tfunny cat\tA\t1\nx\tcat\tA\t1\na\tcat cat\tB\t2\nb\t\t\t3\n"
+        assert read(text, "tags") == {"cat": [1, 3], "funny": [3]}
+        assert read(text, "kind") == {"A": [3], "B": [1]}
+
+    @pytest.mark.parametrize("field", ["tag", "likes"])
+    def test_no_column_of_words(self, read, field):
+        with pytest.raises(ConfigError, match=f"`tag_field` is `{field}`.* no column of words in .*; choose from tags"):
+            read("item_id:token\ttags:token_seq\tlikes:float\na\tcat\t1\n", field)
+
+    def test_no_file_and_no_field(self, tmp_path, make_config):
+        config = {"field_separator": "\t", "ITEM_ID_FIELD": "item_id", "dataset": "tiny", "data_path": str(tmp_path)}
+        with pytest.raises(DataError, match=r"reads the tags of items in .*tiny.item`, which does not exist"):
+            read_item_tags({**config, "tag_field": "tags"}, self.TOKENS)
+        with pytest.raises(ConfigError, match="names tag; set tag_field"):
+            make_config(eval_groups=["tag"])
+
+
 class _Cpu(dict):
     """RecBole's collector moves what it holds to the CPU; plain numbers stay."""
 
@@ -178,6 +214,24 @@ class TestGroups:
             assert result["cold"][name]["users"] == len(hits)
             assert result["cold"][name]["hit@10"] == pytest.approx(np.mean(hits), abs=1e-5)
         assert sum(group["users"] for group in result["popularity"].values()) == 80
+
+    def test_by_tag_against_a_loop(self, make_config):
+        """Twenty of thirty tags, those of most users first; a target counts for each of its tags."""
+        rng = np.random.default_rng(0)
+        of_item = {item: set(rng.choice(30, rng.integers(0, 4), replace=False).tolist()) for item in range(1, 30)}
+        pairs = [(item, tag) for item, tags in of_item.items() for tag in tags]
+        items, tags = (np.array(column) for column in zip(*pairs, strict=True))
+        names = tuple(f"t{tag:02}" for tag in range(30))
+        ranking = ranking_of(torch.randn(80, 30), torch.randint(1, 30, (80,)))
+        metrics = RankingMetrics(make_config(), np.ones(30))
+        found = ranking_results_by_group(ranking, metrics, [], 1, ItemTags(items, tags, names))["tag"]
+        n_users = {name: sum(tag in of_item[t] for t in ranking.targets) for tag, name in enumerate(names)}
+        most = sorted((name for name in names if n_users[name]), key=lambda name: (-n_users[name], name))[:20]
+        assert list(found) == most and [found[name]["users"] for name in most] == [n_users[name] for name in most]
+        for name in most:
+            inside = [int(name[1:]) in of_item[t] for t in ranking.targets]
+            hits = [rank <= 10 for rank, i in zip(ranking.ranks, inside, strict=True) if i]
+            assert found[name]["hit@10"] == pytest.approx(np.mean(hits), abs=1e-5)
 
     def test_empty_group_has_no_metrics(self, make_config):
         metrics = RankingMetrics(make_config(), np.ones(30))

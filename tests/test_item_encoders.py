@@ -98,6 +98,15 @@ def test_perceiver_variants_encode(variant):
     assert vectors.shape == (6, 8) and torch.isfinite(vectors).all()
 
 
+def test_every_weight_of_the_mixers_learns_but_the_unused_query():
+    encoder = small("PerceiverIO", variant="no_attention", depth=2)
+    first = encoder.blocks[0].across_latents[0]
+    torch.nn.init.normal_(first.bias)  # at first it is all that the layer behind it sees of equal latents: 0
+    encoder(*batch()).square().sum().backward()
+    untouched = {name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert untouched == {"unused_query"}
+
+
 def test_perceiver_without_cross_attention_is_cva_with_as_many_latents():
     perceiver = small("PerceiverIO", variant="no_cross_attention")
     cva = small("CVA", depth=1, n_latents=5)

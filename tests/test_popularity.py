@@ -39,6 +39,7 @@ from recbole_video.options.option import declared
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.stap.model import STAP
+from recbole_video.serving.explain import cold_start_cases
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.shared_data import DataServer
@@ -884,6 +885,23 @@ class TestPredictor:
         assert (Path(trained) / "explain-v55.png").stat().st_size > 1000
         assert explain([str(trained), "v300"]) == 1
         assert "has no labelled video `v300` (did you mean `v30`?)" in capsys.readouterr().err
+
+    def test_cases_of_the_cold_start(self, root, trained, pictures, capsys):
+        """The least and the most popular test video of an author with at most nine, and one between."""
+        config = config_of(root, cold_author_threshold=9)
+        dataset = PopularityDataset(config)
+        n_videos = pd.Series(dataset.authors).value_counts()
+        cold = [row for row in dataset.rows["test"] if n_videos[dataset.authors[row]] <= 9]
+        by_label = [f"v{row}" for row in sorted(cold, key=lambda row: dataset.labels[row])]
+        assert len(by_label) > 3
+        found = cold_start_cases(dataset, config, 3)
+        assert (found[0], found[-1]) == (by_label[0], by_label[-1]) and found[1] in by_label[1:-1]
+        assert cold_start_cases(dataset, config, 99) == by_label
+        with pytest.raises(DataError, match="no test video of an author with at most 0 videos"):
+            cold_start_cases(dataset, config_of(root, cold_author_threshold=0), 3)
+        with pytest.raises(SystemExit):
+            explain([str(trained)])
+        assert "items, or --cold_start of at least 1" in capsys.readouterr().err
 
     def test_frames_with_their_scores(self, root, trained, pictures, tmp_path, capsys):
         """The contact sheet shows the frames that the store holds, as `frames` noted them."""

@@ -116,6 +116,38 @@ def test_new_video_equals_a_known_one_with_the_same_frames(trained, name):
     assert {"new5", "new6"} < set(model.recommend([["i1"]], k=99)["item_id"])
 
 
+class TestScaleOfItemVectors:
+    """sqrt_dim divides what is encoded by the root of d = 16; none leaves it as it is; ids are never divided."""
+
+    @pytest.mark.parametrize(("scale", "factor"), [("sqrt_dim", 0.25), ("none", 1.0)])
+    @pytest.mark.parametrize("fusion", ["none", "sum"])
+    def test_known_and_new_videos(self, trained, scale, factor, fusion):
+        folder, root = trained(item_scale=scale, id_fusion=fusion)
+        model = load_model(folder)
+        store = FrameStore(root / "tiny" / "tiny.frames.npy")
+        row = store.items.index("i5")
+        model.add_videos(["new5"], store.frames[[row]], store.frame_counts[[row]])
+        tokens, vectors = model.item_vectors()
+        frames = torch.from_numpy(np.asarray(store.frames[row, : store.frame_counts[row]], dtype=np.float32))[None]
+        with torch.no_grad():
+            encoded = model._tower.encoder(frames.mean(dim=1, keepdim=True), torch.ones(1, 1))[0].numpy() * factor
+        np.testing.assert_allclose(vectors[tokens.index("new5")], encoded, rtol=1e-4, atol=1e-6)
+        if fusion == "sum":
+            encoded = encoded + model._tower.fusion.table.weight[tokens.index("i5") + 1].detach().numpy()
+        np.testing.assert_allclose(vectors[tokens.index("i5")], encoded, rtol=1e-4, atol=1e-6)
+
+    def test_a_checkpoint_from_before_the_option_is_divided(self, trained, tmp_path):
+        state = torch.load(trained()[0] / "model.pth", weights_only=True)
+        of_these_times = ("item_scale", "preset", "item_encoder_learning_rate", "item_encoder_weight_decay")
+        state["config"] = {name: value for name, value in state["config"].items() if name not in of_these_times}
+        torch.save(state, tmp_path / "old.pth")
+        frames = np.ones((1, 3, FRAME_DIM))
+        models = [load_model(tmp_path / "old.pth"), load_model(trained()[0])]
+        for model in models:
+            model.add_videos(["x"], frames)
+        pd.testing.assert_frame_equal(*(model.score(HISTORIES) for model in models))
+
+
 def test_store_adds_what_is_unknown(trained, tmp_path):
     model = load_model(trained()[0])
     frames = np.random.default_rng(0).normal(size=(3, 2, FRAME_DIM))

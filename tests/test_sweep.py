@@ -158,7 +158,7 @@ class TestSpec:
     def test_unknown_preset(self):
         with pytest.raises(ConfigError, match=r"no sweep `cva-tabel6` \(did you mean `cva-table6`\?\)"):
             load_sweep("cva-tabel6")
-        with pytest.raises(ConfigError, match=r"There is no sweep file `mine.yaml`; presets are cva-table12"):
+        with pytest.raises(ConfigError, match=r"There is no sweep file `mine.yaml`; presets are cva-fig4, cva-table12"):
             load_sweep("mine.yaml")
 
     def test_demo_changes_base_rows_and_columns(self):

@@ -13,7 +13,7 @@ from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.spec import load_sweep, preset_names
 
 PUBLISHED = Path(__file__).parent / "published"
-WITHOUT_NUMBERS = {"stap-fig5-topk", "stap-fig5-window", "stap-fig6"}  # figures that print none
+WITHOUT_NUMBERS = {"cva-fig4", "stap-fig5-topk", "stap-fig5-window", "stap-fig6"}  # figures that print none
 
 
 def typed(name):
@@ -36,7 +36,9 @@ def in_preset(name):
 
 
 def test_every_table_and_figure_has_a_preset():
-    tables = {f"cva-table{n}" for n in (4, 6, 7, 12, 13, 15, 16, 17, 18)} | {f"stap-table{n}" for n in (2, 3, 4)}
+    tables = {f"cva-table{n}" for n in (4, 6, 7, 12, 13, 15, 16, 17, 18)} | {
+        f"stap-table{n}" for n in (2, 3, 4, "-s1", "-s4")
+    }
     assert set(preset_names()) == tables | WITHOUT_NUMBERS
     assert {path.stem for path in PUBLISHED.glob("*.tsv")} == tables
 
@@ -52,7 +54,7 @@ def test_plan(name, demo):
     """Every option of every trial is known, every metric computed; trials have folders of their own."""
     plan = make_plan(load_sweep(name, demo))
     assert plan.n_trials == len({trial.name for trial in plan.trials}) > 0
-    bundled = {"microvideo-demo", "popularity-demo"}
+    bundled = {"microvideo-demo", "popularity-demo", "ml-100k"}
     datasets = {dataset.name for dataset in plan.datasets}
     assert (datasets <= bundled) == demo
     needed = {need.dataset: need for need in plan.sweep.needs}
@@ -60,6 +62,12 @@ def test_plan(name, demo):
         need = needed[dataset.name]
         made = set(need.stores) | {word.partition("=")[2] for line in need.commands for word in line.split()}
         assert need.download and need.commands and set(dataset.stores) <= made
+
+
+@pytest.mark.parametrize(("place", "value"), [("#1", 30.0), ("#2", 10.0), ("#3", None), ("#0", None), ("b", 10.0)])
+def test_metric_by_its_place(place, value):
+    metric = Metric.of({"name": "tag", "key": f"groups/tag/{place}/hit@10"})
+    assert metric.read({"groups": {"tag": {"z": {"hit@10": 0.3}, "b": {"hit@10": 0.1}}}}) == value
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,48 @@ class TestStep:
             want = before[name] - 0.1 * (g * min(1.0, max_norm / norm) + 0.5 * before[name])
             torch.testing.assert_close(model.get_parameter(name).detach(), want, rtol=1e-4, atol=1e-6)
 
+    def test_item_encoder_with_settings_of_its_own(self, make_trainer):
+        """By hand as above, with a rate and a decay for either part."""
+        trainer, batch = make_trainer(
+            learner="sgd",
+            learning_rate=0.1,
+            weight_decay=0.5,
+            item_encoder_learning_rate=0.2,
+            item_encoder_weight_decay=0.0,
+            hidden_dropout_prob=0.0,
+            attn_dropout_prob=0.0,
+        )
+        model = trainer.model.train()
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        model.calculate_loss(batch).backward()
+        gradient = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        trainer._train_step(batch)
+        assert {name.startswith("item_embedding.encoder.") for name in gradient} == {True, False}
+        for name, g in gradient.items():
+            rate, decay = (0.2, 0.0) if name.startswith("item_embedding.encoder.") else (0.1, 0.5)
+            want = before[name] - rate * (g + decay * before[name])
+            torch.testing.assert_close(model.get_parameter(name).detach(), want, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("encoder", "own", "n_groups"),
+        [
+            ("CVA", {}, 1),
+            ("CVA", {"item_encoder_weight_decay": 0.0}, 2),
+            ("CVA", {"item_encoder_learning_rate": 0.2, "id_fusion": "gate"}, 2),
+            ("ID", {"item_encoder_learning_rate": 0.2}, 2),
+            ("Pooling", {"item_encoder_learning_rate": 0.2}, 1),
+        ],
+    )
+    def test_every_parameter_is_in_one_group(self, make_model, encoder, own, n_groups):
+        _, _, model = make_model("SASRec", encoder, **own)
+        groups = model.parameter_groups(0.1)
+        grouped = [id(p) for group in groups for p in group["params"]]
+        assert len(groups) == n_groups
+        assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+        if n_groups == 2:
+            n_encoder = sum(p.numel() for p in groups[1]["params"])
+            assert n_encoder == model.parameter_counts()["item_encoder"] and "lr" not in groups[0]
+
     @pytest.mark.parametrize(
         ("enable_amp", "dtype"), [(True, torch.bfloat16), (False, torch.float32), ("auto", torch.float32)]
     )

@@ -1,13 +1,15 @@
-"""Results beyond the totals: by popularity of the target, and for cold items."""
+"""Results beyond the totals: by popularity or tag of the target, and for cold items."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from recbole_video.data.tags import ItemTags
 from recbole_video.evaluation.ranking import Ranking
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 
 N_POPULARITY_GROUPS = 10
+MOST_TAGS = 20  # that are told of, those of the most targets
 
 
 def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
@@ -28,7 +30,7 @@ def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
 
 
 def ranking_results_by_group(
-    ranking: Ranking, metrics: RankingMetrics, wanted: list[str], cold_threshold: int
+    ranking: Ranking, metrics: RankingMetrics, wanted: list[str], cold_threshold: int, tags: ItemTags | None = None
 ) -> dict[str, dict[str, Metrics]]:
     """Metrics of the users whose target falls into each group.
 
@@ -37,6 +39,7 @@ def ranking_results_by_group(
         metrics: Computes them.
         wanted: ``popularity`` and/or ``cold``.
         cold_threshold: A cold item has fewer training actions than this.
+        tags: Of the items, for the groups of ``tag``: a target belongs to each of its tags.
 
     Returns:
         Kind -> group -> metrics, with ``users``, the number of users in the group.
@@ -49,10 +52,19 @@ def ranking_results_by_group(
     if "cold" in wanted:
         is_cold = counts[ranking.targets] < cold_threshold
         members["cold"] = {"cold": is_cold, "warm": ~is_cold}
+    if tags is not None:
+        members["tag"] = tag_groups(ranking.targets, tags)
     return {
         kind: {name: _group_result(ranking, metrics, inside) for name, inside in groups.items()}
         for kind, groups in members.items()
     }
+
+
+def tag_groups(targets: np.ndarray, tags: ItemTags) -> dict[str, np.ndarray]:
+    """The users whose target has a tag, [users] bool, by tag: the 20 of the most users, those of most first."""
+    members = {name: np.isin(targets, tags.items_with(tag)) for tag, name in enumerate(tags.names)}
+    most = sorted((name for name in members if members[name].any()), key=lambda name: (-members[name].sum(), name))
+    return {name: members[name] for name in most[:MOST_TAGS]}
 
 
 def _group_result(ranking: Ranking, metrics: RankingMetrics, inside: np.ndarray) -> Metrics:

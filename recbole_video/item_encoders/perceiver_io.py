@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +24,17 @@ class PerceiverIO(nn.Module):
     full                       5,321,344  latents <- cross-attention to the frames
     no_first_cross_attention   4,637,568  latents <- copies of GEGLU(mean of the frames)
     no_cross_attention         4,504,960  and the output is a linear layer on the latents' mean (CVA, R = 32)
-    no_attention                 829,568  and the blocks are one plain feed-forward on learned offsets
+    no_attention                 829,568  and the blocks mix the latents, then their entries, as in MLP-Mixer
     ========================  ==========  ==============================================================
+
+    As in the authors' code, ``no_attention`` counts a query that nothing reads.
 
     Args:
         frame_dim: D, width of a frame embedding.
         item_dim: d, width of an item vector.
         variant: One of the four above.
         latent_dim: H, width of the latents.
-        depth: Self-attention blocks.
+        depth: Self-attention blocks, or mixers.
         n_latents: Number of latents.
         n_heads: Heads of the self-attention; cross-attention has one.
         head_dim: Width of a head.
@@ -41,6 +43,11 @@ class PerceiverIO(nn.Module):
     Raises:
         ConfigError: If ``variant`` is none of the four.
     """
+
+    former_weights: ClassVar[dict[str, str]] = {
+        "blocks.offsets": "its encoder_variant=no_attention is an earlier network of the same size, which is gone; "
+        "train it anew"
+    }
 
     def __init__(
         self,
@@ -52,7 +59,9 @@ class PerceiverIO(nn.Module):
             Rule("full, no_first_cross_attention, no_cross_attention or no_attention."),
         ] = "full",
         latent_dim: Annotated[int, Rule("H, width of the latents.", at_least=1)] = 256,
-        depth: Annotated[int, Rule("Self-attention blocks.", at_least=0, at_most=MOST_LAYERS)] = 4,
+        depth: Annotated[
+            int, Rule("Self-attention blocks; mixers of no_attention.", at_least=0, at_most=MOST_LAYERS)
+        ] = 4,
         n_latents: Annotated[int, Rule("Latents.", at_least=1)] = 32,
         n_heads: Annotated[int, Rule("Heads of the self-attention.", at_least=1)] = 4,
         head_dim: Annotated[int, Rule("Width of a head.", at_least=1)] = 64,
@@ -68,14 +77,14 @@ class PerceiverIO(nn.Module):
         else:
             self.reader = _MeanReader(frame_dim, latent_dim, n_latents)
         if variant == "no_attention":
-            self.blocks: nn.Module = _OffsetFeedForward(latent_dim, n_latents)
+            self.unused_query = nn.Parameter(torch.randn(1, query_dim) * 0.02)
+            self.blocks = nn.Sequential(*(_Mixer(latent_dim, n_latents) for _ in range(depth)))
         else:
             self.blocks = nn.Sequential(*(LatentBlock(latent_dim, n_heads, head_dim) for _ in range(depth)))
         if variant in ("full", "no_first_cross_attention"):
             self.out: nn.Module = _QueryOutput(latent_dim, query_dim, item_dim, head_dim)
         else:
-            norm = nn.Identity() if variant == "no_attention" else nn.LayerNorm(latent_dim)
-            self.out = nn.Sequential(_LatentMean(), norm, nn.Linear(latent_dim, item_dim))
+            self.out = nn.Sequential(_LatentMean(), nn.LayerNorm(latent_dim), nn.Linear(latent_dim, item_dim))
 
     @property
     def begins_with_mean(self) -> bool:
@@ -115,18 +124,21 @@ class _MeanReader(nn.Module):
         return self.compress(masked_mean(frames, mask))[:, None, :].expand(-1, self.n_latents, -1)
 
 
-class _OffsetFeedForward(nn.Module):
-    """Learned offsets added to the latents, then one plain feed-forward: [N, R, H] -> [N, R, H]."""
+class _Mixer(nn.Module):
+    """One layer across the latents, then one across their entries, each pre-norm with a residual.
+
+    The first layer's norm runs over the R latents as well: equal copies are told apart by its biases.
+    """
 
     def __init__(self, latent_dim: int, n_latents: int) -> None:
         super().__init__()
-        self.offsets = nn.Parameter(torch.randn(n_latents, latent_dim) * 0.02)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(latent_dim, 4 * latent_dim), nn.GELU(), nn.Linear(4 * latent_dim, latent_dim)
-        )
+        self.across_latents = nn.Sequential(nn.LayerNorm(n_latents), nn.Linear(n_latents, n_latents), nn.GELU())
+        self.across_entries = nn.Sequential(nn.LayerNorm(latent_dim), GEGLU(latent_dim, latent_dim))
 
     def forward(self, latents: Tensor) -> Tensor:
-        return self.feed_forward(latents + self.offsets)
+        """Mix ``latents: [N, R, H]``, of the same shape after it."""
+        latents = latents + self.across_latents(latents.transpose(1, 2)).transpose(1, 2)
+        return latents + self.across_entries(latents)
 
 
 class _LatentMean(nn.Module):

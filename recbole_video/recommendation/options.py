@@ -25,6 +25,9 @@ class _InputOptions(RunOptions):
         "none", "none, sum or gate: add a learned id vector to the content vector."
     )
     id_dropout: float = option(0.5, "Probability that a training step hides an item's id vector.", at_least=0, below=1)
+    item_scale: Literal["sqrt_dim", "none"] = option(
+        "sqrt_dim", "sqrt_dim: vectors from content are divided by the root of d; none: as encoded. Not of ids."
+    )
     frame_store: str | None = option(
         None,
         "Name of <dataset>.<name>.frames.npy, or a path; empty: <dataset>.frames.npy.",
@@ -71,11 +74,18 @@ class RecommendationOptions(LossOptions, _InputOptions):
     without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
     models: ClassVar[str] = "video models"
 
+    preset: str | None = option(
+        None, "Settings of a publication: authors, authors-shortvideo or paper (docs/authors.md).", section="Training"
+    )
     learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"] = option(
-        "adamw", "adam, adamw, sgd, adagrad or rmsprop.", section="Training"
+        "adamw", "adam, adamw, sgd, adagrad or rmsprop."
     )
     learning_rate: float = option(0.001, at_least=0)
     weight_decay: float = option(0.1, at_least=0)
+    item_encoder_learning_rate: float | None = option(
+        None, "That of the item encoder; empty: learning_rate.", at_least=0
+    )
+    item_encoder_weight_decay: float | None = option(None, "That of the item encoder; empty: weight_decay.", at_least=0)
     lr_scheduler: Literal["constant", "linear", "cosine"] = option(
         "constant", "constant, linear or cosine, over all steps of all epochs."
     )
@@ -103,9 +113,10 @@ class RecommendationOptions(LossOptions, _InputOptions):
         section="Evaluation",
     )
     eval_memory_mb: int = option(256, "Scores held at once, in MB; lowers the batch where it must.", at_least=1)
-    eval_groups: list[Literal["popularity", "cold"]] = option(
-        [], "Beyond the totals: popularity (ten groups of items), cold."
+    eval_groups: list[Literal["popularity", "cold", "tag"]] = option(
+        [], "Beyond the totals: popularity (ten groups of items), cold, tag (the 20 tags of most test targets)."
     )
+    tag_field: str | None = option(None, "eval_groups tag: column of the .item file that holds the tags of an item.")
     cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
     save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
     resume: bool | str | None = resume_option()
@@ -126,6 +137,8 @@ class RecommendationOptions(LossOptions, _InputOptions):
         if self.cuda_graph and (self.nproc > 1 or self.detect_anomaly):
             other = "nproc above 1" if self.nproc > 1 else "detect_anomaly"
             raise ConfigError(f"`cuda_graph` cannot be recorded with {other}; set one of them.")
+        if "tag" in self.eval_groups and self.tag_field is None:
+            raise ConfigError("`eval_groups` names tag; set tag_field to the column of the .item file that holds them.")
         if self.item_encoder == "ID" and self.id_fusion != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
 

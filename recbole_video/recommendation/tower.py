@@ -26,10 +26,11 @@ class ItemTower(nn.Module):
     training, the whole catalogue is encoded on first use, in chunks, and kept until the weights
     may have changed.
 
-    Vectors from content are divided by the square root of d, as attention scores are. Item encoders
-    end in entries of about unit size, with which scores would start in the hundreds; training then
-    first makes all items alike and, at the papers' learning rate, does not come back. Divided, they
-    start at the size of RecBole's id table. The factor adds no parameter and changes no ranking.
+    With ``sqrt_dim`` vectors from content are divided by the square root of d, as attention scores are;
+    those of ids, and extra rows, never are. Item encoders end in entries of about unit size, with which
+    scores would start in the hundreds; training then first makes all items alike and, at the CVA paper's
+    learning rate, does not come back. Divided, they start at the size of RecBole's id table. The factor
+    adds no parameter and changes no ranking.
 
     Args:
         encoder: An item encoder for the one modality, one for several, or the ID encoder.
@@ -39,6 +40,7 @@ class ItemTower(nn.Module):
         extra: [E, d] initial values of the learned rows behind the items; E may be 0.
         fusion: Adds an id vector to the content vector, or None.
         chunk: Items encoded at once when the catalogue is.
+        item_scale: ``sqrt_dim``, or ``none`` for vectors from content as they are encoded.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ItemTower(nn.Module):
         extra: Tensor,
         fusion: IdFusion | None = None,
         chunk: int = 4096,
+        item_scale: str = "sqrt_dim",
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -59,6 +62,7 @@ class ItemTower(nn.Module):
         self.embedding_dim = item_dim
         self.n_items = n_items
         self.chunk = chunk
+        self.is_scaled = item_scale == "sqrt_dim"
         self.extra = nn.Parameter(extra) if len(extra) else None
         self._catalogue: Tensor | None = None
         self._step: StepVectors | None = None
@@ -132,7 +136,7 @@ class ItemTower(nn.Module):
         else:
             (rows,) = content.values()
             vectors = self.encoder(*rows)
-        return vectors * self.embedding_dim**-0.5
+        return vectors * self.embedding_dim**-0.5 if self.is_scaled else vectors
 
     def set_catalogue(self, vectors: Tensor) -> None:
         """Use ready ``vectors: [n_items + n_extra, d]`` until the weights change."""

@@ -267,7 +267,14 @@ def _cannot_build(path: Path) -> str:
 
 
 def difference(model: nn.Module, weights: dict[str, Tensor]) -> str:
-    """The first difference between a model and weights that are not its own, in words; empty if there is none."""
+    """The first difference between a model and weights that are not its own, in words; empty if there is none.
+
+    A part whose weights were others in earlier versions says so: ``former_weights`` has a sentence by the name of one.
+    """
+    for place, part in model.named_modules():
+        for name, sentence in getattr(part, "former_weights", {}).items():
+            if f"{place}.{name}" in weights:
+                return sentence
     own = model.state_dict()
     for name in own:
         if name not in weights:

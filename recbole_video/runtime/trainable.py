@@ -8,6 +8,12 @@ from typing import Any
 from torch import nn
 
 
+def beside(parameters: Iterable[nn.Parameter], part: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """The parameters that are not those of a part, in their order."""
+    of_part = {id(parameter) for parameter in part}
+    return [parameter for parameter in parameters if id(parameter) not in of_part]
+
+
 class Trainable:
     """Mixin of a module that is trained by gradient; each of these may stay as it is.
 
@@ -22,7 +28,7 @@ class Trainable:
     children: Callable[[], Iterator[nn.Module]]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Parameters for the optimiser, in groups if their rates differ."""
+        """Parameters for the optimiser, in groups if their settings differ: ``lr``, ``weight_decay``."""
         return [{"params": list(self.parameters())}]
 
     def parts_to_compile(self) -> list[nn.Module]:

@@ -2,7 +2,8 @@
 
 Prints, for each video of the run's data set, the prediction, its frame scores and the slots of the memory bank that it
 retrieved, with their popularity and nearest training videos; draws it as explain-ITEM.png in the run folder. With
---videos, explain-ITEM.frames.png is a contact sheet of the frames with their scores.
+--videos, explain-ITEM.frames.png is a contact sheet of the frames with their scores. With --cold_start, the videos are
+cases of the cold start (STAP, Fig. 7): test videos of authors with few videos, from the least popular to the most.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbole_video.entry_point import Parser, expand_path_arguments, run_command
 from recbole_video.errors import CheckpointError, DataError, nearest
@@ -38,18 +39,21 @@ def _run(words: Sequence[str] | None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("items", nargs="+", help="item tokens")
+    parser.add_argument("items", nargs="*", help="item tokens")
+    parser.add_argument("--cold_start", type=int, default=0, metavar="N", help="N test videos of authors with few")
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos, for contact sheets")
     parser.add_argument(
         "--trust", metavar="MODULE:CLASS", default=False, help="a model class of yours that the run names"
     )
     arguments = expand_path_arguments(parser.parse_args(words))
-    explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust)
+    if not arguments.items and arguments.cold_start < 1:
+        parser.error("the following arguments are required: items, or --cold_start of at least 1")
+    explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust, arguments.cold_start)
     return 0
 
 
 def explain_items(
-    run: Path, items: Sequence[str], videos: Path | None = None, trust: Trust = False
+    run: Path, items: Sequence[str], videos: Path | None = None, trust: Trust = False, n_cold: int = 0
 ) -> list[Explanation]:
     """Explain the predictions of some videos of the run's data set.
 
@@ -58,10 +62,11 @@ def explain_items(
         items: Item tokens.
         videos: Folder of the videos, for contact sheets.
         trust: As in :func:`recbole_video.load_model`.
+        n_cold: So many cases of the cold start, too, see :func:`cold_start_cases`.
 
     Raises:
         CheckpointError: If the run is not one of popularity prediction.
-        DataError: If an item is not in the data set, or has no video.
+        DataError: If an item is not in the data set, or has no video; or if there is no case of the cold start.
     """
     from recbole_video import load_model
     from recbole_video.data.labelled import PopularityDataset
@@ -74,7 +79,7 @@ def explain_items(
     dataset = PopularityDataset(predictor.config)
     row_of = {item: row for row, item in enumerate(dataset.items)}
     found = []
-    for item in items:
+    for item in [*items, *(cold_start_cases(dataset, predictor.config, n_cold) if n_cold else [])]:
         if item not in row_of:
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
@@ -85,6 +90,33 @@ def explain_items(
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
     return found
+
+
+def cold_start_cases(dataset: PopularityDataset, config: Any, n: int) -> list[str]:
+    """Items of test videos by authors with at most ``cold_author_threshold`` videos, spread over their labels.
+
+    Args:
+        dataset: The run's data set.
+        config: The run's configuration, which says how an author's videos are counted.
+        n: How many, at most: the least and the most popular one, and between them at equal distances of rank.
+
+    Raises:
+        DataError: If there is none.
+    """
+    import numpy as np
+
+    from recbole_video.evaluation.regression import author_counts
+
+    counts, test = author_counts(dataset, config), dataset.rows["test"]
+    cold = test[:0] if counts is None else test[counts[test] <= config["cold_author_threshold"]]
+    if not len(cold):
+        raise DataError(
+            f"`{dataset.name}` has no test video of an author with at most {config['cold_author_threshold']} videos; "
+            "name items instead."
+        )
+    by_label = cold[np.argsort(dataset.labels[cold], kind="stable")]
+    places = np.unique(np.linspace(0, len(by_label) - 1, min(n, len(by_label))).round().astype(int))
+    return [str(dataset.items[row]) for row in by_label[places]]
 
 
 def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: Explanation, videos: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from recbole_video.errors import ConfigError
@@ -18,7 +19,7 @@ class Metric:
 
     Attributes:
         name: As a table shows it, such as ``HR@10``, ``nMSE``, ``seconds`` or ``GB``.
-        key: Where it lies in ``metrics.json``, names joined by ``/``.
+        key: Where it lies in ``metrics.json``, names joined by ``/``; ``#2`` is the second of what is there.
         bigger: Whether more is better.
         factor: What the stored number is multiplied by; ranking metrics are shown x 100, as in the papers.
         decimals: Digits behind the point.
@@ -61,7 +62,7 @@ class Metric:
         """The number in a run's results, as it is shown; None where the run has none."""
         value: Any = result
         for part in self.key.split("/"):
-            value = value.get(part) if isinstance(value, dict) else None
+            value = _entry(value, part) if isinstance(value, dict) else None
         if isinstance(value, dict):  # parameters: those of the item encoder, which the papers count
             value = value.get("item_encoder", value.get("model"))
         return None if not isinstance(value, (int, float)) or isinstance(value, bool) else float(value) * self.factor
@@ -69,6 +70,14 @@ class Metric:
     def write(self, value: float) -> str:
         """The number with its digits."""
         return f"{value:,.{self.decimals}f}" if self.decimals == 0 else f"{value:.{self.decimals}f}"
+
+
+def _entry(values: dict[str, Any], name: str) -> Any:
+    """The value of a name, or of ``#2``, the second; None where there is none."""
+    place = name.removeprefix("#")
+    if place == name or not place.isdecimal():
+        return values.get(name)
+    return next(islice(values.values(), int(place) - 1, None), None) if int(place) else None
 
 
 def _is_smaller_better(name: str) -> bool:

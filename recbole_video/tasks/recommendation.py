@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from recbole_video.config import Config
 from recbole_video.data.sequence_loaders import HistoryLoader
+from recbole_video.data.tags import ItemTags, read_item_tags
 from recbole_video.evaluation.groups import ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
@@ -18,6 +20,8 @@ from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 from recbole_video.user_encoders.base import VideoRecommender
+
+_GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
 
 class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
@@ -45,10 +49,17 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         """Lay the batches out, and make what trains the model and judges it by the validation users."""
         self.loaders = make_loaders(self.config, self.data, self.model)
         self._metrics = RankingMetrics(self.config, self.data.catalogue.train_counts.numpy())
+        _ = self._tags  # what is wrong with them is told before training
         about_data = recommendation_checkpoint_data(self.data)
         return Trainer(
             self.config, self.model, lambda: self.evaluate("valid")[1], self.folder, about_data, self.log_name
         )
+
+    @cached_property
+    def _tags(self) -> ItemTags | None:
+        """The items' tags, where results by tag are wanted."""
+        is_wanted = "tag" in self.config["eval_groups"]
+        return read_item_tags(self.config, self.data.dataset.item_tokens) if is_wanted else None
 
     def evaluate(self, split: str) -> tuple[Ranking, Metrics]:
         """Rank the catalogue for all histories of the split."""
@@ -63,7 +74,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         config = self.config
         return {
             "groups": ranking_results_by_group(
-                test, self._metrics, config["eval_groups"], config["cold_item_threshold"]
+                test, self._metrics, config["eval_groups"], config["cold_item_threshold"], self._tags
             ),
             "parameters": self.model.parameter_counts(),
             "data": describe_data(config, self.data, self.model.item_embedding.content),
@@ -73,7 +84,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         """Validation, test, and each group of the test."""
         rows = [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), ("test", result["test_result"])]
         for kind, groups in result["groups"].items():
-            label = "test, {} items" if kind == "cold" else "test, popularity group {}"
+            label = _GROUP_LABELS[kind]
             rows += [(label.format(name), values) for name, values in groups.items()]
         return rows
 

@@ -25,6 +25,7 @@ from recbole_video.runtime.provenance import provenance
 _FREE_ON_RESUME = frozenset([
     "resume", "show_progress", "state", "log_dir", "tensorboard_dir", "checkpoint_dir", "log_wandb", "wandb_project",
     "gpu_id", "use_gpu", "eval_batch_size", "eval_memory_mb", "frames_on_device", "save_per_user", "eval_groups",
+    "tag_field",
     "data_path", "figures", "save_predictions", "n_popularity_groups", "cold_author_threshold", "cold_author_count",
     "cold_author_column", "nproc", "ray_address",
 ])  # fmt: skip

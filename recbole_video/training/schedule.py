@@ -28,7 +28,7 @@ def make_optimizer(config: Any, parameters: Iterable[Any], is_recorded: bool = F
 
     Args:
         config: The run's configuration.
-        parameters: What it changes, or groups of that.
+        parameters: Parameters, or groups of them, which may have an ``lr`` and a ``weight_decay`` of their own.
         is_recorded: Whether its steps are recorded as CUDA graphs: it then reads its rates from the device's memory,
             where a schedule may change them between two replays.
     """

@@ -29,7 +29,7 @@ from recbole_video.errors import (
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import plain
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
-from recbole_video.runtime.checkpoint_checks import upgraded
+from recbole_video.runtime.checkpoint_checks import difference, upgraded
 from recbole_video.runtime.event_log import EventLog
 from recbole_video.runtime.processes import processes
 from recbole_video.training.recorded_steps import CudaRecorder, RecordedSteps
@@ -365,6 +365,8 @@ class Trainer:
         state = self.processes.from_first(self._last_state)
         self._schedule = make_schedule(self.config, self.optimizer, len(train_data))
         try:
+            if wrong := difference(self.model, state["state_dict"]):
+                raise ValueError(wrong)
             self.model.load_state_dict(state["state_dict"])
             load_optimizer(self.optimizer, state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])

@@ -40,7 +40,7 @@ from recbole_video.recommendation import losses
 from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.recommendation.tower import ItemTower, StepVectors
 from recbole_video.runtime.precision import full_precision
-from recbole_video.runtime.trainable import Trainable
+from recbole_video.runtime.trainable import Trainable, beside
 from recbole_video.runtime.virtual_tables import virtual_tables
 
 
@@ -91,6 +91,8 @@ class VideoRecommender(Trainable, SequentialRecommender):
         self.loss_type = config["loss_type"]
         self.item_embedding = _build_tower(config, dataset, self.item_embedding)
         self.negatives = config["train_neg_sample_args"]
+        of_encoder = {"lr": config["item_encoder_learning_rate"], "weight_decay": config["item_encoder_weight_decay"]}
+        self._encoder_settings = {name: value for name, value in of_encoder.items() if value is not None}
         popularity = losses.popularity_log(torch.as_tensor(dataset.train_counts), config["logq_power"])
         self.register_buffer("log_popularity", popularity, persistent=False)
         self.register_buffer("train_counts", torch.as_tensor(dataset.train_counts), persistent=False)
@@ -175,6 +177,16 @@ class VideoRecommender(Trainable, SequentialRecommender):
             "model": sum(p.numel() for p in self.parameters() if p.requires_grad),
             "item_encoder": sum(p.numel() for p in self.item_embedding.encoder.parameters()),
         }
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The item encoder apart where it has a learning rate or weight decay of its own; one for ids is one, too."""
+        of_encoder = list(self.item_embedding.encoder.parameters())
+        if not (of_encoder and self._encoder_settings):
+            return super().parameter_groups(learning_rate)
+        return [
+            {"params": beside(self.parameters(), of_encoder)},
+            {"params": of_encoder, **self._encoder_settings},
+        ]
 
     def parts_to_compile(self) -> list[nn.Module]:
         """The item encoder and the user encoder's blocks."""
@@ -299,7 +311,8 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
     content: GatheredContent | None = dataset.content
     if dataset.content is not None and begins_with_mean(encoder):
         content = dataset.content.averaged()
-    return ItemTower(encoder, content, n_items, item_dim, extra, fusion, config["encode_chunk"])
+    chunk, scale = config["encode_chunk"], config["item_scale"]
+    return ItemTower(encoder, content, n_items, item_dim, extra, fusion, chunk, scale)
 
 
 def _extra_rows(config: Any, table: nn.Embedding, n_items: int) -> Tensor:

@@ -30,6 +30,7 @@ from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, sequence_mean
 from recbole_video.runtime.processes import processes
+from recbole_video.runtime.trainable import beside
 
 # Options of the paper's blocks alone.
 _OFFICIAL_BLOCKS = ("temporal_blocks", "official")
@@ -417,8 +418,7 @@ class STAP(PopularityModel):
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """The temporal encoder apart, whose rate may be another."""
         of_encoder = [] if self.encoder is None else [p for p in self.encoder.parameters() if p.requires_grad]
-        known = {id(p) for p in of_encoder}
-        others = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        others = [p for p in beside(self.parameters(), of_encoder) if p.requires_grad]
         if not of_encoder or self._encoder_lr_ratio == 1:
             return [{"params": of_encoder + others}]
         return [{"params": others}, {"params": of_encoder, "lr": learning_rate * self._encoder_lr_ratio}]
