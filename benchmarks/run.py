@@ -29,6 +29,7 @@ MEASUREMENTS = (
     "startup",
     "evaluation",
     "ml-100k",
+    "peers",
     "memory",
     "gpu",
     "convert",
