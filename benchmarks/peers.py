@@ -18,7 +18,7 @@ from recbole_video.serving.recommender import Recommender
 
 _REAL = "ml-100k"
 _SETTINGS = {
-    _REAL: Setting(width=64, length=50, batch=32, dropout=0.2, epochs=10, n_steps=None, repeats=3, n_slow=None),
+    _REAL: Setting(width=64, length=50, batch=32, dropout=0.2, epochs=8, n_steps=None, repeats=3, n_slow=None),
     SHAPED: Setting(width=384, length=10, batch=60, dropout=0.1, epochs=1, n_steps=24, repeats=1, n_slow=500),
 }
 
