@@ -59,9 +59,10 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         return ranking, self._metrics.average(ranking)
 
     def describe(self, test: Ranking) -> dict[str, Any]:
-        """Results by group, parameters, data."""
+        """Results by group, what ties do to them, parameters, data."""
         config = self.config
         return {
+            "ties": self._metrics.ties(test),
             "groups": ranking_results_by_group(
                 test, self._metrics, config["eval_groups"], config["cold_item_threshold"]
             ),
@@ -70,8 +71,8 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         }
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
-        """Validation, test, and each group of the test."""
-        rows = [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), ("test", result["test_result"])]
+        """Validation, test, the test with equal scores in random order where that differs, each group of the test."""
+        rows = [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), *_test_rows(result)]
         for kind, groups in result["groups"].items():
             label = "test, {} items" if kind == "cold" else "test, popularity group {}"
             rows += [(label.format(name), values) for name, values in groups.items()]
@@ -107,6 +108,13 @@ def make_loaders(config: Any, data: Data, model: VideoRecommender) -> dict[str, 
         for rows in (split.valid, split.test)
     )
     return {"train": train, "valid": valid, "test": test}
+
+
+def _test_rows(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+    """The test, and what it would be on average if chance ordered equal scores, where that is something else."""
+    test, expected = result["test_result"], result.get("ties", {}).get("expected", {})  # an older run has none
+    differs = any(test[name] != value for name, value in expected.items())
+    return [("test", test), *([("test, ties at random", expected)] if differs else [])]
 
 
 def _is_shipped(cls: type) -> bool:
