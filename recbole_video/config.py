@@ -18,6 +18,7 @@ from recbole.evaluator import metric_types
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video.data.atomic_file import read_header
+from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
@@ -361,7 +362,7 @@ class Config(Mapping[str, Any]):
         if values["eval_batch_size"] is None:
             values["eval_batch_size"] = _EVAL_BATCH[device.type == "cuda"]
         if values["mask_history"] is None:
-            values["mask_history"] = values["protocol"] == "microlens"
+            values["mask_history"] = PROTOCOLS[values["protocol"]].masks_history
         if self._free_width is not None:
             values[self._free_width] = self.given.get(self._free_width)
 

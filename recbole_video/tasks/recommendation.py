@@ -83,7 +83,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         config, data = self.config, result["data"]
         return (
             f"{config['model']} + {config['item_encoder']} on {data['dataset']}: {data['test_users']:,} users, "
-            f"full ranking of {data['items']:,} items, protocol {data['protocol']}, seed {config['seed']}"
+            f"full ranking of {data['items']:,} items, protocol {shown_protocol(data)}, seed {config['seed']}"
         )
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
@@ -108,6 +108,15 @@ def make_loaders(config: Any, data: Data, model: VideoRecommender) -> dict[str, 
         for rows in (split.valid, split.test)
     )
     return {"train": train, "valid": valid, "test": test}
+
+
+def shown_protocol(data: dict[str, Any]) -> str:
+    """The protocol in words: its name, and of cuts in time where they are and what is behind them."""
+    temporal = data.get("temporal")
+    if not temporal:
+        return str(data["protocol"])
+    cuts = " and ".join(f"{cut:.15g}" for cut in temporal["cuts"])
+    return f"{data['protocol']} (cut at {cuts}, {temporal['test_targets']:,} targets: {temporal['target']})"
 
 
 def _test_rows(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
