@@ -16,6 +16,7 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
                             [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
                             [--OPTION=VALUE ...]
        run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex]
+       run_recbole_video.py --score_lists=FILE [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
        run_recbole_video.py --leak_report [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
        run_recbole_video.py --list      models, item encoders, data sets and sweeps
        run_recbole_video.py --help_options NAME      the options of a model or an item encoder
@@ -64,6 +65,8 @@ def _run(words: list[str]) -> int:
     from recbole_video.quick_start import run_recbole_video
 
     files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")
+    if _has(words, "--score_lists") and not (_has(words, "--model") or _has(words, "-m")):
+        words = [*words, "--model=Lists"]
     run_recbole_video(config_file_list=files, command_line=words)
     return 0
 

@@ -130,7 +130,7 @@ def leak_command(words: Sequence[str]) -> int:
     words = [word for word in words if word != "--leak_report"]
     files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")
     config = make_config(config_file_list=files, command_line=words)
-    if config.task != "recommendation":
+    if not config.is_video_model:
         raise ConfigError(f"--leak_report is about the split of a recommender, and {config['model']} is none of ours.")
     prepare_bundled(config)
     print(leaks_text(config["dataset"], config["protocol"], load_data(config).actions))

@@ -40,6 +40,7 @@ from recbole_video.options.recbole import check_host_options, host_options
 from recbole_video.options.run import CommandOptions, RunOptions
 from recbole_video.registries import (
     ITEM_ENCODERS,
+    LISTS,
     MODEL_REGISTRIES,
     OTHER_MODELS,
     POPULARITY_MODELS,
@@ -55,7 +56,9 @@ from recbole_video.runtime.recbole_options import TEXT, TEXT_LISTS, UNLISTED, na
 O = TypeVar("O")  # noqa: E741 - a class of options
 
 DEFAULT_MODEL = "SASRec"
-DEFAULT_DATASET = {"recommendation": "microvideo-demo", "popularity": "popularity-demo", "stock": "microvideo-demo"}
+DEFAULT_DATASET = {"popularity": "popularity-demo"} | dict.fromkeys(
+    ("recommendation", "lists", "stock"), "microvideo-demo"
+)
 STOCK_PREFIX = "recbole:"
 # What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
 _HOST_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
@@ -158,13 +161,13 @@ class Config(Mapping[str, Any]):
 
     @property
     def task(self) -> str:
-        """``recommendation`` or ``popularity`` for models of this package, ``stock`` for RecBole's own."""
+        """``recommendation``, ``popularity`` or ``lists`` for what is of this package, ``stock`` for RecBole's own."""
         return _task_of(self.model_class)
 
     @property
     def is_video_model(self) -> bool:
-        """Whether the model recommends from video content."""
-        return self.task == "recommendation"
+        """Whether the model recommends from video content, or ranked lists of another program stand in its place."""
+        return self.task in ("recommendation", "lists")
 
     @property
     def keeps_frame_dim(self) -> bool:
@@ -490,7 +493,8 @@ def known_options() -> dict[str, Option]:
 
     For what names options before it is known whose they are: a sweep, a command line with several models.
     """
-    owners = [*(registry.get(name).Options for registry in (USER_ENCODERS, POPULARITY_MODELS) for name in registry)]
+    registries = (USER_ENCODERS, POPULARITY_MODELS, LISTS)
+    owners = [registry.get(name).Options for registry in registries for name in registry]
     owners += [ITEM_ENCODERS.get(name) for name in ITEM_ENCODERS]
     found = host_options(TEXT | TEXT_LISTS, {})
     for owner in dict.fromkeys([CommandOptions, *owners]):
@@ -549,13 +553,15 @@ def _checked_model(cls: Any, shown: str) -> type:
     Raises:
         ConfigError: If it is none: neither of this package's nor of RecBole's kind.
     """
-    kinds = {"recommendation": USER_ENCODERS, "popularity": POPULARITY_MODELS, "stock": OTHER_MODELS}
+    kinds = {"recommendation": USER_ENCODERS, "lists": LISTS, "popularity": POPULARITY_MODELS, "stock": OTHER_MODELS}
     return kinds[_task_of(cls)].admit(cls, shown)
 
 
 def _task_of(model_class: type) -> str:
     if getattr(model_class, "is_popularity_model", False):
         return "popularity"
+    if getattr(model_class, "is_ranked_lists", False):
+        return "lists"
     return "recommendation" if getattr(model_class, "is_video_model", False) else "stock"
 
 

@@ -53,6 +53,11 @@ class RankingMetrics:
         needs_lists = any("rec.items" in metric.metric_need for metric in self._metrics.values())
         return max(self.topk) if needs_lists else 0
 
+    def beyond_ranks(self) -> dict[str, bool]:
+        """Metrics that the first ranks alone do not give, and whether they need the place of every item."""
+        others = [metric for name, metric in self._metrics.items() if name not in self._by_rank]
+        return {type(metric).__name__: "rec.meanrank" in metric.metric_need for metric in others}
+
     def per_user(self, ranking: Ranking) -> dict[str, np.ndarray]:
         """Each user's value of every top-k metric: name@k -> [R] float."""
         row = np.minimum(ranking.ranks, max(self.topk) + 1) - 1

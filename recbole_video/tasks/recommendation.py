@@ -72,11 +72,7 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
         """Validation, test, the test with equal scores in random order where that differs, each group of the test."""
-        rows = [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), *_test_rows(result)]
-        for kind, groups in result["groups"].items():
-            label = "test, {} items" if kind == "cold" else "test, popularity group {}"
-            rows += [(label.format(name), values) for name, values in groups.items()]
-        return rows
+        return [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), *rows_of_test(result)]
 
     def title(self, result: dict[str, Any]) -> str:
         """Models, data set and protocol."""
@@ -119,11 +115,15 @@ def shown_protocol(data: dict[str, Any]) -> str:
     return f"{data['protocol']} (cut at {cuts}, {temporal['test_targets']:,} targets: {temporal['target']})"
 
 
-def _test_rows(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
-    """The test, and what it would be on average if chance ordered equal scores, where that is something else."""
+def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+    """The test, what it is on average if chance orders equal scores, where that is something else, and each group."""
     test, expected = result["test_result"], result.get("ties", {}).get("expected", {})  # an older run has none
     differs = any(test[name] != value for name, value in expected.items())
-    return [("test", test), *([("test, ties at random", expected)] if differs else [])]
+    rows = [("test", test), *([("test, ties at random", expected)] if differs else [])]
+    for kind, groups in result["groups"].items():
+        label = "test, {} items" if kind == "cold" else "test, popularity group {}"
+        rows += [(label.format(name), values) for name, values in groups.items()]
+    return rows
 
 
 def _is_shipped(cls: type) -> bool:

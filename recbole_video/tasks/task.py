@@ -44,7 +44,7 @@ class Fitted:
     """What came of fitting a model.
 
     Attributes:
-        best_valid_score: Validation score of what was kept.
+        best_valid_score: Validation score of what was kept; None where nothing is validated.
         best_valid_result: All its metrics.
         best_epoch: Epoch of it; 0 for a model that is fitted once, None where it is not known.
         history: One record per epoch; None where none is kept.
@@ -53,7 +53,7 @@ class Fitted:
         precision: In which precision it was computed.
     """
 
-    best_valid_score: float
+    best_valid_score: float | None
     best_valid_result: Metrics
     best_epoch: int | None = None
     history: list[dict[str, float]] | None = None
