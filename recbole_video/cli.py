@@ -65,8 +65,6 @@ def _run(words: list[str]) -> int:
     from recbole_video.quick_start import run_recbole_video
 
     files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")
-    if _has(words, "--score_lists") and not (_has(words, "--model") or _has(words, "-m")):
-        words = [*words, "--model=Lists"]
     run_recbole_video(config_file_list=files, command_line=words)
     return 0
 

@@ -71,7 +71,7 @@ _DEFAULT_NEGATIVES = {
     "candidate_num": 0,
 }
 # Options that say which options there are: read as text before any other.
-_CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder")}
+_CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder", "score_lists")}
 _LENGTH = "MAX_ITEM_LIST_LENGTH"  # of histories, which RecBole's own models read as well
 _DERIVED = frozenset(["valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume", "MODEL_TYPE"])
 
@@ -508,7 +508,8 @@ def known_options() -> dict[str, Option]:
 def _chosen_model(model: Any, given: _Given) -> tuple[str, str, type]:
     """How it was named, its name, and its class."""
     if not model:
-        model = given.choosing.get("model") or DEFAULT_MODEL
+        default = next(iter(LISTS)) if given.choosing.get("score_lists") else DEFAULT_MODEL
+        model = given.choosing.get("model") or default
         given.check_class_of_a_file("model", model, MODEL_REGISTRIES)
     return class_path(model), *_find_model(model)
 
