@@ -195,6 +195,14 @@ class TestLeakReport:
         assert main(["--leak_report=tiny"]) == 1 and "write it alone" in capsys.readouterr().err
         assert main(["--leak_report", "--model=Pop"]) == 1 and "Pop is none of ours" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("model", ["recbole:GRU4Rec", "Pop"])
+    def test_of_recboles_own_split(self, in_tmp, data_root, model):
+        """It leaves the last two actions out, as our protocol `recbole` does with its data."""
+        options = {"data_path": str(data_root), "epochs": 1, "show_progress": False, "use_gpu": False}
+        theirs = run_recbole_video(model, "tiny", config_dict=options)["data"]["leaks"]
+        config = Config("SASRec", "tiny", config_dict={**options, "item_encoder": "ID", "protocol": "recbole"})
+        assert theirs == {**leak_report(load_data(config).actions), "equal_times": None}
+
 
 class TestWithoutTimes:
     @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,22 @@ import numpy as np
 from recbole_video.data.sequences import Actions
 
 WITHOUT_TIMES = "none: the data have only the order of each user's actions"
+_NEED_TIMES = ("item_trained_later", "user_trained_later", "trained_later")
+
+
+@dataclass(frozen=True)
+class Events:
+    """Some actions, in any order.
+
+    Attributes:
+        users: [E] int64, ids.
+        items: [E] int64, ids.
+        times: [E] float; None where there are none.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None
 
 
 def leak_report(actions: Actions) -> dict[str, Any]:
@@ -21,31 +39,37 @@ def leak_report(actions: Actions) -> dict[str, Any]:
         before; ``equal_times``, whose user has the action before or behind it at the same time, so that nobody knows
         their order. Shares that need times are None without them.
     """
-    target = actions.split.test.end
-    shares: dict[str, np.ndarray | None] = dict.fromkeys(("item_trained_later", "user_trained_later", "trained_later"))
-    shares |= {"repeats": _is_repeat(actions)[target], "equal_times": None}
-    if actions.times is not None:
-        shares |= _trained_later(actions, actions.times, target)
-        shares["equal_times"] = _has_equal_neighbour(actions, actions.times)[target]
+    target, times = actions.split.test.end, actions.times
+    trained, targets = (_events(actions, chosen) for chosen in (actions.is_trained(), target))
+    equal = None if times is None else _has_equal_neighbour(actions, times)[target]
+    return shares_of(trained, targets, {"repeats": _is_repeat(actions)[target], "equal_times": equal})
+
+
+def _events(actions: Actions, chosen: np.ndarray) -> Events:
+    times = None if actions.times is None else actions.times[chosen]
+    return Events(actions.users[chosen], actions.items[chosen], times)
+
+
+def shares_of(trained: Events, targets: Events, others: Mapping[str, np.ndarray | None]) -> dict[str, Any]:
+    """The report on some targets: what was trained on after them, and the shares of ``others``, flags by name."""
+    shares: dict[str, np.ndarray | None] = {**dict.fromkeys(_NEED_TIMES), **others}
+    if trained.times is not None and targets.times is not None:
+        later = _latest(trained.items, trained.times, targets.items) > targets.times
+        of_user = _latest(trained.users, trained.times, targets.users) > targets.times
+        flags = (later, of_user, trained.times.max() > targets.times)
+        shares |= dict(zip(_NEED_TIMES, flags, strict=True))
     return {
-        "targets": len(target),
-        "times": WITHOUT_TIMES if actions.times is None else "known",
+        "targets": len(targets.items),
+        "times": WITHOUT_TIMES if targets.times is None else "known",
         **{name: None if flags is None else round(float(flags.mean()), 6) for name, flags in shares.items()},
     }
 
 
-def _trained_later(actions: Actions, times: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
-    """Whether the item, the user, or anybody has a training action after each target, bool [R]."""
-    trained = actions.is_trained()
-    latest_of_item = np.full(actions.n_items, -np.inf)
-    np.maximum.at(latest_of_item, actions.items[trained], times[trained])
-    latest_of_user = np.full(int(actions.users.max()) + 1, -np.inf)
-    np.maximum.at(latest_of_user, actions.users[trained], times[trained])
-    return {
-        "item_trained_later": latest_of_item[actions.items[target]] > times[target],
-        "user_trained_later": latest_of_user[actions.users[target]] > times[target],
-        "trained_later": times[trained].max() > times[target],
-    }
+def _latest(keys: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The latest time of each of the ``wanted`` keys, float64; minus infinity where there is none."""
+    latest = np.full(int(max(keys.max(initial=0), wanted.max(initial=0))) + 1, -np.inf)
+    np.maximum.at(latest, keys, times)
+    return latest[wanted]
 
 
 def _is_repeat(actions: Actions) -> np.ndarray:
