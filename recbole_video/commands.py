@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_video.config import STOCK_PREFIX, Config, known_options
-from recbole_video.data.leaks import leak_report, temporal_facts
-from recbole_video.data.sequences import Actions
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
 from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
 from recbole_video.options.run import CommandOptions
 from recbole_video.quick_start import make_config
-from recbole_video.recommendation.data import load_data
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, check_trusted
 from recbole_video.reports.console import console_table
@@ -27,6 +24,7 @@ from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, make_plan, require_data
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
 from recbole_video.sweep.spec import Sweep, load_sweep, preset_names, with_search
+from recbole_video.tasks import task_of
 from recbole_video.tasks.task import prepare_bundled
 
 _SHOWN_TRIALS = 60
@@ -130,16 +128,13 @@ def leak_command(words: Sequence[str]) -> int:
     words = [word for word in words if word != "--leak_report"]
     files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")
     config = make_config(config_file_list=files, command_line=words)
-    if not config.is_video_model:
-        raise ConfigError(f"--leak_report is about the split of a recommender, and {config['model']} is none of ours.")
     prepare_bundled(config)
-    print(leaks_text(config["dataset"], config["protocol"], load_data(config).actions))
+    print(leaks_text(config["dataset"], task_of(config).leaks(config)))
     return 0
 
 
-def leaks_text(dataset: str, protocol: str, actions: Actions) -> str:
+def leaks_text(dataset: str, found: Mapping[str, Any]) -> str:
     """The leak report of a split as people read it."""
-    found = {**leak_report(actions), **temporal_facts(actions)}
     shares = [
         ("whose item has a training action later", "item_trained_later"),
         ("whose user has a training action later", "user_trained_later"),
@@ -148,7 +143,7 @@ def leaks_text(dataset: str, protocol: str, actions: Actions) -> str:
         ("at the same time as a neighbouring action of the user", "equal_times"),
     ]
     width = max(len(label) for label, _ in shares)
-    lines = [f"{dataset}, protocol {protocol}: {found['targets']:,} test targets; times: {found['times']}", ""]
+    lines = [f"{dataset}, protocol {found['protocol']}: {found['targets']:,} test targets; times: {found['times']}", ""]
     for label, name in shares:
         lines.append(f"  {label:{width}}  {'-' if found[name] is None else f'{found[name]:.2%}'.rjust(7)}")
     if "cuts" in found:

@@ -234,9 +234,10 @@ class TestCommand:
         assert main([f"--report={folder}"]) == 0
         assert "lists of mine.csv" in capsys.readouterr().out
 
-    def test_without_a_file(self, make_config):
-        with pytest.raises(ConfigError, match="`score_lists` is empty; name the file"):
-            Config("Lists", "tiny")
+    def test_without_a_file(self, in_tmp, data_root, capsys):
+        assert main(["--model=Lists", "--dataset=tiny", f"--data_path={data_root}"]) == 1
+        assert "`score_lists` is empty; name the file" in capsys.readouterr().err
+        assert main(["--help_options=Lists"]) == 0 and "score_lists" in capsys.readouterr().out
 
 
 def test_missing_users_are_misses(in_tmp, data_root):

@@ -193,7 +193,9 @@ class TestLeakReport:
         assert main([*given, "--protocol=temporal"]) == 0
         assert "on items unseen before the first cut" in capsys.readouterr().out
         assert main(["--leak_report=tiny"]) == 1 and "write it alone" in capsys.readouterr().err
-        assert main(["--leak_report", "--model=Pop"]) == 1 and "Pop is none of ours" in capsys.readouterr().err
+        assert main([*given, "--model=Pop"]) == 0
+        assert "tiny, protocol RecBole's own: 40 test targets" in capsys.readouterr().out
+        assert main(["--leak_report", "--model=STAP"]) == 1 and "STAP predicts popularity" in capsys.readouterr().err
 
     @pytest.mark.parametrize("model", ["recbole:GRU4Rec", "Pop"])
     def test_of_recboles_own_split(self, in_tmp, data_root, model):

@@ -14,7 +14,7 @@ from recbole.utils import InputType
 
 from recbole_video.dataset_tools.raw.columns import as_numbers, as_text
 from recbole_video.dataset_tools.raw.tables import column_names, read_chunks, where_in
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import DataError
 from recbole_video.evaluation.lists import RankedLists, grouped_by_user
 from recbole_video.files.values import file_digest
 from recbole_video.options.option import option
@@ -43,11 +43,6 @@ class Lists(SequentialRecommender):
         item_encoder: str = option(
             "ID", "With an encoder of content, missing_items leaves out what it does in its runs."
         )
-
-        def check(self) -> None:
-            super().check()
-            if not self.score_lists:
-                raise ConfigError("`score_lists` is empty; name the file of ranked lists: --score_lists=FILE.")
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,11 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         return f"RecBole's {self.config['model']} on {self.config['dataset']}; protocol: {result['protocol']}"
 
     @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """Of RecBole's split by its ``eval_args``."""
+        return {"protocol": "RecBole's own", **leaks_of(config, cls.load(config))}
+
+    @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> NoReturn:
         """Refuse: RecBole loads its own checkpoints.
 

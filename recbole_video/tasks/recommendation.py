@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.config import Config
+from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.evaluation.groups import ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, rank_targets
@@ -88,6 +89,12 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         draw_curve(fitted.history or [], self.config["valid_metric"], fitted.best_epoch or 0, folder.curve)
         if self.config["save_per_user"]:
             write_per_user(folder.per_user, test, self._metrics, dataset.user_tokens, dataset.item_tokens)
+
+    @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """Of the protocol's split, and what its cuts leave on each side where it has any."""
+        actions = cls.load(config).actions
+        return {"protocol": config["protocol"], **leak_report(actions), **temporal_facts(actions)}
 
     @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> Recommender:

@@ -147,6 +147,17 @@ class Task(ABC, Generic[D, M, O]):
         """Write tables and figures."""
 
     @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """What the split of the data lets training know of the time after the test, with the name of the protocol.
+
+        Raises:
+            ConfigError: If the task has no such split.
+        """
+        raise ConfigError(
+            f"--leak_report is about splits of users' actions, and {config['model']} predicts popularity."
+        )
+
+    @classmethod
     @abstractmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> Any:
         """Make what is used of a trained model out of its checkpoint.
