@@ -12,7 +12,7 @@ from recbole_video.evaluation.groups import ranking_results_by_group
 from recbole_video.evaluation.lists import check_metrics_follow, rank_listed
 from recbole_video.evaluation.ranking import Ranking
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
-from recbole_video.recommendation.data import Data, describe_data
+from recbole_video.recommendation.data import describe_data
 from recbole_video.recommendation.lists import read_lists
 from recbole_video.results.per_user import write_per_user
 from recbole_video.tasks.recommendation import RecommendationTask, rows_of_test, shown_protocol
@@ -23,19 +23,14 @@ from recbole_video.training.run_folder import RunFolder
 class ListsTask(RecommendationTask):
     """Reads lists in place of a model, trains nothing and tests them; there is nothing to validate."""
 
-    @classmethod
-    def load(cls, config: Any) -> Data:
-        """As for a model.
+    def build(self) -> Any:
+        """The lists in ids of the data, and what was left out of them.
 
         Raises:
             ConfigError: If no lists are named.
         """
-        if not config["score_lists"]:
+        if not self.config["score_lists"]:
             raise ConfigError("`score_lists` is empty; name the file of ranked lists: --score_lists=FILE.")
-        return super().load(config)
-
-    def build(self) -> Any:
-        """The lists in ids of the data, and what was left out of them."""
         self.refuse_processes("ranked lists are judged by one process")
         dataset = self.data.dataset
         return read_lists(self.config["score_lists"], list(dataset.user_tokens), list(dataset.item_tokens))
