@@ -16,6 +16,8 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
                             [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
                             [--OPTION=VALUE ...]
        run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex]
+       run_recbole_video.py --score_lists=FILE [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
+       run_recbole_video.py --leak_report [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
        run_recbole_video.py --list      models, item encoders, data sets and sweeps
        run_recbole_video.py --help_options NAME      the options of a model or an item encoder
 
@@ -49,6 +51,10 @@ def _run(words: list[str]) -> int:
         from recbole_video.commands import report_command
 
         return report_command(words)
+    if _has(words, "--leak_report"):
+        from recbole_video.commands import leak_command
+
+        return leak_command(words)
     if _has(words, "--sweep"):
         from recbole_video.commands import sweep_command
 

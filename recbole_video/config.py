@@ -18,6 +18,7 @@ from recbole.evaluator import metric_types
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video.data.atomic_file import read_header
+from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
@@ -39,6 +40,7 @@ from recbole_video.options.recbole import check_host_options, host_options
 from recbole_video.options.run import CommandOptions, RunOptions
 from recbole_video.registries import (
     ITEM_ENCODERS,
+    LISTS,
     MODEL_REGISTRIES,
     OTHER_MODELS,
     POPULARITY_MODELS,
@@ -54,7 +56,9 @@ from recbole_video.runtime.recbole_options import TEXT, TEXT_LISTS, UNLISTED, na
 O = TypeVar("O")  # noqa: E741 - a class of options
 
 DEFAULT_MODEL = "SASRec"
-DEFAULT_DATASET = {"recommendation": "microvideo-demo", "popularity": "popularity-demo", "stock": "microvideo-demo"}
+DEFAULT_DATASET = {"popularity": "popularity-demo"} | dict.fromkeys(
+    ("recommendation", "lists", "stock"), "microvideo-demo"
+)
 STOCK_PREFIX = "recbole:"
 # What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
 _HOST_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
@@ -67,7 +71,7 @@ _DEFAULT_NEGATIVES = {
     "candidate_num": 0,
 }
 # Options that say which options there are: read as text before any other.
-_CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder")}
+_CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder", "score_lists")}
 _LENGTH = "MAX_ITEM_LIST_LENGTH"  # of histories, which RecBole's own models read as well
 _DERIVED = frozenset(["valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume", "MODEL_TYPE"])
 
@@ -157,13 +161,13 @@ class Config(Mapping[str, Any]):
 
     @property
     def task(self) -> str:
-        """``recommendation`` or ``popularity`` for models of this package, ``stock`` for RecBole's own."""
+        """``recommendation``, ``popularity`` or ``lists`` for what is of this package, ``stock`` for RecBole's own."""
         return _task_of(self.model_class)
 
     @property
     def is_video_model(self) -> bool:
-        """Whether the model recommends from video content."""
-        return self.task == "recommendation"
+        """Whether the model recommends from video content, or ranked lists of another program stand in its place."""
+        return self.task in ("recommendation", "lists")
 
     @property
     def keeps_frame_dim(self) -> bool:
@@ -372,7 +376,7 @@ class Config(Mapping[str, Any]):
         if values["eval_batch_size"] is None:
             values["eval_batch_size"] = _EVAL_BATCH[device.type == "cuda"]
         if values["mask_history"] is None:
-            values["mask_history"] = values["protocol"] == "microlens"
+            values["mask_history"] = PROTOCOLS[values["protocol"]].masks_history
         if self._free_width is not None:
             values[self._free_width] = self.given.get(self._free_width)
 
@@ -500,7 +504,8 @@ def known_options() -> dict[str, Option]:
 
     For what names options before it is known whose they are: a sweep, a command line with several models.
     """
-    owners = [*(registry.get(name).Options for registry in (USER_ENCODERS, POPULARITY_MODELS) for name in registry)]
+    registries = (USER_ENCODERS, POPULARITY_MODELS, LISTS)
+    owners = [registry.get(name).Options for registry in registries for name in registry]
     owners += [ITEM_ENCODERS.get(name) for name in ITEM_ENCODERS]
     found = host_options(TEXT | TEXT_LISTS, {})
     for owner in dict.fromkeys([CommandOptions, *owners]):
@@ -514,7 +519,8 @@ def known_options() -> dict[str, Option]:
 def _chosen_model(model: Any, given: _Given) -> tuple[str, str, type]:
     """How it was named, its name, and its class."""
     if not model:
-        model = given.choosing.get("model") or DEFAULT_MODEL
+        default = next(iter(LISTS)) if given.choosing.get("score_lists") else DEFAULT_MODEL
+        model = given.choosing.get("model") or default
         given.check_class_of_a_file("model", model, MODEL_REGISTRIES)
     return class_path(model), *_find_model(model)
 
@@ -559,13 +565,15 @@ def _checked_model(cls: Any, shown: str) -> type:
     Raises:
         ConfigError: If it is none: neither of this package's nor of RecBole's kind.
     """
-    kinds = {"recommendation": USER_ENCODERS, "popularity": POPULARITY_MODELS, "stock": OTHER_MODELS}
+    kinds = {"recommendation": USER_ENCODERS, "lists": LISTS, "popularity": POPULARITY_MODELS, "stock": OTHER_MODELS}
     return kinds[_task_of(cls)].admit(cls, shown)
 
 
 def _task_of(model_class: type) -> str:
     if getattr(model_class, "is_popularity_model", False):
         return "popularity"
+    if getattr(model_class, "is_ranked_lists", False):
+        return "lists"
     return "recommendation" if getattr(model_class, "is_video_model", False) else "stock"
 
 

@@ -18,7 +18,7 @@ from recbole_video.options.run import RunOptions
 from recbole_video.options.show import as_table, as_yaml, by_section
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.recommendation.options import RecommendationOptions
-from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+from recbole_video.registries import ITEM_ENCODERS, LISTS, POPULARITY_MODELS, USER_ENCODERS
 
 
 def properties_files() -> dict[str, str]:
@@ -28,7 +28,12 @@ def properties_files() -> dict[str, str]:
         "recommendation.yaml": as_yaml(RecommendationOptions, RunOptions),
         "popularity.yaml": as_yaml(PopularityOptions, RunOptions),
     }
-    for registry, above in ((USER_ENCODERS, RecommendationOptions), (POPULARITY_MODELS, PopularityOptions)):
+    above_of = {
+        USER_ENCODERS: RecommendationOptions,
+        POPULARITY_MODELS: PopularityOptions,
+        LISTS: RecommendationOptions,
+    }
+    for registry, above in above_of.items():
         models = {name: registry.get(name).Options for name in registry}
         found |= {f"model/{name}.yaml": as_yaml(own, above) for name, own in models.items() if own is not above}
     return found | {f"item_encoder/{name}.yaml": as_yaml(ITEM_ENCODERS.get(name)) for name in ITEM_ENCODERS}

@@ -35,6 +35,12 @@ POPULARITY_MODELS: Registry[Any] = Registry(
     },
     bases=("recbole_video.popularity.base:PopularityModel",),
 )
+# What stands in a model's place for lists that another program has ranked.
+LISTS: Registry[Any] = Registry(
+    "reader of ranked lists",
+    {"Lists": "recbole_video.recommendation.lists:Lists"},
+    ("recbole_video.recommendation.lists:Lists",),
+)
 # RecBole's own, and whatever is made from its classes.
 OTHER_MODELS: Registry[Any] = Registry("model", {}, ("recbole.model.abstract_recommender:AbstractRecommender",))
-MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, OTHER_MODELS)
+MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, LISTS, OTHER_MODELS)

@@ -18,7 +18,16 @@ from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
 FOLDER = Path(__file__).parent.parent / "docs"
 TEXTS = {
     name: (FOLDER / name).read_text(encoding="utf-8")
-    for name in ("datasets.md", "video.md", "popularity.md", "sweeps.md", "reliability.md", "content.md", "authors.md")
+    for name in (
+        "datasets.md",
+        "video.md",
+        "popularity.md",
+        "sweeps.md",
+        "reliability.md",
+        "content.md",
+        "evaluation.md",
+        "authors.md",
+    )
 }
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
@@ -78,7 +87,7 @@ def test_runs_are_accepted(words, in_tmp):
         sweep = load_sweep(options["sweep"], bool(options.get("demo")))
         assert sweep.metrics or sweep.space
     else:
-        Config(command_line=words)
+        Config(command_line=[word for word in words if word != "--leak_report"])
 
 
 def test_use_of_a_trained_popularity_model(in_tmp, capsys):

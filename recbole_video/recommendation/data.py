@@ -13,6 +13,8 @@ import torch
 from recbole_video.config import Config
 from recbole_video.content.items import GatheredContent, ItemContent, open_stores
 from recbole_video.data.catalogue import Catalogue
+from recbole_video.data.leaks import leak_report, temporal_facts
+from recbole_video.data.protocols import Rows, TemporalRule
 from recbole_video.data.sequences import Actions, VideoDataset
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
 from recbole_video.files.values import file_digest
@@ -144,13 +146,22 @@ def describe_data(config: Config, data: Data, content: GatheredContent | None) -
         "items": dataset.item_num - 1,
         "interactions": len(data.actions.items),
         "train_sequences": len(split.train),
-        "valid_users": len(split.valid),
-        "test_users": len(split.test),
+        "valid_users": _n_users(data.actions, split.valid),
+        "test_users": _n_users(data.actions, split.test),
         "dropped_interactions": dataset.dropped,
         "inter_sha256": _inter_digest(data),
+        "leaks": leak_report(data.actions),
     }
+    if split.cuts:
+        rule = TemporalRule.of(config)
+        description["temporal"] = {"target": rule.target, "valid": rule.valid, **temporal_facts(data.actions)}
     inputs = {} if content is None else content.describe()
     return {**description, **(inputs if set(inputs) <= {"frames"} else {"inputs": inputs})}
+
+
+def _n_users(actions: Actions, rows: Rows) -> int:
+    """Users of whom there is a history; a protocol may have several targets of one."""
+    return len(np.unique(actions.users[rows.start]))
 
 
 def recommendation_checkpoint_data(data: Data) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from recbole_video.data.protocols import ProtocolOptions
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import option
 from recbole_video.options.run import RunOptions, check_processes, resume_option, warmup_option
@@ -54,21 +55,10 @@ class _InputOptions(RunOptions):
     missing_items: Literal["error", "drop", "zero"] = option(
         "error", "error, drop (their interactions) or zero: items without any content or without an .item row."
     )
-    protocol: Literal["microlens", "recbole"] = option(
-        "microlens", "microlens or recbole: how sequences are cut, split and scored.", section="Data"
-    )
-    MAX_ITEM_LIST_LENGTH: int = option(10, "L, the longest history that a model reads.", at_least=1)
-    min_sequence_length: int = option(
-        5,
-        "protocol microlens: users with fewer actions are left out.",
-        at_least=3,
-        must="must be at least 3: one action to train, one to validate and one to test",
-    )
-    mask_history: bool | None = option(None, "Never rank what the user has seen; empty: as the protocol has it.")
 
 
 @dataclass(frozen=True)
-class RecommendationOptions(LossOptions, _InputOptions):
+class RecommendationOptions(LossOptions, ProtocolOptions, _InputOptions):
     """Recommendation from video content: every model of this package."""
 
     without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT

@@ -176,7 +176,7 @@ def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collectio
 def _data_read(result: dict[str, Any]) -> str:
     """The checksums of what a run read, as one: runs of other data under one name are no repeats."""
     data = result.get("data") or {}
-    read = [data, data.get("label"), data.get("frames"), *dict(data.get("inputs") or {}).values()]
+    read = [data, data.get("label"), data.get("lists"), data.get("frames"), *dict(data.get("inputs") or {}).values()]
     sums = [str(part.get(key)) for part in read if isinstance(part, dict) for key in ("inter_sha256", "sha256")]
     return hashlib.sha256(" ".join(sums).encode()).hexdigest()[:8]
 
@@ -214,7 +214,7 @@ def _is_number_or_none(value: Any) -> bool:
 
 
 def _differing_options(configs: list[dict[str, Any]]) -> list[str]:
-    ignored = _PLACES | {"model", "item_encoder", "dataset"}
+    ignored = _PLACES | {"model", "item_encoder", "dataset", "score_lists"}
     names = sorted(set().union(*configs) - ignored)
     of_model: dict[str, list[dict[str, Any]]] = {}
     for config in configs:
@@ -225,6 +225,8 @@ def _differing_options(configs: list[dict[str, Any]]) -> list[str]:
 
 
 def _model_label(config: dict[str, Any]) -> str:
+    if config.get("score_lists"):
+        return f"lists of {Path(config['score_lists']).name}"
     encoder = f" + {config['item_encoder']}" if config.get("item_encoder") else ""
     return f"{config.get('model')}{encoder}"
 

@@ -118,7 +118,8 @@ class Recommender:
     ) -> pd.DataFrame:
         """The ``k`` best videos for each history.
 
-        Ranked as the evaluation ranks: by the model's own scores, and among equal ones in the order of :attr:`items`.
+        Ranked as the evaluation ranks: by the model's own scores, and equal ones by its rule
+        (:func:`recbole_video.evaluation.ties.tie_places`).
 
         Args:
             histories: User -> item tokens, oldest first; or a list of such histories, whose users
@@ -149,7 +150,7 @@ class Recommender:
                 rows = np.repeat(np.arange(len(ids)), [len(h) for h in ids])
                 columns = column_of[np.concatenate(ids)]
                 scores[rows[columns >= 0], columns[columns >= 0]] = -torch.inf
-            values, columns = best_items(scores, min(k, scores.shape[1]))
+            values, columns = best_items(scores, min(k, scores.shape[1]), torch.from_numpy(chosen).to(scores.device))
             tables.append(self._as_table(users, values.cpu().numpy(), chosen[columns.cpu().numpy()]))
         return pd.concat(tables if len(tables) == 1 else tables[1:], ignore_index=True)
 

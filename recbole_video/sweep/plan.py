@@ -16,8 +16,10 @@ from recbole.utils import EvaluatorType
 
 from recbole_video.config import Config
 from recbole_video.content.store import store_path
+from recbole_video.data.protocols import ProtocolOptions
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.options.content import named_stores
+from recbole_video.options.option import declared
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import grid, n_points, point_key, sample
@@ -207,7 +209,8 @@ def _check_stopping_is_fair(sweep: Sweep) -> None:
             f"asha of `{sweep.name}` would stop the worse seeds and flatter the mean of the rest; give one seed, or "
             "leave asha out."
         )
-    uneven = _options_of_cells(sweep) & {"dataset", "protocol", "valid_metric", "label", "preset"}
+    split = {name for name in declared(ProtocolOptions) if name.startswith(("protocol", "temporal_"))}
+    uneven = _options_of_cells(sweep) & {"dataset", "valid_metric", "label", "preset", *split}
     if uneven:
         raise ConfigError(
             f"asha of `{sweep.name}` would compare scores of trials that differ in `{min(uneven)}`; leave asha out, or "

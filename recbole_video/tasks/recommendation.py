@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.config import Config
+from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.data.tags import ItemTags, read_item_tags
 from recbole_video.evaluation.groups import ranking_results_by_group
@@ -70,9 +71,10 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         return ranking, self._metrics.average(ranking)
 
     def describe(self, test: Ranking) -> dict[str, Any]:
-        """Results by group, parameters, data."""
+        """Results by group, what ties do to them, parameters, data."""
         config = self.config
         return {
+            "ties": self._metrics.ties(test),
             "groups": ranking_results_by_group(
                 test, self._metrics, config["eval_groups"], config["cold_item_threshold"], self._tags
             ),
@@ -81,19 +83,15 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         }
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
-        """Validation, test, and each group of the test."""
-        rows = [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), ("test", result["test_result"])]
-        for kind, groups in result["groups"].items():
-            label = _GROUP_LABELS[kind]
-            rows += [(label.format(name), values) for name, values in groups.items()]
-        return rows
+        """Validation, test, the test with equal scores in random order where that differs, each group of the test."""
+        return [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), *rows_of_test(result)]
 
     def title(self, result: dict[str, Any]) -> str:
         """Models, data set and protocol."""
         config, data = self.config, result["data"]
         return (
             f"{config['model']} + {config['item_encoder']} on {data['dataset']}: {data['test_users']:,} users, "
-            f"full ranking of {data['items']:,} items, protocol {data['protocol']}, seed {config['seed']}"
+            f"full ranking of {data['items']:,} items, protocol {shown_protocol(data)}, seed {config['seed']}"
         )
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
@@ -102,6 +100,12 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         draw_curve(fitted.history or [], self.config["valid_metric"], fitted.best_epoch or 0, folder.curve)
         if self.config["save_per_user"]:
             write_per_user(folder.per_user, test, self._metrics, dataset.user_tokens, dataset.item_tokens)
+
+    @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """Of the protocol's split, and what its cuts leave on each side where it has any."""
+        actions = cls.load(config).actions
+        return {"protocol": config["protocol"], **leak_report(actions), **temporal_facts(actions)}
 
     @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> Recommender:
@@ -118,6 +122,26 @@ def make_loaders(config: Any, data: Data, model: VideoRecommender) -> dict[str, 
         for rows in (split.valid, split.test)
     )
     return {"train": train, "valid": valid, "test": test}
+
+
+def shown_protocol(data: dict[str, Any]) -> str:
+    """The protocol in words: its name, and of cuts in time where they are and what is behind them."""
+    temporal = data.get("temporal")
+    if not temporal:
+        return str(data["protocol"])
+    cuts = " and ".join(f"{cut:.15g}" for cut in temporal["cuts"])
+    return f"{data['protocol']} (cut at {cuts}, {temporal['test_targets']:,} targets: {temporal['target']})"
+
+
+def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+    """The test, what it is on average if chance orders equal scores, where that is something else, and each group."""
+    test, expected = result["test_result"], result.get("ties", {}).get("expected", {})  # an older run has none
+    differs = any(test[name] != value for name, value in expected.items())
+    rows = [("test", test), *([("test, ties at random", expected)] if differs else [])]
+    for kind, groups in result["groups"].items():
+        label = _GROUP_LABELS[kind]
+        rows += [(label.format(name), values) for name, values in groups.items()]
+    return rows
 
 
 def _is_shipped(cls: type) -> bool:

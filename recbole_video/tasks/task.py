@@ -44,7 +44,7 @@ class Fitted:
     """What came of fitting a model.
 
     Attributes:
-        best_valid_score: Validation score of what was kept.
+        best_valid_score: Validation score of what was kept; None where nothing is validated.
         best_valid_result: All its metrics.
         best_epoch: Epoch of it; 0 for a model that is fitted once, None where it is not known.
         history: One record per epoch; None where none is kept.
@@ -53,7 +53,7 @@ class Fitted:
         precision: In which precision it was computed.
     """
 
-    best_valid_score: float
+    best_valid_score: float | None
     best_valid_result: Metrics
     best_epoch: int | None = None
     history: list[dict[str, float]] | None = None
@@ -145,6 +145,17 @@ class Task(ABC, Generic[D, M, O]):
 
     def write(self, folder: RunFolder, test: O, result: dict[str, Any]) -> None:
         """Write tables and figures."""
+
+    @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """What the split of the data lets training know of the time after the test, with the name of the protocol.
+
+        Raises:
+            ConfigError: If the task has no such split.
+        """
+        raise ConfigError(
+            f"--leak_report is about splits of users' actions, and {config['model']} predicts popularity."
+        )
 
     @classmethod
     @abstractmethod
