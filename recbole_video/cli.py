@@ -81,12 +81,13 @@ def _help_options(words: list[str]) -> int:
 
 def _listing() -> str:
     from recbole_video.dataset_tools import BUNDLED
-    from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+    from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
     from recbole_video.sweep.spec import preset_names
 
     return "\n".join(
         [
             f"models:         {', '.join(USER_ENCODERS)}, and every model of RecBole (recbole:NAME for its version)",
+            f"controls:       {', '.join(CONTROLS)}",
             f"popularity:     {', '.join(POPULARITY_MODELS)}",
             f"item encoders:  {', '.join(ITEM_ENCODERS)}, or module:Class",
             f"data sets:      {', '.join(BUNDLED)} (made on first use), any folder of atomic files under dataset/",

@@ -29,23 +29,26 @@ class Actions:
         users: [A] int64, user ids.
         split: Which slices train, validate and test.
         n_items: Item ids there are, padding included.
+        times: [A] float64, when each happened, in the unit of the data; None where nobody needs it.
     """
 
     items: np.ndarray
     users: np.ndarray
     split: Split
     n_items: int
+    times: np.ndarray | None = None
 
-    def train_item_counts(self) -> np.ndarray:
-        """How often each item id occurs in training sequences, [n_items] int64.
-
-        Neighbouring windows of one sequence share an action, which counts once.
-        """
+    def is_trained(self) -> np.ndarray:
+        """Which actions are in training sequences, bool [A]; neighbouring windows of one sequence share an action."""
         trains = np.zeros(len(self.items) + 1, dtype=np.int64)
         rows = self.split.train
         np.add.at(trains, rows.start, 1)
         np.add.at(trains, rows.end, -1)
-        return np.bincount(self.items[np.cumsum(trains)[:-1] > 0], minlength=self.n_items)
+        return np.cumsum(trains)[:-1] > 0
+
+    def train_item_counts(self) -> np.ndarray:
+        """How often each item id occurs in training sequences, [n_items] int64."""
+        return np.bincount(self.items[self.is_trained()], minlength=self.n_items)
 
 
 class VideoDataset(SequentialDataset):
@@ -238,7 +241,8 @@ class VideoDataset(SequentialDataset):
                     f"The {part} part of `{self.dataset_name}` is empty: no user has enough actions "
                     f"(the longest sequence has {lengths.max()}, protocol {self.config['protocol']})."
                 )
-        return Actions(items.astype(np.int64), users.astype(np.int64), split, self.item_num)
+        times = self.inter_feat[self.time_field].to_numpy(dtype=np.float64)[order]
+        return Actions(items.astype(np.int64), users.astype(np.int64), split, self.item_num, times)
 
     @property
     def item_tokens(self) -> np.ndarray:

@@ -13,18 +13,11 @@ from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
 
 @dataclass(frozen=True)
-class _InputOptions(RunOptions):
-    """What is read, and how."""
+class RankingOptions(RunOptions):
+    """What is read, how it is split, and how a ranking of the catalogue is judged: of trained models and controls."""
 
-    item_encoder: str = option(
-        "CVA",
-        "CVA, PerceiverIO, MLP, Pooling, ID, a registered name, or module:Class (from a file only with --trust).",
-        section="Model",
-    )
-    id_fusion: Literal["none", "sum", "gate"] = option(
-        "none", "none, sum or gate: add a learned id vector to the content vector."
-    )
-    id_dropout: float = option(0.5, "Probability that a training step hides an item's id vector.", at_least=0, below=1)
+    without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
+
     frame_store: str | None = option(
         None,
         "Name of <dataset>.<name>.frames.npy, or a path; empty: <dataset>.frames.npy.",
@@ -36,14 +29,6 @@ class _InputOptions(RunOptions):
         "Modalities, such as [frames, text]: <dataset>.<name>.frames.npy; or {name: store}; empty: frames.",
         kind="list of str, or dict",
         by_hand=True,
-    )
-    content_fusion: Literal["early", "late", "late_gate", "late_concat"] | None = option(
-        None,
-        "Of several: early (or empty), late (encoded apart and added), late_gate or late_concat.",
-        by_hand=True,
-    )
-    content_width: int | None = option(
-        None, "Width to which early fusion projects each modality; empty: that of item vectors.", by_hand=True
     )
     frames_on_device: Literal["auto", True, False] = option(
         "auto", "auto: on the training device when it fits; True; False: gather each batch from disk."
@@ -62,10 +47,69 @@ class _InputOptions(RunOptions):
         must="must be at least 3: one action to train, one to validate and one to test",
     )
     mask_history: bool | None = option(None, "Never rank what the user has seen; empty: as the protocol has it.")
+    eval_batch_size: int | None = option(
+        None,
+        "Users per batch; empty: 128 on a CPU, whose caches hold their scores, 2048 on a GPU.",
+        at_least=1,
+        section="Evaluation",
+    )
+    eval_memory_mb: int = option(256, "Scores held at once, in MB; lowers the batch where it must.", at_least=1)
+    eval_groups: list[Literal["popularity", "cold"]] = option(
+        [], "Beyond the totals: popularity (ten groups of items), cold."
+    )
+    cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
+    save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
+
+    def check(self) -> None:
+        super().check()
+        self._check_eval_args()
+        self._check_valid_metric()
+
+    def _check_eval_args(self) -> None:
+        args, mode = self.eval_args, self.eval_args["mode"]
+        if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
+            raise ConfigError(
+                "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
+                f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
+            )
+        if not isinstance(mode, dict) or any(one != "full" for one in mode.values()):
+            raise ConfigError(f"`eval_args` mode is {mode}; video models rank the full catalogue: use full.")
+
+    def _check_valid_metric(self) -> None:
+        top_k = [f"{metric.lower()}@{k}" for metric in self.metrics for k in self.topk]
+        computed = [*top_k, *(metric.lower() for metric in self.metrics if metric.lower() == "gauc")]
+        if self.valid_metric.lower() not in computed:
+            raise ConfigError(
+                f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
+                f"{', '.join(computed)}, or extend metrics and topk."
+            )
 
 
 @dataclass(frozen=True)
-class RecommendationOptions(LossOptions, _InputOptions):
+class EncoderOptions:
+    """How an item's vector is made."""
+
+    item_encoder: str = option(
+        "CVA",
+        "CVA, PerceiverIO, MLP, Pooling, ID, a registered name, or module:Class (from a file only with --trust).",
+        section="Model",
+    )
+    id_fusion: Literal["none", "sum", "gate"] = option(
+        "none", "none, sum or gate: add a learned id vector to the content vector."
+    )
+    id_dropout: float = option(0.5, "Probability that a training step hides an item's id vector.", at_least=0, below=1)
+    content_fusion: Literal["early", "late", "late_gate", "late_concat"] | None = option(
+        None,
+        "Of several: early (or empty), late (encoded apart and added), late_gate or late_concat.",
+        by_hand=True,
+    )
+    content_width: int | None = option(
+        None, "Width to which early fusion projects each modality; empty: that of item vectors.", by_hand=True
+    )
+
+
+@dataclass(frozen=True)
+class RecommendationOptions(LossOptions, EncoderOptions, RankingOptions):
     """Recommendation from video content: every model of this package."""
 
     without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
@@ -91,24 +135,10 @@ class RecommendationOptions(LossOptions, _InputOptions):
     )
     compile: bool = option(False, "torch.compile the item encoder and the user encoder's blocks.")
     encode_chunk: int = option(4096, "Items encoded at once when the catalogue is encoded.", at_least=1)
-    eval_batch_size: int | None = option(
-        None,
-        "Users per batch; empty: 128 on a CPU, whose caches hold their scores, 2048 on a GPU.",
-        at_least=1,
-        section="Evaluation",
-    )
-    eval_memory_mb: int = option(256, "Scores held at once, in MB; lowers the batch where it must.", at_least=1)
-    eval_groups: list[Literal["popularity", "cold"]] = option(
-        [], "Beyond the totals: popularity (ten groups of items), cold."
-    )
-    cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
-    save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
     resume: bool | str | None = resume_option()
 
     def check(self) -> None:
         super().check()
-        self._check_eval_args()
-        self._check_valid_metric()
         if self.candidate_group and self.train_batch_size % self.candidate_group:
             raise ConfigError(
                 f"`candidate_group` is {self.candidate_group}, which does not divide train_batch_size "
@@ -120,22 +150,3 @@ class RecommendationOptions(LossOptions, _InputOptions):
             check_processes(self.nproc, groups, "train_batch_size, or lower candidate_group,", f"{groups} groups")
         if self.item_encoder == "ID" and self.id_fusion != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
-
-    def _check_eval_args(self) -> None:
-        args, mode = self.eval_args, self.eval_args["mode"]
-        if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
-            raise ConfigError(
-                "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
-                f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
-            )
-        if not isinstance(mode, dict) or any(one != "full" for one in mode.values()):
-            raise ConfigError(f"`eval_args` mode is {mode}; video models rank the full catalogue: use full.")
-
-    def _check_valid_metric(self) -> None:
-        top_k = [f"{metric.lower()}@{k}" for metric in self.metrics for k in self.topk]
-        computed = [*top_k, *(metric.lower() for metric in self.metrics if metric.lower() == "gauc")]
-        if self.valid_metric.lower() not in computed:
-            raise ConfigError(
-                f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
-                f"{', '.join(computed)}, or extend metrics and topk."
-            )
