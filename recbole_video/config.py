@@ -240,6 +240,8 @@ class Config(Mapping[str, Any]):
         """The default of each option in this run, after data set, variant and preset."""
         defaults = {k: deepcopy(option.default) for k, option in own.items() if option.default is not REQUIRED}
         defaults = {**host, **defaults}
+        if self.is_video_model and self._encoder is None:  # a control, which is not trained
+            defaults["train_neg_sample_args"] = None
         known = set(dataset_arguments) if self.task == "stock" else set(defaults)
         defaults |= {k: v for k, v in dataset_layer.items() if k in known}  # one data set may serve several tasks
         if self.task == "popularity":
@@ -371,10 +373,7 @@ class Config(Mapping[str, Any]):
     def _complete_video_options(self, values: dict[str, Any], device: torch.device) -> None:
         if "load_col" not in self.given:
             values["load_col"] = {"inter": [values[f"{kind}_FIELD"] for kind in ("USER_ID", "ITEM_ID", "TIME")]}
-        if self._encoder is None:  # a control, which is not trained
-            values["train_neg_sample_args"] = None
-        else:
-            values["train_neg_sample_args"] = _negatives(values["loss_type"], values["train_neg_sample_args"])
+        values["train_neg_sample_args"] = _negatives(values.get("loss_type"), values["train_neg_sample_args"])
         if values["eval_batch_size"] is None:
             values["eval_batch_size"] = _EVAL_BATCH[device.type == "cuda"]
         if values["mask_history"] is None:
@@ -444,7 +443,7 @@ def _usable(name: str, value: Any, option: Option | None) -> Any:
     return expand_home(value) if option.rule.is_path else value
 
 
-def _negatives(loss_type: str, given: Any) -> Any:
+def _negatives(loss_type: str | None, given: Any) -> Any:
     """Negatives to draw for a loss of pairs; no other loss has any."""
     if loss_type == "BPR":
         if isinstance(given, dict) and given.get("dynamic"):

@@ -31,6 +31,8 @@ class Random(Control):
         scores = torch.empty(len(lengths), self.n_items)
         rows = zip(histories.tolist(), lengths.tolist(), scores, strict=True)
         for history, length, row in rows:
-            generator.manual_seed(self._seed << 32 | zlib.crc32(str(history[:length]).encode()))
+            generator.manual_seed(
+                zlib.crc32(f"{self._seed} {history[:length]}".encode())
+            )  # 32 bits are all that it reads
             torch.rand(self.n_items, generator=generator, out=row)
         return scores.to(lengths.device)
