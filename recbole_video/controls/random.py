@@ -31,8 +31,7 @@ class Random(Control):
         scores = torch.empty(len(lengths), self.n_items)
         rows = zip(histories.tolist(), lengths.tolist(), scores, strict=True)
         for history, length, row in rows:
-            generator.manual_seed(
-                zlib.crc32(f"{self._seed} {history[:length]}".encode())
-            )  # 32 bits are all that it reads
+            key = f"{self._seed} {history[:length]}"
+            generator.manual_seed(zlib.crc32(key.encode()))  # of a longer seed it would read 32 bits
             torch.rand(self.n_items, generator=generator, out=row)
         return scores.to(lengths.device)

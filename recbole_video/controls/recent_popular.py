@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recbole_video.controls.most_popular import MostPopular
+from recbole_video.controls.by_count import ByCount
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.sequences import Actions
 from recbole_video.errors import DataError
 from recbole_video.options.option import option
 
 
-class RecentPopular(MostPopular):
+class RecentPopular(ByCount):
     """Items by the number of their actions in the last part of training.
 
     Where times are places in a sequence, as in data that came without any, ``time`` and ``order`` mean those.
@@ -24,7 +24,7 @@ class RecentPopular(MostPopular):
     """
 
     @dataclass(frozen=True)
-    class Options(MostPopular.Options):
+    class Options(ByCount.Options):
         """Those of RecentPopular."""
 
         recent_share: float = option(
@@ -49,7 +49,7 @@ class RecentPopular(MostPopular):
         late = self._late_by_time(times) if self._by == "time" else self._late_by_order(times)
         chosen = np.zeros(len(actions.items), dtype=bool)
         chosen[trained[late]] = True
-        return {**self._count(actions, chosen), "first_time": float(times[late].min())}
+        return {**self.count(actions, chosen), "first_time": float(times[late].min())}
 
     def _late_by_time(self, times: np.ndarray) -> np.ndarray:
         """Which of ``times: [T]`` lie in the last share of their span, both ends included, bool [T]."""
