@@ -15,7 +15,7 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
                             [--cpus_per_trial=1] [--gpus_per_trial=0.5] [--max_concurrent=N]
                             [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
                             [--OPTION=VALUE ...]
-       run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex]
+       run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex] [--correction=fdr]
        run_recbole_video.py --list      models, item encoders, data sets and sweeps
        run_recbole_video.py --help_options NAME      the options of a model or an item encoder
 

@@ -1,6 +1,7 @@
 """Controls against brute force: counted, compared and ranked by plain Python from the rows of the file."""
 
 import json
+import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +12,8 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from recbole_video import FrameStore, load_model, register_control, run_recbole_video, write_frame_store
+from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
-from recbole_video.controls.base import Control
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.registries import CONTROLS
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
@@ -297,20 +297,17 @@ def test_recbole_keeps_its_random_model():
 
 
 def test_a_control_of_your_own(data, fitted):
-    @register_control()
-    class ByNumber(Control):
-        def fit_once(self, actions):
-            return {"actions": int(actions.is_trained().sum())}
-
-        def score(self, histories, lengths):
-            return torch.arange(self.n_items, dtype=torch.float32).repeat(len(lengths), 1)
-
+    """The one of docs/controls.md."""
+    page = (Path(__file__).parents[1] / "docs" / "controls.md").read_text(encoding="utf-8")
+    code, _, run = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0].rstrip().rpartition("\n")
+    assert run == 'run_recbole_video("Newest")'
     try:
-        result, recommender = fitted("ByNumber")
-        assert result["control"]["actions"] == Truth(data[1], "microlens").counts().total()
+        exec(compile(code, "controls.md", "exec"), {"__name__": "mine"})
+        result, recommender = fitted("Newest")
+        assert result["control"] == {"items": len(recommender.items)}
         assert list(recommender.recommend([["i1"]], k=2, exclude_seen=False)["item_id"]) == recommender.items[:-3:-1]
     finally:
-        del CONTROLS._entries["ByNumber"]
+        CONTROLS._entries.pop("Newest", None)
 
 
 def test_a_damaged_checkpoint_is_refused(fitted):
