@@ -151,7 +151,7 @@ def _factors(sweep: Sweep, plan: Plan) -> str:
     if sweep.search.kind == "optuna":
         return "chosen by Optuna"
     n_controls = count_control_trials(sweep)
-    n_rows = sum(row.options is not None and not row.is_control for row in sweep.rows)
+    n_rows = sum(row.options is not None and not row.of_controls for row in sweep.rows)
     n_points = (plan.n_trials - n_controls) // (n_rows * len(sweep.columns) * len(sweep.seeds))
     parts = [(n_rows, "rows"), (len(sweep.columns), "columns"), (n_points, "points"), (len(sweep.seeds), "seeds")]
     named = [f"{n} {what if n > 1 else what[:-1]}" for n, what in parts if n > 1]

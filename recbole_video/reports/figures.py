@@ -200,7 +200,7 @@ def _figure_cells(collection: Collection, table: Table) -> tuple[str, list[tuple
     figure = collection.sweep.figure
     assert figure is not None
     chosen = [i for i, (_, metric) in enumerate(table.heads) if metric.name == figure.metric]
-    return figure.metric, [(row, [row.cells[i] for i in chosen]) for row in table.rows if not row.is_control]
+    return figure.metric, [(row, [row.cells[i] for i in chosen]) for row in table.rows if not row.of_controls]
 
 
 def _draw_best_control(axis: Any, collection: Collection, table: Table) -> list[float]:
@@ -208,7 +208,7 @@ def _draw_best_control(axis: Any, collection: Collection, table: Table) -> list[
     figure = collection.sweep.figure
     assert figure is not None
     chosen = [j for j, (_, metric) in enumerate(table.heads) if metric.name == figure.metric]
-    rows = [row for row in table.rows if row.is_control]
+    rows = [row for row in table.rows if row.of_controls]
     known = [(mean, row.label) for row in rows if (mean := row.cells[chosen[0]].mean) is not None]
     if len(chosen) > 1 or not known or len({row.group for row in rows}) > 1:
         return []

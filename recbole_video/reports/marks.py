@@ -76,7 +76,7 @@ def _rivals(collection: Collection, table: Table, cases: Cases) -> Iterator[_Riv
         if not metric.is_quality or not metric.key.startswith("test_result/"):
             continue
         for i, row in enumerate(table.rows):
-            if row.cells[j].mean is None or is_control(row.records[j]):
+            if row.cells[j].mean is None or _are_of_a_control(row.records[j]):
                 continue
             others = ((CONTROL, _best_control(table, i, j)), (NEIGHBOUR, _next_below(collection, table, i, j)))
             for mark, other in others:
@@ -92,7 +92,7 @@ def _test(table: Table, rows: tuple[int, int], j: int, metric: Metric, column: s
     return usable[0] if usable else None
 
 
-def is_control(records: Iterable[Record]) -> bool:
+def _are_of_a_control(records: Iterable[Record]) -> bool:
     """Whether runs are of a control: a model that is fitted in one go says what it fitted."""
     return any("control" in record.result for record in records)
 
@@ -100,7 +100,9 @@ def is_control(records: Iterable[Record]) -> bool:
 def _best_control(table: Table, i: int, j: int) -> int | None:
     """The best row among the controls on the data of a cell."""
     data = _data_of(table.rows[i].records[j])
-    rows = [k for k, row in enumerate(table.rows) if is_control(row.records[j]) and _data_of(row.records[j]) == data]
+    rows = [
+        k for k, row in enumerate(table.rows) if _are_of_a_control(row.records[j]) and _data_of(row.records[j]) == data
+    ]
     return max(rows, key=lambda k: _quality(table, k, j), default=None)
 
 
@@ -114,7 +116,7 @@ def _next_below(collection: Collection, table: Table, i: int, j: int) -> int | N
         if k != i
         and (row.group == own.group or not within)
         and row.cells[j].mean is not None
-        and not is_control(row.records[j])
+        and not _are_of_a_control(row.records[j])
         and _data_of(row.records[j]) == data
         and (_quality(table, k, j), -k) < (_quality(table, i, j), -i)
     ]

@@ -65,14 +65,14 @@ class TableRow:
         label: Its name under that.
         cells: One per column and metric.
         records: The finished runs of each cell.
-        is_control: Whether it is of the sweep's ``controls``.
+        of_controls: Whether it is of the sweep's ``controls``.
     """
 
     group: str
     label: str
     cells: tuple[Cell, ...]
     records: tuple[tuple[Record, ...], ...] = ()
-    is_control: bool = False
+    of_controls: bool = False
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ def make_table(collection: Collection) -> Table:
             )
             done = [record for record in same if record.state.kind == FINISHED]
             of_cells = tuple(tuple(r for r in done if r.trial.column == column.label) for column, _ in heads)
-            rows.append(TableRow(row.group, label, cells, of_cells, row.is_control))
+            rows.append(TableRow(row.group, label, cells, of_cells, row.of_controls))
     return Table(heads, _ranked(heads, rows, sweep.rank))
 
 

@@ -146,7 +146,7 @@ def make_trial(sweep: Sweep, row: Row, column: int, point: dict[str, Any], seed:
     """The trial of a row, a column, a point of the space and a seed; the later ones win over the sweep's base."""
     block = sweep.columns[column]
     options = {**sweep.base, **block.options, **(row.options or {}), **point, "seed": seed}
-    if row.is_control:
+    if row.of_controls:
         known = _options_of_control(row.label)
         options = {name: value for name, value in options.items() if name in known}
     return Trial(row.name, block.label, point, seed, {k: v for k, v in sorted(options.items())})
@@ -236,7 +236,7 @@ def _generate_trials(sweep: Sweep, first: int | None = None) -> Iterator[Trial]:
         points = list(islice(grid(sweep.space), first))
     for row in _runnable(sweep):
         for column in range(len(sweep.columns)):
-            for point in [{}] if row.is_control else points:
+            for point in [{}] if row.of_controls else points:
                 for seed in seeds_of(sweep, row):
                     yield make_trial(sweep, row, column, point, seed)
 
@@ -251,13 +251,13 @@ def count_trials(sweep: Sweep) -> int:
     known = n_points(sweep.space)
     asked = sweep.search.n_trials
     per_cell = known or 0 if sweep.search.kind == "grid" else min(asked, known or asked)
-    n_rows = sum(not row.is_control for row in _runnable(sweep))
+    n_rows = sum(not row.of_controls for row in _runnable(sweep))
     return per_cell * n_rows * len(sweep.columns) * len(sweep.seeds) + count_control_trials(sweep)
 
 
 def count_control_trials(sweep: Sweep) -> int:
     """How many of the trials are of controls."""
-    return sum(len(seeds_of(sweep, row)) for row in sweep.rows if row.is_control) * len(sweep.columns)
+    return sum(len(seeds_of(sweep, row)) for row in sweep.rows if row.of_controls) * len(sweep.columns)
 
 
 @cache
@@ -269,7 +269,7 @@ def _options_of_control(name: str) -> frozenset[str]:
 
 def _check_control_options(sweep: Sweep) -> None:
     """Refuse an option of ``controls`` that none of them has; of the sweep's own, each takes what it has."""
-    controls = [row for row in sweep.rows if row.is_control]
+    controls = [row for row in sweep.rows if row.of_controls]
     known = frozenset().union(*(_options_of_control(row.label) for row in controls))
     if unknown := sorted({option for row in controls for option in row.options or {}} - known):
         raise ConfigError(
@@ -303,7 +303,7 @@ def _runnable(sweep: Sweep) -> list[Row]:
 
 
 def _options_of_cells(sweep: Sweep) -> set[str]:
-    rows = [row.options or {} for row in sweep.rows if not row.is_control]
+    rows = [row.options or {} for row in sweep.rows if not row.of_controls]
     cells = [*rows, *(column.options for column in sweep.columns), sweep.space]
     return {option for cell in cells for option in cell}
 

@@ -45,7 +45,7 @@ class Row:
         group: Heading that it stands under; may be empty.
         options: Its options; None for a row that is only published.
         published: The paper's numbers by column label and metric name.
-        is_control: Whether it is of ``controls``: it takes of the sweep's options those that a control has, and runs
+        of_controls: Whether it is of ``controls``: it takes of the sweep's options those that a control has, and runs
             once, whatever the space.
         runs_once: Whether it runs with the first seed alone, since the others would give the same.
     """
@@ -54,7 +54,7 @@ class Row:
     group: str = ""
     options: dict[str, Any] | None = None
     published: dict[str, dict[str, float]] = field(default_factory=dict)
-    is_control: bool = False
+    of_controls: bool = False
     runs_once: bool = False
 
     @property
@@ -310,7 +310,7 @@ def _check_unambiguous(sweep: Sweep, where: str) -> None:
     """What could be drawn or tested in two ways."""
     if sweep.compare and sweep.space:
         raise ConfigError(f"`compare` of `{where}` compares rows, and its space makes several of each; leave one out.")
-    n_rows = sum(not row.is_control for row in sweep.rows)
+    n_rows = sum(not row.of_controls for row in sweep.rows)
     if sweep.figure is not None and sweep.figure.kind == "groups" and n_rows > 1:
         raise ConfigError(
             f"`figure` of `{where}` draws the columns of one row as groups; for several rows choose bars."
@@ -319,7 +319,7 @@ def _check_unambiguous(sweep: Sweep, where: str) -> None:
 
 def _check_no_clashes(sweep: Sweep, where: str) -> None:
     """An option has one place: rows, columns or the space; its values would otherwise depend on the order of layers."""
-    of_rows = {option for row in sweep.rows if not row.is_control for option in row.options or {}}
+    of_rows = {option for row in sweep.rows if not row.of_controls for option in row.options or {}}
     of_columns = {option for column in sweep.columns for option in column.options}
     for one, other, what in (
         (of_rows, of_columns, "rows and columns"),
@@ -446,7 +446,7 @@ def _read_control_block(raw: Any, demo: bool, where: str) -> list[Row]:
     options |= _options(raw.get("demo"), f"`demo` of `controls` of `{where}`") if demo else {}
     group = str(raw.get("group") or "Controls")
     return [
-        Row(name, group, {**options, "model": name}, is_control=True, runs_once=CONTROLS.get(name).is_deterministic)
+        Row(name, group, {**options, "model": name}, of_controls=True, runs_once=CONTROLS.get(name).is_deterministic)
         for name in models
     ]
 
