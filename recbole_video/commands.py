@@ -21,9 +21,9 @@ from recbole_video.reports.console import console_table
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
-from recbole_video.sweep.plan import Plan, make_plan, require_data
+from recbole_video.sweep.plan import Plan, count_control_trials, make_plan, require_data
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
-from recbole_video.sweep.spec import Sweep, load_sweep, preset_names, with_search
+from recbole_video.sweep.spec import CORRECTIONS, Sweep, load_sweep, preset_names, with_search
 from recbole_video.tasks import task_of
 from recbole_video.tasks.task import prepare_bundled
 
@@ -99,15 +99,20 @@ def report_command(words: Sequence[str]) -> int:
         RecBoleVideoError: With one sentence about what to change.
     """
     given = parse_command_line(words, declared(CommandOptions))
-    unknown = set(given) - {"report", "out", "latex"}
+    unknown = set(given) - {"report", "out", "latex", "correction"}
     if unknown:
-        raise ConfigError(f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER and --latex.")
+        raise ConfigError(
+            f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER, --latex and --correction=holm or fdr."
+        )
+    correction = given.get("correction")
+    if correction not in (None, *CORRECTIONS):
+        raise ConfigError(f"`correction` is `{correction}`; it must be one of {', '.join(CORRECTIONS)}.")
     _check_switches(given)
     folders = [] if given["report"] is True else split_paths(given["report"], "report")
     if not folders:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
     out = expand_home(given.get("out"))
-    content = write_report(folders, out, bool(given.get("latex")))
+    content = write_report(folders, out, bool(given.get("latex")), correction)
     for section in content.sections:
         print(f"{one_line(section.title)}\n\n{console_table(section)}\n")
     print(f"Report: {Path(out or folders[0]) / 'report.html'}")
@@ -189,11 +194,12 @@ def _counted(n: float, what: str) -> str:
 def _factors(sweep: Sweep, plan: Plan) -> str:
     if sweep.search.kind == "optuna":
         return "chosen by Optuna"
-    n_rows = sum(row.options is not None for row in sweep.rows)
-    n_points = plan.n_trials // (n_rows * len(sweep.columns) * len(sweep.seeds))
+    n_controls = count_control_trials(sweep)
+    n_rows = sum(row.options is not None and not row.of_controls for row in sweep.rows)
+    n_points = (plan.n_trials - n_controls) // (n_rows * len(sweep.columns) * len(sweep.seeds))
     parts = [(n_rows, "rows"), (len(sweep.columns), "columns"), (n_points, "points"), (len(sweep.seeds), "seeds")]
     named = [f"{n} {what if n > 1 else what[:-1]}" for n, what in parts if n > 1]
-    return " × ".join(named) or "one run"
+    return (" × ".join(named) or "one run") + (f", and {n_controls} of controls" if n_controls else "")
 
 
 def _own_options(given: dict[str, Any], trust: Trust) -> dict[str, Any]:

@@ -27,6 +27,7 @@ TEXTS = {
         "content.md",
         "evaluation.md",
         "authors.md",
+        "controls.md",
     )
 }
 TEXT = "\n".join(TEXTS.values())
@@ -80,7 +81,7 @@ def test_conversions_are_accepted(words):
 def test_runs_are_accepted(words, in_tmp):
     options = parse_command_line(words, known_options())
     if "report" in options:
-        assert set(options) <= {"report", "out", "latex"}
+        assert set(options) <= {"report", "out", "latex", "correction"}
     elif "sweep" in options:
         (in_tmp / "mine.yaml").write_text(re.findall(r"```yaml\n(.*?)```", TEXTS["sweeps.md"], re.DOTALL)[0])
         (in_tmp / "model.hyper").write_text("learning_rate loguniform -8,0\n")
@@ -125,7 +126,8 @@ def test_table_of_the_demo():
 def n_cells(sweep):
     """Trials of a preset; none has a space."""
     assert not sweep.space
-    return sum(row.options is not None for row in sweep.rows) * len(sweep.columns) * len(sweep.seeds)
+    seeds = [1 if row.runs_once else len(sweep.seeds) for row in sweep.rows if row.options is not None]
+    return sum(seeds) * len(sweep.columns)
 
 
 def test_table_of_sweeps():

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from recbole_video.config import Config
-from recbole_video.content.items import GatheredContent, ItemContent, open_stores
+from recbole_video.content.items import GatheredContent, ItemContent, content_stores, open_stores
+from recbole_video.content.store import FrameStore
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.protocols import Rows, TemporalRule
@@ -88,7 +89,7 @@ class Data:
 def load_data(config: Config) -> Data:
     """Read, filter and split the data set, and align the frames with its items."""
     _check_dataset_exists(config)
-    stores = open_stores(config) if config.inputs_read else {}
+    stores = _stores(config)
     try:
         dataset = VideoDataset(config.host(), stores)
         actions = dataset.build()
@@ -98,7 +99,7 @@ def load_data(config: Config) -> Data:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"`{config['dataset']}` cannot be read with these options ({reason}).") from error
     content = None
-    if stores:
+    if stores and config.inputs_read:
         zero_missing = config["missing_items"] == "zero"
         content = ItemContent.of(
             stores, dataset.item_tokens, config["device"], config["frames_on_device"], zero_missing
@@ -115,6 +116,16 @@ def load_data(config: Config) -> Data:
         content_dims={} if content is None else content.dims,
     )
     return Data(dataset, actions, catalogue)
+
+
+def _stores(config: Config) -> dict[str, FrameStore]:
+    """The stores that are read, or by which a control that reads none leaves items out, as other models do."""
+    if config.inputs_read:
+        return open_stores(config)
+    if not config.filters_by_content:
+        return {}
+    is_named = config["content"] is not None or config["frame_store"] is not None
+    return open_stores(config) if is_named or all(path.is_file() for path in content_stores(config).values()) else {}
 
 
 def _check_dataset_exists(config: Config) -> None:

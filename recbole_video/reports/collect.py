@@ -15,7 +15,7 @@ from recbole_video.files.reading import read_json, read_text
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.plan import Trial
+from recbole_video.sweep.plan import Trial, count_trials
 from recbole_video.sweep.space import point_key
 from recbole_video.sweep.spec import Row, Sweep, read_sweep
 
@@ -254,8 +254,8 @@ def _merge(a: Collection, b: Collection) -> Collection:
             repeats.append(other.folder)
     seeds = tuple(dict.fromkeys([*a.sweep.seeds, *b.sweep.seeds]))
     rows = tuple({row.name: row for row in [*a.sweep.rows, *b.sweep.rows]}.values())
-    planned = max(round(max(c.planned / len(c.sweep.seeds) for c in (a, b)) * len(seeds)), len(records))
     sweep = replace(b.sweep, seeds=seeds, rows=rows)
+    planned = max(count_trials(sweep), len(records))
     return Collection(sweep, tuple(records.values()), planned, (*a.folders, *b.folders), b.command, tuple(repeats))
 
 

@@ -173,6 +173,15 @@ class VideoRecommender(Trainable, SequentialRecommender):
 
     # -- what a run asks ---------------------------------------------------------------------
 
+    @property
+    def content(self) -> GatheredContent | None:
+        """The content of the items as it is read; None of ids."""
+        return self.item_embedding.content
+
+    def before_ranking(self) -> None:
+        """Called before the catalogue is ranked, by all processes: each encodes a part of it."""
+        self.item_embedding.encode_catalogue_together()
+
     def parameter_counts(self) -> dict[str, int]:
         """Trainable parameters of the model, and those of its item encoder."""
         return {
