@@ -94,20 +94,23 @@ def epoch_rows(
     ]
 
 
-def run_child(options: Options, target: str, gpu: bool = False, **arguments: Any) -> dict[str, Any]:
+def run_child(
+    options: Options, target: str, gpu: bool = False, python: str | Path = sys.executable, **arguments: Any
+) -> dict[str, Any]:
     """Call ``module.function`` of this package in a fresh process and return its result.
 
     Args:
         options: How the benchmarks were asked for.
         target: ``module.function``, without the package's name.
         gpu: Let the process see the GPU.
+        python: The interpreter, of another environment for other people's packages.
         arguments: Plain values for the function.
     """
     module, function = target.split(".")
     with tempfile.TemporaryDirectory() as folder:
         given, returned = Path(folder, "arguments.json"), Path(folder, "result.json")
         given.write_text(json.dumps(arguments))
-        command = [sys.executable, "-m", "benchmarks.child", f"benchmarks.{module}", function]
+        command = [str(python), "-m", "benchmarks.child", f"benchmarks.{module}", function]
         subprocess.run(
             [*command, str(given), str(returned)], env=_environment(options, gpu), cwd=options.folder, check=True
         )

@@ -30,6 +30,7 @@ MEASUREMENTS = (
     "startup",
     "evaluation",
     "ml-100k",
+    "peers",
     "memory",
     "gpu",
     "convert",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recbole_video.content.store import FrameStore, write_frame_store
+    from recbole_video.controls import register_control
     from recbole_video.item_encoders import register_item_encoder
     from recbole_video.popularity import register_popularity_model
     from recbole_video.quick_start import run_recbole_video
@@ -47,6 +48,7 @@ _PUBLIC = {
     "FrameStore": "recbole_video.content.store",
     "Recommender": "recbole_video.serving.recommender",
     "load_model": "recbole_video.tasks.load",
+    "register_control": "recbole_video.controls",
     "register_item_encoder": "recbole_video.item_encoders",
     "register_popularity_model": "recbole_video.popularity",
     "register_user_encoder": "recbole_video.user_encoders",
@@ -59,6 +61,7 @@ __all__ = [
     "Recommender",
     "__version__",
     "load_model",
+    "register_control",
     "register_item_encoder",
     "register_popularity_model",
     "register_user_encoder",

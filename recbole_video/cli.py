@@ -15,7 +15,9 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
                             [--cpus_per_trial=1] [--gpus_per_trial=0.5] [--max_concurrent=N]
                             [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
                             [--OPTION=VALUE ...]
-       run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex]
+       run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex] [--correction=fdr]
+       run_recbole_video.py --score_lists=FILE [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
+       run_recbole_video.py --leak_report [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
        run_recbole_video.py --list      models, item encoders, data sets and sweeps
        run_recbole_video.py --help_options NAME      the options of a model or an item encoder
 
@@ -49,6 +51,10 @@ def _run(words: list[str]) -> int:
         from recbole_video.commands import report_command
 
         return report_command(words)
+    if _has(words, "--leak_report"):
+        from recbole_video.commands import leak_command
+
+        return leak_command(words)
     if _has(words, "--sweep"):
         from recbole_video.commands import sweep_command
 
@@ -81,12 +87,13 @@ def _help_options(words: list[str]) -> int:
 
 def _listing() -> str:
     from recbole_video.dataset_tools import BUNDLED
-    from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+    from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
     from recbole_video.sweep.spec import preset_names
 
     return "\n".join(
         [
             f"models:         {', '.join(USER_ENCODERS)}, and every model of RecBole (recbole:NAME for its version)",
+            f"controls:       {', '.join(CONTROLS)}",
             f"popularity:     {', '.join(POPULARITY_MODELS)}",
             f"item encoders:  {', '.join(ITEM_ENCODERS)}, or module:Class",
             f"data sets:      {', '.join(BUNDLED)} (made on first use), any folder of atomic files under dataset/",

@@ -18,6 +18,7 @@ from recbole.evaluator import metric_types
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video.data.atomic_file import read_header
+from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
@@ -38,7 +39,9 @@ from recbole_video.options.parse import (
 from recbole_video.options.recbole import check_host_options, host_options
 from recbole_video.options.run import CommandOptions, RunOptions
 from recbole_video.registries import (
+    CONTROLS,
     ITEM_ENCODERS,
+    LISTS,
     MODEL_REGISTRIES,
     OTHER_MODELS,
     POPULARITY_MODELS,
@@ -54,7 +57,9 @@ from recbole_video.runtime.recbole_options import TEXT, TEXT_LISTS, UNLISTED, na
 O = TypeVar("O")  # noqa: E741 - a class of options
 
 DEFAULT_MODEL = "SASRec"
-DEFAULT_DATASET = {"recommendation": "microvideo-demo", "popularity": "popularity-demo", "stock": "microvideo-demo"}
+DEFAULT_DATASET = {"popularity": "popularity-demo"} | dict.fromkeys(
+    ("recommendation", "lists", "stock"), "microvideo-demo"
+)
 STOCK_PREFIX = "recbole:"
 # What RecBole's own checks raise, on values of another kind too; RuntimeError is that of nesting too.
 _HOST_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
@@ -67,7 +72,7 @@ _DEFAULT_NEGATIVES = {
     "candidate_num": 0,
 }
 # Options that say which options there are: read as text before any other.
-_CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder")}
+_CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder", "score_lists")}
 _LENGTH = "MAX_ITEM_LIST_LENGTH"  # of histories, which RecBole's own models read as well
 _DERIVED = frozenset(["valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume", "MODEL_TYPE"])
 
@@ -118,7 +123,7 @@ class Config(Mapping[str, Any]):
         self.dataset = _chosen_dataset(dataset, given, self.task)
         dataset_layer = _layer(f"dataset/{self.dataset}.yaml")
         self._encoder: type | None = None
-        if self.is_video_model:
+        if self.is_video_model and "item_encoder" in declared(self.model_class.Options):
             default = declared(self.model_class.Options)["item_encoder"].default
             self._encoder = _chosen_encoder(given, default, dataset_layer)
         host, host_names = host_defaults(self.model, self.model_class, self.dataset)
@@ -157,13 +162,13 @@ class Config(Mapping[str, Any]):
 
     @property
     def task(self) -> str:
-        """``recommendation`` or ``popularity`` for models of this package, ``stock`` for RecBole's own."""
+        """``recommendation``, ``popularity`` or ``lists`` for what is of this package, ``stock`` for RecBole's own."""
         return _task_of(self.model_class)
 
     @property
     def is_video_model(self) -> bool:
-        """Whether the model recommends from video content."""
-        return self.task == "recommendation"
+        """Whether the model recommends from video content, or ranked lists of another program stand in its place."""
+        return self.task in ("recommendation", "lists")
 
     @property
     def keeps_frame_dim(self) -> bool:
@@ -175,11 +180,22 @@ class Config(Mapping[str, Any]):
         """Which inputs the model reads, by name, where they are there.
 
         Of a popularity model, which of ``frames``, ``text``, ``metadata`` and further modalities; a control reads
-        fewer. Of a recommender, the modalities of its content; none where the item encoder knows ids alone.
+        fewer. Of a recommender, the modalities of its content; none where the item encoder knows ids alone, or a
+        control asks for none.
         """
         if not self.is_video_model:
             return self.model_class.inputs_read
-        return frozenset(chosen_content(self)) if getattr(self._encoder, "reads_frames", True) else frozenset()
+        if self._encoder is None:
+            reads = self.model_class.reads_content(self)
+        else:
+            reads = getattr(self._encoder, "reads_frames", True)
+        return frozenset(chosen_content(self)) if reads else frozenset()
+
+    @property
+    def filters_by_content(self) -> bool:
+        """Whether a control that reads no content leaves out what others leave out for want of it."""
+        is_blind = self.is_video_model and self._encoder is None and not self.inputs_read
+        return is_blind and self["missing_items"] == "drop"
 
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
@@ -228,6 +244,8 @@ class Config(Mapping[str, Any]):
         """The default of each option in this run, after data set, variant and preset."""
         defaults = {k: deepcopy(option.default) for k, option in own.items() if option.default is not REQUIRED}
         defaults = {**host, **defaults}
+        if self.is_video_model and self._encoder is None:  # a control, which is not trained
+            defaults["train_neg_sample_args"] = None
         known = set(dataset_arguments) if self.task == "stock" else set(defaults)
         if self.is_video_model:
             known -= {"preset"}  # what a data set names is STAP's
@@ -264,7 +282,7 @@ class Config(Mapping[str, Any]):
 
     def _check_no_unknown_options(self) -> None:
         of_whom = f"model {self.model}"
-        if self.is_video_model:
+        if self._encoder is not None:
             of_whom += f", item encoder {self.given.get('item_encoder') or self.defaults['item_encoder']}"
         known = self.declarations
         unknown = [key for key in self.given if key not in known]
@@ -279,6 +297,8 @@ class Config(Mapping[str, Any]):
             check_content(self, read | {"frames", "text"} if read else None)  # a control reads none
             return
         check_content(self)
+        if self._encoder is None:
+            return
         check_fusion(self)
         if self["content"] is not None and not self.inputs_read:
             raise ConfigError(
@@ -306,7 +326,7 @@ class Config(Mapping[str, Any]):
         except _HOST_ERRORS as error:
             raise ConfigError(f"RecBole refuses these options: {error}") from error
         if self.is_video_model:
-            pairwise = values["loss_type"] == "BPR"
+            pairwise = values.get("loss_type") == "BPR"
             host.final_config_dict["MODEL_INPUT_TYPE"] = InputType.PAIRWISE if pairwise else InputType.POINTWISE
         return host
 
@@ -368,11 +388,11 @@ class Config(Mapping[str, Any]):
     def _complete_video_options(self, values: dict[str, Any], device: torch.device) -> None:
         if "load_col" not in self.given:
             values["load_col"] = {"inter": [values[f"{kind}_FIELD"] for kind in ("USER_ID", "ITEM_ID", "TIME")]}
-        values["train_neg_sample_args"] = _negatives(values["loss_type"], values["train_neg_sample_args"])
+        values["train_neg_sample_args"] = _negatives(values.get("loss_type"), values["train_neg_sample_args"])
         if values["eval_batch_size"] is None:
             values["eval_batch_size"] = _EVAL_BATCH[device.type == "cuda"]
         if values["mask_history"] is None:
-            values["mask_history"] = values["protocol"] == "microlens"
+            values["mask_history"] = PROTOCOLS[values["protocol"]].masks_history
         if self._free_width is not None:
             values[self._free_width] = self.given.get(self._free_width)
 
@@ -438,7 +458,7 @@ def _usable(name: str, value: Any, option: Option | None) -> Any:
     return expand_home(value) if option.rule.is_path else value
 
 
-def _negatives(loss_type: str, given: Any) -> Any:
+def _negatives(loss_type: str | None, given: Any) -> Any:
     """Negatives to draw for a loss of pairs; no other loss has any."""
     if loss_type == "BPR":
         if isinstance(given, dict) and given.get("dynamic"):
@@ -500,7 +520,8 @@ def known_options() -> dict[str, Option]:
 
     For what names options before it is known whose they are: a sweep, a command line with several models.
     """
-    owners = [*(registry.get(name).Options for registry in (USER_ENCODERS, POPULARITY_MODELS) for name in registry)]
+    registries = (USER_ENCODERS, CONTROLS, POPULARITY_MODELS, LISTS)
+    owners = [registry.get(name).Options for registry in registries for name in registry]
     owners += [ITEM_ENCODERS.get(name) for name in ITEM_ENCODERS]
     found = host_options(TEXT | TEXT_LISTS, {})
     for owner in dict.fromkeys([CommandOptions, *owners]):
@@ -514,7 +535,8 @@ def known_options() -> dict[str, Option]:
 def _chosen_model(model: Any, given: _Given) -> tuple[str, str, type]:
     """How it was named, its name, and its class."""
     if not model:
-        model = given.choosing.get("model") or DEFAULT_MODEL
+        default = next(iter(LISTS)) if given.choosing.get("score_lists") else DEFAULT_MODEL
+        model = given.choosing.get("model") or default
         given.check_class_of_a_file("model", model, MODEL_REGISTRIES)
     return class_path(model), *_find_model(model)
 
@@ -550,7 +572,7 @@ def _find_model(model: str | type) -> tuple[str, type]:
     if ":" in model:
         cls = _checked_model(import_class("model", model), model)
         return cls.__name__, cls
-    return model, _stock_model(model, [*USER_ENCODERS, *POPULARITY_MODELS])
+    return model, _stock_model(model, [*USER_ENCODERS, *CONTROLS, *POPULARITY_MODELS])
 
 
 def _checked_model(cls: Any, shown: str) -> type:
@@ -559,13 +581,17 @@ def _checked_model(cls: Any, shown: str) -> type:
     Raises:
         ConfigError: If it is none: neither of this package's nor of RecBole's kind.
     """
-    kinds = {"recommendation": USER_ENCODERS, "popularity": POPULARITY_MODELS, "stock": OTHER_MODELS}
-    return kinds[_task_of(cls)].admit(cls, shown)
+    kinds = {"recommendation": USER_ENCODERS, "lists": LISTS, "popularity": POPULARITY_MODELS, "stock": OTHER_MODELS}
+    kind = _task_of(cls)
+    is_control = kind == "recommendation" and cls.is_fitted_once()
+    return (CONTROLS if is_control else kinds[kind]).admit(cls, shown)
 
 
 def _task_of(model_class: type) -> str:
     if getattr(model_class, "is_popularity_model", False):
         return "popularity"
+    if getattr(model_class, "is_ranked_lists", False):
+        return "lists"
     return "recommendation" if getattr(model_class, "is_video_model", False) else "stock"
 
 
@@ -581,6 +607,6 @@ def _stock_model(name: str, others: Iterable[str] = ()) -> type:
         pass  # another spelling of its name, which the message below suggests
     raise ConfigError(
         f"There is no model named `{name}`{nearest(name, stock | set(others))}. "
-        f"Video models: {', '.join(USER_ENCODERS)}; popularity models: {', '.join(POPULARITY_MODELS)}; RecBole's own "
-        "run as well."
+        f"Video models: {', '.join(USER_ENCODERS)}; controls: {', '.join(CONTROLS)}; popularity models: "
+        f"{', '.join(POPULARITY_MODELS)}; RecBole's own run as well."
     )

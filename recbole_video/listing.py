@@ -12,13 +12,14 @@ from itertools import chain
 from pathlib import Path
 
 from recbole_video.config import STOCK_PREFIX, Config
+from recbole_video.controls.options import ControlOptions
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.options.option import Option
 from recbole_video.options.run import RunOptions
 from recbole_video.options.show import as_table, as_yaml, by_section
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.recommendation.options import RecommendationOptions
-from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+from recbole_video.registries import CONTROLS, ITEM_ENCODERS, LISTS, POPULARITY_MODELS, USER_ENCODERS
 
 
 def properties_files() -> dict[str, str]:
@@ -26,9 +27,16 @@ def properties_files() -> dict[str, str]:
     found = {
         "overall.yaml": as_yaml(RunOptions),
         "recommendation.yaml": as_yaml(RecommendationOptions, RunOptions),
+        "controls.yaml": as_yaml(ControlOptions, RunOptions),
         "popularity.yaml": as_yaml(PopularityOptions, RunOptions),
     }
-    for registry, above in ((USER_ENCODERS, RecommendationOptions), (POPULARITY_MODELS, PopularityOptions)):
+    above_of = {
+        USER_ENCODERS: RecommendationOptions,
+        CONTROLS: ControlOptions,
+        POPULARITY_MODELS: PopularityOptions,
+        LISTS: RecommendationOptions,
+    }
+    for registry, above in above_of.items():
         models = {name: registry.get(name).Options for name in registry}
         found |= {f"model/{name}.yaml": as_yaml(own, above) for name, own in models.items() if own is not above}
     return found | {f"item_encoder/{name}.yaml": as_yaml(ITEM_ENCODERS.get(name)) for name in ITEM_ENCODERS}
@@ -52,7 +60,7 @@ def options_text(name: str, width: int | None = None) -> str:
         config = Config(name)
     except ConfigError as error:
         if STOCK_PREFIX not in name and ":" not in name:
-            known = [*USER_ENCODERS, *POPULARITY_MODELS, *ITEM_ENCODERS]
+            known = [*USER_ENCODERS, *CONTROLS, *POPULARITY_MODELS, *ITEM_ENCODERS]
             raise ConfigError(
                 f"There is no model or item encoder named `{name}`{nearest(name, known)}; see --list."
             ) from error
@@ -66,7 +74,7 @@ def options_text(name: str, width: int | None = None) -> str:
 def _of_model(config: Config) -> Iterator[tuple[Option, str]]:
     """Options of a model of this package: its own first, then those of its task and of every run."""
     options = config.model_class.Options
-    [task] = [one for one in (RecommendationOptions, PopularityOptions) if issubclass(options, one)]
+    [task] = [one for one in (RecommendationOptions, ControlOptions, PopularityOptions) if issubclass(options, one)]
     own = [(option, section or config.model) for option, section in by_section(options, task)]
     inherited = [pair for pair in by_section(options) if pair[0].name not in {option.name for option, _ in own}]
     encoder = config.get("item_encoder")

@@ -25,6 +25,17 @@ ITEM_ENCODERS: Registry[Any] = Registry(
     },
     bases=("torch.nn:Module",),
 )
+CONTROLS: Registry[Any] = Registry(
+    "control",
+    {
+        "MostPopular": "recbole_video.controls.most_popular:MostPopular",
+        "RecentPopular": "recbole_video.controls.recent_popular:RecentPopular",
+        "ContentKNN": "recbole_video.controls.content_knn:ContentKNN",
+        "Transition": "recbole_video.controls.transition:Transition",
+        "Random": "recbole_video.controls.random:Random",
+    },
+    bases=("recbole_video.controls.base:Control",),
+)
 POPULARITY_MODELS: Registry[Any] = Registry(
     "popularity model",
     {
@@ -35,6 +46,12 @@ POPULARITY_MODELS: Registry[Any] = Registry(
     },
     bases=("recbole_video.popularity.base:PopularityModel",),
 )
+# What stands in a model's place for lists that another program has ranked.
+LISTS: Registry[Any] = Registry(
+    "reader of ranked lists",
+    {"Lists": "recbole_video.recommendation.lists:Lists"},
+    ("recbole_video.recommendation.lists:Lists",),
+)
 # RecBole's own, and whatever is made from its classes.
 OTHER_MODELS: Registry[Any] = Registry("model", {}, ("recbole.model.abstract_recommender:AbstractRecommender",))
-MODEL_REGISTRIES = (USER_ENCODERS, POPULARITY_MODELS, OTHER_MODELS)
+MODEL_REGISTRIES = (USER_ENCODERS, CONTROLS, POPULARITY_MODELS, LISTS, OTHER_MODELS)

@@ -13,7 +13,7 @@ import pytest
 from recbole_video.options.option import declared
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
-from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = [*(ROOT / "recbole_video").rglob("*.py"), *(ROOT / "dataset_tools").rglob("*.py")]
@@ -74,7 +74,7 @@ class TestWhatAddingTouches:
         "BERT4Rec": {"runtime/recbole_options.py"},
     }
 
-    @pytest.mark.parametrize("registry", [ITEM_ENCODERS, USER_ENCODERS, POPULARITY_MODELS])
+    @pytest.mark.parametrize("registry", [ITEM_ENCODERS, USER_ENCODERS, CONTROLS, POPULARITY_MODELS])
     def test_a_model_or_encoder_is_one_file_and_a_line(self, registry):
         for name in set(registry) - {"ID"}:  # what others are compared with is asked for by its name
             own = Path(*registry.get(name).__module__.split(".")).with_suffix(".py")

@@ -11,6 +11,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.files.reading import dump_yaml, read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.options.parse import convert_value, keep_text, parse_command_line, split_paths
+from recbole_video.registries import CONTROLS, LISTS
 from recbole_video.user_encoders import USER_ENCODERS
 
 from .conftest import MODELS
@@ -92,7 +93,8 @@ class TestLayers:
 
     def test_every_model_and_encoder_has_its_file_and_no_file_is_left_over(self):
         stems = {folder: {f.name[:-5] for f in (PROPERTIES / folder).iterdir()} for folder in ("model", "item_encoder")}
-        assert stems["model"] == {*USER_ENCODERS, "STAP"} and set(USER_ENCODERS) == set(MODELS)
+        controls = set(CONTROLS) - {"Random"}  # it has no option of its own
+        assert stems["model"] == {*USER_ENCODERS, *controls, *LISTS, "STAP"} and set(USER_ENCODERS) == set(MODELS)
         assert stems["item_encoder"] == set(ITEM_ENCODERS)
 
     @pytest.mark.parametrize(
@@ -108,6 +110,9 @@ class TestLayers:
         of_popularity = ("popularity", "popularity-demo", "microlens-100k", "smpd-video", "informs", "STAP")
         if path.stem in of_popularity or path.parent.name in ("variant", "preset", "preset_of_variant"):
             Config("STAP", config_dict=content)
+            return
+        if path.stem == "controls" or model in CONTROLS:
+            Config(model if model in CONTROLS else "Random", "ml-100k", config_dict=content)
             return
         encoder = path.stem if path.parent.name == "item_encoder" else "CVA"
         Config(model, "ml-100k", config_dict={"item_encoder": encoder, **content})

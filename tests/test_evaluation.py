@@ -1,19 +1,25 @@
 """Ranks against sorting, metrics against RecBole's evaluator, groups against loops."""
 
 import tracemalloc
+from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from recbole.evaluator import Collector, Evaluator
+from scipy import stats
 
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.data.tags import ItemTags, read_item_tags
 from recbole_video.errors import ConfigError, DataError, DeviceMemoryError, TrainingError
 from recbole_video.evaluation import ranking_metrics as metrics_module
 from recbole_video.evaluation.groups import popularity_groups, ranking_results_by_group
-from recbole_video.evaluation.ranking import Ranking, count_ranks, rank_targets
+from recbole_video.evaluation.ranking import Ranking, best_items, count_ranks, rank_targets
 from recbole_video.evaluation.ranking_metrics import RankingMetrics
+from recbole_video.evaluation.ties import tie_places
 
 ALL_METRICS = [
     "Hit", "NDCG", "MRR", "MAP", "Recall", "Precision", "GAUC",
@@ -28,6 +34,62 @@ def ranking_of(scores, targets, n_top=0):
     return Ranking(np.arange(len(targets)), targets.numpy(), *counted, top)
 
 
+def place_of(item):
+    """SplitMix64 by its definition, as a signed number."""
+    mixed = (item + 1) * 0x9E3779B97F4A7C15 % 2**64
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+    mixed ^= mixed >> 31
+    return mixed - 2**64 if mixed >= 2**63 else mixed
+
+
+class TestTies:
+    def test_places_are_those_of_splitmix64(self):
+        places = tie_places(500, torch.device("cpu"))
+        assert places[:2].numpy().view(np.uint64).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]  # published
+        assert places.tolist() == [place_of(item) for item in range(500)]
+        assert torch.equal(tie_places(20, torch.device("cpu")), places[:20])
+
+    def test_they_have_nothing_to_do_with_the_id(self):
+        places = tie_places(10_001, torch.device("cpu")).numpy()[1:]
+        assert abs(stats.spearmanr(np.arange(10_000), places).statistic) < 0.03
+        assert 0.45 < (places[:5000] < np.median(places)).mean() < 0.55
+
+    @given(st.integers(0, 2**32), st.integers(1, 12))
+    @settings(max_examples=60, deadline=None)
+    def test_ranks_and_lists_against_sorting(self, seed, k):
+        scores = torch.from_numpy(np.random.default_rng(seed).integers(0, 4, (6, 12))).float()
+        targets = torch.from_numpy(np.random.default_rng(seed + 1).integers(1, 12, 6))
+        rank, above, tied, _ = count_ranks(scores, targets, None)
+        want = [sorted(range(12), key=lambda i, row=row: (-row[i], place_of(i))) for row in scores.tolist()]
+        assert best_items(scores, k)[1].tolist() == [order[:k] for order in want]
+        for row, target in enumerate(targets.tolist()):
+            own = scores[row, target]
+            assert rank[row] == 1 + want[row].index(target)
+            assert above[row] == (scores[row] > own).sum() and tied[row] == (scores[row] == own).sum() - 1
+
+    def test_expected_metrics_against_every_order_of_equal_scores(self, make_config):
+        names = ["Hit", "NDCG", "MRR", "MAP", "Recall", "Precision"]
+        metrics = RankingMetrics(make_config(metrics=names, topk=[1, 3, 4], valid_metric="NDCG@3"), np.ones(6))
+        scores = torch.tensor([[0, 1, 1, 1, 0, 0], [9, 2, 1, 1, 3, 1], [0, 0, 0, 0, 0, 0], [0, 5, 4, 3, 2, 1.0]])
+        targets = torch.tensor([2, 5, 3, 3])
+        orders = list(permutations(range(1, 6)))
+        want = dict.fromkeys(metrics.average(ranking_of(scores, targets)), 0.0)
+        for order in orders:
+            row = [sorted(order, key=lambda i, row=row: -row[i]) for row in scores.tolist()]
+            ranks = np.array([1 + row[n].index(t) for n, t in enumerate(targets.tolist())])
+            each = metrics.per_user(replace(ranking_of(scores, targets), ranks=ranks))
+            want = {name: total + each[name].mean() / len(orders) for name, total in want.items()}
+        ties = metrics.ties(ranking_of(scores, targets))
+        assert ties["expected"] == pytest.approx(want, abs=1e-5)
+        assert (ties["targets"], ties["mean_others"]) == (3, round((2 + 2 + 4) / 3, 2))
+
+    def test_without_ties_nothing_is_else(self, make_config):
+        metrics = RankingMetrics(make_config(), np.ones(30))
+        ranking = ranking_of(torch.randn(50, 30), torch.randint(1, 30, (50,)))
+        assert metrics.ties(ranking) == {"targets": 0, "mean_others": 0.0, "expected": metrics.average(ranking)}
+
+
 class TestRanks:
     def test_against_sorting(self):
         torch.manual_seed(0)
@@ -39,13 +101,15 @@ class TestRanks:
         rank, _, _, n_ranked = count_ranks(scores, targets, None)
         assert rank.tolist() == want and set(n_ranked.tolist()) == {39}
 
-    def test_equal_scores_go_by_id_so_that_a_collapsed_model_scores_nothing(self):
+    def test_equal_scores_stand_in_the_order_of_their_places(self):
         rank, above, tied, _ = count_ranks(torch.zeros(3, 40), torch.tensor([1, 20, 39]), None)
-        assert rank.tolist() == [1, 20, 39] and not above.any() and tied.tolist() == [38] * 3
+        order = sorted(range(1, 40), key=place_of)
+        assert rank.tolist() == [1 + order.index(item) for item in (1, 20, 39)]
+        assert not above.any() and tied.tolist() == [38] * 3
 
     def test_padding_is_never_ranked(self):
         scores = torch.zeros(1, 5)
-        scores[0, 0] = 9.0
+        scores[0, :2] = torch.tensor([9.0, 1.0])
         assert count_ranks(scores, torch.tensor([1]), None)[0].tolist() == [1]
 
     def test_seen_items_are_masked_and_the_target_is_not(self):

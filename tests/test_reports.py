@@ -143,7 +143,7 @@ class TestFiles:
     def test_markdown(self, folder, tmp_path, pictures):
         write_report([folder], tmp_path)
         text = (tmp_path / "report.md").read_text()
-        assert "| CVA | **11.000 ± 1.000** (9.737, +1.263) |" in text
+        assert "| CVA | **11.000 ± 1.000 ‡** (9.737, +1.263) |" in text
         assert "| MLP | <u>8.833 ± 0.764</u> (8.047, +0.786) |" in text
         assert "| End to end | – (9.179) |" in text and "> Failed: Pooling, seed 1: ConfigError: no | way" in text
         assert "6 of 9 trials have finished" in text and "SHA-256 " + "ab" * 32 in text and "- seeds: 1, 2, 3" in text
@@ -157,7 +157,8 @@ class TestFiles:
         text = (tmp_path / "results.tex").read_text()
         assert r"\caption{Item encoders \& $<$depth$>$ 100\%}" in text
         assert (
-            r"CVA & \textbf{11.000 $\pm$ 1.000} & \textbf{5.500 $\pm$ 0.500} & 62 $\pm$ 1 & 0.50 $\pm$ 0.00 \\" in text
+            r"CVA & \textbf{11.000 $\pm$ 1.000 \ddag{}} & \textbf{5.500 $\pm$ 0.500} & 62 $\pm$ 1 & 0.50 $\pm$ 0.00 \\"
+            in text
         )
         assert r"\quad published & 9.737 & 5.213 & 1,131 & 1.09 \\" in text
         assert text.count("\\begin{tabular}{lrrrr}") == text.count("\\end{tabular}") == 1

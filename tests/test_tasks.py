@@ -22,7 +22,7 @@ EVERY = {
 }  # fmt: skip
 OURS = EVERY | {"best_epoch", "history", "groups"}
 KEYS = {
-    "SASRec": OURS,
+    "SASRec": OURS | {"ties"},
     "STAP": OURS | {"retrieved_popularity_correlation", "memory_bank"},
     "MetadataRidge": OURS | {"control"},
     "Constant": OURS | {"control"},

@@ -32,6 +32,7 @@ _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = ".parquet"
 FORMATS = (*_SEPARATORS, *_JSON_LINES, _PARQUET)
 _MOST_NAMES = 100  # of columns in a message
+_NEEDS_PYARROW = "`{}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout."
 _ADVICE = "save it as UTF-8, or give its --encoding"
 
 
@@ -106,10 +107,44 @@ def read_chunks(path: Path, columns: Sequence[str], dialect: Dialect | None = No
     elif suffix in _SEPARATORS or dialect.separator:
         yield from _read_text(path, wanted, dialect, dialect.separator or _SEPARATORS[suffix])
     else:
-        raise DataError(
-            f"`{path}` ends in none of {', '.join(FORMATS)}; rename a file of another name, save a workbook as csv, or "
-            "give the --separator of a text table."
-        )
+        raise _other_suffix(path)
+
+
+def column_names(path: Path, dialect: Dialect | None = None) -> list[str]:
+    """The names of a table's columns: of JSON lines, the keys of the first object.
+
+    Args:
+        path: As :func:`read_chunks` takes it.
+        dialect: How a text table is written.
+
+    Raises:
+        DataError: If the file cannot be read, is empty, or has a suffix of another kind.
+        MissingDependencyError: If parquet is to be read without pyarrow.
+    """
+    path, dialect = Path(path), dialect or Dialect()
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    check_is_file(path)
+    if path.suffix in _JSON_LINES:
+        return list(next(_json_objects(path, dialect))[1])
+    if path.suffix == _PARQUET:
+        import_optional("pyarrow", _NEEDS_PYARROW.format(path))
+        return next(guarded(_parquet_names(path), path, "parquet"))
+    if suffix in _SEPARATORS or dialect.separator:
+        return next(_cells(path, dialect, dialect.separator or _SEPARATORS[suffix]))[1]
+    raise _other_suffix(path)
+
+
+def _parquet_names(path: Path) -> Iterator[list[str]]:
+    from pyarrow import parquet
+
+    yield list(parquet.read_schema(path).names)
+
+
+def _other_suffix(path: Path) -> DataError:
+    return DataError(
+        f"`{path}` ends in none of {', '.join(FORMATS)}; rename a file of another name, save a workbook as csv, or "
+        "give the --separator of a text table."
+    )
 
 
 def _read_text(path: Path, wanted: list[str], dialect: Dialect, separator: str) -> Iterator[pd.DataFrame]:
@@ -205,7 +240,7 @@ def _json_objects(path: Path, dialect: Dialect) -> Iterator[tuple[int, dict[str,
 
 
 def _read_parquet(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
-    import_optional("pyarrow", f"`{path}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout.")
+    import_optional("pyarrow", _NEEDS_PYARROW.format(path))
     start = 1
     for chunk in guarded(_parquet_chunks(path, wanted), path, "parquet"):
         yield chunk.set_axis(range(start, start + len(chunk)))

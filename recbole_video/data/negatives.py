@@ -16,11 +16,12 @@ class NegativeSampler:
     Args:
         options: ``distribution`` (uniform or popularity), ``sample_num`` and ``alpha``, the power, 1 by default.
         train_counts: Training actions of each item, int64 [n_items]; item 0 is padding.
+        only_trained: Never draw an item without training actions, which a uniform draw would.
     """
 
-    def __init__(self, options: Mapping[str, Any], train_counts: np.ndarray) -> None:
+    def __init__(self, options: Mapping[str, Any], train_counts: np.ndarray, only_trained: bool = False) -> None:
         self.n_drawn: int = options["sample_num"]
-        weight = np.ones(len(train_counts))
+        weight = (train_counts > 0).astype(float) if only_trained else np.ones(len(train_counts))
         if options["distribution"] == "popularity":
             weight = train_counts.astype(np.float64) ** options.get("alpha", 1.0)
         weight[0] = 0

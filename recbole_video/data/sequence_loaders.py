@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recbole_video.content.items import GatheredContent
 from recbole_video.data.negatives import NegativeSampler
-from recbole_video.data.protocols import Rows
+from recbole_video.data.protocols import PROTOCOLS, Rows
 from recbole_video.data.sequences import Actions
 from recbole_video.data.step_padding import padded_step
 from recbole_video.data.step_plan import (
@@ -83,7 +83,11 @@ class SequenceLoader:
         self.has_one_shape: bool = config["cuda_graph"]
         self.negatives = None
         if config["loss_type"] == "BPR":
-            self.negatives = NegativeSampler(config["train_neg_sample_args"], actions.train_item_counts())
+            self.negatives = NegativeSampler(
+                config["train_neg_sample_args"],
+                actions.train_item_counts(),
+                only_trained=not PROTOCOLS[config["protocol"]].knows_later_items,
+            )
         self.epoch = 0
 
     def _make_rows(self, train: Rows, max_history: int) -> Rows:

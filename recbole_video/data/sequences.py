@@ -16,7 +16,7 @@ from recbole.utils import FeatureSource, FeatureType
 from recbole_video.content.items import has_any, refuse_missing
 from recbole_video.content.store import FrameStore
 from recbole_video.data.atomic_file import read_columns, read_header
-from recbole_video.data.protocols import PROTOCOLS, Split
+from recbole_video.data.protocols import PROTOCOLS, Sequences, Split
 from recbole_video.errors import DataError, counted
 
 
@@ -29,23 +29,29 @@ class Actions:
         users: [A] int64, user ids.
         split: Which slices train, validate and test.
         n_items: Item ids there are, padding included.
+        times: [A] float64; None where the data have only the order of each user's actions.
     """
 
     items: np.ndarray
     users: np.ndarray
     split: Split
     n_items: int
+    times: np.ndarray | None = None
+
+    def is_trained(self) -> np.ndarray:
+        """Whether each action is in a training sequence, [A] bool."""
+        trains = np.zeros(len(self.items) + 1, dtype=np.int64)
+        rows = self.split.train
+        np.add.at(trains, rows.start, 1)
+        np.add.at(trains, rows.end, -1)
+        return np.cumsum(trains)[:-1] > 0
 
     def train_item_counts(self) -> np.ndarray:
         """How often each item id occurs in training sequences, [n_items] int64.
 
         Neighbouring windows of one sequence share an action, which counts once.
         """
-        trains = np.zeros(len(self.items) + 1, dtype=np.int64)
-        rows = self.split.train
-        np.add.at(trains, rows.start, 1)
-        np.add.at(trains, rows.end, -1)
-        return np.bincount(self.items[np.cumsum(trains)[:-1] > 0], minlength=self.n_items)
+        return np.bincount(self.items[self.is_trained()], minlength=self.n_items)
 
 
 class VideoDataset(SequentialDataset):
@@ -112,6 +118,7 @@ class VideoDataset(SequentialDataset):
     # -- filtering ---------------------------------------------------------------------------
 
     def _data_filtering(self) -> None:
+        self._check_has_times()
         filters = (
             ("missing items", self._filter_missing_items),
             ("filter options", super()._data_filtering),
@@ -178,11 +185,16 @@ class VideoDataset(SequentialDataset):
         if any(interval not in (None, "[0,inf)") for interval in intervals):
             super()._filter_by_inter_num()
 
-    def _keep_protocol_actions(self) -> None:
-        """Sort by user (in order of appearance) and time, and keep what the protocol counts."""
+    def _check_has_times(self) -> None:
+        """Find out whether the field of times, before anything is left out, holds times or mere positions."""
         feat = self.inter_feat
         if self.time_field not in feat or self.field2type[self.time_field] != FeatureType.FLOAT:
             raise DataError(f"`{self.dataset_name}.inter` needs the field `{self.time_field}:float` to order actions.")
+        self._has_times = not are_positions(pd.factorize(feat[self.uid_field])[0], feat[self.time_field].to_numpy())
+
+    def _keep_protocol_actions(self) -> None:
+        """Sort by user (in order of appearance) and time, and keep what the protocol counts."""
+        feat = self.inter_feat
         users = pd.factorize(feat[self.uid_field])[0]
         order = np.lexsort((feat[self.time_field].to_numpy(), users))
         lengths = np.bincount(users)
@@ -190,6 +202,7 @@ class VideoDataset(SequentialDataset):
         kept = protocol.keep(lengths, self.max_item_list_len, self.config["min_sequence_length"])
         self._count_cut(lengths, kept)
         chosen = order[kept]
+        self._times = feat[self.time_field].to_numpy(np.float64)[chosen] if self._has_times else None
         # The rows stay in file order, so that ids are numbered as RecBole numbers them.
         in_file_order = np.sort(chosen)
         self._by_user_and_time = np.searchsorted(in_file_order, chosen)
@@ -231,14 +244,15 @@ class VideoDataset(SequentialDataset):
         users = self.inter_feat[self.uid_field].to_numpy()[order]
         items = self.inter_feat[self.iid_field].to_numpy()[order]
         lengths = np.diff(np.flatnonzero(np.r_[True, users[1:] != users[:-1], True]))
-        split = PROTOCOLS[self.config["protocol"]].split(lengths, self.max_item_list_len)
+        protocol = PROTOCOLS[self.config["protocol"]]
+        split = protocol.split(Sequences(lengths, self._times, self.max_item_list_len), self.config)
         for part in ("train", "valid", "test"):
             if not len(getattr(split, part)):
                 raise DataError(
-                    f"The {part} part of `{self.dataset_name}` is empty: no user has enough actions "
+                    f"The {part} part of `{self.dataset_name}` is empty: {protocol.advice} "
                     f"(the longest sequence has {lengths.max()}, protocol {self.config['protocol']})."
                 )
-        return Actions(items.astype(np.int64), users.astype(np.int64), split, self.item_num)
+        return Actions(items.astype(np.int64), users.astype(np.int64), split, self.item_num, self._times)
 
     @property
     def item_tokens(self) -> np.ndarray:
@@ -249,6 +263,21 @@ class VideoDataset(SequentialDataset):
     def user_tokens(self) -> np.ndarray:
         """Token of each user id, [n_users] str; id 0 is ``[PAD]``."""
         return self.field2id_token[self.uid_field]
+
+
+def are_positions(users: np.ndarray, times: np.ndarray) -> bool:
+    """Whether ``times: [A]`` count each user's actions from one number on, as where the raw data have no times.
+
+    Args:
+        users: [A], numbered from 0.
+        times: [A].
+    """
+    start, lengths = times.min(), np.bincount(users)
+    if times.max() - start + 1 != lengths.max() or (times % 1).any():
+        return False
+    by_user_and_time = np.lexsort((times, users))
+    within = np.arange(len(users)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return bool((times[by_user_and_time] - start == within).all())
 
 
 def _is_finite(word: str) -> bool:

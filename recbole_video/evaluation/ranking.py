@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from recbole_video.data.sequence_loaders import EvalBatch, HistoryLoader
 from recbole_video.errors import ConfigError, DeviceMemoryError, TrainingError
+from recbole_video.evaluation.ties import tie_places
 from recbole_video.runtime.processes import Processes, processes
 
 # Ranks are counted for this many users at a time: what is held beside the scores is small.
@@ -29,7 +30,7 @@ class Ranking:
     Attributes:
         users: [R] user ids.
         targets: [R] target item ids.
-        ranks: [R] int64, 1 for a target in first place; among equal scores lower ids go first.
+        ranks: [R] int64, 1 for a target in first place; among equal scores in the order of ``tie_places``.
         n_above: [R] int64, items with a higher score than the target.
         n_tied: [R] int64, other items with exactly its score.
         n_ranked: [R] int64, items that were ranked (not masked).
@@ -121,34 +122,45 @@ def _shown(loader: HistoryLoader, group: Processes, show_progress: bool) -> Iter
     return tqdm(loader.of_process(group), "Evaluate", n_batches, leave=False, ncols=100, disable=disable)
 
 
-def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def best_items(scores: Tensor, k: int, ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The ``k`` highest of each row of ``scores: [B, N]`` and their columns, each [B, k], best first.
 
-    Among equal scores the lower column goes first, as :func:`count_ranks` counts; ``topk`` takes any.
+    Equal scores stand in the order of ``tie_places``, as :func:`count_ranks` counts; ``topk`` takes any.
+
+    Args:
+        scores: One column per item.
+        k: How many.
+        ids: Item id of each column, int64 [N]; by default the id is the column.
 
     Raises:
         TrainingError: If a score is not a number.
     """
+    n_ids = scores.shape[1] if ids is None else int(ids.max()) + 1
+    places = tie_places(n_ids, scores.device)
+    places = places if ids is None else places[ids]
     values, columns = scores.topk(min(k + 1, scores.shape[1]), dim=1)
     if torch.isnan(values[:, :1]).any():  # goes before all numbers
         raise TrainingError(_NOT_FINITE)
     is_cut = (
         values[:, k - 1] == values[:, k] if values.shape[1] > k else torch.zeros_like(columns[:, 0], dtype=torch.bool)
     )
-    columns = columns[:, :k].sort(dim=1).values
+    columns = columns[:, :k]
     for rows in is_cut.nonzero()[:, 0].split(_ROWS_AT_ONCE.get(scores.device.type, len(scores))):
-        columns[rows] = _best_columns(scores[rows], k)  # equal scores on both sides of the cut
+        columns[rows] = _best_columns(scores[rows], k, places)  # equal scores on both sides of the cut
+    columns = columns.gather(1, places[columns].argsort(dim=1))
     values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
     return values, columns.gather(1, order)
 
 
-def _best_columns(scores: Tensor, k: int) -> Tensor:
-    """Columns of the ``k`` highest of each row, lower ones first among equals, in ascending order, [B, k]."""
+def _best_columns(scores: Tensor, k: int, places: Tensor) -> Tensor:
+    """Columns of the ``k`` highest of each row, of equal ones those of the smallest places, in any order, [B, k]."""
+    by_place = places.argsort()
+    scores = scores[:, by_place]
     lowest = scores.topk(k, dim=1).values[:, -1:]
     above, equal = scores > lowest, scores == lowest
     n_equal = k - above.sum(dim=1, keepdim=True)
     kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= n_equal))
-    return kept.nonzero()[:, 1].view(-1, k)
+    return by_place[kept.nonzero()[:, 1]].view(-1, k)
 
 
 def count_ranks(scores: Tensor, targets: Tensor, seen: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
@@ -195,8 +207,8 @@ def _count_part(scores: Tensor, target_score: Tensor, targets: Tensor, is_masked
     rows = torch.nonzero(tied)[:, 0]
     if len(rows):
         equal = scores[rows] == target_score[rows]
-        lower_id = torch.arange(n_items, device=scores.device) < targets[rows, None]
-        rank[rows] += (equal & lower_id).sum(dim=1)
+        places = tie_places(n_items, scores.device)
+        rank[rows] += (equal & (places < places[targets[rows], None])).sum(dim=1)
     return rank, above, tied, n_ranked
 
 

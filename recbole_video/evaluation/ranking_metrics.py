@@ -53,11 +53,41 @@ class RankingMetrics:
         needs_lists = any("rec.items" in metric.metric_need for metric in self._metrics.values())
         return max(self.topk) if needs_lists else 0
 
+    def beyond_ranks(self) -> dict[str, bool]:
+        """Metrics that the first ranks alone do not give, and whether they need the place of every item."""
+        others = [metric for name, metric in self._metrics.items() if name not in self._by_rank]
+        return {type(metric).__name__: "rec.meanrank" in metric.metric_need for metric in others}
+
     def per_user(self, ranking: Ranking) -> dict[str, np.ndarray]:
         """Each user's value of every top-k metric: name@k -> [R] float."""
         row = np.minimum(ranking.ranks, max(self.topk) + 1) - 1
         return {
             f"{name}@{k}": values[row, i] for name, values in self._by_rank.items() for i, k in enumerate(self.topk)
+        }
+
+    def expected(self, ranking: Ranking) -> Metrics:
+        """The top-k metrics that a random order of equal scores gives on average, over all users.
+
+        A target that ``t`` others are tied with stands on each of ``t + 1`` ranks with the same probability.
+        """
+        first = np.minimum(ranking.n_above, max(self.topk))
+        last = np.minimum(ranking.n_above + ranking.n_tied + 1, max(self.topk))
+        result: Metrics = {}
+        for name, values in self._by_rank.items():
+            total = np.concatenate([np.zeros((1, len(self.topk))), values[:-1].cumsum(axis=0)])
+            means = ((total[last] - total[first]) / (ranking.n_tied + 1)[:, None]).mean(axis=0)
+            result |= {
+                f"{name}@{k}": round(float(mean), self.decimals) for k, mean in zip(self.topk, means, strict=True)
+            }
+        return result
+
+    def ties(self, ranking: Ranking) -> dict[str, Any]:
+        """How many targets share their score with other items, and :meth:`expected`, as plain values."""
+        is_tied = ranking.n_tied > 0
+        return {
+            "targets": int(is_tied.sum()),
+            "mean_others": round(float(ranking.n_tied[is_tied].mean()), 2) if is_tied.any() else 0.0,
+            "expected": self.expected(ranking),
         }
 
     def average(self, ranking: Ranking) -> Metrics:

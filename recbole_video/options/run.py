@@ -67,6 +67,7 @@ class CommandOptions:
     sweep: str | None = option(None, "Name of a sweep, or its YAML file.", is_path=True)
     report: str | None = option(None, "Folders of runs and sweeps to report on.", is_path=True)
     out: str | None = option(None, "Folder of the report.", is_path=True)
+    correction: str | None = option(None, "holm or fdr: of the p-values of a report, for several tests.")
     search: str | None = option(None, "grid, random or optuna.")
     ray_address: str | None = option(None, "HOST:PORT of a Ray cluster.")
 

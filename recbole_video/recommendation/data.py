@@ -11,8 +11,11 @@ import numpy as np
 import torch
 
 from recbole_video.config import Config
-from recbole_video.content.items import GatheredContent, ItemContent, open_stores
+from recbole_video.content.items import GatheredContent, ItemContent, content_stores, open_stores
+from recbole_video.content.store import FrameStore
 from recbole_video.data.catalogue import Catalogue
+from recbole_video.data.leaks import leak_report, temporal_facts
+from recbole_video.data.protocols import Rows, TemporalRule
 from recbole_video.data.sequences import Actions, VideoDataset
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
 from recbole_video.files.values import file_digest
@@ -86,7 +89,7 @@ class Data:
 def load_data(config: Config) -> Data:
     """Read, filter and split the data set, and align the frames with its items."""
     _check_dataset_exists(config)
-    stores = open_stores(config) if config.inputs_read else {}
+    stores = _stores(config)
     try:
         dataset = VideoDataset(config.host(), stores)
         actions = dataset.build()
@@ -96,7 +99,7 @@ def load_data(config: Config) -> Data:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"`{config['dataset']}` cannot be read with these options ({reason}).") from error
     content = None
-    if stores:
+    if stores and config.inputs_read:
         zero_missing = config["missing_items"] == "zero"
         content = ItemContent.of(
             stores, dataset.item_tokens, config["device"], config["frames_on_device"], zero_missing
@@ -113,6 +116,16 @@ def load_data(config: Config) -> Data:
         content_dims={} if content is None else content.dims,
     )
     return Data(dataset, actions, catalogue)
+
+
+def _stores(config: Config) -> dict[str, FrameStore]:
+    """The stores that are read, or by which a control that reads none leaves items out, as other models do."""
+    if config.inputs_read:
+        return open_stores(config)
+    if not config.filters_by_content:
+        return {}
+    is_named = config["content"] is not None or config["frame_store"] is not None
+    return open_stores(config) if is_named or all(path.is_file() for path in content_stores(config).values()) else {}
 
 
 def _check_dataset_exists(config: Config) -> None:
@@ -144,13 +157,22 @@ def describe_data(config: Config, data: Data, content: GatheredContent | None) -
         "items": dataset.item_num - 1,
         "interactions": len(data.actions.items),
         "train_sequences": len(split.train),
-        "valid_users": len(split.valid),
-        "test_users": len(split.test),
+        "valid_users": _n_users(data.actions, split.valid),
+        "test_users": _n_users(data.actions, split.test),
         "dropped_interactions": dataset.dropped,
         "inter_sha256": _inter_digest(data),
+        "leaks": leak_report(data.actions),
     }
+    if split.cuts:
+        rule = TemporalRule.of(config)
+        description["temporal"] = {"target": rule.target, "valid": rule.valid, **temporal_facts(data.actions)}
     inputs = {} if content is None else content.describe()
     return {**description, **(inputs if set(inputs) <= {"frames"} else {"inputs": inputs})}
+
+
+def _n_users(actions: Actions, rows: Rows) -> int:
+    """Users of whom there is a history; a protocol may have several targets of one."""
+    return len(np.unique(actions.users[rows.start]))
 
 
 def recommendation_checkpoint_data(data: Data) -> dict[str, Any]:

@@ -5,16 +5,82 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from recbole_video.data.protocols import ProtocolOptions
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import option
-from recbole_video.options.run import RunOptions, check_processes, resume_option, warmup_option
+from recbole_video.options.run import check_processes, resume_option, warmup_option
 from recbole_video.recommendation.losses import LossOptions
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
 
 @dataclass(frozen=True)
-class _InputOptions(RunOptions):
-    """What is read, and how."""
+class RankingOptions(ProtocolOptions):
+    """What is read, how it is split, and how a ranking of the catalogue is judged: of trained models and controls."""
+
+    without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
+
+    frame_store: str | None = option(
+        None,
+        "Name of <dataset>.<name>.frames.npy, or a path; empty: <dataset>.frames.npy.",
+        is_path=True,
+        section="Content",
+    )
+    content: list[str] | dict[str, str] | None = option(
+        None,
+        "Modalities, such as [frames, text]: <dataset>.<name>.frames.npy; or {name: store}; empty: frames.",
+        kind="list of str, or dict",
+        by_hand=True,
+    )
+    frames_on_device: Literal["auto", True, False] = option(
+        "auto", "auto: on the training device when it fits; True; False: gather each batch from disk."
+    )
+    missing_items: Literal["error", "drop", "zero"] = option(
+        "error", "error, drop (their interactions) or zero: items without any content or without an .item row."
+    )
+    eval_batch_size: int | None = option(
+        None,
+        "Users per batch; empty: 128 on a CPU, whose caches hold their scores, 2048 on a GPU.",
+        at_least=1,
+        section="Evaluation",
+    )
+    eval_memory_mb: int = option(256, "Scores held at once, in MB; lowers the batch where it must.", at_least=1)
+    eval_groups: list[Literal["popularity", "cold", "tag"]] = option(
+        [], "Beyond the totals: popularity (ten groups of items), cold, tag (the 20 tags of most test targets)."
+    )
+    tag_field: str | None = option(None, "eval_groups tag: column of the .item file that holds the tags of an item.")
+    cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
+    save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
+
+    def check(self) -> None:
+        super().check()
+        self._check_eval_args()
+        self._check_valid_metric()
+        if "tag" in self.eval_groups and self.tag_field is None:
+            raise ConfigError("`eval_groups` names tag; set tag_field to the column of the .item file that holds them.")
+
+    def _check_eval_args(self) -> None:
+        args, mode = self.eval_args, self.eval_args["mode"]
+        if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
+            raise ConfigError(
+                "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
+                f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
+            )
+        if not isinstance(mode, dict) or any(one != "full" for one in mode.values()):
+            raise ConfigError(f"`eval_args` mode is {mode}; video models rank the full catalogue: use full.")
+
+    def _check_valid_metric(self) -> None:
+        top_k = [f"{metric.lower()}@{k}" for metric in self.metrics for k in self.topk]
+        computed = [*top_k, *(metric.lower() for metric in self.metrics if metric.lower() == "gauc")]
+        if self.valid_metric.lower() not in computed:
+            raise ConfigError(
+                f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
+                f"{', '.join(computed)}, or extend metrics and topk."
+            )
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """How an item's vector is made."""
 
     item_encoder: str = option(
         "CVA",
@@ -28,18 +94,6 @@ class _InputOptions(RunOptions):
     item_scale: Literal["sqrt_dim", "none"] = option(
         "sqrt_dim", "sqrt_dim: vectors from content are divided by the root of d; none: as encoded. Not of ids."
     )
-    frame_store: str | None = option(
-        None,
-        "Name of <dataset>.<name>.frames.npy, or a path; empty: <dataset>.frames.npy.",
-        is_path=True,
-        section="Content",
-    )
-    content: list[str] | dict[str, str] | None = option(
-        None,
-        "Modalities, such as [frames, text]: <dataset>.<name>.frames.npy; or {name: store}; empty: frames.",
-        kind="list of str, or dict",
-        by_hand=True,
-    )
     content_fusion: Literal["early", "late", "late_gate", "late_concat"] | None = option(
         None,
         "Of several: early (or empty), late (encoded apart and added), late_gate or late_concat.",
@@ -48,27 +102,10 @@ class _InputOptions(RunOptions):
     content_width: int | None = option(
         None, "Width to which early fusion projects each modality; empty: that of item vectors.", by_hand=True
     )
-    frames_on_device: Literal["auto", True, False] = option(
-        "auto", "auto: on the training device when it fits; True; False: gather each batch from disk."
-    )
-    missing_items: Literal["error", "drop", "zero"] = option(
-        "error", "error, drop (their interactions) or zero: items without any content or without an .item row."
-    )
-    protocol: Literal["microlens", "recbole"] = option(
-        "microlens", "microlens or recbole: how sequences are cut, split and scored.", section="Data"
-    )
-    MAX_ITEM_LIST_LENGTH: int = option(10, "L, the longest history that a model reads.", at_least=1)
-    min_sequence_length: int = option(
-        5,
-        "protocol microlens: users with fewer actions are left out.",
-        at_least=3,
-        must="must be at least 3: one action to train, one to validate and one to test",
-    )
-    mask_history: bool | None = option(None, "Never rank what the user has seen; empty: as the protocol has it.")
 
 
 @dataclass(frozen=True)
-class RecommendationOptions(LossOptions, _InputOptions):
+class RecommendationOptions(LossOptions, EncoderOptions, RankingOptions):
     """Recommendation from video content: every model of this package."""
 
     without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
@@ -106,25 +143,10 @@ class RecommendationOptions(LossOptions, _InputOptions):
         void_when=(("learner", "sgd"), ("learner", "adagrad"), ("learner", "rmsprop")),
     )
     encode_chunk: int = option(4096, "Items encoded at once when the catalogue is encoded.", at_least=1)
-    eval_batch_size: int | None = option(
-        None,
-        "Users per batch; empty: 128 on a CPU, whose caches hold their scores, 2048 on a GPU.",
-        at_least=1,
-        section="Evaluation",
-    )
-    eval_memory_mb: int = option(256, "Scores held at once, in MB; lowers the batch where it must.", at_least=1)
-    eval_groups: list[Literal["popularity", "cold", "tag"]] = option(
-        [], "Beyond the totals: popularity (ten groups of items), cold, tag (the 20 tags of most test targets)."
-    )
-    tag_field: str | None = option(None, "eval_groups tag: column of the .item file that holds the tags of an item.")
-    cold_item_threshold: int = option(1, "A cold item has fewer training interactions than this.")
-    save_per_user: bool = option(False, "Write each test user's rank and metrics to per_user.tsv.")
     resume: bool | str | None = resume_option()
 
     def check(self) -> None:
         super().check()
-        self._check_eval_args()
-        self._check_valid_metric()
         if self.candidate_group and self.train_batch_size % self.candidate_group:
             raise ConfigError(
                 f"`candidate_group` is {self.candidate_group}, which does not divide train_batch_size "
@@ -137,26 +159,5 @@ class RecommendationOptions(LossOptions, _InputOptions):
         if self.cuda_graph and (self.nproc > 1 or self.detect_anomaly):
             other = "nproc above 1" if self.nproc > 1 else "detect_anomaly"
             raise ConfigError(f"`cuda_graph` cannot be recorded with {other}; set one of them.")
-        if "tag" in self.eval_groups and self.tag_field is None:
-            raise ConfigError("`eval_groups` names tag; set tag_field to the column of the .item file that holds them.")
         if self.item_encoder == "ID" and self.id_fusion != "none":
             raise ConfigError("`id_fusion` adds ids to content, and item_encoder=ID has no content; set one of them.")
-
-    def _check_eval_args(self) -> None:
-        args, mode = self.eval_args, self.eval_args["mode"]
-        if args["split"] != {"LS": "valid_and_test"} or args["order"] != "TO":
-            raise ConfigError(
-                "`eval_args` must be {'split': {'LS': 'valid_and_test'}, 'order': 'TO'}: video models are "
-                f"tested on each user's last action, not with split {args['split']} and order {args['order']}."
-            )
-        if not isinstance(mode, dict) or any(one != "full" for one in mode.values()):
-            raise ConfigError(f"`eval_args` mode is {mode}; video models rank the full catalogue: use full.")
-
-    def _check_valid_metric(self) -> None:
-        top_k = [f"{metric.lower()}@{k}" for metric in self.metrics for k in self.topk]
-        computed = [*top_k, *(metric.lower() for metric in self.metrics if metric.lower() == "gauc")]
-        if self.valid_metric.lower() not in computed:
-            raise ConfigError(
-                f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
-                f"{', '.join(computed)}, or extend metrics and topk."
-            )

@@ -15,7 +15,7 @@ from recbole_video.files.reading import read_json, read_text
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.plan import Trial
+from recbole_video.sweep.plan import Trial, count_trials
 from recbole_video.sweep.space import point_key
 from recbole_video.sweep.spec import Row, Sweep, read_sweep
 
@@ -176,7 +176,7 @@ def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collectio
 def _data_read(result: dict[str, Any]) -> str:
     """The checksums of what a run read, as one: runs of other data under one name are no repeats."""
     data = result.get("data") or {}
-    read = [data, data.get("label"), data.get("frames"), *dict(data.get("inputs") or {}).values()]
+    read = [data, data.get("label"), data.get("lists"), data.get("frames"), *dict(data.get("inputs") or {}).values()]
     sums = [str(part.get(key)) for part in read if isinstance(part, dict) for key in ("inter_sha256", "sha256")]
     return hashlib.sha256(" ".join(sums).encode()).hexdigest()[:8]
 
@@ -214,7 +214,7 @@ def _is_number_or_none(value: Any) -> bool:
 
 
 def _differing_options(configs: list[dict[str, Any]]) -> list[str]:
-    ignored = _PLACES | {"model", "item_encoder", "dataset"}
+    ignored = _PLACES | {"model", "item_encoder", "dataset", "score_lists"}
     names = sorted(set().union(*configs) - ignored)
     of_model: dict[str, list[dict[str, Any]]] = {}
     for config in configs:
@@ -225,6 +225,8 @@ def _differing_options(configs: list[dict[str, Any]]) -> list[str]:
 
 
 def _model_label(config: dict[str, Any]) -> str:
+    if config.get("score_lists"):
+        return f"lists of {Path(config['score_lists']).name}"
     encoder = f" + {config['item_encoder']}" if config.get("item_encoder") else ""
     return f"{config.get('model')}{encoder}"
 
@@ -252,8 +254,8 @@ def _merge(a: Collection, b: Collection) -> Collection:
             repeats.append(other.folder)
     seeds = tuple(dict.fromkeys([*a.sweep.seeds, *b.sweep.seeds]))
     rows = tuple({row.name: row for row in [*a.sweep.rows, *b.sweep.rows]}.values())
-    planned = max(round(max(c.planned / len(c.sweep.seeds) for c in (a, b)) * len(seeds)), len(records))
     sweep = replace(b.sweep, seeds=seeds, rows=rows)
+    planned = max(count_trials(sweep), len(records))
     return Collection(sweep, tuple(records.values()), planned, (*a.folders, *b.folders), b.command, tuple(repeats))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recbole_video.reports.collect import HAND_MADE, Collection, Record
 from recbole_video.reports.figures import Picture, draw_all
-from recbole_video.reports.significance import Tested, test_all
-from recbole_video.reports.table import Table, make_table
+from recbole_video.reports.intervals import n_users
+from recbole_video.reports.marks import CONTROL, NEIGHBOUR, Judged, judge
+from recbole_video.reports.significance import ALPHA, CORRECTION_NAMES, Tested
+from recbole_video.reports.table import Cell, Table, make_table
 from recbole_video.sweep.folder import FAILED, FINISHED
+from recbole_video.sweep.metrics import Metric
 
 _SMALL_P = 1e-4
 _SHOWN_REPEATS = 5
@@ -27,6 +30,9 @@ class Section:
     pictures: tuple[Picture, ...]
     prefix: str
     tests: tuple[Tested, ...]
+    correction: str
+    interval_heads: list[str]
+    interval_rows: list[list[str]]
     trial_heads: list[str]
     trial_rows: list[list[str]]
     data_lines: tuple[tuple[str, str], ...]
@@ -35,7 +41,7 @@ class Section:
     @property
     def test_lines(self) -> list[str]:
         """Each comparison as a sentence."""
-        return [_test_line(tested) for tested in self.tests]
+        return [_test_line(tested, self.correction) for tested in self.tests]
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,10 @@ class Content:
     made_by: tuple[tuple[str, str], ...]
 
 
-def make_content(collections: list[Collection]) -> Content:
-    """Tables, figures, tests and provenance of some sweeps."""
+def make_content(collections: list[Collection], correction: str | None = None) -> Content:
+    """Tables, figures, tests and provenance of some sweeps; ``correction`` in the place of what the sweeps say."""
+    if correction is not None:
+        collections = [replace(one, sweep=replace(one.sweep, correction=correction)) for one in collections]
     several = len(collections) > 1
     sections = tuple(
         _section(collection, name, several) for collection, name in zip(collections, _names(collections), strict=True)
@@ -75,7 +83,9 @@ def _names(collections: list[Collection]) -> list[str]:
 
 def _section(collection: Collection, name: str, several: bool) -> Section:
     sweep = collection.sweep
-    table = make_table(collection)
+    judged = judge(collection, make_table(collection))
+    table = judged.table
+    heads, rows = _intervals(table)
     is_second = name.removesuffix("-demo") != sweep.name
     return Section(
         name=name,
@@ -83,10 +93,13 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
         source=sweep.source,
         warnings=tuple(_warnings(collection)),
         table=table,
-        legend=_legend(collection, table),
+        legend=" ".join([*_legend(collection, table), *_hits(collection, table), *_marks(collection, judged)]),
         pictures=tuple(draw_all(collection, table)),
         prefix=f"{name}-" if several else "",
-        tests=tuple(test_all(collection)),
+        tests=judged.tests,
+        correction=_correction(collection, judged),
+        interval_heads=heads,
+        interval_rows=rows,
         trial_heads=["trial", "seed", "state", "validation", "epochs", "seconds", "GB"],
         trial_rows=[_trial_row(record) for record in collection.records],
         data_lines=tuple(_data_lines(collection.records)),
@@ -126,7 +139,7 @@ def _warnings(collection: Collection) -> list[str]:
     return found
 
 
-def _legend(collection: Collection, table: Table) -> str:
+def _legend(collection: Collection, table: Table) -> list[str]:
     parts = []
     counts = {len(cell.values) for row in table.rows for cell in row.cells if cell.values}
     if counts and max(counts) > 1:
@@ -137,14 +150,65 @@ def _legend(collection: Collection, table: Table) -> str:
         parts.append("One seed.")
     parts.append("Best bold, second underlined.")
     if table.has_published:
-        parts.append("In brackets the published number and how far ours is from it.")
+        told = "of the paper's own data." if collection.sweep.is_demo else "and how far ours is from it."
+        parts.append(f"In brackets the published number {told}")
     if any(metric.factor == 100.0 for _, metric in table.heads):
         parts.append("Ranking metrics × 100.")
     if any(metric.name in ("seconds", "GB") for _, metric in table.heads):
         parts.append(
             "Seconds are of a whole run on this machine, other trials beside it; GB is the most memory that it held."
         )
-    return " ".join(parts)
+    return parts
+
+
+def _hits(collection: Collection, table: Table) -> list[str]:
+    """What one hit is worth in points, for each data set that users were tested on."""
+    if not any(metric.key.startswith("test_result/hit@") for _, metric in table.heads):
+        return []
+    tested = {
+        (str(record.result["data"].get("dataset")), n): None
+        for record in collection.records
+        if record.result and (n := n_users(record)) is not None
+    }
+    named = [f"{100 / n:.2g} points{f' on {name}' * (len(tested) > 1)} ({n:,} test users)" for name, n in tested]
+    return [f"One hit is worth {', '.join(named)}."] if named else []
+
+
+def _marks(collection: Collection, judged: Judged) -> list[str]:
+    """What the marks mean, and by which tests they are given."""
+    has_users = any(n_users(record) is not None for record in collection.records if record.result)
+    if not judged.has_marks:
+        is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
+        return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
+    return [
+        f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next row below: "
+        f"Student's paired t-test or Wilcoxon's signed-rank test over test cases gives p ≥ {ALPHA:g} "
+        f"{_correction(collection, judged)}."
+    ]
+
+
+def _correction(collection: Collection, judged: Judged) -> str:
+    n = judged.n_tests
+    return f"after {CORRECTION_NAMES[collection.sweep.correction]} over {n:,} test{'s' if n != 1 else ''}"
+
+
+def _intervals(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the table of intervals: of those cells that have one."""
+    shown = [j for j in range(len(table.heads)) if any(row.cells[j].interval for row in table.rows)]
+    heads = ["", *(f"{table.heads[j][0].title} {table.heads[j][1].name}".strip() for j in shown)]
+    rows = [
+        [row.name or "run", *(_interval(row.cells[j], table.heads[j][1]) for j in shown)]
+        for row in table.rows
+        if any(row.cells[j].interval for j in shown)
+    ]
+    return heads, rows
+
+
+def _interval(cell: Cell, metric: Metric) -> str:
+    if cell.interval is None:
+        return "–"
+    low, high = (metric.write(end) for end in (cell.interval.low, cell.interval.high))
+    return f"{low} to {high}{'' if cell.interval.is_exact else ' b'}"
 
 
 def _trial_row(record: Record) -> list[str]:
@@ -194,11 +258,26 @@ def _made_by(collections: list[Collection]) -> tuple[tuple[str, str], ...]:
     return tuple((name.replace("_", " "), "; ".join(values)) for name, values in found.items())
 
 
-def _test_line(tested: Tested) -> str:
+INTERVALS_NOTE = (
+    "95 % intervals over test users: Clopper's and Pearson's for the hits of one run, exact; b: percentiles of a "
+    "seeded bootstrap of users, each the mean over seeds."
+)
+
+
+def _test_line(tested: Tested, correction: str) -> str:
     where = f" on {tested.column}" if tested.column else ""
     head = f"{tested.a} against {tested.b}{where}, {tested.metric}"
     if tested.p is None:
         return f"{head}: not tested ({tested.why_not})."
-    p = f"p < {_SMALL_P:g}" if tested.p < _SMALL_P else f"p = {tested.p:.4f}"
     signed = f"{tested.difference:+.4f}".replace("-", "−")  # as in the table
-    return f"{head}: {signed}, {tested.test}, {p}."
+    of_t, of_w = tested.corrected
+    other = "" if tested.wilcoxon is None else f"; Wilcoxon's signed-rank test, {_p(tested.wilcoxon, of_w)}"
+    return f"{head}: {signed}, {tested.test}, {_p(tested.p, of_t)}{other} ({correction})."
+
+
+def _p(p: float, corrected: float | None) -> str:
+    """A p-value as it is and, in an arrow's place, corrected."""
+    words = [
+        f"< {_SMALL_P:g}" if value < _SMALL_P else f"= {value:.4f}" for value in (p, corrected) if value is not None
+    ]
+    return f"p {', corrected '.join(words)}"

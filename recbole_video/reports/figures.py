@@ -103,6 +103,7 @@ def _bars(axis: Any, collection: Collection, table: Table) -> None:
             axis.plot(at, theirs, "D", color=_THEIRS, label="paper" if j == 0 else None, markersize=6)
             drawn.append(theirs)
         drawn.append(ours)
+    drawn.append(np.array(_draw_best_control(axis, collection, table)))
     _label_places(axis, [row.label for row, _ in cells])
     is_cut = _zoom(axis, np.concatenate(drawn))
     axis.set_xlabel(_x_label(collection))
@@ -158,6 +159,7 @@ def _lines(axis: Any, collection: Collection, table: Table) -> None:
                 axis.plot(*zip(*theirs, strict=True), "D--", color=_CYCLE[color % len(_CYCLE)], alpha=0.5,
                           label=f"{name}, paper")  # fmt: skip
             color += 1
+    _draw_best_control(axis, collection, table)
     if numbers:
         axis.set_xticks(numbers, labels)
     else:
@@ -198,7 +200,21 @@ def _figure_cells(collection: Collection, table: Table) -> tuple[str, list[tuple
     figure = collection.sweep.figure
     assert figure is not None
     chosen = [i for i, (_, metric) in enumerate(table.heads) if metric.name == figure.metric]
-    return figure.metric, [(row, [row.cells[i] for i in chosen]) for row in table.rows]
+    return figure.metric, [(row, [row.cells[i] for i in chosen]) for row in table.rows if not row.of_controls]
+
+
+def _draw_best_control(axis: Any, collection: Collection, table: Table) -> list[float]:
+    """A line at the best control of a table of one block, which every row is to be read against; its height."""
+    figure = collection.sweep.figure
+    assert figure is not None
+    chosen = [j for j, (_, metric) in enumerate(table.heads) if metric.name == figure.metric]
+    rows = [row for row in table.rows if row.of_controls]
+    known = [(mean, row.label) for row in rows if (mean := row.cells[chosen[0]].mean) is not None]
+    if len(chosen) > 1 or not known or len({row.group for row in rows}) > 1:
+        return []
+    mean, label = (max if table.heads[chosen[0]][1].bigger else min)(known)
+    axis.axhline(mean, color="#6b6b6b", linestyle=":", label=f"best control: {label}")
+    return [mean]
 
 
 def _x_label(collection: Collection) -> str:

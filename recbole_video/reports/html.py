@@ -6,7 +6,7 @@ import base64
 from importlib.resources import files
 from itertools import groupby
 
-from recbole_video.reports.content import Content
+from recbole_video.reports.content import INTERVALS_NOTE, Content
 from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.table import Table
 
@@ -22,7 +22,13 @@ def to_html(content: Content) -> str:
         files("recbole_video.reports").joinpath("page.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
-        content=content, cell_texts=cell_texts, blocks=_blocks, base64=_base64, zip=zip, last_head=HTML_HEAD
+        content=content,
+        cell_texts=cell_texts,
+        blocks=_blocks,
+        base64=_base64,
+        zip=zip,
+        last_head=HTML_HEAD,
+        intervals_note=INTERVALS_NOTE,
     )
 
 

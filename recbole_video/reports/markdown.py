@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from recbole_video.files.cells import spreadsheet_safe
-from recbole_video.reports.content import Content, Section
+from recbole_video.reports.content import INTERVALS_NOTE, Content, Section
 from recbole_video.reports.table import BEST, SECOND, Cell, Table
 from recbole_video.sweep.metrics import Metric
 
@@ -19,6 +19,7 @@ _FIRST_MARKS = re.compile(r"^(?:#{1,6}|[+=-]|\d+[.)])(?=\s|[-=]|$)")  # of a hea
 
 
 CSV_HEAD = ("sweep", "group", "row", "column", "metric", "ours", "std", "seeds", "published", "difference", "missing")
+_CSV_MORE = ("low", "high", "marks")  # behind what every report has had
 LATEX_HEAD = "% needs \\usepackage{booktabs}\n\\begin{table}\n"
 TRIALS_HEAD, LAST_HEAD = "### Trials", "## How this was made"
 
@@ -54,6 +55,10 @@ def _section(section: Section) -> list[str]:
     for picture in section.pictures:
         caption = plain_text(picture.caption)
         parts += [f"![{caption}]({section.prefix}{picture.name}.png)", "", f"*{caption}*", ""]
+    if section.interval_rows:
+        shown = [[plain_text(cell) for cell in row] for row in section.interval_rows]
+        heads = [plain_text(head) for head in section.interval_heads]
+        parts += ["### Intervals", "", INTERVALS_NOTE, "", _plain_table(heads, shown), ""]
     if section.tests:
         parts += ["### Significance", "", *[f"- {plain_text(line)}" for line in section.test_lines], ""]
     trials = [[plain_text(cell) for cell in row] for row in section.trial_rows]
@@ -100,6 +105,7 @@ def cell_texts(cell: Cell, metric: Metric) -> tuple[str, str]:
         ours = "–" if cell.missing in ("", "published only") else cell.missing
     else:
         ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread)}" if cell.spread is not None else "")
+        ours += f" {cell.marks}" if cell.marks else ""
         ours += f" [{cell.missing}]" if cell.missing else ""
     if cell.published is None:
         return ours, ""
@@ -123,12 +129,14 @@ def to_csv(content: Content) -> str:
     """One line per cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
+    writer.writerow([*CSV_HEAD, *_CSV_MORE])
     for section in content.sections:
         for row in section.table.rows:
             for cell, (column, metric) in zip(row.cells, section.table.heads, strict=True):
                 numbers = [_number(cell.mean), _number(cell.spread), len(cell.values) or ""]
                 numbers += [_number(cell.published), _number(cell.difference), cell.missing]
+                ends = (None, None) if cell.interval is None else (cell.interval.low, cell.interval.high)
+                numbers += [*map(_number, ends), cell.marks]
                 names = [section.name, row.group, row.label, column.label, metric.name]
                 writer.writerow([*map(spreadsheet_safe, names), *numbers])
     return out.getvalue()
@@ -141,6 +149,7 @@ def _number(value: float | None) -> str:
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
           "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$",
           "<": "$<$", ">": "$>$", "α": r"$\alpha$", "|": "$|$",
+          "†": r"\dag{}", "‡": r"\ddag{}", "≥": r"$\geq$",
           "[": "{[}", "]": "{]}", "*": "{*}"}  # fmt: skip
 
 

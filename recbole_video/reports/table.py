@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
 from recbole_video.reports.collect import Collection, Record
+from recbole_video.reports.intervals import Interval
 from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.plan import point_labels
+from recbole_video.sweep.plan import point_labels, seeds_of
 from recbole_video.sweep.space import point_key
 from recbole_video.sweep.spec import Column, Row
 
@@ -24,12 +25,18 @@ class Cell:
         published: The paper's, if it has one.
         missing: Why there is none of ours, or how many seeds of how many there are; empty if all are there.
         rank: BEST, SECOND or 0 among ours.
+        is_comparable: Whether the paper's number is of the same data, so that a difference means something.
+        interval: 95 % interval over test users, where it is known.
+        marks: What it cannot be told from, as signs that the report explains.
     """
 
     values: tuple[float, ...]
     published: float | None
     missing: str = ""
     rank: int = 0
+    is_comparable: bool = True
+    interval: Interval | None = None
+    marks: str = ""
 
     @property
     def mean(self) -> float | None:
@@ -43,17 +50,29 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Our mean less the paper's number; None where either is missing."""
-        return None if self.mean is None or self.published is None else self.mean - self.published
+        """Our mean less the paper's number; None where either is missing, or they are of different data."""
+        if self.mean is None or self.published is None or not self.is_comparable:
+            return None
+        return self.mean - self.published
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: heading, label, one cell per column and metric."""
+    """A row: heading, label, one cell per column and metric.
+
+    Attributes:
+        group: Its heading.
+        label: Its name under that.
+        cells: One per column and metric.
+        records: The finished runs of each cell.
+        of_controls: Whether it is of the sweep's ``controls``.
+    """
 
     group: str
     label: str
     cells: tuple[Cell, ...]
+    records: tuple[tuple[Record, ...], ...] = ()
+    of_controls: bool = False
 
     @property
     def name(self) -> str:
@@ -87,8 +106,14 @@ def make_table(collection: Collection) -> Table:
     for row in sweep.rows:
         records = [record for record in collection.records if record.trial.row == row.name]
         for label, same in _by_point(collection, row, records):
-            cells = tuple(_cell(row, column, metric, same, len(sweep.seeds)) for column, metric in heads)
-            rows.append(TableRow(row.group, label, cells))
+            n_seeds, is_comparable = len(seeds_of(sweep, row)), not sweep.is_demo
+            cells = tuple(
+                replace(_cell(row, column, metric, same, n_seeds), is_comparable=is_comparable)
+                for column, metric in heads
+            )
+            done = [record for record in same if record.state.kind == FINISHED]
+            of_cells = tuple(tuple(r for r in done if r.trial.column == column.label) for column, _ in heads)
+            rows.append(TableRow(row.group, label, cells, of_cells, row.of_controls))
     return Table(heads, _ranked(heads, rows, sweep.rank))
 
 

@@ -23,7 +23,9 @@ _SIGNS = {
 }
 
 
-def write_report(folders: Iterable[str | Path], out: str | Path | None = None, latex: bool = False) -> Content:
+def write_report(
+    folders: Iterable[str | Path], out: str | Path | None = None, latex: bool = False, correction: str | None = None
+) -> Content:
     """Write ``report.md``, ``report.html``, ``results.csv`` and the figures of finished runs.
 
     The files of an earlier report are replaced; any other file of one of these names is left alone, and nothing is
@@ -33,6 +35,7 @@ def write_report(folders: Iterable[str | Path], out: str | Path | None = None, l
         folders: Folders of sweeps, or of hand-made runs; sweeps of one name become one table.
         out: Where to write; by default the first of the folders.
         latex: Write ``results.tex`` too.
+        correction: How p-values are corrected for several tests, ``holm`` or ``fdr``; by default as each sweep says.
 
     Returns:
         What the report says.
@@ -42,7 +45,7 @@ def write_report(folders: Iterable[str | Path], out: str | Path | None = None, l
         RunFolderError: If it cannot be written, or a file of one of its names is not of a report.
     """
     folders = [expanded(folder) for folder in folders]
-    content = make_content(collect(folders))
+    content = make_content(collect(folders), correction)
     target = expanded(out or folders[0])
     _check_replaceable(target, content, latex)
     for section in content.sections:

@@ -1,4 +1,4 @@
-"""What the trainer asks of a model beyond its loss."""
+"""What a run asks of a model: how it is fitted, and what the trainer asks beyond its loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def beside(parameters: Iterable[nn.Parameter], part: Iterable[nn.Parameter]) -> 
 
 
 class Trainable:
-    """Mixin of a module that is trained by gradient; each of these may stay as it is.
+    """Mixin of a module that is trained by gradient, or fitted in one go; each of these may stay as it is.
 
     Attributes:
         memory_advice: What to do where a training step does not fit on the device.
@@ -26,6 +26,11 @@ class Trainable:
     is_recorded = False
     parameters: Callable[[], Iterator[nn.Parameter]]  # of the module that it is mixed into, as children
     children: Callable[[], Iterator[nn.Module]]
+
+    @classmethod
+    def is_fitted_once(cls) -> bool:
+        """Whether it is fitted in one go, by a method ``fit_once``, in place of training by gradient."""
+        return False
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Parameters for the optimiser, in groups if their settings differ: ``lr``, ``weight_decay``."""

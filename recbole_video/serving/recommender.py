@@ -41,7 +41,21 @@ _SCORES_AT_ONCE = 1 << 24
 
 
 def make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recommender:
-    """Build the model of a checkpoint.
+    """Build the trained model of a checkpoint.
+
+    Raises:
+        CheckpointError: If a value is missing, of another kind, or contradicts another.
+    """
+    catalogue, tokens, origins = stored_catalogue(config, state, path)
+    model = build_stored(lambda: config.model_class(config, catalogue), state["state_dict"], len(tokens), path)
+    vectors = checked_vectors(state, model.item_embedding, path)
+    return Recommender(model, config, tokens, vectors, origins)
+
+
+def stored_catalogue(
+    config: Config, state: dict[str, Any], path: Path
+) -> tuple[Catalogue, list[str], dict[str, Origin]]:
+    """What a checkpoint says of its items: for a model to be built, their tokens, and the content that is read.
 
     Raises:
         CheckpointError: If a value is missing, of another kind, or contradicts another.
@@ -57,13 +71,7 @@ def make_recommender(config: Config, state: dict[str, Any], path: Path) -> Recom
         train_counts=torch.zeros(len(tokens), dtype=torch.long),
         content_dims={name: origin.dim for name, origin in origins.items()},
     )
-
-    def make() -> Any:
-        return config.model_class(config, catalogue)
-
-    model = build_stored(make, state["state_dict"], len(tokens), path)
-    vectors = checked_vectors(state, model.item_embedding, path)
-    return Recommender(model, config, tokens, vectors, origins)
+    return catalogue, tokens, origins
 
 
 class Recommender:
@@ -84,18 +92,23 @@ class Recommender:
         item_vectors: Tensor | None,
         content: Mapping[str, Origin] | None = None,
     ) -> None:
+        self._set_items(model, config, item_tokens, content)
+        self._tower = self.model.item_embedding
+        self._n_table = self._tower.num_embeddings
+        with torch.no_grad():
+            self._table = self._tower.weight if item_vectors is None else item_vectors.to(self.device)
+        self._tower.set_catalogue(self._table)
+
+    def _set_items(
+        self, model: Any, config: Config, item_tokens: Sequence[str], content: Mapping[str, Origin] | None
+    ) -> None:
         self.device = config["device"]
         self.config = config
         self.content = dict(content or {})
         self.model = model.to(self.device).eval()
-        self._tower = self.model.item_embedding
         self._n_known = len(item_tokens)
-        self._n_table = self._tower.num_embeddings
         self._tokens = list(item_tokens[1:])
         self._id_of = {token: i for i, token in enumerate(item_tokens) if i}
-        with torch.no_grad():
-            self._table = self._tower.weight if item_vectors is None else item_vectors.to(self.device)
-        self._tower.set_catalogue(self._table)
 
     @property
     def items(self) -> list[str]:
@@ -118,7 +131,8 @@ class Recommender:
     ) -> pd.DataFrame:
         """The ``k`` best videos for each history.
 
-        Ranked as the evaluation ranks: by the model's own scores, and among equal ones in the order of :attr:`items`.
+        Ranked as the evaluation ranks: by the model's own scores, and equal ones by its rule
+        (:func:`recbole_video.evaluation.ties.tie_places`).
 
         Args:
             histories: User -> item tokens, oldest first; or a list of such histories, whose users
@@ -149,7 +163,7 @@ class Recommender:
                 rows = np.repeat(np.arange(len(ids)), [len(h) for h in ids])
                 columns = column_of[np.concatenate(ids)]
                 scores[rows[columns >= 0], columns[columns >= 0]] = -torch.inf
-            values, columns = best_items(scores, min(k, scores.shape[1]))
+            values, columns = best_items(scores, min(k, scores.shape[1]), torch.from_numpy(chosen).to(scores.device))
             tables.append(self._as_table(users, values.cpu().numpy(), chosen[columns.cpu().numpy()]))
         return pd.concat(tables if len(tables) == 1 else tables[1:], ignore_index=True)
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from recbole.utils import EvaluatorType
 
 from recbole_video.config import Config
 from recbole_video.content.store import store_path
+from recbole_video.data.protocols import ProtocolOptions
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.options.content import named_stores
+from recbole_video.options.option import declared
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import grid, n_points, point_key, sample
@@ -114,13 +117,14 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None, first: in
     sweep = replace(sweep, base={**sweep.base, **own})
     if clash := sorted(set(own) & _options_of_cells(sweep)):
         raise ConfigError(f"`{clash[0]}` is what the sweep `{sweep.name}` varies; leave it out.")
+    _check_control_options(sweep)
     is_open = sweep.search.kind == "optuna"
     if is_open and (len(_runnable(sweep)) * len(sweep.columns) * len(sweep.seeds) > 1):
         raise ConfigError("A search by Optuna has one row, one column and one seed; use random for several.")
     if sweep.search.kind != "grid" and not sweep.space:
         raise ConfigError(f"The sweep `{sweep.name}` searches nothing: its space is empty.")
     _check_stopping_is_fair(sweep)
-    n_trials = _count_trials(sweep)
+    n_trials = count_trials(sweep)
     shown = None if first is None or n_trials <= max(first, _MOST_CHECKED) else first
     trials = () if is_open else tuple(islice(_generate_trials(sweep, shown), shown))
     if not trials and not is_open:
@@ -144,6 +148,9 @@ def make_trial(sweep: Sweep, row: Row, column: int, point: dict[str, Any], seed:
     """The trial of a row, a column, a point of the space and a seed; the later ones win over the sweep's base."""
     block = sweep.columns[column]
     options = {**sweep.base, **block.options, **(row.options or {}), **point, "seed": seed}
+    if row.of_controls:
+        known = _options_of_control(row.label)
+        options = {name: value for name, value in options.items() if name in known}
     return Trial(row.name, block.label, point, seed, {k: v for k, v in sorted(options.items())})
 
 
@@ -207,7 +214,8 @@ def _check_stopping_is_fair(sweep: Sweep) -> None:
             f"asha of `{sweep.name}` would stop the worse seeds and flatter the mean of the rest; give one seed, or "
             "leave asha out."
         )
-    uneven = _options_of_cells(sweep) & {"dataset", "protocol", "valid_metric", "label", "preset"}
+    split = {name for name in declared(ProtocolOptions) if name.startswith(("protocol", "temporal_"))}
+    uneven = _options_of_cells(sweep) & {"dataset", "valid_metric", "label", "preset", *split}
     if uneven:
         raise ConfigError(
             f"asha of `{sweep.name}` would compare scores of trials that differ in `{min(uneven)}`; leave asha out, or "
@@ -231,17 +239,45 @@ def _generate_trials(sweep: Sweep, first: int | None = None) -> Iterator[Trial]:
         points = list(islice(grid(sweep.space), first))
     for row in _runnable(sweep):
         for column in range(len(sweep.columns)):
-            for point in points:
-                for seed in sweep.seeds:
+            for point in [{}] if row.of_controls else points:
+                for seed in seeds_of(sweep, row):
                     yield make_trial(sweep, row, column, point, seed)
 
 
-def _count_trials(sweep: Sweep) -> int:
+def seeds_of(sweep: Sweep, row: Row) -> tuple[int, ...]:
+    """The seeds with which a row runs."""
+    return sweep.seeds[:1] if row.runs_once else sweep.seeds
+
+
+def count_trials(sweep: Sweep) -> int:
     """How many trials there will be, which are not laid out for it."""
     known = n_points(sweep.space)
     asked = sweep.search.n_trials
     per_cell = known or 0 if sweep.search.kind == "grid" else min(asked, known or asked)
-    return per_cell * len(_runnable(sweep)) * len(sweep.columns) * len(sweep.seeds)
+    n_rows = sum(not row.of_controls for row in _runnable(sweep))
+    return per_cell * n_rows * len(sweep.columns) * len(sweep.seeds) + count_control_trials(sweep)
+
+
+def count_control_trials(sweep: Sweep) -> int:
+    """How many of the trials are of controls."""
+    return sum(len(seeds_of(sweep, row)) for row in sweep.rows if row.of_controls) * len(sweep.columns)
+
+
+@cache
+def _options_of_control(name: str) -> frozenset[str]:
+    """What a control takes of the options of a sweep."""
+    config = Config(name)
+    return (frozenset(config.declarations) | {"model", "dataset"}) - config.model_class.Options.without_effect
+
+
+def _check_control_options(sweep: Sweep) -> None:
+    """Refuse an option of ``controls`` that none of them has; of the sweep's own, each takes what it has."""
+    controls = [row for row in sweep.rows if row.of_controls]
+    known = frozenset().union(*(_options_of_control(row.label) for row in controls))
+    if unknown := sorted({option for row in controls for option in row.options or {}} - known):
+        raise ConfigError(
+            f"`{unknown[0]}` of `controls` of `{sweep.name}` is no option of a control{nearest(unknown[0], known)}."
+        )
 
 
 def _trials_to_check(sweep: Sweep, trials: tuple[Trial, ...], n_trials: int) -> Iterable[Trial]:
@@ -270,7 +306,8 @@ def _runnable(sweep: Sweep) -> list[Row]:
 
 
 def _options_of_cells(sweep: Sweep) -> set[str]:
-    cells = [*(row.options or {} for row in sweep.rows), *(column.options for column in sweep.columns), sweep.space]
+    rows = [row.options or {} for row in sweep.rows if not row.of_controls]
+    cells = [*rows, *(column.options for column in sweep.columns), sweep.space]
     return {option for cell in cells for option in cell}
 
 

@@ -14,7 +14,7 @@ from recbole_video.tasks import task_of
 from recbole_video.tasks.task import prepare_bundled
 
 _MOST_CACHED = 4  # data sets; a trial that uses one keeps it alive in any case
-_INPUTS = "inputs_read"  # what the data depends on beside the options
+_INPUTS, _FILTER = "inputs_read", "filters_by_content"  # what the data depends on beside the options
 _OF_THE_DEVICE = frozenset(["device", "frames_on_device", "gpu_id", "use_gpu"])
 
 
@@ -43,6 +43,12 @@ class RecordingConfig:
         """What the model reads: all of model and item encoder that the data depends on."""
         self.read[_INPUTS] = self._config.inputs_read
         return self._config.inputs_read
+
+    @property
+    def filters_by_content(self) -> bool:
+        """Whether items without content are left out for a model that reads none."""
+        self.read[_FILTER] = self._config.filters_by_content
+        return self._config.filters_by_content
 
     @property
     def task(self) -> str:
@@ -91,7 +97,7 @@ def load_shareable(config: Any) -> Any:
 
 
 def _current_value(config: Config, name: str) -> Any:
-    return config.inputs_read if name == _INPUTS else config[name]
+    return getattr(config, name) if name in (_INPUTS, _FILTER) else config[name]
 
 
 def _is_same(a: Any, b: Any) -> bool:

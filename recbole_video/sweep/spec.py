@@ -12,6 +12,7 @@ from recbole_video.errors import ConfigError, nearest
 from recbole_video.files.reading import dump_yaml, parse_yaml, read_text
 from recbole_video.options.option import Option
 from recbole_video.options.parse import check_value, keep_text
+from recbole_video.registries import CONTROLS
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import Space, read_hyper_file, read_space
 
@@ -19,12 +20,14 @@ SEARCHES = ("grid", "random", "optuna")
 _DRAWS_OF_A_FILE = 10
 FIGURES = ("bars", "groups", "lines")
 RANKS = ("group", "table")  # where the best is sought
+CORRECTIONS = ("holm", "fdr")  # of p-values, for several tests
 _KEYS = frozenset([
     "name", "title", "source", "note", "base", "space", "search", "rows", "columns", "metrics", "seeds", "asha",
-    "resources", "figure", "compare", "needs", "rank", "demo",
+    "resources", "figure", "compare", "correction", "needs", "rank", "controls", "demo",
 ])  # fmt: skip
 _ROW_KEYS = frozenset(["group", "label", "options", "published", "demo"])
 _COLUMN_KEYS = frozenset(["label", "options", "demo"])
+_CONTROL_KEYS = frozenset(["group", "models", "options", "demo"])
 _DEMO_KEYS = frozenset(["base", "seeds", "note", "search", "space"])
 
 
@@ -42,12 +45,17 @@ class Row:
         group: Heading that it stands under; may be empty.
         options: Its options; None for a row that is only published.
         published: The paper's numbers by column label and metric name.
+        of_controls: Whether it is of ``controls``: it takes of the sweep's options those that a control has, and runs
+            once, whatever the space.
+        runs_once: Whether it runs with the first seed alone, since the others would give the same.
     """
 
     label: str
     group: str = ""
     options: dict[str, Any] | None = None
     published: dict[str, dict[str, float]] = field(default_factory=dict)
+    of_controls: bool = False
+    runs_once: bool = False
 
     @property
     def name(self) -> str:
@@ -161,6 +169,7 @@ class Sweep:
     compare: tuple[Comparison, ...] = ()
     needs: tuple[Need, ...] = ()
     rank: str = "group"
+    correction: str = "holm"
     is_demo: bool = False
     text: str = ""
 
@@ -223,7 +232,8 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     raw = _read_lines(text, where, demo)
     metrics = tuple(Metric.of(given) for given in _list(raw.get("metrics"), f"`metrics` of `{where}`"))
     columns = _read_columns(raw.get("columns"), demo, where)
-    rows = _read_rows(raw.get("rows"), columns, metrics, demo, where)
+    rows = _read_rows(raw.get("rows"), columns, metrics, demo, where) + _read_controls(raw.get("controls"), demo, where)
+    _check_no_repeats([row.name for row in rows], "rows", where)
     resources = _read_resources(raw.get("resources"), where)
     sweep = Sweep(
         name=str(raw.get("name") or name),
@@ -243,7 +253,8 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
         figure=_read_figure(raw.get("figure"), metrics, where),
         compare=_read_compare(raw.get("compare"), rows, where),
         needs=() if demo else _read_needs(raw.get("needs"), where),
-        rank=_read_rank(raw.get("rank", "group"), where),
+        rank=str(_one_of(raw.get("rank", "group"), RANKS, f"`rank` of `{where}`")),
+        correction=str(_one_of(raw.get("correction", "holm"), CORRECTIONS, f"`correction` of `{where}`")),
         is_demo=demo,
         text=text,
     )
@@ -299,7 +310,8 @@ def _check_unambiguous(sweep: Sweep, where: str) -> None:
     """What could be drawn or tested in two ways."""
     if sweep.compare and sweep.space:
         raise ConfigError(f"`compare` of `{where}` compares rows, and its space makes several of each; leave one out.")
-    if sweep.figure is not None and sweep.figure.kind == "groups" and len(sweep.rows) > 1:
+    n_rows = sum(not row.of_controls for row in sweep.rows)
+    if sweep.figure is not None and sweep.figure.kind == "groups" and n_rows > 1:
         raise ConfigError(
             f"`figure` of `{where}` draws the columns of one row as groups; for several rows choose bars."
         )
@@ -307,7 +319,7 @@ def _check_unambiguous(sweep: Sweep, where: str) -> None:
 
 def _check_no_clashes(sweep: Sweep, where: str) -> None:
     """An option has one place: rows, columns or the space; its values would otherwise depend on the order of layers."""
-    of_rows = {option for row in sweep.rows for option in row.options or {}}
+    of_rows = {option for row in sweep.rows if not row.of_controls for option in row.options or {}}
     of_columns = {option for column in sweep.columns for option in column.options}
     for one, other, what in (
         (of_rows, of_columns, "rows and columns"),
@@ -407,10 +419,36 @@ def _read_rows(
             options |= _options(of_demo, f"`demo` of row `{label}` of `{where}`")
         published = _read_published(raw.get("published"), columns, metrics, f"row `{label}` of `{where}`")
         rows.append(Row(label, str(raw.get("group") or ""), options, published))
-    _check_no_repeats([row.name for row in rows], "rows", where)
     if not any(row.options is not None for row in rows):
         raise ConfigError(f"The sweep `{where}` has zero trials: no row has options.")
     return tuple(rows)
+
+
+def _read_controls(given: Any, demo: bool, where: str) -> tuple[Row, ...]:
+    """The rows of ``controls``: True for all there are, or a list of blocks of them."""
+    if given in (None, False):
+        return ()
+    blocks = [{}] if given is True else _list(given, f"`controls` of `{where}`")
+    return tuple(row for block in blocks for row in _read_control_block(block, demo, where))
+
+
+def _read_control_block(raw: Any, demo: bool, where: str) -> list[Row]:
+    _check_keys(raw, _CONTROL_KEYS, f"a block of `controls` of `{where}`")
+    if demo and raw.get("demo") == "skip":
+        return []
+    models = [str(name) for name in _list(raw.get("models", list(CONTROLS)), f"`models` of `controls` of `{where}`")]
+    if unknown := [name for name in models if name not in CONTROLS]:
+        raise ConfigError(
+            f"`controls` of `{where}` names `{unknown[0]}`{nearest(unknown[0], CONTROLS)}; known are "
+            f"{', '.join(CONTROLS)}."
+        )
+    options = _options(raw.get("options"), f"`options` of `controls` of `{where}`")
+    options |= _options(raw.get("demo"), f"`demo` of `controls` of `{where}`") if demo else {}
+    group = str(raw.get("group") or "Controls")
+    return [
+        Row(name, group, {**options, "model": name}, of_controls=True, runs_once=CONTROLS.get(name).is_deterministic)
+        for name in models
+    ]
 
 
 def _read_published(
@@ -500,10 +538,10 @@ def _row_named(name: str, rows: tuple[Row, ...], where: str) -> str:
     raise ConfigError(f"`compare` of `{where}` names the row `{name}`{nearest(name, known)}, which it lacks.")
 
 
-def _read_rank(given: Any, where: str) -> str:
-    if given not in RANKS:
-        raise ConfigError(f"`rank` of `{where}` is `{given}`; choose from {', '.join(RANKS)}.")
-    return str(given)
+def _one_of(given: Any, known: tuple[str, ...], what: str) -> Any:
+    if given not in known:
+        raise ConfigError(f"{what} is `{given}`; choose from {', '.join(known)}.")
+    return given
 
 
 def _read_needs(given: Any, where: str) -> tuple[Need, ...]:

@@ -55,7 +55,8 @@ class TrialTask:
             reason = f"{type(error).__name__}: {first} (traceback.txt has more)"
             write_failure(folder, trial, reason, traceback.format_exc())
         else:
-            tune.report({"score": result["best_valid_score"], "is_finished": True})
+            score = result["best_valid_score"]  # of ranked lists there is none
+            tune.report({**({} if score is None else {"score": score}), "is_finished": True})
             return
         tune.report({"reason": reason})
 

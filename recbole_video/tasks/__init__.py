@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_video.tasks.lists import ListsTask
 from recbole_video.tasks.popularity import PopularityTask
 from recbole_video.tasks.recbole import RecBoleTask
 from recbole_video.tasks.recommendation import RecommendationTask
@@ -11,6 +12,7 @@ from recbole_video.tasks.task import Task
 
 TASKS: dict[str, type[Task]] = {
     "recommendation": RecommendationTask,
+    "lists": ListsTask,
     "popularity": PopularityTask,
     "stock": RecBoleTask,
 }

@@ -19,7 +19,6 @@ from recbole_video.files.values import plain
 from recbole_video.popularity import figures
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.results.curve import draw_curve
-from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.serving.predictor import PopularityPredictor, make_predictor
 from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
@@ -66,23 +65,9 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         return self.train(trainer, PopularityLoader(config, data, data.rows["train"], shuffle=True))
 
     def _fit_once(self) -> Fitted:
-        self.refuse_processes(f"{self.config['model']} is fitted in one go, by one process")
         [train], [valid] = self._batches("train"), self._batches("valid")
-        notes = self.model.fit_once(train, valid)
-        _, result = self.evaluate("valid")
-        score = result[self.config["valid_metric"].lower()]
-        if self.folder is not None:
-            write_checkpoint(self.folder.best, self._state())
-        return Fitted(score, result, best_epoch=0, history=[], notes=plain(notes))
-
-    def _state(self) -> dict[str, Any]:
-        """The checkpoint of a model that is fitted once, under the keys of any other's."""
-        return {
-            "config": plain(self.config.to_options()),
-            "epoch": 0,
-            "state_dict": self.model.state_dict(),
-            "data": popularity_checkpoint_data(self.data, self.model.inputs),
-        }
+        about_data = popularity_checkpoint_data(self.data, self.model.inputs)
+        return self.fit_in_one_go(lambda: self.model.fit_once(train, valid), about_data)
 
     def evaluate(self, split: str) -> tuple[Predictions, Metrics]:
         """Predict the videos of the split; metrics are of all together."""

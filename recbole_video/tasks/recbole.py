@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer
 
 from recbole_video.config import Config
+from recbole_video.data.leaks import Events, shares_of
+from recbole_video.data.sequences import are_positions
 from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import file_digest
@@ -110,6 +113,7 @@ class RecBoleTask(Task[PreparedData, Any, None]):
                 "dataset": config["dataset"],
                 "inter_sha256": file_digest(Path(config["data_path"], f"{config['dataset']}.inter")),
                 "protocol": "RecBole's own",
+                "leaks": leaks_of(config, self.data),
             },
             "protocol": f"RecBole's own, eval_args {config['eval_args']}",
         }
@@ -123,6 +127,11 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         return f"RecBole's {self.config['model']} on {self.config['dataset']}; protocol: {result['protocol']}"
 
     @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """Of RecBole's split by its ``eval_args``."""
+        return {"protocol": "RecBole's own", **leaks_of(config, cls.load(config))}
+
+    @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> NoReturn:
         """Refuse: RecBole loads its own checkpoints.
 
@@ -130,6 +139,46 @@ class RecBoleTask(Task[PreparedData, Any, None]):
             CheckpointError: Always.
         """
         raise recbole_checkpoint_error(path)
+
+
+def leaks_of(config: Any, data: PreparedData) -> dict[str, Any]:
+    """The leak report of RecBole's split, by times as RecBole holds them: as float32.
+
+    A repeat is a target whose user has an action on its item in training or validation; which of several actions at
+    one time is the target is not asked.
+    """
+    train, valid, test = (_events(config, part._dataset.inter_feat) for part in (data.train, data.valid, data.test))
+    first = _first_actions(config, data.train._dataset.inter_feat)
+    trained = train if first is None else _joined(train, first)
+    known = _joined(trained, valid)
+    size = int(max(known.items.max(), test.items.max())) + 1
+    repeats = np.isin(test.users * size + test.items, known.users * size + known.items)
+    everything = _joined(known, test)
+    if everything.times is None or are_positions(np.unique(everything.users, return_inverse=True)[1], everything.times):
+        trained, test = replace(trained, times=None), replace(test, times=None)
+    return shares_of(trained, test, {"repeats": repeats, "equal_times": None})
+
+
+def _events(config: Any, feat: Any) -> Events:
+    """Users, items and, where they were loaded, times of RecBole's interactions: of sequences, those of the targets."""
+    user, item, time = (config[f"{kind}_FIELD"] for kind in ("USER_ID", "ITEM_ID", "TIME"))
+    return Events(feat[user].numpy(), feat[item].numpy(), feat[time].numpy() if time in feat else None)
+
+
+def _first_actions(config: Any, feat: Any) -> Events | None:
+    """The first action of each user, which no row of a sequential data set has as its target."""
+    user, item, time = (config[f"{kind}_FIELD"] for kind in ("USER_ID", "ITEM_ID", "TIME"))
+    suffix, length = config["LIST_SUFFIX"], config["ITEM_LIST_LENGTH_FIELD"]
+    if item + suffix not in feat:
+        return None
+    rows = feat[length].numpy() == 1
+    times = feat[time + suffix][:, 0].numpy()[rows] if time + suffix in feat else None
+    return Events(feat[user].numpy()[rows], feat[item + suffix][:, 0].numpy()[rows], times)
+
+
+def _joined(a: Events, b: Events) -> Events:
+    times = None if a.times is None or b.times is None else np.concatenate([a.times, b.times])
+    return Events(np.concatenate([a.users, b.users]), np.concatenate([a.items, b.items]), times)
 
 
 def recbole_checkpoint_error(path: Path) -> CheckpointError:

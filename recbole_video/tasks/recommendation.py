@@ -1,4 +1,4 @@
-"""Recommendation from video content: a user encoder over item vectors, judged by ranking the catalogue."""
+"""Recommendation: a user encoder over item vectors, or a control, judged by ranking the catalogue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.config import Config
+from recbole_video.controls.base import Control
+from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.data.tags import ItemTags, read_item_tags
 from recbole_video.evaluation.groups import ranking_results_by_group
@@ -15,6 +17,7 @@ from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.recommendation.data import Data, describe_data, load_data, recommendation_checkpoint_data
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
+from recbole_video.serving.control import make_control
 from recbole_video.serving.recommender import Recommender, make_recommender
 from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
@@ -24,32 +27,40 @@ from recbole_video.user_encoders.base import VideoRecommender
 _GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
 
-class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
-    """Trains a user encoder with an item encoder."""
+class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
+    """Trains a user encoder with an item encoder, or fits a control in one go."""
 
     @classmethod
     def load(cls, config: Any) -> Data:
         """As :func:`~recbole_video.recommendation.data.load_data`."""
         return load_data(config)
 
-    def build(self) -> VideoRecommender:
+    def build(self) -> VideoRecommender | Control:
         """The model, whose scoring is tried out if it is not of this package."""
         config, catalogue = self.config, self.data.catalogue
         with as_config_error(f"{config['model']} cannot be built with these options"):
-            model: VideoRecommender = config.model_class(config, catalogue).to(config["device"])
-            if not _is_shipped(type(model)):
+            model: VideoRecommender | Control = config.model_class(config, catalogue).to(config["device"])
+            if isinstance(model, VideoRecommender) and not _is_shipped(type(model)):
                 model.check_scoring()
         return model
 
     def fit(self) -> Fitted:
-        """Train by gradient, with early stopping by the validation metric."""
-        return self.train(self.make_trainer(), self.loaders["train"])
+        """Train by gradient, with early stopping by the validation metric, or fit in one go."""
+        if isinstance(self.model, VideoRecommender):
+            return self.train(self.make_trainer(), self.loaders["train"])
+        control, actions = self.model, self.data.actions
+        self._lay_out()
+        return self.fit_in_one_go(lambda: control.fit_once(actions), recommendation_checkpoint_data(self.data))
+
+    def _lay_out(self) -> None:
+        """Make batches, metrics of the data, and groups of items; what is wrong with those is told before training."""
+        self.loaders = make_loaders(self.config, self.data, self.model)
+        self._metrics = RankingMetrics(self.config, self.data.catalogue.train_counts.numpy())
+        _ = self._tags
 
     def make_trainer(self) -> Trainer:
         """Lay the batches out, and make what trains the model and judges it by the validation users."""
-        self.loaders = make_loaders(self.config, self.data, self.model)
-        self._metrics = RankingMetrics(self.config, self.data.catalogue.train_counts.numpy())
-        _ = self._tags  # what is wrong with them is told before training
+        self._lay_out()
         about_data = recommendation_checkpoint_data(self.data)
         return Trainer(
             self.config, self.model, lambda: self.evaluate("valid")[1], self.folder, about_data, self.log_name
@@ -65,59 +76,92 @@ class RecommendationTask(Task[Data, VideoRecommender, Ranking]):
         """Rank the catalogue for all histories of the split."""
         config, loader = self.config, self.loaders[split]
         self.model.eval()
-        self.model.item_embedding.encode_catalogue_together()
+        self.model.before_ranking()
         ranking = rank_targets(self.model, loader, config["device"], self._metrics.n_top, config["show_progress"])
         return ranking, self._metrics.average(ranking)
 
     def describe(self, test: Ranking) -> dict[str, Any]:
-        """Results by group, parameters, data."""
+        """Results by group, what ties do to them, parameters, data."""
         config = self.config
         return {
+            "ties": self._metrics.ties(test),
             "groups": ranking_results_by_group(
                 test, self._metrics, config["eval_groups"], config["cold_item_threshold"], self._tags
             ),
             "parameters": self.model.parameter_counts(),
-            "data": describe_data(config, self.data, self.model.item_embedding.content),
+            **({"control": self.fitted.notes} if self.model.is_fitted_once() else {}),
+            "data": describe_data(config, self.data, self.model.content),
         }
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
-        """Validation, test, and each group of the test."""
-        rows = [(f"valid (epoch {result['best_epoch']})", result["best_valid_result"]), ("test", result["test_result"])]
-        for kind, groups in result["groups"].items():
-            label = _GROUP_LABELS[kind]
-            rows += [(label.format(name), values) for name, values in groups.items()]
-        return rows
+        """Validation, test, the test with equal scores in random order where that differs, each group of the test."""
+        valid = f"valid (epoch {result['best_epoch']})" if result["parameters"] else "valid"
+        return [(valid, result["best_valid_result"]), *rows_of_test(result)]
 
     def title(self, result: dict[str, Any]) -> str:
         """Models, data set and protocol."""
         config, data = self.config, result["data"]
+        encoder = f" + {config['item_encoder']}" if "item_encoder" in config else ""
         return (
-            f"{config['model']} + {config['item_encoder']} on {data['dataset']}: {data['test_users']:,} users, "
-            f"full ranking of {data['items']:,} items, protocol {data['protocol']}, seed {config['seed']}"
+            f"{config['model']}{encoder} on {data['dataset']}: {data['test_users']:,} users, "
+            f"full ranking of {data['items']:,} items, protocol {shown_protocol(data)}, seed {config['seed']}"
         )
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
         """The curve, and each user's rank and metrics where they are asked for."""
         fitted, dataset = self.fitted, self.data.dataset
-        draw_curve(fitted.history or [], self.config["valid_metric"], fitted.best_epoch or 0, folder.curve)
+        if fitted.history:
+            draw_curve(fitted.history, self.config["valid_metric"], fitted.best_epoch or 0, folder.curve)
         if self.config["save_per_user"]:
             write_per_user(folder.per_user, test, self._metrics, dataset.user_tokens, dataset.item_tokens)
 
     @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """Of the protocol's split, and what its cuts leave on each side where it has any."""
+        actions = cls.load(config).actions
+        return {"protocol": config["protocol"], **leak_report(actions), **temporal_facts(actions)}
+
+    @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> Recommender:
         """Make the recommender of a checkpoint's ``state``."""
-        return make_recommender(config, state, path)
+        make = make_control if config.model_class.is_fitted_once() else make_recommender
+        return make(config, state, path)
 
 
-def make_loaders(config: Any, data: Data, model: VideoRecommender) -> dict[str, Any]:
-    """Batches to train (a :class:`SequenceLoader`), validate and test on (:class:`HistoryLoader`), by split."""
+def make_loaders(config: Any, data: Data, model: VideoRecommender | Control) -> dict[str, Any]:
+    """Batches to train (a :class:`SequenceLoader`), validate and test on (:class:`HistoryLoader`), by split.
+
+    A control has none to train on.
+    """
     split, n_items = data.actions.split, data.catalogue.item_num
-    train = model.loader(config, data.actions, model.item_embedding.content)
     valid, test = (
         HistoryLoader(config, data.actions, rows, n_items, trim=model.ignores_padding)
         for rows in (split.valid, split.test)
     )
-    return {"train": train, "valid": valid, "test": test}
+    judged = {"valid": valid, "test": test}
+    if not isinstance(model, VideoRecommender):
+        return judged
+    return {"train": model.loader(config, data.actions, model.content), **judged}
+
+
+def shown_protocol(data: dict[str, Any]) -> str:
+    """The protocol in words: its name, and of cuts in time where they are and what is behind them."""
+    temporal = data.get("temporal")
+    if not temporal:
+        return str(data["protocol"])
+    cuts = " and ".join(f"{cut:.15g}" for cut in temporal["cuts"])
+    return f"{data['protocol']} (cut at {cuts}, {temporal['test_targets']:,} targets: {temporal['target']})"
+
+
+def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
+    """The test, what it is on average if chance orders equal scores, where that is something else, and each group."""
+    test, expected = result["test_result"], result.get("ties", {}).get("expected", {})  # an older run has none
+    differs = any(test[name] != value for name, value in expected.items())
+    rows = [("test", test), *([("test, ties at random", expected)] if differs else [])]
+    for kind, groups in result["groups"].items():
+        label = _GROUP_LABELS[kind]
+        rows += [(label.format(name), values) for name, values in groups.items()]
+    return rows
 
 
 def _is_shipped(cls: type) -> bool:

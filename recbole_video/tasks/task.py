@@ -15,13 +15,15 @@ from recbole.utils import init_seed
 from recbole_video.config import Config
 from recbole_video.errors import ConfigError, RecBoleVideoError
 from recbole_video.evaluation.ranking_metrics import Metrics
+from recbole_video.files.values import plain
 from recbole_video.options.content import named_stores
+from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.processes import processes
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 
 D = TypeVar("D")  # data
-M = TypeVar("M")  # model
+M = TypeVar("M", bound=Any)  # model
 O = TypeVar("O")  # noqa: E741  # outcome of an evaluation
 
 
@@ -44,7 +46,7 @@ class Fitted:
     """What came of fitting a model.
 
     Attributes:
-        best_valid_score: Validation score of what was kept.
+        best_valid_score: Validation score of what was kept; None where nothing is validated.
         best_valid_result: All its metrics.
         best_epoch: Epoch of it; 0 for a model that is fitted once, None where it is not known.
         history: One record per epoch; None where none is kept.
@@ -53,7 +55,7 @@ class Fitted:
         precision: In which precision it was computed.
     """
 
-    best_valid_score: float
+    best_valid_score: float | None
     best_valid_result: Metrics
     best_epoch: int | None = None
     history: list[dict[str, float]] | None = None
@@ -147,6 +149,17 @@ class Task(ABC, Generic[D, M, O]):
         """Write tables and figures."""
 
     @classmethod
+    def leaks(cls, config: Any) -> dict[str, Any]:
+        """What the split of the data lets training know of the time after the test, with the name of the protocol.
+
+        Raises:
+            ConfigError: If the task has no such split.
+        """
+        raise ConfigError(
+            f"--leak_report is about splits of users' actions, and {config['model']} predicts popularity."
+        )
+
+    @classmethod
     @abstractmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> Any:
         """Make what is used of a trained model out of its checkpoint.
@@ -179,6 +192,24 @@ class Task(ABC, Generic[D, M, O]):
             p.seconds_before,
             precision=trainer.precision,
         )
+
+    def fit_in_one_go(self, fit: Callable[[], dict[str, Any]], about_data: dict[str, Any]) -> Fitted:
+        """Fit a model that is not trained by gradient, judge it, and keep it under the keys of any other's checkpoint.
+
+        Args:
+            fit: Fits the model; gives what it says of that, as plain values.
+            about_data: What the checkpoint has to hold to be used without the data.
+        """
+        config = self.config
+        self.refuse_processes(f"{config['model']} is fitted in one go, by one process")
+        notes = fit()
+        _, result = self.evaluate("valid")
+        if self.folder is not None:
+            options, weights = plain(config.to_options()), self.model.state_dict()
+            state = {"config": options, "epoch": 0, "state_dict": weights, "data": about_data}
+            write_checkpoint(self.folder.best, state)
+        score = result[config["valid_metric"].lower()]
+        return Fitted(score, result, best_epoch=0, history=[], notes=plain(notes))
 
 
 @contextmanager

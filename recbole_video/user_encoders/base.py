@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from recbole_video.content.items import GatheredContent
 from recbole_video.data.catalogue import Catalogue
+from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.data.sequence_loaders import PrefixLoader, SequenceLoader
 from recbole_video.data.step_plan import (
     COUNTS,
@@ -93,6 +94,7 @@ class VideoRecommender(Trainable, SequentialRecommender):
         self.negatives = config["train_neg_sample_args"]
         of_encoder = {"lr": config["item_encoder_learning_rate"], "weight_decay": config["item_encoder_weight_decay"]}
         self._encoder_settings = {name: value for name, value in of_encoder.items() if value is not None}
+        self.knows_later_items = PROTOCOLS[config["protocol"]].knows_later_items
         popularity = losses.popularity_log(torch.as_tensor(dataset.train_counts), config["logq_power"])
         self.register_buffer("log_popularity", popularity, persistent=False)
         self.register_buffer("train_counts", torch.as_tensor(dataset.train_counts), persistent=False)
@@ -171,6 +173,15 @@ class VideoRecommender(Trainable, SequentialRecommender):
 
     # -- what a run asks ---------------------------------------------------------------------
 
+    @property
+    def content(self) -> GatheredContent | None:
+        """The content of the items as it is read; None of ids."""
+        return self.item_embedding.content
+
+    def before_ranking(self) -> None:
+        """Called before the catalogue is ranked, by all processes: each encodes a part of it."""
+        self.item_embedding.encode_catalogue_together()
+
     def parameter_counts(self) -> dict[str, int]:
         """Trainable parameters of the model, and those of its item encoder."""
         return {
@@ -212,12 +223,20 @@ class VideoRecommender(Trainable, SequentialRecommender):
             queries = self.queries(interaction)
             if self.loss_type == "CE":
                 catalogue = step.table[: self.n_items]
-                loss = losses.full_softmax(queries.vectors, queries.targets, catalogue, self.item_bias(), weight)
+                loss = losses.full_softmax(queries.vectors, queries.targets, catalogue, self._softmax_bias(), weight)
             elif self.loss_type == "BPR":
                 loss = self._bpr(queries, step, interaction[NEGATIVES], weight)
             else:
                 loss = self._in_batch(queries, step, interaction)
         return loss + self.penalty()
+
+    def _softmax_bias(self) -> Tensor | None:
+        """The bias of each item under ``CE``; none is offered that the protocol says training cannot know."""
+        bias = self.item_bias()
+        if self.knows_later_items:
+            return bias
+        hidden = torch.where(self.train_counts > 0, 0.0, -torch.inf)
+        return hidden if bias is None else bias + hidden
 
     def _in_batch(self, queries: Queries, step: StepVectors, plan: StepPlan) -> Tensor:
         sequences, counts = plan[SEQUENCE], plan[COUNTS]

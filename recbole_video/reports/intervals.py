@@ -1,0 +1,81 @@
+"""How far the mean over test users or videos may be off: 95 % intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from recbole_video.reports.cases import Cases
+from recbole_video.reports.collect import Record
+from recbole_video.sweep.metrics import Metric
+
+LEVEL = 0.95
+RESAMPLES = 2000
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval of a cell, as the table shows the metric.
+
+    Attributes:
+        low: Its lower end.
+        high: Its upper end.
+        is_exact: Whether it is of a binomial proportion, exact; otherwise a bootstrap over users.
+    """
+
+    low: float
+    high: float
+    is_exact: bool
+
+
+def interval_of(metric: Metric, records: list[Record], cases: Cases) -> Interval | None:
+    """The interval of a cell; None where nothing per user is known.
+
+    Hits of one run are counted: the interval is Clopper's and Pearson's. Of several runs, and of other metrics, each
+    user's value is its mean over the runs, and users are drawn again.
+
+    Args:
+        metric: A metric of the test split.
+        records: The finished runs of the cell.
+        cases: Where values per user are read.
+    """
+    head, _, name = metric.key.partition("/")
+    if head != "test_result" or not records:
+        return None
+    if len(records) == 1 and name.startswith("hit@"):
+        return _of_hits(records[0], name, metric.factor)
+    table = cases.table(records)
+    if table is None or name not in table:
+        return None
+    low, high = bootstrap(table[name].to_numpy())
+    return Interval(low * metric.factor, high * metric.factor, is_exact=False)
+
+
+def _of_hits(record: Record, name: str, factor: float) -> Interval | None:
+    n, share = n_users(record), record.result["test_result"].get(name)
+    if n is None or share is None:
+        return None
+    ends = stats.binomtest(round(share * n), n).proportion_ci(LEVEL, method="exact")
+    return Interval(float(ends.low) * factor, float(ends.high) * factor, is_exact=True)
+
+
+def n_users(record: Record) -> int | None:
+    """Users that a run was tested on; None where its results do not say."""
+    n = (record.result.get("data") or {}).get("test_users")
+    return n if isinstance(n, int) and n > 0 else None
+
+
+def bootstrap(values: np.ndarray) -> tuple[float, float]:
+    """The percentile interval of the mean of ``values: [N]``, by seeded resampling of N of them.
+
+    A resample counts how often each distinct value is drawn, which is multinomial: a metric with a cut-off has few.
+    """
+    distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    n = counts.sum()
+    drawn = np.random.default_rng(_SEED).multinomial(n, counts / n, size=RESAMPLES)
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(drawn @ distinct / n, [tail, 100 - tail])
+    return float(low), float(high)

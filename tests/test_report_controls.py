@@ -1,0 +1,211 @@
+"""Controls in sweeps, and what a report says of them: intervals, tests and marks, against SciPy and by hand."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from recbole_video.cli import main
+from recbole_video.errors import ConfigError
+from recbole_video.registries import CONTROLS
+from recbole_video.reports.collect import collect
+from recbole_video.reports.intervals import bootstrap
+from recbole_video.reports.marks import judge
+from recbole_video.reports.significance import adjust
+from recbole_video.reports.table import make_table
+from recbole_video.reports.write import write_report
+from recbole_video.sweep.folder import SweepFolder, write_trial
+from recbole_video.sweep.plan import make_plan
+from recbole_video.sweep.spec import read_sweep
+
+from .test_reports import result_of
+
+N_USERS = 400
+SWEEP = """
+title: Encoders and controls
+metrics: [HR@10, NDCG@10]
+seeds: [1]
+base: {model: SASRec, item_encoder: CVA, epochs: 2, eval_groups: [cold]}
+rows:
+  - {label: strong, options: {encoder_depth: 1}, published: [50, 20]}
+  - {label: as strong, options: {encoder_depth: 2}}
+  - {label: weak, options: {encoder_depth: 3}}
+controls: [{models: [MostPopular, Random], options: {cold_item_threshold: 2}}]
+figure: {kind: bars, metric: HR@10}
+"""
+HITS = {"strong": 0.5, "as strong": 0.49, "weak": 0.31, "Controls / MostPopular": 0.3, "Controls / Random": 0.05}
+
+
+def values_of(rng, share):
+    hit = (rng.random(N_USERS) < share).astype(float)
+    return hit, hit / np.log2(rng.integers(1, 11, N_USERS) + 1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A sweep folder as a run leaves it, and each row's values per user."""
+    plan = make_plan(read_sweep(SWEEP, "mine", "mine.yaml"))
+    folder = SweepFolder.create(plan, tmp_path_factory.mktemp("controls"), "python run_recbole_video.py --sweep=mine")
+    rng, users = np.random.default_rng(0), {}
+    for trial in plan.trials:
+        place = folder.trial_folder(trial)
+        write_trial(place, trial)
+        hit, ndcg = users[trial.row] = values_of(rng, HITS[trial.row])
+        result = result_of(float(hit.mean()), trial.seed)
+        result["test_result"] = {"hit@10": round(float(hit.mean()), 5), "ndcg@10": round(float(ndcg.mean()), 5)}
+        result["data"]["test_users"] = N_USERS
+        if trial.row.startswith("Controls"):
+            result |= {"control": {}, "history": []}
+        (place / "metrics.json").write_text(json.dumps(result))
+        lines = [f"u{i}\ti\t1\t{h}\t{n:.6g}" for i, (h, n) in enumerate(zip(hit, ndcg, strict=True))]
+        (place / "per_user.tsv").write_text("\n".join(["user_id\titem_id\trank\thit@10\tndcg@10", *lines]) + "\n")
+    return folder.path, users
+
+
+class TestSweep:
+    def plan(self, text=SWEEP, seeds="[1]", controls=None):
+        text = text.replace("seeds: [1]", f"seeds: {seeds}")
+        if controls is not None:
+            text = text.replace(text[text.index("controls:") : text.index("figure:")], f"controls: {controls}\n")
+        return make_plan(read_sweep(text, "mine", "mine.yaml"))
+
+    def test_controls_take_what_they_have_of_the_options(self):
+        [trial] = [trial for trial in self.plan().trials if trial.row == "Controls / MostPopular"]
+        assert trial.options == {"model": "MostPopular", "eval_groups": ["cold"], "cold_item_threshold": 2, "seed": 1}
+
+    def test_those_that_the_seed_leaves_alone_run_once(self):
+        plan = self.plan(seeds="[1, 2, 3]", controls="True")
+        seeds = {name: [t.seed for t in plan.trials if t.row == f"Controls / {name}"] for name in CONTROLS}
+        assert seeds == {name: [1, 2, 3] if name == "Random" else [1] for name in CONTROLS}
+        assert plan.n_trials == len(plan.trials) == 3 * 3 + 3 + len(CONTROLS) - 1
+
+    def test_a_space_is_not_of_controls(self):
+        text = SWEEP.replace("figure:", "space: {learning_rate: [0.1, 0.2]}\nfigure:")
+        plan = make_plan(read_sweep(text, "mine", "mine.yaml"))
+        assert plan.n_trials == len(plan.trials) == 3 * 2 + 2
+        assert [t.point for t in plan.trials if t.row.startswith("Controls")] == [{}, {}]
+
+    @pytest.mark.parametrize(
+        ("controls", "match"),
+        [
+            ("[{models: [MostPopulr]}]", "names `MostPopulr` .*MostPopular"),
+            ("[{options: {epochs: 3}}]", "`epochs` of `controls` of `mine` is no option of a control"),
+            ("[{labels: a}]", "`labels` is no key of a block of `controls`"),
+            ("7", "`controls` of `mine.yaml` must be a list"),
+        ],
+    )
+    def test_faults(self, controls, match):
+        with pytest.raises(ConfigError, match=match):
+            self.plan(controls=controls)
+
+    def test_a_correction_that_is_none(self):
+        with pytest.raises(ConfigError, match="`correction` of `mine.yaml` is `bonferroni`; choose from holm, fdr"):
+            self.plan(SWEEP + "correction: bonferroni\n")
+
+
+class TestMathematics:
+    def test_holm_by_hand(self):
+        assert adjust(np.array([0.01, 0.04, 0.03, 0.005]), "holm") == pytest.approx([0.03, 0.06, 0.06, 0.02])
+        assert adjust(np.array([0.9, 0.6]), "holm").tolist() == [1, 1] and not len(adjust(np.zeros(0), "holm"))
+
+    def test_false_discovery_rate_by_hand(self):
+        p = np.array([0.01, 0.04, 0.03, 0.005])
+        assert adjust(p, "fdr") == pytest.approx([0.02, 0.04, 0.04, 0.02])
+
+    def test_bootstrap_is_that_of_every_single_value(self):
+        values = np.random.default_rng(2).random(60) ** 2
+        low, high = bootstrap(values)
+        expected = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1)
+        assert [low, high] == pytest.approx([*expected.confidence_interval], abs=0.01)
+        assert (low, high) == bootstrap(values[::-1])
+
+
+class TestReport:
+    def test_intervals(self, made):
+        path, users = made
+        [collection] = collect([path])
+        rows = {row.label: row for row in judge(collection, make_table(collection)).table.rows}
+        hits = int(users["weak"][0].sum())
+        exact = [stats.beta.ppf(0.025, hits, N_USERS - hits + 1), stats.beta.ppf(0.975, hits + 1, N_USERS - hits)]
+        hit, ndcg = (cell.interval for cell in rows["weak"].cells)
+        assert [hit.low, hit.high] == pytest.approx([100 * end for end in exact]) and hit.is_exact
+        error = 1.96 * users["weak"][1].std() / np.sqrt(N_USERS)
+        mean = users["weak"][1].mean()
+        assert [ndcg.low, ndcg.high] == pytest.approx([100 * (mean - error), 100 * (mean + error)], abs=0.3)
+
+    @pytest.mark.parametrize("correction", ["holm", "fdr"])
+    def test_marks_are_those_of_scipys_tests(self, made, correction):
+        path, users = made
+        [collection] = collect([path])
+        object.__setattr__(collection.sweep, "correction", correction)
+        judged = judge(collection, make_table(collection))
+        order = ["strong", "as strong", "weak"]
+        tests = []
+        for m in (0, 1):
+            best, second, last = ranked = sorted(order, key=lambda row: -users[row][m].mean())
+            tests += [(row, "Controls / MostPopular", m) for row in ranked] + [(best, second, m), (second, last, m)]
+        p = [[one(users[a][m], users[b][m]).pvalue for a, b, m in tests] for one in (stats.ttest_rel, stats.wilcoxon)]
+        told = np.all([adjust(np.array(values), correction) < 0.05 for values in p], axis=0)
+        expected = {(row, m): "" for row in order for m in (0, 1)}
+        for (a, b, m), is_told in zip(tests, told, strict=True):
+            expected[a, m] += "" if is_told else "†" if b.startswith("Controls") else "‡"
+        found = {(row.label, m): row.cells[m].marks for row in judged.table.rows[:3] for m in (0, 1)}
+        assert found == expected and judged.n_tests == 10
+        assert {found["strong", 0], found["as strong", 0]} == {"", "‡"} and found["weak", 0] == "†"
+        assert all(not cell.marks for row in judged.table.rows[3:] for cell in row.cells)
+
+    def test_text(self, made, tmp_path, pictures):
+        write_report([made[0]], tmp_path, latex=True)
+        text = (tmp_path / "report.md").read_text()
+        assert f"One hit is worth 0.25 points ({N_USERS} test users)." in text
+        assert "p ≥ 0.05 after Holm's correction over 10 tests" in text and "### Intervals" in text
+        assert (
+            "† cannot be told from the best control on its data" in text
+            and r"\dag{}" in (tmp_path / "results.tex").read_text()
+        )
+        rows = {
+            row["row"]: row for row in csv.DictReader((tmp_path / "results.csv").open()) if row["metric"] == "HR@10"
+        }
+        assert rows["weak"]["marks"] == "†" and float(rows["weak"]["low"]) < float(rows["weak"]["ours"])
+        assert "best control: MostPopular" not in text and (tmp_path / "figure.svg").is_file()
+        assert "Intervals" in (tmp_path / "report.html").read_text()
+
+    def test_the_correction_of_the_command_line(self, made, tmp_path):
+        assert main([f"--report={made[0]}", f"--out={tmp_path}", "--correction=fdr"]) == 0
+        assert "Benjamini and Hochberg's control of the false discovery rate" in (tmp_path / "report.md").read_text()
+        assert main([f"--report={made[0]}", f"--out={tmp_path}", "--correction=none"]) == 1
+
+    def test_an_earlier_report_is_replaced(self, made, tmp_path):
+        """Its table ends before the columns of intervals and marks."""
+        write_report([made[0]], tmp_path)
+        table = (tmp_path / "results.csv").read_text().splitlines()
+        (tmp_path / "results.csv").write_text("\n".join(line.rsplit(",", 3)[0] for line in table) + "\n")
+        write_report([made[0]], tmp_path)
+        assert (tmp_path / "results.csv").read_text().splitlines() == table
+
+    def test_without_values_per_user_nothing_is_marked(self, made, tmp_path):
+        results = [json.loads(file.read_text()) for file in sorted(made[0].rglob("metrics.json"))]
+        for i, result in enumerate(results):
+            result["config"]["learning_rate"] = i
+            (tmp_path / f"run{i}").mkdir()
+            (tmp_path / f"run{i}" / "metrics.json").write_text(json.dumps(result))
+        write_report([tmp_path])
+        text = (tmp_path / "report.md").read_text()
+        assert "that needs save_per_user=True in both" in text and "†" not in text
+        assert "### Intervals" in text and " b |" not in text  # of hits alone
+
+    def test_a_demo_has_no_differences(self, made, tmp_path):
+        for file in made[0].rglob("*"):
+            if file.is_file() and file.suffix in (".json", ".yaml", ".tsv"):
+                (tmp_path / file.relative_to(made[0])).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / file.relative_to(made[0])).write_bytes(file.read_bytes())
+        (tmp_path / "sweep.yaml").write_text(SWEEP + "demo: {base: {epochs: 2}}\n")
+        about = json.loads((tmp_path / "sweep.json").read_text())
+        (tmp_path / "sweep.json").write_text(json.dumps({**about, "demo": True}))
+        write_report([tmp_path])
+        text = (tmp_path / "report.md").read_text()
+        assert "(50.000)" in text and "(50.000, " not in text and "of the paper's own data" in text
+        rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+        assert {row["difference"] for row in rows} == {""} and rows[0]["published"] == "50"
