@@ -23,7 +23,7 @@ from recbole_video.evaluation.regression_metrics import register as register_pop
 from recbole_video.files.names import is_plain_name
 from recbole_video.files.reading import read_yaml
 from recbole_video.files.values import plain
-from recbole_video.options.content import check_content, check_fusion, chosen_content, reads_several
+from recbole_video.options.content import check_content, check_fusion, chosen_content, read_content, reads_several
 from recbole_video.options.option import ENCODER_PREFIX, REQUIRED, Option, check_no_void_options, declared
 from recbole_video.options.parse import (
     check_value,
@@ -282,6 +282,8 @@ class Config(Mapping[str, Any]):
             values["eval_args"] = {**self.defaults["eval_args"], **values["eval_args"]}
         if values["nproc"] is None:  # as RecBole has it where it is left empty
             values["nproc"] = 1
+        if "content" in values:
+            values["content"] = read_content(values["content"])
         self._check(values)
         device = choose_device(values["gpu_id"], values["use_gpu"], self._n_on_this_machine(values))
         if not processes().is_first:  # what is shown is shown once

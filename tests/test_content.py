@@ -1,5 +1,6 @@
 """Named content: several modalities of one item, through the table, fusion, training, checkpoints and use."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,23 @@ from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader
 from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.files.atomic import write_json
+from recbole_video.files.reading import dump_yaml, read_json
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.item_encoders.fusion import EarlyFusion, LateFusion, build_content_encoder
-from recbole_video.options.content import named_stores
+from recbole_video.options.content import by_name, chosen_content, named_stores
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
+from recbole_video.quick_start import make_config
 from recbole_video.recommendation.data import describe_data, load_data
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.serving.predictor import Inputs
+from recbole_video.sweep.plan import make_trial
+from recbole_video.sweep.space import grid, point_key, read_space
+from recbole_video.sweep.spec import read_sweep
 from recbole_video.tasks.recommendation import make_loaders
-from recbole_video.tasks.task import prepare_bundled
-from recbole_video.training.run_folder import config_fingerprint
+from recbole_video.tasks.task import Hooks, prepare_bundled
+from recbole_video.training.run_folder import RunFolder, _digest, config_fingerprint
 
 from .conftest import FRAME_DIM, MODELS, N_ITEMS, SMALL_ENCODER, prepared, small_options, write_dataset
 
@@ -166,12 +173,17 @@ class TestNames:
         ("word", "want"),
         [
             ("[frames, 007]", ["frames", "007"]),
-            ("{frames: 1e5, audio: ~}", {"frames": "1e5", "audio": None}),
+            ("{audio: ~, frames: 1e5}", {"audio": None, "frames": "1e5"}),
+            ("{frames: 1e5, audio: ~}", [{"frames": "1e5"}, "audio"]),  # not in order of names
+            ("[{frames: 1e5}, audio]", [{"frames": "1e5"}, "audio"]),
+            ("{'audio': None, 'frames': 'null'}", {"audio": None, "frames": "null"}),
             ("no", "no"),
         ],
     )
     def test_are_text_on_the_command_line_and_in_a_file(self, root, tmp_path, word, want):
         (tmp_path / "c.yaml").write_text(f"content: {word}\n")
+        if "'" in word:  # Python's way, for the command line alone
+            (tmp_path / "c.yaml").write_text("content: {audio: null, frames: 'null'}\n")
         options = small_options("SASRec", "MLP", data_path=str(root))
         assert Config("SASRec", "tiny", config_dict=options, command_line=[f"--content={word}"])["content"] == want
         config = Config("SASRec", "tiny", [tmp_path / "c.yaml"], options)
@@ -253,6 +265,144 @@ def test_names_that_a_popularity_model_does_not_read():
     with pytest.raises(ConfigError, match="`content` names `txet`, which STAP does not read.*`text`.*frames, text"):
         Config("STAP", "p", config_dict={"data_path": "d", "content": ["txet"]})
     assert Config("MetadataRidge", "p", config_dict={"data_path": "d", "content": ["frames", "audio"]})["content"]
+
+
+SWAPPED = {"z": "frames", "a": "again"}  # of one width, so that swapped weights would load
+
+
+class TestOrder:
+    """The order of modalities is part of a model, and no file loses it."""
+
+    @pytest.fixture(scope="class")
+    def root(self, tmp_path_factory):
+        root = tmp_path_factory.mktemp("order")
+        write_dataset(root)
+        rows = np.random.default_rng(3).normal(size=(N_ITEMS, 2, FRAME_DIM))
+        write_frame_store(root / "tiny" / "tiny.again.frames.npy", [f"i{i}" for i in range(N_ITEMS)], rows,
+                          vfm="x", sampling="x")  # fmt: skip
+        return root
+
+    def options(self, root, tmp_path, content, **more):
+        places = {name: str(tmp_path / name) for name in ("checkpoint_dir", "log_dir", "tensorboard_dir")}
+        return small_options("SASRec", "MLP", data_path=str(root), epochs=2, content=content, **places, **more)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "frames",
+            ["frames", "audio"],
+            {"audio": None, "frames": None},
+            {"frames": None, "audio": None},
+            {"z": "pix", "a": "aud"},
+            {"a": "aud", "z": "pix"},
+            {"text": "007", "frames": None, "b": "null", "on": "no"},
+            [{"z": "pix"}, "a"],
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("model", ["SASRec", "STAP"])
+    def test_every_form_survives_every_file(self, root, tmp_path, content, model, monkeypatch):
+        if model == "STAP":
+            monkeypatch.setattr(POPULARITY_MODELS.get(model), "inputs_read", frozenset([*by_name(content), "text"]))
+        given = {"data_path": str(root), "content": content}
+        config = Config(model, "tiny", config_dict=given)
+        (tmp_path / "c.yaml").write_text(dump_yaml(config.to_options()))
+        write_json(tmp_path / "c.json", config.to_options())
+        for again in (
+            Config(config_file_list=[tmp_path / "c.yaml"]),
+            Config(config_dict=read_json(tmp_path / "c.json")),
+        ):
+            assert list(chosen_content(again).items()) == list(chosen_content(config).items())
+            assert config_fingerprint(again) == config_fingerprint(config)
+        if isinstance(content, dict):  # as earlier versions wrote it: sorted, nothing as null
+            (tmp_path / "old.yaml").write_text(yaml.safe_dump({**config.to_options(), "content": content}))
+            assert by_name(Config(config_file_list=[tmp_path / "old.yaml"])["content"]) == content
+
+    def test_two_orders_are_two_runs(self, root, tmp_path):
+        one, other = ({"content": dict(pairs)} for pairs in (SWAPPED.items(), reversed(SWAPPED.items())))
+        assert point_key(one) != point_key(other) and point_key({"x": 1, **one}) == point_key({**one, "x": 1})
+        configs = [Config("SASRec", "tiny", config_dict=self.options(root, tmp_path, **each)) for each in (one, other)]
+        assert config_fingerprint(configs[0]) != config_fingerprint(configs[1])
+        assert configs[0]["content"] != configs[1]["content"]  # by which a sweep knows data that it has
+        text = "space: {content: [{z: frames, a: again}, {a: again, z: frames}]}"
+        sweep = read_sweep(text, "s", "s.yaml")
+        trials = [make_trial(sweep, sweep.rows[0], 0, point, 1) for point in grid(sweep.space)]
+        assert len({trial.name.rpartition("-")[2] for trial in trials}) == 2
+        assert list(by_name(trials[0].options["content"])) == ["z", "a"]
+        with pytest.raises(ConfigError, match="lists .* twice"):
+            read_space({"content": [SWAPPED, dict(SWAPPED)]})
+
+    @pytest.fixture(scope="class")
+    def killed_once(self, root, tmp_path_factory):
+        """The folder of a run that was killed after its first epoch."""
+
+        def kill(epoch, score):
+            raise KeyboardInterrupt
+
+        folder = tmp_path_factory.mktemp("killed") / "killed"
+        options = self.options(root, folder.parent, SWAPPED)
+        with pytest.raises(KeyboardInterrupt):
+            run_recbole_video("SASRec", "tiny", config_dict=options, run_folder=folder, hooks=Hooks(on_epoch=kill))
+        return folder
+
+    def killed(self, once, tmp_path, is_old):
+        """A copy of it; or as an earlier version left it."""
+        folder = tmp_path / "checkpoint_dir" / "killed"
+        shutil.copytree(once, folder)
+        if is_old:
+            stored = {**yaml.safe_load((folder / "config.yaml").read_text()), "content": dict(SWAPPED)}
+            (folder / "config.yaml").write_text(yaml.safe_dump(stored))
+            record = read_json(folder / "run.json")
+            write_json(folder / "run.json", {**record, "fingerprint": _digest(stored)})
+        return folder
+
+    @pytest.fixture(scope="class")
+    def unbroken(self, root, tmp_path_factory):
+        options = self.options(root, tmp_path_factory.mktemp("unbroken"), SWAPPED)
+        found = run_recbole_video("SASRec", "tiny", config_dict=options)
+        return found["best_valid_result"], found["test_result"]
+
+    @pytest.mark.parametrize(("is_old", "how"), [(False, "folder"), (True, "folder"), (True, "newest"), (True, "at")])
+    def test_a_resumed_run_ends_as_an_unbroken_one(self, root, tmp_path, killed_once, unbroken, is_old, how):
+        options = self.options(root, tmp_path, SWAPPED)
+        folder = self.killed(killed_once, tmp_path, is_old)
+        if how == "folder":
+            found = run_recbole_video(config_dict={"resume": str(folder)})
+        elif how == "newest":
+            found = run_recbole_video("SASRec", "tiny", config_dict={**options, "resume": True})
+        else:
+            found = run_recbole_video("SASRec", "tiny", config_dict=options, run_folder=folder)
+        assert found["run_folder"] == str(folder)
+        assert (found["best_valid_result"], found["test_result"]) == unbroken
+        assert list(load_model(folder).content) == list(SWAPPED)
+
+    def test_a_run_of_the_other_order_is_another_one(self, root, tmp_path, killed_once):
+        """Though the fingerprint that an earlier version wrote is the same for both."""
+        folder = self.killed(killed_once, tmp_path, is_old=True)
+        other = self.options(root, tmp_path, dict(reversed(SWAPPED.items())))
+        with pytest.raises(ConfigError, match="holds a run of other options"):
+            RunFolder.at(folder, Config("SASRec", "tiny", config_dict=other))
+        with pytest.raises(ConfigError, match="was made with other options"):
+            RunFolder.to_resume(make_config("SASRec", "tiny", None, {**other, "resume": str(folder)}))
+        assert RunFolder.to_resume(Config("SASRec", "tiny", config_dict={**other, "resume": True})) is None
+
+    def test_an_old_run_without_a_checkpoint_begins_anew(self, root, tmp_path, killed_once):
+        config = Config("SASRec", "tiny", config_dict=self.options(root, tmp_path, SWAPPED))
+        folder = self.killed(killed_once, tmp_path, is_old=True)
+        for name in ("last.pth", "model.pth"):
+            (folder / name).unlink()
+        found = RunFolder.at(folder, config)
+        found.release()
+        assert found.content_as_trained() is None
+
+    def test_a_checkpoint_of_another_order_is_refused(self, root, tmp_path, killed_once):
+        config = Config("SASRec", "tiny", config_dict=self.options(root, tmp_path, SWAPPED))
+        folder = self.killed(killed_once, tmp_path, is_old=False)
+        state = torch.load(folder / "last.pth", weights_only=True)
+        state["data"]["content"] = dict(reversed(state["data"]["content"].items()))
+        torch.save(state, folder / "last.pth")
+        with pytest.raises(CheckpointError, match="has changed"):
+            run_recbole_video(config_dict=config.to_options(), run_folder=folder)
 
 
 class TestItemContent:
