@@ -18,6 +18,7 @@ from recbole.evaluator import metric_types
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video.data.atomic_file import read_header
+from recbole_video.data.labelled_loader import check_batch_fields
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
@@ -265,7 +266,8 @@ class Config(Mapping[str, Any]):
         """Refuse content that the model cannot read, or options about it that do nothing."""
         if not self.is_video_model:
             read = self.inputs_read - {"metadata"}
-            check_content(self, read | {"frames", "text"} if read else None)  # a control reads none
+            check_content(self, read | {"frames", "text"}, read)  # which may leave videos out of a control's data, too
+            check_batch_fields(name for name in chosen_content(self) if name in read)
             return
         check_content(self)
         check_fusion(self)

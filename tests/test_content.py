@@ -16,7 +16,7 @@ from recbole_video.content.items import ContentRows, ItemContent, content_stores
 from recbole_video.content.mean import masked_mean
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader
+from recbole_video.data.labelled_loader import PopularityLoader, check_batch_fields
 from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.files.atomic import write_json
 from recbole_video.files.reading import dump_yaml, read_json
@@ -137,6 +137,12 @@ class TestNames:
             ),
             ({"content": {"audio": None, "x": "/y/z.npy"}}, {"audio": "tiny.audio.frames.npy", "x": "z.npy"}),
             ({"content": {"frames": "clip"}, "frame_store": "clip"}, {"frames": "tiny.clip.frames.npy"}),
+            ({"content": {"a": "frames"}}, {"a": "tiny.frames.npy"}),
+            (
+                {"content": {"frames": "audio", "audio": "frames"}},
+                {"frames": "tiny.audio.frames.npy", "audio": "tiny.frames.npy"},
+            ),
+            ({"content": {"aud_io": "aud io"}}, {"aud_io": "tiny.aud io.frames.npy"}),
         ],
         ids=str,
     )
@@ -149,6 +155,10 @@ class TestNames:
         for kind in ("npy", "json"):
             (folder / f"tiny.frames.{kind}").rename(folder / f"tiny.frames.frames.{kind}")
         assert self.stores(tmp_path, content=["frames"]) == {"frames": "tiny.frames.frames.npy"}
+        assert self.stores(tmp_path, content={"a": "frames"}) == {"a": "tiny.frames.frames.npy"}
+        write_dataset(tmp_path)  # both: the word asks for the longer name, as ever, and the name alone does not
+        assert self.stores(tmp_path, frame_store="frames") == {"frames": "tiny.frames.frames.npy"}
+        assert self.stores(tmp_path) == {"frames": "tiny.frames.npy"}
 
     @pytest.mark.parametrize(
         ("options", "want"),
@@ -199,6 +209,7 @@ class TestNames:
     def test_named_stores_are_made_of_a_bundled_data_set(self, root, monkeypatch):
         assert named_stores(config_of(root, content={"frames": None, "a": "clip"})) == ["clip"]
         assert named_stores(config_of(root, frame_store="clip")) == ["clip"] and not named_stores(config_of(root))
+        assert not named_stores(config_of(root, content={"a": "frames"}))
         made = []
         monkeypatch.setattr("recbole_video.dataset_tools.prepare", lambda *given: made.append(given[2]))
         content = ["frames", "dinov3-mid5"]
@@ -238,6 +249,12 @@ class TestNames:
         ("MLP", {"content": BOTH, "content_width": 1.5}, "`content_width` is `1.5`; it must be a whole number"),
         ("MLP", {"content": BOTH, "content_width": 8, "content_fusion": "late"}, "`content_width` is what .*=early"),
         ("MLP", {"contents": BOTH}, "`contents` is not an option.*`content`"),
+        ("MLP", {"content": "aud io"}, r"`content` names `aud io`; .* another name is written {aud_io: 'aud io'}\."),
+        ("MLP", {"content": "frames, audio"}, r"several are written \[frames, audio\]\."),
+        ("MLP", {"content": [{"a": None}, "a"]}, "`content` names `a` twice"),
+        ("Pooling", {"content": [["frames"]]}, "`content` is .*; it must be a list of names"),
+        ("MLP", {"content": "{text: ~, text: a}"}, "`content` gives `text` twice, the second time in line 1"),
+        ("MLP", {"content": "[a, b"}, r"`content` names `\[a, b`"),
     ],
 )
 def test_options_that_cannot_be(root, encoder, options, message):
@@ -254,17 +271,40 @@ def test_options_that_cannot_be(root, encoder, options, message):
         ),
         ({"content": {"frames": "clip", "audio": None}}, "there is no `.*tiny.clip.frames.npy`"),
         ({"content": {"frames": "/none/x.npy"}}, "there is no `/none/x.npy`"),
+        (
+            {"content": {"audio": "adio", "frames": None}},
+            r"`content` names `audio`, of the store `adio` \(did you mean `audio`\?\), and there is no `.*; there is audio,",
+        ),
+        (
+            {"content": {"frames": None}, "frame_store": "clip"},
+            "`content` names `frames`, and there is no `.*tiny.clip",
+        ),
+        (
+            {"frame_store": "clip"},
+            r"There is no `.*tiny.clip.frames.npy`; .*set frame_store \(there is audio, frames\)",
+        ),
     ],
 )
 def test_stores_that_are_not_there(root, options, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         load_data(config_of(root, "MLP", **options))
+    assert "names `frames` (did you mean" not in str(caught.value)
 
 
 def test_names_that_a_popularity_model_does_not_read():
     with pytest.raises(ConfigError, match="`content` names `txet`, which STAP does not read.*`text`.*frames, text"):
         Config("STAP", "p", config_dict={"data_path": "d", "content": ["txet"]})
-    assert Config("MetadataRidge", "p", config_dict={"data_path": "d", "content": ["frames", "audio"]})["content"]
+
+
+@pytest.mark.parametrize("model", ["MetadataRidge", "MetadataGBDT", "Constant"])
+def test_names_that_leave_no_video_out_of_the_data_of_a_control(model):
+    """Else a misspelt one would give it other videos than the models that it is compared with."""
+    for name in ("farmes", "audio"):
+        with pytest.raises(
+            ConfigError, match=f"`content` names `{name}`, which {model} does not read.*only leaves out"
+        ):
+            Config(model, "p", config_dict={"data_path": "d", "content": {"frames": None, name: "audio"}})
+    assert Config(model, "p", config_dict={"data_path": "d", "content": {"frames": "audio"}})["content"]
 
 
 SWAPPED = {"z": "frames", "a": "again"}  # of one width, so that swapped weights would load
@@ -768,10 +808,93 @@ class TestPopularity:
         batch = PopularityLoader(dataset.config, dataset, np.arange(self.N), False).batch(np.array([0, 1]))
         assert batch["audio_mask"].tolist() == [[False, False], [True, True]] and not batch["audio"][0].any()
         assert dataset.read_as_zeros["audio"]["train"] == 1 and len(dataset) == self.N
-        alone = PopularityDataset(Config("Loud", "p", config_dict={**own, "content": ["audio"]}))
+        alone = PopularityDataset(
+            Config("Loud", "p", config_dict={**own, "content": ["audio"], "missing_items": "zero"})
+        )
         assert alone.frames is None and alone.summary()["inputs"].keys() == {"audio"}
-        with pytest.raises(DataError, match="There is no `.*p.loud.frames.npy`; write it .* or leave `audio` out"):
+        message = "`content` names `audio`, of the store `loud`, and there is no `.*p.loud.frames.npy`; there is audio, frames: write it"
+        with pytest.raises(DataError, match=message):
             PopularityDataset(Config("Loud", "p", config_dict={**own, "content": {"audio": "loud"}}))
+
+    def reads(self, monkeypatch, *names):
+        monkeypatch.setattr(POPULARITY_MODELS.get("Loud"), "inputs_read", frozenset(names))
+
+    @pytest.mark.parametrize(
+        ("content", "clash"),
+        [
+            ({"frame": "audio", "frames": None}, "frame_mask"),
+            ({"label": "audio"}, "label"),
+            ({"row": "audio"}, "row"),
+            ({"numeric": "audio"}, "numeric"),
+            ({"categories": "audio"}, "categories"),
+            ({"text_mask": "audio"}, "text_mask"),
+            ({"audio_mask": "audio", "audio": None}, "audio_mask"),
+            ({"audio": None, "audio_mask": "audio"}, "audio_mask"),
+        ],
+        ids=str,
+    )
+    def test_names_of_other_fields_of_a_batch(self, own, monkeypatch, content, clash):
+        self.reads(monkeypatch, "metadata", *content)
+        with pytest.raises(ConfigError, match=f"`content` names `.*`, and a batch .*by the name `{clash}`"):
+            Config("Loud", "p", config_dict={**own, "content": content})
+
+    def test_every_field_of_a_batch_is_taken(self, own, tmp_path, monkeypatch):
+        """Whatever a loader puts into a batch beside the modalities, none of them can be called."""
+        (tmp_path / "p" / "p.item").write_text(
+            "item_id:token\tlength:float\tkind:token\n" + "".join(f"v{i}\t{i}\tk{i % 3}\n" for i in range(self.N))
+        )
+        self.reads(monkeypatch, "frames", "audio", "metadata")
+        options = {**own, "metadata_numeric": ["length"], "metadata_categorical": ["kind"]}
+        dataset = PopularityDataset(Config("Loud", "p", config_dict=options))
+        batch = PopularityLoader(dataset.config, dataset, np.arange(self.N), False).batch(np.array([0, 1]))
+        assert {"numeric", "categories", "row", "label"} < set(batch.fields)
+        for field in set(batch.fields) - {"audio", "frames"}:
+            with pytest.raises(ConfigError, match=f"names `{field}`"):
+                check_batch_fields([*BOTH, field])
+
+    @pytest.mark.parametrize("policy", ["error", "drop", "zero"])
+    def test_a_video_without_any_content(self, own, monkeypatch, policy):
+        """The first has no audio; frames of it are not read."""
+        options = {**own, "content": ["audio"], "missing_items": policy}
+        if policy == "error":
+            with pytest.raises(DataError, match=r"1 item has no audio in `.*p.audio.frames.npy` \(first: `v0`\)"):
+                PopularityDataset(Config("Loud", "p", config_dict=options))
+            return
+        dataset = PopularityDataset(Config("Loud", "p", config_dict=options))
+        assert len(dataset) == self.N - (policy == "drop") and dataset.dropped["without content"] == (policy == "drop")
+
+    @pytest.mark.parametrize("kind", ["audio", "frames"])
+    def test_a_split_without_any(self, own, tmp_path, kind):
+        rows = np.ones((20, 1, FRAME_DIM))
+        write_frame_store(
+            tmp_path / "p" / "p.part.frames.npy", [f"v{i}" for i in range(20)], rows, vfm="x", sampling=""
+        )
+        content = {"frames": None, "audio": None, kind: "part"}
+        with pytest.raises(DataError, match=f"No video of the split `valid` has {kind} in `.*p.part.frames.npy`; "):
+            PopularityDataset(Config("Loud", "p", config_dict={**own, "content": content, "missing_items": "zero"}))
+
+    @pytest.mark.parametrize(
+        ("reads", "options", "why"),
+        [
+            (("frames", "audio"), {"content": ["text"]}, r"content names nothing of what Loud reads \(audio, frames\)"),
+            (("frame",), {"content": None}, r"content names nothing of what Loud reads \(frame\)"),
+            (("frames",), {"content": None, "use_frames": False}, "use_frames is False"),
+            (
+                ("frames", "text", "metadata"),
+                {"content": None, "use_frames": False, "use_text": False},
+                "there is no metadata column, and use_frames and use_text are False",
+            ),
+        ],
+        ids=str,
+    )
+    def test_why_no_input_is_left(self, own, monkeypatch, reads, options, why):
+        self.reads(monkeypatch, *reads)
+        with pytest.raises(ConfigError, match=f"No input is left: {why}."):
+            PopularityDataset(Config("Loud", "p", config_dict={**own, **options}))
+
+    def test_what_a_model_is_said_to_read(self, own):
+        with pytest.raises(ConfigError, match=r"which Loud does not read; it reads audio, frames\.$"):
+            Config("Loud", "p", config_dict={**own, "content": ["frames", "cover"]})
 
 
 class TestOldCheckpoints:

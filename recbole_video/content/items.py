@@ -17,7 +17,7 @@ from recbole_video.content.table import ContentTable, MeanTable, missing_frames_
 from recbole_video.content.twins import Twins
 from recbole_video.errors import DataError, counted, nearest
 from recbole_video.files.replacement import finish_replacements
-from recbole_video.options.content import FRAMES, by_name, chosen_content
+from recbole_video.options.content import FRAMES, chosen_content
 from recbole_video.runtime.checkpoint_checks import Fields
 
 
@@ -211,18 +211,17 @@ def no_store_error(config: Any, name: str, path: Path, else_what: str = "") -> D
         else_what: What to do, where that is not to name another store or to write this one.
     """
     known = _stores_there(Path(config["data_path"]), config["dataset"])
-    there = f"; there is {', '.join(known)}" if known else ""
-    store = by_name(config["content"]).get(name)
-    near = nearest(store or name, known)
+    there = f"there is {', '.join(known)}"
     if config["content"] is None:
-        asked = f"There is no `{path}`{there}"
-        else_what = else_what or "frame embeddings come from dataset_tools, or set frame_store"
-    elif store is None:
-        asked = f"`content` names `{name}`{near}, and there is no `{path}`{there}"
-    else:
-        asked = f"`content` says `{store}`{near} of `{name}`, and there is no `{path}`{there}"
-    what = "name what is there, or write the store by dataset_tools or write_frame_store"
-    return DataError(f"{asked}: {else_what or what}.")
+        what = else_what or "frame embeddings come from dataset_tools, or set frame_store"
+        return DataError(f"There is no `{path}`; {what}{f' ({there})' if known else ''}.")
+    store = chosen_content(config).get(name) or name
+    of_store = "" if store == name else f", of the store `{store}`"
+    what = else_what or "name what is there, or write the store by dataset_tools or write_frame_store"
+    return DataError(
+        f"`content` names `{name}`{of_store}{nearest(store, known)}, and there is no `{path}`"
+        f"{f'; {there}' if known else ''}: {what}."
+    )
 
 
 def _stores_there(folder: Path, dataset: str) -> list[str]:
@@ -249,7 +248,8 @@ def refuse_missing(stores: Mapping[str, FrameStore], tokens: Sequence[str]) -> N
     if not without:
         return
     if len(stores) == 1:
-        raise missing_frames_error(next(iter(stores.values())), without)
+        [(name, store)] = stores.items()
+        raise missing_frames_error(store, without, name)
     shown = ", ".join(f"`{store.path.name}`" for store in stores.values())
     first = ", ".join(f"`{token}`" for token in without[:5])
     raise DataError(

@@ -93,7 +93,7 @@ def check_content(config: Any, readable: Collection[str] | None = None, reads: C
     Args:
         config: The configuration, all layers merged.
         readable: The names that may be given; None for any.
-        reads: Those of them that the model reads, if not all, for the message.
+        reads: Those of them that the model reads, for the message.
 
     Raises:
         ConfigError: On the first fault.
@@ -107,9 +107,9 @@ def check_content(config: Any, readable: Collection[str] | None = None, reads: C
     for name in names:
         _check_name(name)
         if readable is not None and name not in readable:
+            does = f"it reads {', '.join(sorted(reads))}" if reads else "it only leaves out what frames and text lack"
             raise ConfigError(
-                f"`content` names `{name}`, which {config['model']} does not read{nearest(name, readable)}; it reads "
-                f"{', '.join(sorted(reads or readable))}."
+                f"`content` names `{name}`, which {config['model']} does not read{nearest(name, readable)}; {does}."
             )
     for name, option in _OLD_OPTION.items():
         if option in config:
