@@ -273,11 +273,11 @@ def test_options_that_cannot_be(root, encoder, options, message):
         ({"content": {"frames": "/none/x.npy"}}, "there is no `/none/x.npy`"),
         (
             {"content": {"audio": "adio", "frames": None}},
-            r"`content` names `audio`, of the store `adio` \(did you mean `audio`\?\), and there is no `.*; there is audio,",
+            r"`content` names `audio`, of the store `adio` \(did you mean `audio`\?\), and there is no .*audio,",
         ),
         (
             {"content": {"frames": None}, "frame_store": "clip"},
-            "`content` names `frames`, and there is no `.*tiny.clip",
+            "`content` names `frames`, of the store `clip`, and there is no `.*tiny.clip",
         ),
         (
             {"frame_store": "clip"},
@@ -570,11 +570,13 @@ class TestFusion:
 
     def test_widths_that_pooling_cannot_keep(self, root):
         for options, message in (
-            ({"content_width": 9}, "must be 9, not 384"),
-            ({"content_fusion": "late"}, "must be 8, not 384"),
+            ({"content_width": 9}, "Pooling keeps the frames' width: .*must be 9, not 384"),
+            ({"content_fusion": "late"}, r"=late needs all to be of one width \(frames 8, audio 5\); fuse early"),
+            ({"content_fusion": "late_concat", "hidden_size": 8}, r"=late_concat needs all .* \(frames 8, audio 5\)"),
+            ({"content_fusion": "late", "content": {"a": "frames", "b": "frames"}}, "must be 8, not 384"),
         ):
-            with pytest.raises(ConfigError, match=f"Pooling keeps the frames' width: .*{message}"):
-                model_of(root, "Pooling", content=BOTH, **options)
+            with pytest.raises(ConfigError, match=message):
+                model_of(root, "Pooling", **{"content": BOTH, **options})
 
 
 class TestTraining:
@@ -706,6 +708,32 @@ class TestUse:
             by_store.add_store(tmp_path / "a.frames.npy")
         with pytest.raises(ConfigError, match="does not read `audoi`.*`audio`.*; it reads frames, audio"):
             by_store.add_store({"audoi": tmp_path / "a.frames.npy"})
+        for wrong in ([tmp_path / "f.frames.npy", tmp_path / "a.frames.npy"], None):
+            with pytest.raises(
+                ConfigError, match="`path` is .*; give a file, or the file of each modality by its name"
+            ):
+                by_store.add_store(wrong)
+
+    def test_stores_are_checked_also_where_all_items_are_known(self, trained, tmp_path):
+        """By what says that they are of the training's encoder, and by their width."""
+        model = load_model(trained("late"))
+        known = model.items[:2]
+        for vfm, width, options, message in (
+            ("eye", AUDIO_DIM, {}, "came from `eye`, those of the training from `ear`"),
+            ("ear", AUDIO_DIM + 1, {}, "The audio of `.*` are 6 wide, those of the training 5"),
+            ("eye", AUDIO_DIM + 1, {"any_vfm": True}, "are 6 wide"),
+        ):
+            path = tmp_path / f"{vfm}{width}.frames.npy"
+            write_frame_store(path, known, np.ones((2, 1, width)), vfm=vfm, sampling="all")
+            with pytest.raises(DataError, match=message):
+                model.add_store({"audio": path}, **options)
+
+    def test_one_row_of_each_new_video(self, trained):
+        rows = np.random.default_rng(1).normal(size=(2, AUDIO_DIM))
+        flat, deep = load_model(trained("late")), load_model(trained("late"))
+        flat.add_videos(["x", "y"], content={"audio": rows})
+        deep.add_videos(["x", "y"], content={"audio": rows[:, None]})
+        np.testing.assert_array_equal(flat.item_vectors()[1], deep.item_vectors()[1])
 
     @pytest.mark.parametrize(
         ("given", "error", "message"),
@@ -729,6 +757,27 @@ class TestUse:
                 DataError,
                 "`frame_counts` must be 2 numbers between 0 and 1",
             ),
+            (
+                {"content": [np.ones((2, 1, 8)), np.ones((2, 1, 5))]},
+                ConfigError,
+                "`content` is list; give .* by its name",
+            ),
+            (
+                {"content": np.ones((2, 1, 5))},
+                ConfigError,
+                "`content` is ndarray; give the rows of each modality by its",
+            ),
+            (
+                {"frames": np.ones((2, 1, 8)), "frame_counts": {"frames": [1, 1], "audio": [1, 1]}},
+                DataError,
+                "`frame_counts` are of `audio`, of which no rows are given",
+            ),
+            (
+                {"content": {"audio": np.ones((2, 5))}, "frame_counts": [1, 1]},
+                DataError,
+                "are of `frames`, of which no",
+            ),
+            ({"frames": np.ones((2, 8))}, DataError, r"Frames of 2 new videos must be \[2, F, 8\], not \[2, 8\]"),
         ],
         ids=str,
     )
@@ -798,10 +847,50 @@ class TestPopularity:
         np.testing.assert_array_equal(again, predictor.predict(inputs))
         with pytest.raises(DataError, match="does not read `audoi`.*`audio`"):
             predictor.predict(Inputs(inputs.frames, content={"audoi": inputs.content["audio"]}))
+        with pytest.raises(DataError, match="The model reads frames; give `frames`"):
+            predictor.predict(Inputs(content=inputs.content))
         with pytest.raises(DataError, match="The model reads audio; give `audio`"):
-            predictor.predict(Inputs(inputs.frames))
+            predictor._lacking({"text": 1})  # of a model that reads no frames, given nothing of what it reads
         with pytest.raises(DataError, match=r"The audio must be \[N, n, 5\]"):
             predictor.predict(Inputs(inputs.frames, content={"audio": np.ones((10, 1, 8))}))
+
+    def test_a_modality_that_videos_lack_is_masked_in_use_as_in_training(self, own, tmp_path):
+        self.write_some(tmp_path)
+        options = {**own, "content": {"audio": "some", "frames": None}}
+        folder = run_recbole_video("Loud", "p", config_dict=options)["run_folder"]
+        predictor, written = load_model(folder), pd.read_csv(f"{folder}/predictions.tsv", sep="\t")
+        items = list(written["item_id"])
+        frames, some = (tmp_path / "p" / f"p{word}.frames.npy" for word in ("", ".some"))
+        inputs = predictor.from_stores(items, frames, content={"audio": some})
+        np.testing.assert_allclose(predictor.predict(inputs), written["prediction"], rtol=1e-5)
+        lacking = [row for row, item in enumerate(items) if item not in FrameStore(some).items]
+        assert 0 < len(lacking) < len(items)
+        alone = predictor.predict(Inputs(inputs.frames, inputs.frame_counts))  # nobody has audio
+        np.testing.assert_array_equal(alone[lacking], predictor.predict(inputs)[lacking])
+        with pytest.raises(DataError, match=r"`.*some.frames.npy` lacks 5 of the items \(first: `v35`\)"):
+            predictor.from_stores(items, some)  # as frames, of which missing_items=error lets none be missing
+        for wrong, error, message in (
+            (Inputs(content=["audio"]), ConfigError, "`content` is list; give the rows of each modality by its name"),
+            (Inputs(inputs.frames, content={"frames": inputs.frames}), ConfigError, "`frames` is given twice"),
+            (Inputs(content=inputs.content, frame_counts=[1] * 10), DataError, "`frame_counts` are of frames, which"),
+            (
+                Inputs(inputs.frames[:3], content={"audio": np.ones((2, AUDIO_DIM))}),
+                DataError,
+                r"different numbers of videos: {'frames': 3, 'audio': 2}\.",
+            ),
+        ):
+            with pytest.raises(error, match=message):
+                predictor.predict(wrong)
+        with pytest.raises(ConfigError, match="`content` is list"):
+            predictor.from_stores(items, frames, content=[some])
+        with pytest.raises(ConfigError, match="`frames` is given twice"):
+            predictor.from_stores(items, frames, content={"frames": frames})
+
+    def write_some(self, tmp_path):
+        """Audio of all but the last five videos."""
+        rows = np.random.default_rng(2).normal(size=(self.N - 5, 2, AUDIO_DIM))
+        items = [f"v{i}" for i in range(self.N - 5)]
+        return write_frame_store(tmp_path / "p" / "p.some.frames.npy", items, rows, vfm="x", sampling="x")
 
     def test_what_a_video_lacks_is_masked(self, own):
         dataset = PopularityDataset(Config("Loud", "p", config_dict=own))
@@ -812,7 +901,9 @@ class TestPopularity:
             Config("Loud", "p", config_dict={**own, "content": ["audio"], "missing_items": "zero"})
         )
         assert alone.frames is None and alone.summary()["inputs"].keys() == {"audio"}
-        message = "`content` names `audio`, of the store `loud`, and there is no `.*p.loud.frames.npy`; there is audio, frames: write it"
+        message = (
+            "`content` names `audio`, of the store `loud`, and there is no `.*loud.*`; there is audio, frames: write"
+        )
         with pytest.raises(DataError, match=message):
             PopularityDataset(Config("Loud", "p", config_dict={**own, "content": {"audio": "loud"}}))
 
