@@ -133,7 +133,7 @@ class Config(Mapping[str, Any]):
         self._values = self._host.final_config_dict
         if self.task != "stock":
             self.options(self.model_class.Options).check()
-            self._check_content()
+            self._check_content(is_stored)
 
     # -- reading it ------------------------------------------------------------------------------
 
@@ -262,7 +262,7 @@ class Config(Mapping[str, Any]):
             named = ", ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
             raise ConfigError(f"{named} for {of_whom}.")
 
-    def _check_content(self) -> None:
+    def _check_content(self, is_stored: bool) -> None:
         """Refuse content that the model cannot read, or options about it that do nothing."""
         if not self.is_video_model:
             read = self.inputs_read - {"metadata"}
@@ -270,7 +270,7 @@ class Config(Mapping[str, Any]):
             check_batch_fields(name for name in chosen_content(self) if name in read)
             return
         check_content(self)
-        check_fusion(self)
+        check_fusion(self, is_of_before=is_stored or isinstance(self["resume"], str))
         if self["content"] is not None and not self.inputs_read:
             raise ConfigError(
                 f"`content` is what an item encoder reads, and item_encoder={self['item_encoder']} reads ids alone; "

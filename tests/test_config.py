@@ -54,6 +54,15 @@ class TestCommandLine:
     def test_values(self, text, value):
         assert convert_value(text) == value and type(convert_value(text)) is type(value)
 
+    def test_an_option_alone_that_needs_a_value(self):
+        """Not True, of which it would be said that it is no text."""
+        for name, option in known_options().items():
+            if (option.is_text or option.is_text_list) and not option.is_switch and name not in ("sweep", "report"):
+                with pytest.raises(
+                    ConfigError, match=rf"`--{name}` lacks its value; write --{name}=(NAME|PATH|\[NAME)"
+                ):
+                    parse_command_line([f"--{name}"], known_options())
+
     def test_stray_word(self):
         with pytest.raises(ConfigError, match="`SASRec` belongs to no option; write options as --key=value"):
             parse_command_line(["SASRec"], {})

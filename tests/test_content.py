@@ -241,6 +241,9 @@ class TestNames:
         ),
         ("MLP", {"content_fusion": "late"}, "`content_fusion` is about several modalities; name them by content"),
         ("MLP", {"content_width": 8}, "`content_width` is about several modalities"),
+        ("MLP", {"content": ["frames"], "content_fusion": "late"}, "`content_fusion` is about .* names `frames` alone"),
+        ("MLP", {"content": {"a": "audio"}, "content_fusion": "early"}, "`content_fusion` is about .* `a` alone"),
+        ("MLP", {"content": "audio", "content_width": 8}, "`content_width` is about several .* `audio` alone; leave"),
         (
             "MLP",
             {"content": BOTH, "content_width": 0},
@@ -260,6 +263,16 @@ class TestNames:
 def test_options_that_cannot_be(root, encoder, options, message):
     with pytest.raises(ConfigError, match=message):
         config_of(root, encoder, **options)
+
+
+def test_void_options_of_a_run_of_before(root, tmp_path):
+    """Earlier versions took options of fusion for one modality: its run is loaded, and resumed by its folder."""
+    old = {**config_of(root, content=["frames"]).to_options(), "content_fusion": "late"}
+    assert Config(config_dict=old, is_stored=True)["content_fusion"] == "late"
+    (tmp_path / "config.yaml").write_text(dump_yaml(old))
+    with pytest.raises(ConfigError, match="names `frames` alone"):
+        Config(config_file_list=[tmp_path / "config.yaml"])
+    assert make_config(config_dict={"resume": str(tmp_path)})["content_fusion"] == "late"
 
 
 @pytest.mark.parametrize(
@@ -628,9 +641,7 @@ class TestTraining:
             )
             assert torch.isfinite(model.calculate_loss(next(iter(make_loaders(config, data, model)["train"]))))
 
-    @pytest.mark.parametrize(
-        "named", [{"content": ["frames"]}, {"content": "frames", "content_fusion": "late"}], ids=str
-    )
+    @pytest.mark.parametrize("named", [{"content": ["frames"]}, {"content": "frames"}], ids=str)
     def test_one_named_modality_is_bit_equal_to_none_named(self, root, named):
         def steps(**options):
             config, data, model = model_of(root, "CVA", id_fusion="sum", **options)

@@ -149,10 +149,12 @@ def _check_single_store(config: Any, name: str, option: str) -> None:
         raise ConfigError(f"`content` says `{named[name]}` of `{name}`, and `{option}` says `{older}`; leave one out.")
 
 
-def check_fusion(config: Any) -> None:
+def check_fusion(config: Any, is_of_before: bool = False) -> None:
     """Refuse options about several modalities that cannot be, or do nothing.
 
-    A single modality named by ``content`` keeps the options of the runs that it is compared with.
+    Args:
+        config: The configuration, all layers merged.
+        is_of_before: Whether it is of a run that was made before: earlier versions took them for one modality, too.
 
     Raises:
         ConfigError: On the first such option.
@@ -165,5 +167,10 @@ def check_fusion(config: Any) -> None:
     for name, value in (("content_fusion", how), ("content_width", width)):
         if value is not None and config["content"] is None:
             raise ConfigError(f"`{name}` is about several modalities; name them by content, or leave it out.")
+        if value is not None and not is_of_before and not reads_several(config):
+            [only] = chosen_content(config)
+            raise ConfigError(
+                f"`{name}` is about several modalities, and `content` names `{only}` alone; leave it out."
+            )
     if width is not None and how in LATE:
         raise ConfigError(f"`content_width` is what content_fusion=early projects to; leave it out with {how}.")
