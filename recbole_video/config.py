@@ -263,14 +263,19 @@ class Config(Mapping[str, Any]):
             raise ConfigError(f"{named} for {of_whom}.")
 
     def _check_content(self, is_stored: bool) -> None:
-        """Refuse content that the model cannot read, or options about it that do nothing."""
+        """Refuse content that the model cannot read, or options about it that do nothing.
+
+        Earlier versions took some that does nothing: a run that was made before is loaded, and resumed by its folder.
+        """
+        is_of_before = is_stored or isinstance(self["resume"], str)
         if not self.is_video_model:
             read = self.inputs_read - {"metadata"}
-            check_content(self, read | {"frames", "text"}, read)  # which may leave videos out of a control's data, too
+            # Frames and text may leave videos out of the data of a model that reads neither.
+            check_content(self, read | {"frames", "text"} if read or not is_of_before else None, read)
             check_batch_fields(name for name in chosen_content(self) if name in read)
             return
         check_content(self)
-        check_fusion(self, is_of_before=is_stored or isinstance(self["resume"], str))
+        check_fusion(self, is_of_before)
         if self["content"] is not None and not self.inputs_read:
             raise ConfigError(
                 f"`content` is what an item encoder reads, and item_encoder={self['item_encoder']} reads ids alone; "

@@ -318,6 +318,8 @@ def test_names_that_leave_no_video_out_of_the_data_of_a_control(model):
         ):
             Config(model, "p", config_dict={"data_path": "d", "content": {"frames": None, name: "audio"}})
     assert Config(model, "p", config_dict={"data_path": "d", "content": {"frames": "audio"}})["content"]
+    old = {"model": model, "dataset": "p", "data_path": "d", "content": ["frames", "audio"]}
+    assert Config(config_dict=old, is_stored=True)["content"] == ["frames", "audio"]  # which a run of before may have
 
 
 SWAPPED = {"z": "frames", "a": "again"}  # of one width, so that swapped weights would load
