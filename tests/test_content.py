@@ -22,7 +22,7 @@ from recbole_video.files.atomic import write_json
 from recbole_video.files.reading import dump_yaml, read_json
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.item_encoders.fusion import EarlyFusion, LateFusion, build_content_encoder
-from recbole_video.options.content import by_name, chosen_content, named_stores
+from recbole_video.options.content import chosen_content, named_stores, stores_by_name
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
 from recbole_video.quick_start import make_config
@@ -358,7 +358,9 @@ class TestOrder:
     @pytest.mark.parametrize("model", ["SASRec", "STAP"])
     def test_every_form_survives_every_file(self, root, tmp_path, content, model, monkeypatch):
         if model == "STAP":
-            monkeypatch.setattr(POPULARITY_MODELS.get(model), "inputs_read", frozenset([*by_name(content), "text"]))
+            monkeypatch.setattr(
+                POPULARITY_MODELS.get(model), "inputs_read", frozenset([*stores_by_name(content), "text"])
+            )
         given = {"data_path": str(root), "content": content}
         config = Config(model, "tiny", config_dict=given)
         (tmp_path / "c.yaml").write_text(dump_yaml(config.to_options()))
@@ -371,7 +373,7 @@ class TestOrder:
             assert config_fingerprint(again) == config_fingerprint(config)
         if isinstance(content, dict):  # as earlier versions wrote it: sorted, nothing as null
             (tmp_path / "old.yaml").write_text(yaml.safe_dump({**config.to_options(), "content": content}))
-            assert by_name(Config(config_file_list=[tmp_path / "old.yaml"])["content"]) == content
+            assert stores_by_name(Config(config_file_list=[tmp_path / "old.yaml"])["content"]) == content
 
     def test_two_orders_are_two_runs(self, root, tmp_path):
         one, other = ({"content": dict(pairs)} for pairs in (SWAPPED.items(), reversed(SWAPPED.items())))
@@ -383,7 +385,7 @@ class TestOrder:
         sweep = read_sweep(text, "s", "s.yaml")
         trials = [make_trial(sweep, sweep.rows[0], 0, point, 1) for point in grid(sweep.space)]
         assert len({trial.name.rpartition("-")[2] for trial in trials}) == 2
-        assert list(by_name(trials[0].options["content"])) == ["z", "a"]
+        assert list(stores_by_name(trials[0].options["content"])) == ["z", "a"]
         with pytest.raises(ConfigError, match="lists .* twice"):
             read_space({"content": [SWAPPED, dict(SWAPPED)]})
 

@@ -26,7 +26,7 @@ def chosen_content(config: Any) -> dict[str, str | None]:
     """
     own = {name: config[option] for name, option in _OLD_OPTION.items() if option in config}
     given = config["content"]
-    chosen = own if given is None else {name: store or own.get(name) for name, store in by_name(given).items()}
+    chosen = own if given is None else {name: store or own.get(name) for name, store in stores_by_name(given).items()}
     return {name: store for name, store in chosen.items() if f"use_{name}" not in config or config[f"use_{name}"]}
 
 
@@ -76,7 +76,7 @@ def ordered_as(content: Any, names: Sequence[str]) -> Any:
     return in_order({name: content[name] for name in sorted(content, key=lambda name: place.get(name, len(place)))})
 
 
-def by_name(content: Any) -> dict[Any, Any]:
+def stores_by_name(content: Any) -> dict[Any, Any]:
     """Name -> store of what ``content`` is, which may be neither, in its order; a name alone has None."""
     return dict(_pairs(content))
 
@@ -140,7 +140,7 @@ def _check_name(name: str) -> None:
 
 def _check_single_store(config: Any, name: str, option: str) -> None:
     """``content`` and the older option may both name a store, but not two, nor one for nothing."""
-    older, named = config[option], by_name(config["content"])
+    older, named = config[option], stores_by_name(config["content"])
     if older is None or older == config.defaults.get(option):
         return
     if name not in named:

@@ -19,7 +19,7 @@ from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.files.names import expanded
 from recbole_video.files.reading import dump_yaml, read_json, read_yaml
 from recbole_video.files.values import plain
-from recbole_video.options.content import by_name, ordered_as
+from recbole_video.options.content import ordered_as, stores_by_name
 from recbole_video.runtime.checkpoint import read_checkpoint
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.runtime.provenance import provenance
@@ -317,9 +317,11 @@ class RunFolder:
         options = self._stored_options()
         if options is None or recorded not in (None, _digest(options)):
             return False
-        content, named = options.get("content"), by_name(config.get("content"))
+        content, named = options.get("content"), stores_by_name(config.get("content"))
         if isinstance(content, dict) and content == named:  # in whatever order
-            options["content"] = ordered_as(content, self._names_trained(content) or list(named))
+            trained = self._names_trained(content)  # not those that the run switched off
+            is_same = [name for name in named if name in trained] == trained
+            options["content"] = ordered_as(content, list(named) if is_same else trained)
         later = {name: plain(config.defaults.get(name)) for name in config.to_options() if name not in options}
         return _digest({**later, **options}) == config_fingerprint(config)
 
