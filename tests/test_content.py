@@ -452,6 +452,22 @@ class TestOrder:
         found.release()
         assert found.content_as_trained() is None
 
+    @pytest.mark.parametrize(
+        ("trained", "off", "is_same"),
+        [(["text", "frames"], {}, True), (["frames", "text"], {}, False), (["frames"], {"use_text": False}, True),
+         ([], {}, True)],
+    )  # fmt: skip
+    def test_an_old_run_is_known_by_the_order_of_what_it_read(self, tmp_path, trained, off, is_same):
+        """What was switched off has no order; without a checkpoint nothing has."""
+        content = {"text": "t", "frames": "f"}
+        config = Config("STAP", "p", config_dict={"data_path": "d", "content": content, **off})
+        stored = {**config.to_options(), "content": content}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(stored))
+        write_json(tmp_path / "run.json", {"fingerprint": _digest(stored)})
+        if trained:
+            torch.save({"state_dict": {}, "data": {"content": dict.fromkeys(trained)}}, tmp_path / "last.pth")
+        assert RunFolder(tmp_path)._is_of(config) == is_same
+
     def test_a_checkpoint_of_another_order_is_refused(self, root, tmp_path, killed_once):
         config = Config("SASRec", "tiny", config_dict=self.options(root, tmp_path, SWAPPED))
         folder = self.killed(killed_once, tmp_path, is_old=False)
