@@ -33,8 +33,8 @@ _BOOL = "tag:yaml.org,2002:bool"
 _TEXT = "tag:yaml.org,2002:str"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # none of which a name or a separator needs
 _LARGEST_INTEGER = 2**63 - 1
-# Commands that say themselves what they lack.
-_ALONE = frozenset(["sweep", "report", "resume"])
+# What says itself what it lacks.
+_ALONE = frozenset(["sweep", "report", "resume", "config_files"])
 # An option without a declaration.
 _UNDECLARED = Option("", Any, None)
 _LIST_OF_TEXTS = Option("", list[str], None)
