@@ -18,13 +18,14 @@ from recbole.evaluator import metric_types
 from recbole.utils import InputType, ModelType, dataset_arguments, get_model
 
 from recbole_video.data.atomic_file import read_header
+from recbole_video.data.labelled_loader import check_batch_fields
 from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
 from recbole_video.files.reading import read_yaml
 from recbole_video.files.values import plain
-from recbole_video.options.content import check_content, check_fusion, chosen_content, reads_several
+from recbole_video.options.content import check_content, check_fusion, chosen_content, read_content, reads_several
 from recbole_video.options.option import ENCODER_PREFIX, REQUIRED, Option, check_no_void_options, declared
 from recbole_video.options.parse import (
     check_value,
@@ -137,7 +138,7 @@ class Config(Mapping[str, Any]):
         self._values = self._host.final_config_dict
         if self.task != "stock":
             self.options(self.model_class.Options).check()
-            self._check_content()
+            self._check_content(is_stored)
 
     # -- reading it ------------------------------------------------------------------------------
 
@@ -290,16 +291,22 @@ class Config(Mapping[str, Any]):
             named = ", ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
             raise ConfigError(f"{named} for {of_whom}.")
 
-    def _check_content(self) -> None:
-        """Refuse content that the model cannot read, or options about it that do nothing."""
+    def _check_content(self, is_stored: bool) -> None:
+        """Refuse content that the model cannot read, or options about it that do nothing.
+
+        Earlier versions took some that does nothing: a run that was made before is loaded, and resumed by its folder.
+        """
+        is_of_before = is_stored or isinstance(self["resume"], str)
         if not self.is_video_model:
             read = self.inputs_read - {"metadata"}
-            check_content(self, read | {"frames", "text"} if read else None)  # a control reads none
+            # Frames and text may leave videos out of the data of a model that reads neither.
+            check_content(self, read | {"frames", "text"} if read or not is_of_before else None, read)
+            check_batch_fields(name for name in chosen_content(self) if name in read)
             return
         check_content(self)
         if self._encoder is None:
             return
-        check_fusion(self)
+        check_fusion(self, is_of_before)
         if self["content"] is not None and not self.inputs_read:
             raise ConfigError(
                 f"`content` is what an item encoder reads, and item_encoder={self['item_encoder']} reads ids alone; "
@@ -313,6 +320,8 @@ class Config(Mapping[str, Any]):
             values["eval_args"] = {**self.defaults["eval_args"], **values["eval_args"]}
         if values["nproc"] is None:  # as RecBole has it where it is left empty
             values["nproc"] = 1
+        if "content" in values:
+            values["content"] = read_content(values["content"])
         self._check(values)
         device = choose_device(values["gpu_id"], values["use_gpu"], self._n_on_this_machine(values))
         if not processes().is_first:  # what is shown is shown once

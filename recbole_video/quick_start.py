@@ -148,7 +148,12 @@ def make_config(
     if isinstance(resume, str):
         own = Path(resume) / "config.yaml"
         if own.is_file():
-            config = Config(model, dataset, [own, *(config_file_list or [])], config_dict, command_line, trust)
+            files = [own, *(config_file_list or [])]
+            config = Config(model, dataset, files, config_dict, command_line, trust)
+            content = RunFolder(resume).content_as_trained()
+            if content is not None:
+                config_dict = {"content": content, **(config_dict or {})}
+                config = Config(model, dataset, files, config_dict, command_line, trust)
     return config
 
 

@@ -10,7 +10,7 @@ from recbole_video.config import Config, known_options
 from recbole_video.errors import ConfigError
 from recbole_video.files.reading import dump_yaml, read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.options.parse import convert_value, keep_text, parse_command_line, split_paths
+from recbole_video.options.parse import _ALONE, convert_value, keep_text, parse_command_line, split_paths
 from recbole_video.registries import CONTROLS, LISTS
 from recbole_video.user_encoders import USER_ENCODERS
 
@@ -54,6 +54,15 @@ class TestCommandLine:
     )  # fmt: skip
     def test_values(self, text, value):
         assert convert_value(text) == value and type(convert_value(text)) is type(value)
+
+    def test_an_option_alone_that_needs_a_value(self):
+        """Not True, of which it would be said that it is no text."""
+        for name, option in known_options().items():
+            if (option.is_text or option.is_text_list) and not option.is_switch and name not in _ALONE:
+                with pytest.raises(
+                    ConfigError, match=rf"`--{name}` lacks its value; write --{name}=(NAME|PATH|\[NAME)"
+                ):
+                    parse_command_line([f"--{name}"], known_options())
 
     def test_stray_word(self):
         with pytest.raises(ConfigError, match="`SASRec` belongs to no option; write options as --key=value"):

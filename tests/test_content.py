@@ -1,5 +1,6 @@
 """Named content: several modalities of one item, through the table, fusion, training, checkpoints and use."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,25 @@ from recbole_video.content.items import ContentRows, ItemContent, content_stores
 from recbole_video.content.mean import masked_mean
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
-from recbole_video.data.labelled_loader import PopularityLoader
+from recbole_video.data.labelled_loader import PopularityLoader, check_batch_fields
 from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.files.atomic import write_json
+from recbole_video.files.reading import dump_yaml, read_json
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.item_encoders.fusion import EarlyFusion, LateFusion, build_content_encoder
-from recbole_video.options.content import named_stores
+from recbole_video.options.content import chosen_content, named_stores, stores_by_name
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
+from recbole_video.quick_start import make_config
 from recbole_video.recommendation.data import describe_data, load_data
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.serving.predictor import Inputs
+from recbole_video.sweep.plan import make_trial
+from recbole_video.sweep.space import grid, point_key, read_space
+from recbole_video.sweep.spec import read_sweep
 from recbole_video.tasks.recommendation import make_loaders
-from recbole_video.tasks.task import prepare_bundled
-from recbole_video.training.run_folder import config_fingerprint
+from recbole_video.tasks.task import Hooks, prepare_bundled
+from recbole_video.training.run_folder import RunFolder, _digest, config_fingerprint
 
 from .conftest import FRAME_DIM, MODELS, N_ITEMS, SMALL_ENCODER, prepared, small_options, write_dataset
 
@@ -130,6 +137,12 @@ class TestNames:
             ),
             ({"content": {"audio": None, "x": "/y/z.npy"}}, {"audio": "tiny.audio.frames.npy", "x": "z.npy"}),
             ({"content": {"frames": "clip"}, "frame_store": "clip"}, {"frames": "tiny.clip.frames.npy"}),
+            ({"content": {"a": "frames"}}, {"a": "tiny.frames.npy"}),
+            (
+                {"content": {"frames": "audio", "audio": "frames"}},
+                {"frames": "tiny.audio.frames.npy", "audio": "tiny.frames.npy"},
+            ),
+            ({"content": {"aud_io": "aud io"}}, {"aud_io": "tiny.aud io.frames.npy"}),
         ],
         ids=str,
     )
@@ -142,6 +155,10 @@ class TestNames:
         for kind in ("npy", "json"):
             (folder / f"tiny.frames.{kind}").rename(folder / f"tiny.frames.frames.{kind}")
         assert self.stores(tmp_path, content=["frames"]) == {"frames": "tiny.frames.frames.npy"}
+        assert self.stores(tmp_path, content={"a": "frames"}) == {"a": "tiny.frames.frames.npy"}
+        write_dataset(tmp_path)  # both: the word asks for the longer name, as ever, and the name alone does not
+        assert self.stores(tmp_path, frame_store="frames") == {"frames": "tiny.frames.frames.npy"}
+        assert self.stores(tmp_path) == {"frames": "tiny.frames.npy"}
 
     @pytest.mark.parametrize(
         ("options", "want"),
@@ -166,12 +183,17 @@ class TestNames:
         ("word", "want"),
         [
             ("[frames, 007]", ["frames", "007"]),
-            ("{frames: 1e5, audio: ~}", {"frames": "1e5", "audio": None}),
+            ("{audio: ~, frames: 1e5}", {"audio": None, "frames": "1e5"}),
+            ("{frames: 1e5, audio: ~}", [{"frames": "1e5"}, "audio"]),  # not in order of names
+            ("[{frames: 1e5}, audio]", [{"frames": "1e5"}, "audio"]),
+            ("{'audio': None, 'frames': 'null'}", {"audio": None, "frames": "null"}),
             ("no", "no"),
         ],
     )
     def test_are_text_on_the_command_line_and_in_a_file(self, root, tmp_path, word, want):
         (tmp_path / "c.yaml").write_text(f"content: {word}\n")
+        if "'" in word:  # Python's way, for the command line alone
+            (tmp_path / "c.yaml").write_text("content: {audio: null, frames: 'null'}\n")
         options = small_options("SASRec", "MLP", data_path=str(root))
         assert Config("SASRec", "tiny", config_dict=options, command_line=[f"--content={word}"])["content"] == want
         config = Config("SASRec", "tiny", [tmp_path / "c.yaml"], options)
@@ -187,6 +209,7 @@ class TestNames:
     def test_named_stores_are_made_of_a_bundled_data_set(self, root, monkeypatch):
         assert named_stores(config_of(root, content={"frames": None, "a": "clip"})) == ["clip"]
         assert named_stores(config_of(root, frame_store="clip")) == ["clip"] and not named_stores(config_of(root))
+        assert not named_stores(config_of(root, content={"a": "frames"}))
         made = []
         monkeypatch.setattr("recbole_video.dataset_tools.prepare", lambda *given: made.append(given[2]))
         content = ["frames", "dinov3-mid5"]
@@ -218,6 +241,9 @@ class TestNames:
         ),
         ("MLP", {"content_fusion": "late"}, "`content_fusion` is about several modalities; name them by content"),
         ("MLP", {"content_width": 8}, "`content_width` is about several modalities"),
+        ("MLP", {"content": ["frames"], "content_fusion": "late"}, "`content_fusion` is about .* names `frames` alone"),
+        ("MLP", {"content": {"a": "audio"}, "content_fusion": "early"}, "`content_fusion` is about .* `a` alone"),
+        ("MLP", {"content": "audio", "content_width": 8}, "`content_width` is about several .* `audio` alone; leave"),
         (
             "MLP",
             {"content": BOTH, "content_width": 0},
@@ -226,11 +252,27 @@ class TestNames:
         ("MLP", {"content": BOTH, "content_width": 1.5}, "`content_width` is `1.5`; it must be a whole number"),
         ("MLP", {"content": BOTH, "content_width": 8, "content_fusion": "late"}, "`content_width` is what .*=early"),
         ("MLP", {"contents": BOTH}, "`contents` is not an option.*`content`"),
+        ("MLP", {"content": "aud io"}, r"`content` names `aud io`; .* another name is written {aud_io: 'aud io'}\."),
+        ("MLP", {"content": "frames, audio"}, r"several are written \[frames, audio\]\."),
+        ("MLP", {"content": [{"a": None}, "a"]}, "`content` names `a` twice"),
+        ("Pooling", {"content": [["frames"]]}, "`content` is .*; it must be a list of names"),
+        ("MLP", {"content": "{text: ~, text: a}"}, "`content` gives `text` twice, the second time in line 1"),
+        ("MLP", {"content": "[a, b"}, r"`content` names `\[a, b`"),
     ],
 )
 def test_options_that_cannot_be(root, encoder, options, message):
     with pytest.raises(ConfigError, match=message):
         config_of(root, encoder, **options)
+
+
+def test_void_options_of_a_run_of_before(root, tmp_path):
+    """Earlier versions took options of fusion for one modality: its run is loaded, and resumed by its folder."""
+    old = {**config_of(root, content=["frames"]).to_options(), "content_fusion": "late"}
+    assert Config(config_dict=old, is_stored=True)["content_fusion"] == "late"
+    (tmp_path / "config.yaml").write_text(dump_yaml(old))
+    with pytest.raises(ConfigError, match="names `frames` alone"):
+        Config(config_file_list=[tmp_path / "config.yaml"])
+    assert make_config(config_dict={"resume": str(tmp_path)})["content_fusion"] == "late"
 
 
 @pytest.mark.parametrize(
@@ -242,17 +284,198 @@ def test_options_that_cannot_be(root, encoder, options, message):
         ),
         ({"content": {"frames": "clip", "audio": None}}, "there is no `.*tiny.clip.frames.npy`"),
         ({"content": {"frames": "/none/x.npy"}}, "there is no `/none/x.npy`"),
+        (
+            {"content": {"audio": "adio", "frames": None}},
+            r"`content` names `audio`, of the store `adio` \(did you mean `audio`\?\), and there is no .*audio,",
+        ),
+        (
+            {"content": {"frames": None}, "frame_store": "clip"},
+            "`content` names `frames`, of the store `clip`, and there is no `.*tiny.clip",
+        ),
+        (
+            {"frame_store": "clip"},
+            r"There is no `.*tiny.clip.frames.npy`; .*set frame_store \(there is audio, frames\)",
+        ),
     ],
 )
 def test_stores_that_are_not_there(root, options, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         load_data(config_of(root, "MLP", **options))
+    assert "names `frames` (did you mean" not in str(caught.value)
 
 
 def test_names_that_a_popularity_model_does_not_read():
     with pytest.raises(ConfigError, match="`content` names `txet`, which STAP does not read.*`text`.*frames, text"):
         Config("STAP", "p", config_dict={"data_path": "d", "content": ["txet"]})
-    assert Config("MetadataRidge", "p", config_dict={"data_path": "d", "content": ["frames", "audio"]})["content"]
+
+
+@pytest.mark.parametrize("model", ["MetadataRidge", "MetadataGBDT", "Constant"])
+def test_names_that_leave_no_video_out_of_the_data_of_a_control(model):
+    """Else a misspelt one would give it other videos than the models that it is compared with."""
+    for name in ("farmes", "audio"):
+        with pytest.raises(
+            ConfigError, match=f"`content` names `{name}`, which {model} does not read.*only leaves out"
+        ):
+            Config(model, "p", config_dict={"data_path": "d", "content": {"frames": None, name: "audio"}})
+    assert Config(model, "p", config_dict={"data_path": "d", "content": {"frames": "audio"}})["content"]
+    old = {"model": model, "dataset": "p", "data_path": "d", "content": ["frames", "audio"]}
+    assert Config(config_dict=old, is_stored=True)["content"] == ["frames", "audio"]  # which a run of before may have
+
+
+SWAPPED = {"z": "frames", "a": "again"}  # of one width, so that swapped weights would load
+
+
+class TestOrder:
+    """The order of modalities is part of a model, and no file loses it."""
+
+    @pytest.fixture(scope="class")
+    def root(self, tmp_path_factory):
+        root = tmp_path_factory.mktemp("order")
+        write_dataset(root)
+        rows = np.random.default_rng(3).normal(size=(N_ITEMS, 2, FRAME_DIM))
+        write_frame_store(root / "tiny" / "tiny.again.frames.npy", [f"i{i}" for i in range(N_ITEMS)], rows,
+                          vfm="x", sampling="x")  # fmt: skip
+        return root
+
+    def options(self, root, tmp_path, content, **more):
+        places = {name: str(tmp_path / name) for name in ("checkpoint_dir", "log_dir", "tensorboard_dir")}
+        return small_options("SASRec", "MLP", data_path=str(root), epochs=2, content=content, **places, **more)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "frames",
+            ["frames", "audio"],
+            {"audio": None, "frames": None},
+            {"frames": None, "audio": None},
+            {"z": "pix", "a": "aud"},
+            {"a": "aud", "z": "pix"},
+            {"text": "007", "frames": None, "b": "null", "on": "no"},
+            [{"z": "pix"}, "a"],
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("model", ["SASRec", "STAP"])
+    def test_every_form_survives_every_file(self, root, tmp_path, content, model, monkeypatch):
+        if model == "STAP":
+            monkeypatch.setattr(
+                POPULARITY_MODELS.get(model), "inputs_read", frozenset([*stores_by_name(content), "text"])
+            )
+        given = {"data_path": str(root), "content": content}
+        config = Config(model, "tiny", config_dict=given)
+        (tmp_path / "c.yaml").write_text(dump_yaml(config.to_options()))
+        write_json(tmp_path / "c.json", config.to_options())
+        for again in (
+            Config(config_file_list=[tmp_path / "c.yaml"]),
+            Config(config_dict=read_json(tmp_path / "c.json")),
+        ):
+            assert list(chosen_content(again).items()) == list(chosen_content(config).items())
+            assert config_fingerprint(again) == config_fingerprint(config)
+        if isinstance(content, dict):  # as earlier versions wrote it: sorted, nothing as null
+            (tmp_path / "old.yaml").write_text(yaml.safe_dump({**config.to_options(), "content": content}))
+            assert stores_by_name(Config(config_file_list=[tmp_path / "old.yaml"])["content"]) == content
+
+    def test_two_orders_are_two_runs(self, root, tmp_path):
+        one, other = ({"content": dict(pairs)} for pairs in (SWAPPED.items(), reversed(SWAPPED.items())))
+        assert point_key(one) != point_key(other) and point_key({"x": 1, **one}) == point_key({**one, "x": 1})
+        configs = [Config("SASRec", "tiny", config_dict=self.options(root, tmp_path, **each)) for each in (one, other)]
+        assert config_fingerprint(configs[0]) != config_fingerprint(configs[1])
+        assert configs[0]["content"] != configs[1]["content"]  # by which a sweep knows data that it has
+        text = "space: {content: [{z: frames, a: again}, {a: again, z: frames}]}"
+        sweep = read_sweep(text, "s", "s.yaml")
+        trials = [make_trial(sweep, sweep.rows[0], 0, point, 1) for point in grid(sweep.space)]
+        assert len({trial.name.rpartition("-")[2] for trial in trials}) == 2
+        assert list(stores_by_name(trials[0].options["content"])) == ["z", "a"]
+        with pytest.raises(ConfigError, match="lists .* twice"):
+            read_space({"content": [SWAPPED, dict(SWAPPED)]})
+
+    @pytest.fixture(scope="class")
+    def killed_once(self, root, tmp_path_factory):
+        """The folder of a run that was killed after its first epoch."""
+
+        def kill(epoch, score):
+            raise KeyboardInterrupt
+
+        folder = tmp_path_factory.mktemp("killed") / "killed"
+        options = self.options(root, folder.parent, SWAPPED)
+        with pytest.raises(KeyboardInterrupt):
+            run_recbole_video("SASRec", "tiny", config_dict=options, run_folder=folder, hooks=Hooks(on_epoch=kill))
+        return folder
+
+    def killed(self, once, tmp_path, is_old):
+        """A copy of it; or as an earlier version left it."""
+        folder = tmp_path / "checkpoint_dir" / "killed"
+        shutil.copytree(once, folder)
+        if is_old:
+            stored = {**yaml.safe_load((folder / "config.yaml").read_text()), "content": dict(SWAPPED)}
+            (folder / "config.yaml").write_text(yaml.safe_dump(stored))
+            record = read_json(folder / "run.json")
+            write_json(folder / "run.json", {**record, "fingerprint": _digest(stored)})
+        return folder
+
+    @pytest.fixture(scope="class")
+    def unbroken(self, root, tmp_path_factory):
+        options = self.options(root, tmp_path_factory.mktemp("unbroken"), SWAPPED)
+        found = run_recbole_video("SASRec", "tiny", config_dict=options)
+        return found["best_valid_result"], found["test_result"]
+
+    @pytest.mark.parametrize(("is_old", "how"), [(False, "folder"), (True, "folder"), (True, "newest"), (True, "at")])
+    def test_a_resumed_run_ends_as_an_unbroken_one(self, root, tmp_path, killed_once, unbroken, is_old, how):
+        options = self.options(root, tmp_path, SWAPPED)
+        folder = self.killed(killed_once, tmp_path, is_old)
+        if how == "folder":
+            found = run_recbole_video(config_dict={"resume": str(folder)})
+        elif how == "newest":
+            found = run_recbole_video("SASRec", "tiny", config_dict={**options, "resume": True})
+        else:
+            found = run_recbole_video("SASRec", "tiny", config_dict=options, run_folder=folder)
+        assert found["run_folder"] == str(folder)
+        assert (found["best_valid_result"], found["test_result"]) == unbroken
+        assert list(load_model(folder).content) == list(SWAPPED)
+
+    def test_a_run_of_the_other_order_is_another_one(self, root, tmp_path, killed_once):
+        """Though the fingerprint that an earlier version wrote is the same for both."""
+        folder = self.killed(killed_once, tmp_path, is_old=True)
+        other = self.options(root, tmp_path, dict(reversed(SWAPPED.items())))
+        with pytest.raises(ConfigError, match="holds a run of other options"):
+            RunFolder.at(folder, Config("SASRec", "tiny", config_dict=other))
+        with pytest.raises(ConfigError, match="was made with other options"):
+            RunFolder.to_resume(make_config("SASRec", "tiny", None, {**other, "resume": str(folder)}))
+        assert RunFolder.to_resume(Config("SASRec", "tiny", config_dict={**other, "resume": True})) is None
+
+    def test_an_old_run_without_a_checkpoint_begins_anew(self, root, tmp_path, killed_once):
+        config = Config("SASRec", "tiny", config_dict=self.options(root, tmp_path, SWAPPED))
+        folder = self.killed(killed_once, tmp_path, is_old=True)
+        for name in ("last.pth", "model.pth"):
+            (folder / name).unlink()
+        found = RunFolder.at(folder, config)
+        found.release()
+        assert found.content_as_trained() is None
+
+    @pytest.mark.parametrize(
+        ("trained", "off", "is_same"),
+        [(["text", "frames"], {}, True), (["frames", "text"], {}, False), (["frames"], {"use_text": False}, True),
+         ([], {}, True)],
+    )  # fmt: skip
+    def test_an_old_run_is_known_by_the_order_of_what_it_read(self, tmp_path, trained, off, is_same):
+        """What was switched off has no order; without a checkpoint nothing has."""
+        content = {"text": "t", "frames": "f"}
+        config = Config("STAP", "p", config_dict={"data_path": "d", "content": content, **off})
+        stored = {**config.to_options(), "content": content}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(stored))
+        write_json(tmp_path / "run.json", {"fingerprint": _digest(stored)})
+        if trained:
+            torch.save({"state_dict": {}, "data": {"content": dict.fromkeys(trained)}}, tmp_path / "last.pth")
+        assert RunFolder(tmp_path)._is_of(config) == is_same
+
+    def test_a_checkpoint_of_another_order_is_refused(self, root, tmp_path, killed_once):
+        config = Config("SASRec", "tiny", config_dict=self.options(root, tmp_path, SWAPPED))
+        folder = self.killed(killed_once, tmp_path, is_old=False)
+        state = torch.load(folder / "last.pth", weights_only=True)
+        state["data"]["content"] = dict(reversed(state["data"]["content"].items()))
+        torch.save(state, folder / "last.pth")
+        with pytest.raises(CheckpointError, match="has changed"):
+            run_recbole_video(config_dict=config.to_options(), run_folder=folder)
 
 
 class TestItemContent:
@@ -380,11 +603,13 @@ class TestFusion:
 
     def test_widths_that_pooling_cannot_keep(self, root):
         for options, message in (
-            ({"content_width": 9}, "must be 9, not 384"),
-            ({"content_fusion": "late"}, "must be 8, not 384"),
+            ({"content_width": 9}, "Pooling keeps the frames' width: .*must be 9, not 384"),
+            ({"content_fusion": "late"}, r"=late needs all to be of one width \(frames 8, audio 5\); fuse early"),
+            ({"content_fusion": "late_concat", "hidden_size": 8}, r"=late_concat needs all .* \(frames 8, audio 5\)"),
+            ({"content_fusion": "late", "content": {"a": "frames", "b": "frames"}}, "must be 8, not 384"),
         ):
-            with pytest.raises(ConfigError, match=f"Pooling keeps the frames' width: .*{message}"):
-                model_of(root, "Pooling", content=BOTH, **options)
+            with pytest.raises(ConfigError, match=message):
+                model_of(root, "Pooling", **{"content": BOTH, **options})
 
 
 class TestTraining:
@@ -436,9 +661,7 @@ class TestTraining:
             )
             assert torch.isfinite(model.calculate_loss(next(iter(make_loaders(config, data, model)["train"]))))
 
-    @pytest.mark.parametrize(
-        "named", [{"content": ["frames"]}, {"content": "frames", "content_fusion": "late"}], ids=str
-    )
+    @pytest.mark.parametrize("named", [{"content": ["frames"]}, {"content": "frames"}], ids=str)
     def test_one_named_modality_is_bit_equal_to_none_named(self, root, named):
         def steps(**options):
             config, data, model = model_of(root, "CVA", id_fusion="sum", **options)
@@ -516,6 +739,32 @@ class TestUse:
             by_store.add_store(tmp_path / "a.frames.npy")
         with pytest.raises(ConfigError, match="does not read `audoi`.*`audio`.*; it reads frames, audio"):
             by_store.add_store({"audoi": tmp_path / "a.frames.npy"})
+        for wrong in ([tmp_path / "f.frames.npy", tmp_path / "a.frames.npy"], None):
+            with pytest.raises(
+                ConfigError, match="`path` is .*; give a file, or the file of each modality by its name"
+            ):
+                by_store.add_store(wrong)
+
+    def test_stores_are_checked_also_where_all_items_are_known(self, trained, tmp_path):
+        """By what says that they are of the training's encoder, and by their width."""
+        model = load_model(trained("late"))
+        known = model.items[:2]
+        for vfm, width, options, message in (
+            ("eye", AUDIO_DIM, {}, "came from `eye`, those of the training from `ear`"),
+            ("ear", AUDIO_DIM + 1, {}, "The audio of `.*` are 6 wide, those of the training 5"),
+            ("eye", AUDIO_DIM + 1, {"any_vfm": True}, "are 6 wide"),
+        ):
+            path = tmp_path / f"{vfm}{width}.frames.npy"
+            write_frame_store(path, known, np.ones((2, 1, width)), vfm=vfm, sampling="all")
+            with pytest.raises(DataError, match=message):
+                model.add_store({"audio": path}, **options)
+
+    def test_one_row_of_each_new_video(self, trained):
+        rows = np.random.default_rng(1).normal(size=(2, AUDIO_DIM))
+        flat, deep = load_model(trained("late")), load_model(trained("late"))
+        flat.add_videos(["x", "y"], content={"audio": rows})
+        deep.add_videos(["x", "y"], content={"audio": rows[:, None]})
+        np.testing.assert_array_equal(flat.item_vectors()[1], deep.item_vectors()[1])
 
     @pytest.mark.parametrize(
         ("given", "error", "message"),
@@ -539,6 +788,27 @@ class TestUse:
                 DataError,
                 "`frame_counts` must be 2 numbers between 0 and 1",
             ),
+            (
+                {"content": [np.ones((2, 1, 8)), np.ones((2, 1, 5))]},
+                ConfigError,
+                "`content` is list; give .* by its name",
+            ),
+            (
+                {"content": np.ones((2, 1, 5))},
+                ConfigError,
+                "`content` is ndarray; give the rows of each modality by its",
+            ),
+            (
+                {"frames": np.ones((2, 1, 8)), "frame_counts": {"frames": [1, 1], "audio": [1, 1]}},
+                DataError,
+                "`frame_counts` are of `audio`, of which no rows are given",
+            ),
+            (
+                {"content": {"audio": np.ones((2, 5))}, "frame_counts": [1, 1]},
+                DataError,
+                "are of `frames`, of which no",
+            ),
+            ({"frames": np.ones((2, 8))}, DataError, r"Frames of 2 new videos must be \[2, F, 8\], not \[2, 8\]"),
         ],
         ids=str,
     )
@@ -608,20 +878,145 @@ class TestPopularity:
         np.testing.assert_array_equal(again, predictor.predict(inputs))
         with pytest.raises(DataError, match="does not read `audoi`.*`audio`"):
             predictor.predict(Inputs(inputs.frames, content={"audoi": inputs.content["audio"]}))
+        with pytest.raises(DataError, match="The model reads frames; give `frames`"):
+            predictor.predict(Inputs(content=inputs.content))
         with pytest.raises(DataError, match="The model reads audio; give `audio`"):
-            predictor.predict(Inputs(inputs.frames))
+            predictor._lacking({"text": 1})  # of a model that reads no frames, given nothing of what it reads
         with pytest.raises(DataError, match=r"The audio must be \[N, n, 5\]"):
             predictor.predict(Inputs(inputs.frames, content={"audio": np.ones((10, 1, 8))}))
+
+    def test_a_modality_that_videos_lack_is_masked_in_use_as_in_training(self, own, tmp_path):
+        self.write_some(tmp_path)
+        options = {**own, "content": {"audio": "some", "frames": None}}
+        folder = run_recbole_video("Loud", "p", config_dict=options)["run_folder"]
+        predictor, written = load_model(folder), pd.read_csv(f"{folder}/predictions.tsv", sep="\t")
+        items = list(written["item_id"])
+        frames, some = (tmp_path / "p" / f"p{word}.frames.npy" for word in ("", ".some"))
+        inputs = predictor.from_stores(items, frames, content={"audio": some})
+        np.testing.assert_allclose(predictor.predict(inputs), written["prediction"], rtol=1e-5)
+        lacking = [row for row, item in enumerate(items) if item not in FrameStore(some).items]
+        assert 0 < len(lacking) < len(items)
+        alone = predictor.predict(Inputs(inputs.frames, inputs.frame_counts))  # nobody has audio
+        np.testing.assert_array_equal(alone[lacking], predictor.predict(inputs)[lacking])
+        with pytest.raises(DataError, match=r"`.*some.frames.npy` lacks 5 of the items \(first: `v35`\)"):
+            predictor.from_stores(items, some)  # as frames, of which missing_items=error lets none be missing
+        for wrong, error, message in (
+            (Inputs(content=["audio"]), ConfigError, "`content` is list; give the rows of each modality by its name"),
+            (Inputs(inputs.frames, content={"frames": inputs.frames}), ConfigError, "`frames` is given twice"),
+            (Inputs(content=inputs.content, frame_counts=[1] * 10), DataError, "`frame_counts` are of frames, which"),
+            (
+                Inputs(inputs.frames[:3], content={"audio": np.ones((2, AUDIO_DIM))}),
+                DataError,
+                r"different numbers of videos: {'frames': 3, 'audio': 2}\.",
+            ),
+        ):
+            with pytest.raises(error, match=message):
+                predictor.predict(wrong)
+        with pytest.raises(ConfigError, match="`content` is list"):
+            predictor.from_stores(items, frames, content=[some])
+        with pytest.raises(ConfigError, match="`frames` is given twice"):
+            predictor.from_stores(items, frames, content={"frames": frames})
+
+    def write_some(self, tmp_path):
+        """Audio of all but the last five videos."""
+        rows = np.random.default_rng(2).normal(size=(self.N - 5, 2, AUDIO_DIM))
+        items = [f"v{i}" for i in range(self.N - 5)]
+        return write_frame_store(tmp_path / "p" / "p.some.frames.npy", items, rows, vfm="x", sampling="x")
 
     def test_what_a_video_lacks_is_masked(self, own):
         dataset = PopularityDataset(Config("Loud", "p", config_dict=own))
         batch = PopularityLoader(dataset.config, dataset, np.arange(self.N), False).batch(np.array([0, 1]))
         assert batch["audio_mask"].tolist() == [[False, False], [True, True]] and not batch["audio"][0].any()
         assert dataset.read_as_zeros["audio"]["train"] == 1 and len(dataset) == self.N
-        alone = PopularityDataset(Config("Loud", "p", config_dict={**own, "content": ["audio"]}))
+        alone = PopularityDataset(
+            Config("Loud", "p", config_dict={**own, "content": ["audio"], "missing_items": "zero"})
+        )
         assert alone.frames is None and alone.summary()["inputs"].keys() == {"audio"}
-        with pytest.raises(DataError, match="There is no `.*p.loud.frames.npy`; write it .* or leave `audio` out"):
+        message = (
+            "`content` names `audio`, of the store `loud`, and there is no `.*loud.*`; there is audio, frames: write"
+        )
+        with pytest.raises(DataError, match=message):
             PopularityDataset(Config("Loud", "p", config_dict={**own, "content": {"audio": "loud"}}))
+
+    def reads(self, monkeypatch, *names):
+        monkeypatch.setattr(POPULARITY_MODELS.get("Loud"), "inputs_read", frozenset(names))
+
+    @pytest.mark.parametrize(
+        ("content", "clash"),
+        [
+            ({"frame": "audio", "frames": None}, "frame_mask"),
+            ({"label": "audio"}, "label"),
+            ({"row": "audio"}, "row"),
+            ({"numeric": "audio"}, "numeric"),
+            ({"categories": "audio"}, "categories"),
+            ({"text_mask": "audio"}, "text_mask"),
+            ({"audio_mask": "audio", "audio": None}, "audio_mask"),
+            ({"audio": None, "audio_mask": "audio"}, "audio_mask"),
+        ],
+        ids=str,
+    )
+    def test_names_of_other_fields_of_a_batch(self, own, monkeypatch, content, clash):
+        self.reads(monkeypatch, "metadata", *content)
+        with pytest.raises(ConfigError, match=f"`content` names `.*`, and a batch .*by the name `{clash}`"):
+            Config("Loud", "p", config_dict={**own, "content": content})
+
+    def test_every_field_of_a_batch_is_taken(self, own, tmp_path, monkeypatch):
+        """Whatever a loader puts into a batch beside the modalities, none of them can be called."""
+        (tmp_path / "p" / "p.item").write_text(
+            "item_id:token\tlength:float\tkind:token\n" + "".join(f"v{i}\t{i}\tk{i % 3}\n" for i in range(self.N))
+        )
+        self.reads(monkeypatch, "frames", "audio", "metadata")
+        options = {**own, "metadata_numeric": ["length"], "metadata_categorical": ["kind"]}
+        dataset = PopularityDataset(Config("Loud", "p", config_dict=options))
+        batch = PopularityLoader(dataset.config, dataset, np.arange(self.N), False).batch(np.array([0, 1]))
+        assert {"numeric", "categories", "row", "label"} < set(batch.fields)
+        for field in set(batch.fields) - {"audio", "frames"}:
+            with pytest.raises(ConfigError, match=f"names `{field}`"):
+                check_batch_fields([*BOTH, field])
+
+    @pytest.mark.parametrize("policy", ["error", "drop", "zero"])
+    def test_a_video_without_any_content(self, own, monkeypatch, policy):
+        """The first has no audio; frames of it are not read."""
+        options = {**own, "content": ["audio"], "missing_items": policy}
+        if policy == "error":
+            with pytest.raises(DataError, match=r"1 item has no audio in `.*p.audio.frames.npy` \(first: `v0`\)"):
+                PopularityDataset(Config("Loud", "p", config_dict=options))
+            return
+        dataset = PopularityDataset(Config("Loud", "p", config_dict=options))
+        assert len(dataset) == self.N - (policy == "drop") and dataset.dropped["without content"] == (policy == "drop")
+
+    @pytest.mark.parametrize("kind", ["audio", "frames"])
+    def test_a_split_without_any(self, own, tmp_path, kind):
+        rows = np.ones((20, 1, FRAME_DIM))
+        write_frame_store(
+            tmp_path / "p" / "p.part.frames.npy", [f"v{i}" for i in range(20)], rows, vfm="x", sampling=""
+        )
+        content = {"frames": None, "audio": None, kind: "part"}
+        with pytest.raises(DataError, match=f"No video of the split `valid` has {kind} in `.*p.part.frames.npy`; "):
+            PopularityDataset(Config("Loud", "p", config_dict={**own, "content": content, "missing_items": "zero"}))
+
+    @pytest.mark.parametrize(
+        ("reads", "options", "why"),
+        [
+            (("frames", "audio"), {"content": ["text"]}, r"content names nothing of what Loud reads \(audio, frames\)"),
+            (("frame",), {"content": None}, r"content names nothing of what Loud reads \(frame\)"),
+            (("frames",), {"content": None, "use_frames": False}, "use_frames is False"),
+            (
+                ("frames", "text", "metadata"),
+                {"content": None, "use_frames": False, "use_text": False},
+                "there is no metadata column, and use_frames and use_text are False",
+            ),
+        ],
+        ids=str,
+    )
+    def test_why_no_input_is_left(self, own, monkeypatch, reads, options, why):
+        self.reads(monkeypatch, *reads)
+        with pytest.raises(ConfigError, match=f"No input is left: {why}."):
+            PopularityDataset(Config("Loud", "p", config_dict={**own, **options}))
+
+    def test_what_a_model_is_said_to_read(self, own):
+        with pytest.raises(ConfigError, match=r"which Loud does not read; it reads audio, frames\.$"):
+            Config("Loud", "p", config_dict={**own, "content": ["frames", "cover"]})
 
 
 class TestOldCheckpoints:

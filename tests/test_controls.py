@@ -48,6 +48,16 @@ def fitted(data, in_tmp):
     return run
 
 
+def place(item_id):
+    """Where an id stands among equal scores: SplitMix64, as a signed number, in plain Python."""
+    low = 2**64 - 1
+    x = (item_id + 1) * 0x9E3779B97F4A7C15 & low
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & low
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & low
+    x ^= x >> 31
+    return x - 2**64 if x >= 2**63 else x
+
+
 class Truth:
     """The data set as a protocol has it, from the rows of the file alone."""
 
@@ -82,12 +92,17 @@ class Truth:
         pairs = [pair for actions in self.trained.values() for pair in pairwise(actions)]
         return Counter((a, b) for (_, a), (_, b) in pairs)
 
+    def by_score(self, scores):
+        """The catalogue, best first."""
+        ids = {item: number for number, item in enumerate(self.catalogue, start=1)}
+        return sorted(self.catalogue, key=lambda item: (-scores[item], place(ids[item])))
+
     def result(self, scores):
-        """Hit and NDCG of the test by sorting all items, lower ids first among equals."""
+        """Hit and NDCG of the test by sorting all items."""
         hits = {3: [], 5: []}
         for user, items in self.items.items():
             seen = set(items[:-1]) - {items[-1]} if self.is_masked else set()
-            ranked = sorted((i for i in self.catalogue if i not in seen), key=lambda i: -scores.loc[user, i])
+            ranked = [i for i in self.by_score(scores.loc[user]) if i not in seen]
             rank = ranked.index(items[-1]) + 1
             for k, values in hits.items():
                 values.append((rank <= k, (rank <= k) / np.log2(rank + 1)))
@@ -124,10 +139,7 @@ def check(truth, fitted, expected, atol=0.0):
     assert result["test_result"] == pytest.approx(truth.result(scores), abs=6e-6)
     shown = recommender.recommend(truth.histories, k=3, exclude_seen=False)
     user = next(iter(truth.items))
-    assert (
-        list(shown[shown["user_id"] == user]["item_id"])
-        == sorted(truth.catalogue, key=lambda item: -scores.loc[user, item])[:3]
-    )
+    assert list(shown[shown["user_id"] == user]["item_id"]) == truth.by_score(scores.loc[user])[:3]
     few = recommender.score({user: truth.histories[user]}, truth.catalogue[2:5])
     np.testing.assert_allclose(few, scores.loc[[user], truth.catalogue[2:5]], atol=1e-6)
 

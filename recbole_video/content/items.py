@@ -17,10 +17,8 @@ from recbole_video.content.table import ContentTable, MeanTable, missing_frames_
 from recbole_video.content.twins import Twins
 from recbole_video.errors import DataError, counted, nearest
 from recbole_video.files.replacement import finish_replacements
-from recbole_video.options.content import chosen_content
+from recbole_video.options.content import FRAMES, chosen_content
 from recbole_video.runtime.checkpoint_checks import Fields
-
-FRAMES = "frames"
 
 
 class ContentRows(NamedTuple):
@@ -171,8 +169,8 @@ def _origin(store: FrameStore) -> Origin:
 def content_stores(config: Any) -> dict[str, Path]:
     """Name of each modality that a run may read -> its file, whichever options named it.
 
-    A name alone is ``<dataset>.<name>.frames.npy``; ``frames`` is ``<dataset>.frames.npy``, unless only the longer name
-    is there.
+    A name alone is ``<dataset>.<name>.frames.npy``, and so is the word of a store; ``frames`` is
+    ``<dataset>.frames.npy``, unless only the longer name is there, or that was asked for by its word.
 
     Raises:
         ConfigError: If a store is neither a word nor the path of a file ``.npy``.
@@ -182,9 +180,11 @@ def content_stores(config: Any) -> dict[str, Path]:
 
 
 def _store_of(name: str, store: str | None, folder: Path, dataset: str) -> Path:
-    path = store_path(folder, dataset, store or (None if name == FRAMES else name))
-    longer = store_path(folder, dataset, name)
-    return longer if not store and not path.is_file() and longer.is_file() else path
+    named = store_path(folder, dataset, store or name)
+    if (store or name) != FRAMES:
+        return named
+    main = store_path(folder, dataset, None)
+    return named if named.is_file() and (store or not main.is_file()) else main
 
 
 def open_stores(config: Any) -> dict[str, FrameStore]:
@@ -196,19 +196,38 @@ def open_stores(config: Any) -> dict[str, FrameStore]:
     paths = content_stores(config)
     for name, path in paths.items():
         finish_replacements(path.parent)
-        if config["content"] is not None and not path.is_file():
-            raise _no_store(name, path, Path(config["data_path"]), config["dataset"])
+        if not path.is_file():
+            raise no_store_error(config, name, path)
     return {name: FrameStore(path) for name, path in paths.items()}
 
 
-def _no_store(name: str, path: Path, folder: Path, dataset: str) -> DataError:
-    names = [file.name[len(dataset) + 1 : -len(SUFFIX)] for file in folder.glob(f"{escape(dataset)}.*{SUFFIX}")]
-    known = {*names, FRAMES} if (folder / f"{dataset}{SUFFIX}").is_file() else set(names)
-    there = f"; there is {', '.join(sorted(known))}" if known else ""
+def no_store_error(config: Any, name: str, path: Path, else_what: str = "") -> DataError:
+    """The error for a modality whose store is not there: which options ask for it, and which stores there are.
+
+    Args:
+        config: The run's options.
+        name: The modality.
+        path: Where its store should be.
+        else_what: What to do, where that is not to name another store or to write this one.
+    """
+    known = _stores_there(Path(config["data_path"]), config["dataset"])
+    there = f"there is {', '.join(known)}"
+    if config["content"] is None:
+        what = else_what or "frame embeddings come from dataset_tools, or set frame_store"
+        return DataError(f"There is no `{path}`; {what}{f' ({there})' if known else ''}.")
+    store = chosen_content(config).get(name) or name
+    of_store = "" if store == name else f", of the store `{store}`"
+    what = else_what or "name what is there, or write the store by dataset_tools or write_frame_store"
     return DataError(
-        f"`content` names `{name}`{nearest(name, known)}, and there is no `{path}`{there}: name what is there, or "
-        "write the store by dataset_tools or write_frame_store."
+        f"`content` names `{name}`{of_store}{nearest(store, known)}, and there is no `{path}`"
+        f"{f'; {there}' if known else ''}: {what}."
     )
+
+
+def _stores_there(folder: Path, dataset: str) -> list[str]:
+    """The words of the stores that a data set has, ``frames`` for the one that needs none."""
+    names = {file.name[len(dataset) + 1 : -len(SUFFIX)] for file in folder.glob(f"{escape(dataset)}.*{SUFFIX}")}
+    return sorted(names | {FRAMES} if (folder / f"{dataset}{SUFFIX}").is_file() else names)
 
 
 def has_any(stores: Mapping[str, FrameStore], tokens: Sequence[str]) -> np.ndarray:
@@ -229,7 +248,8 @@ def refuse_missing(stores: Mapping[str, FrameStore], tokens: Sequence[str]) -> N
     if not without:
         return
     if len(stores) == 1:
-        raise missing_frames_error(next(iter(stores.values())), without)
+        [(name, store)] = stores.items()
+        raise missing_frames_error(store, without, name)
     shown = ", ".join(f"`{store.path.name}`" for store in stores.values())
     first = ", ".join(f"`{token}`" for token in without[:5])
     raise DataError(

@@ -193,13 +193,13 @@ class ContentTable:
             ) from error
 
 
-def missing_frames_error(store: FrameStore, tokens: list[str]) -> DataError:
-    """The error for items without frames: how many, and which first."""
+def missing_frames_error(store: FrameStore, tokens: list[str], modality: str = "frames") -> DataError:
+    """The error for items without frames, or another modality: how many, and which first."""
     first = ", ".join(f"`{t}`" for t in tokens[:5])
+    zeros = "zero frames" if modality == "frames" else "zeros"
     return DataError(
-        f"{counted(len(tokens), 'item has', 'items have')} no frames in `{store.path}` (first: {first}); add them, or "
-        "set "
-        "missing_items=drop to leave out their interactions or missing_items=zero to give them zero frames."
+        f"{counted(len(tokens), 'item has', 'items have')} no {modality} in `{store.path}` (first: {first}); add them, "
+        f"or set missing_items=drop to leave out their interactions or missing_items=zero to give them {zeros}."
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_video.content.items import ItemContent, content_stores, has_any
+from recbole_video.content.items import ItemContent, content_stores, has_any, no_store_error, refuse_missing
 from recbole_video.content.store import FrameStore
 from recbole_video.content.table import ContentTable, missing_frames_error
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
@@ -29,6 +29,11 @@ SPLITS = ("train", "valid", "test")
 _SUFFIX = ".popularity"
 # What is done with videos that a store lacks; of another modality they are masked.
 _MISSING = {"frames": "missing_items", "text": "missing_text"}
+# What to do where a whole split lacks one.
+_REMEDY = {
+    "frames": "embed its videos by `dataset_tools frames`, or set use_frames=False",
+    "text": "embed the titles by `dataset_tools embed-text`, or set use_text=False",
+}
 
 
 class PopularityDataset:
@@ -68,12 +73,14 @@ class PopularityDataset:
         stores = {kind: self._open(kind, path) for kind, path in content_stores(config).items()}
         for kind, store in stores.items():
             table = self._filter_missing(table, store, self._missing_policy(kind), kind)
+        read = {kind: store for kind, store in stores.items() if store is not None and kind in config.inputs_read}
+        table = self._filter_without_content(table, read)
         self.items = table["item_id"].to_numpy(dtype=object)
         self.labels = table["label"].to_numpy(dtype=np.float64)
         self.rows = self._split(table["split"].to_numpy(dtype=object))
-        read = {kind: store for kind, store in stores.items() if store is not None and kind in config.inputs_read}
         self.read_as_zeros = {kind: self._count_missing(store) for kind, store in read.items()}
-        self._check_splits_have_text(read.get("text"))
+        for kind, store in read.items():
+            self._check_splits_have(kind, store)
         self._inter = self._read_inter()
         self._check_labels_are_current()
         self.authors = self._find_authors()
@@ -82,7 +89,7 @@ class PopularityDataset:
         reads_metadata = config["use_metadata"] and "metadata" in config.inputs_read
         self.metadata = self._make_metadata() if reads_metadata else None
         if not read and self.metadata is None and config.inputs_read - {"metadata"}:
-            raise ConfigError("No input is left: there is no metadata column, and use_frames and use_text are False.")
+            raise self._no_input_error()
 
     @property
     def frames(self) -> ContentTable | None:
@@ -206,19 +213,33 @@ class PopularityDataset:
         self.dropped[f"without {kind}"] = int((~has).sum())
         return table[has].reset_index(drop=True)
 
+    def _filter_without_content(self, table: pd.DataFrame, read: dict[str, FrameStore]) -> pd.DataFrame:
+        """Deal with the videos of which no store that is read has anything, as ``missing_items`` says.
+
+        Frames and text have options of their own, which were heeded before; a further modality is masked where a video
+        has another one.
+        """
+        missing = self.config["missing_items"]
+        if set(read) <= set(_MISSING) or missing == "zero":
+            return table
+        tokens = table["item_id"].tolist()
+        if missing == "error":
+            refuse_missing(read, tokens)
+        has = has_any(read, tokens)
+        self.dropped["without content"] = int((~has).sum())
+        return table[has].reset_index(drop=True)
+
     def _count_missing(self, store: FrameStore) -> dict[str, int]:
         """Videos of each split that a store lacks."""
         has = has_any({"": store}, self.items.tolist())
         return {split: int((~has[rows]).sum()) for split, rows in self.rows.items()}
 
-    def _check_splits_have_text(self, store: FrameStore | None) -> None:
+    def _check_splits_have(self, kind: str, store: FrameStore) -> None:
         """Zeros for a whole split are text embedded for other videos, not some videos without text."""
-        for split, n_missing in self.read_as_zeros.get("text", {}).items():
-            if store is not None and n_missing == len(self.rows[split]):
-                raise DataError(
-                    f"No video of the split `{split}` has text in `{store.path}`; embed the titles by `dataset_tools "
-                    "embed-text`, or set use_text=False."
-                )
+        for split, n_missing in self.read_as_zeros[kind].items():
+            if n_missing == len(self.rows[split]):
+                what = _REMEDY.get(kind, f"write a store with them, or leave `{kind}` out of content")
+                raise DataError(f"No video of the split `{split}` has {kind} in `{store.path}`; {what}.")
 
     def _split(self, split: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: np.flatnonzero(split == name) for name in SPLITS}
@@ -259,14 +280,23 @@ class PopularityDataset:
             raise self._missing_store_error(kind, path)
         return FrameStore(path)
 
-    @staticmethod
-    def _missing_store_error(kind: str, path: Path) -> DataError:
-        if kind not in _MISSING:
-            return DataError(f"There is no `{path}`; write it by write_frame_store, or leave `{kind}` out of content.")
-        command = "frames" if kind == "frames" else "embed-text"
-        return DataError(
-            f"There is no `{path}`; make it by `dataset_tools {command}`, or set use_{kind}=False to do without."
-        )
+    def _missing_store_error(self, kind: str, path: Path) -> DataError:
+        what = f"write it by write_frame_store, or leave `{kind}` out of content"
+        if kind in _MISSING:
+            command = "frames" if kind == "frames" else "embed-text"
+            what = f"make it by `dataset_tools {command}`, or set use_{kind}=False to do without"
+        return no_store_error(self.config, kind, path, what)
+
+    def _no_input_error(self) -> ConfigError:
+        """What the model reads is not there, switched off, or not what ``content`` names."""
+        reads = self.config.inputs_read
+        off = [f"use_{kind}" for kind in sorted(reads - {"metadata"}) if not self.config.get(f"use_{kind}", True)]
+        why = ["there is no metadata column"] if "metadata" in reads else []
+        if len(off) == len(reads - {"metadata"}):
+            why.append(f"{' and '.join(off)} {'is' if len(off) == 1 else 'are'} False")
+        else:
+            why.append(f"content names nothing of what {self.config['model']} reads ({', '.join(sorted(reads))})")
+        return ConfigError(f"No input is left: {', and '.join(why)}.")
 
     def _content(self, stores: dict[str, FrameStore]) -> ItemContent:
         tokens = np.array(["[PAD]", *self.items], dtype=object)

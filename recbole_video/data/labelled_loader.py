@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from recbole_video.content.table import ContentTable
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.step_plan import StepPlan
+from recbole_video.errors import ConfigError
 from recbole_video.runtime.processes import Processes, processes
 
 
@@ -98,6 +99,23 @@ class PopularityLoader:
             fields["numeric"] = torch.from_numpy(dataset.metadata.numeric[rows])
             fields["categories"] = torch.from_numpy(dataset.metadata.codes[rows])
         return StepPlan(fields)
+
+
+def check_batch_fields(modalities: Iterable[str]) -> None:
+    """Refuse modalities whose rows or mask would stand in a batch in the place of something else.
+
+    Raises:
+        ConfigError: On the first one.
+    """
+    taken = {"row", "label", "numeric", "categories", "metadata", "frames", "frame_mask", "text", "text_mask"}
+    for name in modalities:
+        own = {name, mask_name(name)}
+        if name not in ("frames", "text") and (clash := sorted(own & taken)):
+            raise ConfigError(
+                f"`content` names `{name}`, and a batch of a popularity model has something else by the name "
+                f"`{clash[0]}`; give the modality another name, with its store: {{NAME: STORE}}."
+            )
+        taken |= own
 
 
 def mask_name(modality: str) -> str:

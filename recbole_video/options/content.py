@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from recbole_video.errors import ConfigError, nearest
 
+FRAMES = "frames"
 EARLY = "early"
 LATE = ("late", "late_gate", "late_concat")
 _NAME = re.compile(r"\w[\w.-]*")
@@ -25,7 +26,7 @@ def chosen_content(config: Any) -> dict[str, str | None]:
     """
     own = {name: config[option] for name, option in _OLD_OPTION.items() if option in config}
     given = config["content"]
-    chosen = own if given is None else {name: store or own.get(name) for name, store in _by_name(given).items()}
+    chosen = own if given is None else {name: store or own.get(name) for name, store in stores_by_name(given).items()}
     return {name: store for name, store in chosen.items() if f"use_{name}" not in config or config[f"use_{name}"]}
 
 
@@ -34,8 +35,10 @@ def named_stores(config: Any) -> list[str]:
     if "content" not in config:  # a model of RecBole's own
         return []
     if config["content"] is None:
-        return [config["frame_store"]] if config["frame_store"] else []
-    return [store or name for name, store in chosen_content(config).items() if store or name != "frames"]
+        words = [config["frame_store"] or FRAMES]
+    else:
+        words = [store or name for name, store in chosen_content(config).items()]
+    return [word for word in words if word != FRAMES]
 
 
 def reads_several(config: Any) -> bool:
@@ -43,19 +46,54 @@ def reads_several(config: Any) -> bool:
     return len(chosen_content(config)) > 1
 
 
-def _by_name(content: Any) -> dict[str, str | None]:
-    """``frames``, ``[frames, text]`` or ``{frames: clip, text: ~}`` as the last one."""
-    if isinstance(content, dict):
-        return dict(content)
-    return dict.fromkeys([content] if isinstance(content, str) else content)
+def in_order(content: Any) -> Any:
+    """``content`` in a form whose order neither a file nor a comparison loses.
+
+    The order of modalities is part of a model, of its weights and of its random numbers. Files are written with sorted
+    keys, and mappings are equal in whatever order: names with stores that are not sorted become a list of them,
+    ``[{frames: clip}, audio]``. Anything else stays as it is.
+    """
+    if not isinstance(content, dict) or list(content) == sorted(content, key=str):
+        return content
+    return [name if store is None else {name: store} for name, store in content.items()]
 
 
-def check_content(config: Any, readable: Collection[str] | None = None) -> None:
-    """Refuse a ``content`` that is no names, names one twice, or contradicts ``frame_store`` or ``text_store``.
+def read_content(given: Any) -> Any:
+    """``content`` as it was given, in order.
+
+    Raises:
+        ConfigError: If it is no names.
+    """
+    if given is None:
+        return None
+    _check_shape(given)
+    return in_order(given)
+
+
+def ordered_as(content: Any, names: Sequence[str]) -> Any:
+    """``content``, which a file has as a mapping with sorted keys, in the order of ``names``, see :func:`in_order`."""
+    place = {name: i for i, name in enumerate(names)}
+    return in_order({name: content[name] for name in sorted(content, key=lambda name: place.get(name, len(place)))})
+
+
+def stores_by_name(content: Any) -> dict[Any, Any]:
+    """Name -> store of what ``content`` is, which may be neither, in its order; a name alone has None."""
+    return dict(_pairs(content))
+
+
+def _pairs(content: Any) -> list[tuple[Any, Any]]:
+    """Names with their stores of ``frames``, ``[frames, {text: titles}]`` or ``{frames: clip, text: ~}``."""
+    parts = content if isinstance(content, list) else [content]
+    return [pair for part in parts for pair in (part.items() if isinstance(part, dict) else [(part, None)])]
+
+
+def check_content(config: Any, readable: Collection[str] | None = None, reads: Collection[str] = ()) -> None:
+    """Refuse a ``content`` that names what cannot be, or one twice, or contradicts ``frame_store`` or ``text_store``.
 
     Args:
         config: The configuration, all layers merged.
-        readable: The names that the model knows; None for any.
+        readable: The names that may be given; None for any.
+        reads: Those of them that the model reads, for the message.
 
     Raises:
         ConfigError: On the first fault.
@@ -63,15 +101,15 @@ def check_content(config: Any, readable: Collection[str] | None = None) -> None:
     content = config["content"]
     if content is None:
         return
-    _check_shape(content)
-    _check_no_repeats(content)
-    for name in _by_name(content):
-        if not _NAME.fullmatch(name):
-            raise ConfigError(f"`content` names `{name}`; a name is made of letters, digits, _, . and -.")
+    names = [name for name, _ in _pairs(content)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"`content` names `{twice[0]}` twice; name each modality once.")
+    for name in names:
+        _check_name(name)
         if readable is not None and name not in readable:
+            does = f"it reads {', '.join(sorted(reads))}" if reads else "it only leaves out what frames and text lack"
             raise ConfigError(
-                f"`content` names `{name}`, which {config['model']} does not read{nearest(name, readable)}; it reads "
-                f"{', '.join(sorted(readable))}."
+                f"`content` names `{name}`, which {config['model']} does not read{nearest(name, readable)}; {does}."
             )
     for name, option in _OLD_OPTION.items():
         if option in config:
@@ -79,25 +117,30 @@ def check_content(config: Any, readable: Collection[str] | None = None) -> None:
 
 
 def _check_shape(content: Any) -> None:
-    stores = list(content.values()) if isinstance(content, dict) else []
-    names = [content] if isinstance(content, str) else content
-    is_list = isinstance(names, (list, dict)) and len(names) > 0 and all(isinstance(name, str) for name in names)
-    if not is_list or not all(store is None or isinstance(store, str) for store in stores):
+    pairs = _pairs(content)
+    are_names = all(isinstance(name, str) for name, _ in pairs)
+    if not pairs or not are_names or not all(store is None or isinstance(store, str) for _, store in pairs):
         raise ConfigError(
             f"`content` is `{content}`; it must be a list of names, such as [frames, text], or names with their "
             "stores, such as {frames: clip, text: ~}."
         )
 
 
-def _check_no_repeats(content: Any) -> None:
-    twice = [name for name in content if content.count(name) > 1] if isinstance(content, list) else []
-    if twice:
-        raise ConfigError(f"`content` names `{twice[0]}` twice; name each modality once.")
+def _check_name(name: str) -> None:
+    """Refuse what cannot be the name of a modality, which is a word where a store's may have spaces."""
+    if _NAME.fullmatch(name):
+        return
+    word = re.sub(r"\W+", "_", name).strip("_") or "NAME"
+    how = f"[{', '.join(part.strip() for part in name.split(','))}]" if "," in name else f"{{{word}: '{name}'}}"
+    raise ConfigError(
+        f"`content` names `{name}`; a name is made of letters, digits, _, . and -: "
+        f"{'several are' if ',' in name else 'a store of another name is'} written {how}."
+    )
 
 
 def _check_single_store(config: Any, name: str, option: str) -> None:
     """``content`` and the older option may both name a store, but not two, nor one for nothing."""
-    older, named = config[option], _by_name(config["content"])
+    older, named = config[option], stores_by_name(config["content"])
     if older is None or older == config.defaults.get(option):
         return
     if name not in named:
@@ -106,10 +149,12 @@ def _check_single_store(config: Any, name: str, option: str) -> None:
         raise ConfigError(f"`content` says `{named[name]}` of `{name}`, and `{option}` says `{older}`; leave one out.")
 
 
-def check_fusion(config: Any) -> None:
+def check_fusion(config: Any, is_of_before: bool = False) -> None:
     """Refuse options about several modalities that cannot be, or do nothing.
 
-    A single modality named by ``content`` keeps the options of the runs that it is compared with.
+    Args:
+        config: The configuration, all layers merged.
+        is_of_before: Whether it is of a run that was made before: earlier versions took them for one modality, too.
 
     Raises:
         ConfigError: On the first such option.
@@ -122,5 +167,10 @@ def check_fusion(config: Any) -> None:
     for name, value in (("content_fusion", how), ("content_width", width)):
         if value is not None and config["content"] is None:
             raise ConfigError(f"`{name}` is about several modalities; name them by content, or leave it out.")
+        if value is not None and not is_of_before and not reads_several(config):
+            [only] = chosen_content(config)
+            raise ConfigError(
+                f"`{name}` is about several modalities, and `content` names `{only}` alone; leave it out."
+            )
     if width is not None and how in LATE:
         raise ConfigError(f"`content_width` is what content_fusion=early projects to; leave it out with {how}.")

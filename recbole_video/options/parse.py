@@ -33,8 +33,8 @@ _BOOL = "tag:yaml.org,2002:bool"
 _TEXT = "tag:yaml.org,2002:str"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # none of which a name or a separator needs
 _LARGEST_INTEGER = 2**63 - 1
-# Commands that say themselves what they lack.
-_ALONE = frozenset(["sweep", "report", "resume"])
+# What says itself what it lacks.
+_ALONE = frozenset(["sweep", "report", "resume", "config_files"])
 # An option without a declaration.
 _UNDECLARED = Option("", Any, None)
 _LIST_OF_TEXTS = Option("", list[str], None)
@@ -64,7 +64,13 @@ def convert_option(option: Option | None, text: str) -> Any:
     """Turn the text of an option into its value; that of a text option stays as it is written."""
     if option is None or not (option.is_text or option.is_text_list):
         return convert_value(text)
-    return text_from_word(option, text) if option.is_text else convert_list_of_texts(text)
+    if option.is_text:
+        return text_from_word(option, text)
+    found = convert_list_of_texts(text)
+    word = text.strip()
+    if isinstance(found, str) and (word[:1], word[-1:]) in (("[", "]"), ("{", "}")):  # meant as one: say what is wrong
+        parse_yaml(word, f"`{option.name}`", ConfigError)
+    return found
 
 
 def convert_list_of_texts(text: str) -> Any:
@@ -96,8 +102,9 @@ def _literal(text: str) -> Any:
 
 
 def _are_text(value: Any) -> bool:
+    """Whether it is text, a list of texts, or texts by name, of which some may be empty."""
     if isinstance(value, dict):
-        return all(_are_text(inner) for pair in value.items() for inner in pair)
+        return _are_text(list(value)) and all(inner is None or _are_text(inner) for inner in value.values())
     return all(map(_are_text, value)) if isinstance(value, (list, tuple)) else isinstance(value, str)
 
 
@@ -187,18 +194,28 @@ def keep_text(node: yaml.Node, options: Mapping[str, Option], deep: bool = False
 
 def _text_or_empty(node: yaml.Node, option: Option) -> yaml.Node:
     may_be_empty = option.may_be_empty or option.is_text_list
-    return node if may_be_empty and node.tag == _NULL and node.value == "null" else _as_text(node, option)
+    return node if may_be_empty and _is_null(node) else _as_text(node, option)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    """Whether it is ``null`` without quotes, as YAML is written where there is no value."""
+    return node.tag == _NULL and node.value == "null"
 
 
 def _as_text(node: yaml.Node, option: Option) -> yaml.Node:
     if isinstance(node, yaml.SequenceNode):
         return _with_value(node, [_as_text(inner, option) for inner in node.value])
     if isinstance(node, yaml.MappingNode):
-        return _with_value(node, [(_key(key), _as_text(value, option)) for key, value in node.value])
+        return _with_value(node, [(_key(key), _text_or_none(value, option)) for key, value in node.value])
     if option.is_switch and node.tag == _BOOL:
         return node
     is_word = node.tag == _NULL and node.value not in ("", "~")
     return yaml.ScalarNode(_TEXT, node.value) if is_word or node.tag in _IMPLICIT_TAGS else node
+
+
+def _text_or_none(node: yaml.Node, option: Option) -> yaml.Node:
+    """The text that belongs to a name, of which there may be none, as of a store."""
+    return node if _is_null(node) else _as_text(node, option)
 
 
 def _key(node: yaml.Node) -> yaml.Node:
@@ -300,8 +317,8 @@ def convert_words(words: Mapping[str, str | None], options: Mapping[str, Option]
 def _convert_word(key: str, text: str | None, option: Option | None) -> Any:
     if text is not None:
         converted = convert_option(option, text)
-    elif option is not None and option.is_text and key not in _ALONE:
-        what = "PATH" if option.rule.is_path else "NAME"
+    elif option is not None and (option.is_text or option.is_text_list) and key not in _ALONE:
+        what = "[NAME, NAME]" if option.is_text_list else "PATH" if option.rule.is_path else "NAME"
         raise ConfigError(f"`--{key}` lacks its value; write --{key}={what}.")
     else:
         converted = True

@@ -51,7 +51,9 @@ class PopularityOptions(RunOptions):
     n_frames: int | None = option(
         None, "At most so many frames of a video, evenly chosen; empty: all that the store has.", at_least=1
     )
-    missing_items: Literal["error", "drop", "zero"] = option("error", "error, drop or zero: videos without frames.")
+    missing_items: Literal["error", "drop", "zero"] = option(
+        "error", "error, drop or zero: videos without frames, or, where none are read, without any content."
+    )
     missing_text: Literal["error", "drop", "zero"] = option(
         "zero", "zero, drop or error: videos without text; zeros are counted, never of a whole split."
     )

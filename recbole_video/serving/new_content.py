@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from recbole_video.arguments.arrays import Array, as_counts, as_floats, find_unstorable
-from recbole_video.content.items import FRAMES, ContentRows
+from recbole_video.content.items import ContentRows
 from recbole_video.errors import ConfigError, DataError, counted, nearest
+from recbole_video.options.content import FRAMES
 
 Counts: TypeAlias = "Sequence[int] | np.ndarray | Tensor | None"
 _AT_ONCE = 4096  # videos that are encoded together
@@ -39,19 +40,45 @@ def by_name(
     """Rows and their counts by modality, of which some may have been given without a name.
 
     Raises:
-        ConfigError: If one is given twice, or is not read.
-        DataError: If nothing is given.
+        ConfigError: If one is given twice, or is not read, or ``content`` is not by name.
+        DataError: If nothing is given, or counts of what is not.
     """
     name = default_name(read)
-    given = dict(content or {})
-    if frames is not None and name in given:
-        raise ConfigError(f"`{name}` is given twice, as `frames` and in `content`; leave one out.")
-    given |= {} if frames is None else {name: frames}
+    given = joined(content, {name: frames}, "frames")
     if not given:
         raise DataError(f"Nothing is given of the new videos; give content={{name: array}} of {', '.join(read)}.")
     of_each = dict(counts) if isinstance(counts, Mapping) else {} if counts is None else {name: counts}
     check_modalities_are_read([*given, *of_each], read)
+    if without := [name for name in of_each if name not in given]:
+        raise DataError(
+            f"`frame_counts` are of `{without[0]}`, of which no rows are given; give them, or leave it out."
+        )
     return given, of_each
+
+
+def joined(content: Any, apart: Mapping[str, Any], shown_as: str = "") -> dict[str, Any]:
+    """What is given of each modality: in ``content``, by name, and in arguments of their own.
+
+    Args:
+        content: By name; None for nothing.
+        apart: What was given in arguments of their own, by the name of the modality; None is nothing.
+        shown_as: What the argument of ``apart`` is called, where that is another name.
+
+    Raises:
+        ConfigError: If ``content`` is not by name, or one is given twice.
+    """
+    if content is not None and not isinstance(content, Mapping):
+        raise ConfigError(
+            f"`content` is {type(content).__name__}; give the rows of each modality by its name: {{...}}."
+        )
+    given = dict(content or {})
+    for name, value in apart.items():
+        if value is None:
+            continue
+        if name in given:
+            raise ConfigError(f"`{name}` is given twice, as `{shown_as or name}` and in `content`; leave one out.")
+        given[name] = value
+    return given
 
 
 def as_rows(
@@ -62,7 +89,7 @@ def as_rows(
     Args:
         items: N tokens, for messages.
         dims: Width of each modality that the model reads.
-        given: [N, R, D] by name; what is left out no video has.
+        given: [N, R, D] by name, or [N, D] of one that is not frames; what is left out no video has.
         counts: [N] rows of each video, by name; all R by default.
 
     Raises:
@@ -90,6 +117,8 @@ def _checked_rows(
     items: Sequence[str], name: str, dims: Mapping[str, int], given: Mapping[str, Array], counts: Counts
 ) -> ContentRows:
     values = as_floats(name, given[name])
+    if values.ndim == 2 and name != FRAMES:  # one row of each video
+        values = values[:, None]
     if values.ndim != 3 or len(values) != len(items) or values.shape[2] != dims[name]:
         raise DataError(
             f"{name.capitalize()} of {counted(len(items), 'new video')} must be [{len(items)}, F, {dims[name]}], not "

@@ -26,6 +26,7 @@ from recbole_video.popularity.base import InputShape, PopularityModel
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
+from recbole_video.serving.new_content import joined
 
 _BATCH = 256  # videos
 
@@ -39,7 +40,8 @@ class Inputs:
         frame_counts: [N], frames that each video has; all T by default.
         text: [N, d_t] or [N, L, d_t] float, from the same text encoder.
         metadata: Columns by name, N values each: those that the metadata vector is made of.
-        content: Further modalities by name, [N, d] or [N, R, d] float each; frames and text may be given here, too.
+        content: Further modalities by name, [N, d] or [N, R, d] float each; frames and text may be given here, too. A
+            further one that is left out no video has, and rows of zeros are none.
     """
 
     frames: Array | None = None
@@ -160,10 +162,11 @@ class PopularityPredictor:
         """The inputs of items from frame stores, further ones by name; ``metadata`` has a row per item, in their order.
 
         Raises:
-            DataError: If a store lacks an item.
+            DataError: If a store lacks an item whose lack was not masked in training either.
+            ConfigError: If a modality is given twice, or ``content`` is not by name.
         """
-        paths = {"frames": frames, "text": text, **(content or {})}
-        stored = {name: _read_store(path, items) for name, path in paths.items() if path is not None}
+        paths = joined(content, {"frames": frames, "text": text})
+        stored = {name: _read_store(path, items, self._is_masked(name)) for name, path in paths.items()}
         counts = stored["frames"][1] if "frames" in stored else None
         return Inputs(
             frames=stored.get("frames", (None,))[0],
@@ -172,6 +175,11 @@ class PopularityPredictor:
             metadata=metadata,
             content={name: values for name, (values, _) in stored.items() if name not in ("frames", "text")},
         )
+
+    def _is_masked(self, name: str) -> bool:
+        """Whether training masked a modality where a video lacked it: any further one, others where they were zeros."""
+        policy = {"frames": "missing_items", "text": "missing_text"}.get(name)
+        return policy is None or self.config[policy] == "zero"
 
     def _batches(self, videos: Inputs) -> Iterator[dict[str, Tensor]]:
         whole = self._checked(videos)
@@ -183,30 +191,46 @@ class PopularityPredictor:
         """The videos as one batch, in the CPU's memory: parts of it go to the device."""
         batch: dict[str, Tensor] = {}
         given = self._given_content(videos)
+        if videos.frame_counts is not None and given.get("frames") is None:
+            raise DataError("`frame_counts` are of frames, which are not given; give them, or leave the counts out.")
         if self.inputs.frame_dim:
             frames = self._array("frames", given.get("frames"), self.inputs.frame_dim)
             counts = as_counts(videos.frame_counts, len(frames), 0, frames.shape[1])
             batch["frames"], batch["frame_mask"] = self._as_trained(frames, counts)
+        lacking = self._lacking(given)
         for name, width in self._widths_without_order.items():
-            batch[name] = self._array(name, given.get(name), width)
-            batch[mask_name(name)] = batch[name].abs().sum(dim=-1) > 0
+            if name not in lacking:
+                batch[name] = self._array(name, given.get(name), width)
         if self._metadata is not None:
             if videos.metadata is None:
                 raise DataError("The model reads metadata; give `metadata`, a table with a row per video.")
             encoded = self._metadata.transform(_as_table(videos.metadata))
             batch["numeric"] = torch.from_numpy(encoded.numeric)
             batch["categories"] = torch.from_numpy(encoded.codes)
-        sizes = {name: len(value) for name, value in batch.items()} or _sizes_of(videos)
-        if len(set(sizes.values())) > 1:
-            raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
-        batch["row"] = torch.arange(next(iter(sizes.values())))
+        n = _common_size(batch, videos)
+        for name in lacking:
+            batch[name] = torch.zeros(n, 1, self.inputs.other_dims[name])
+        for name in self._widths_without_order:
+            batch[mask_name(name)] = batch[name].abs().sum(dim=-1) > 0
+        batch["row"] = torch.arange(n)
         return batch
 
-    def _given_content(self, videos: Inputs) -> dict[str, Array | None]:
-        further = dict(videos.content or {})
-        if unread := sorted(set(further) - {"frames", "text"} - set(self.content)):
+    def _given_content(self, videos: Inputs) -> dict[str, Array]:
+        given = joined(videos.content, {"frames": videos.frames, "text": videos.text})
+        if unread := sorted(set(given) - {"frames", "text"} - set(self.content)):
             raise DataError(f"The model does not read `{unread[0]}`{nearest(unread[0], self.content)}; leave it out.")
-        return {"frames": videos.frames, "text": videos.text, **further}
+        return given
+
+    def _lacking(self, given: Mapping[str, Array]) -> list[str]:
+        """Further modalities that are not given, which no video has: they are masked, as in training.
+
+        Raises:
+            DataError: If nothing is given of what is read by name.
+        """
+        lacking = [name for name in self.inputs.other_dims if name not in given]
+        if lacking and not set(given) & set(self.content):
+            raise DataError(f"The model reads {lacking[0]}; give `{lacking[0]}`.")
+        return lacking
 
     @property
     def _widths_without_order(self) -> dict[str, int]:
@@ -249,6 +273,20 @@ class PopularityPredictor:
         if len(bad):
             raise DataError(f"The {name} of video {bad[0]} (counted from 0) hold {wrong}.")
         return array
+
+
+def _common_size(batch: Mapping[str, Tensor], videos: Inputs) -> int:
+    """How many videos the inputs are of.
+
+    Raises:
+        DataError: If they are of different numbers, or there is none.
+    """
+    shown = {"numeric": "metadata", "categories": "metadata"}
+    read = {shown.get(name, name): len(value) for name, value in batch.items() if name != mask_name("frames")}
+    sizes = read or _sizes_of(videos)
+    if len(set(sizes.values())) > 1:
+        raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
+    return next(iter(sizes.values()))
 
 
 def _sizes_of(videos: Inputs) -> dict[str, int]:
@@ -354,10 +392,11 @@ def _checked_metadata(data: Fields, inputs: InputShape) -> MetadataEncoder | Non
     return MetadataEncoder.from_state(data.get("metadata"))
 
 
-def _read_store(path: str | Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _read_store(path: str | Path, items: Sequence[str], may_lack: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of items, zeros where one has none, and how many each has."""
     store = FrameStore(path)
     rows = store.rows_of(list(items))
-    if (rows < 0).any():
+    if (rows < 0).any() and not may_lack:
         missing = [item for item, row in zip(items, rows, strict=True) if row < 0]
         raise DataError(f"`{path}` lacks {len(missing)} of the items (first: `{missing[0]}`).")
     return store.read(rows).astype(np.float32), store.counts_of(rows)

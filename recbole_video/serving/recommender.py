@@ -203,7 +203,8 @@ class Recommender:
                 one other modality, the rows of that.
             frame_counts: [N], frames that each video has; all F by default. For several modalities, the counts of each
                 by its name; they may be 0 where a video has another modality.
-            content: Rows by modality, [N, R, D] each, from the encoders of the training; what is left out no video has.
+            content: Rows by modality, [N, R, D] each, or [N, D] of others than frames, from the encoders of the
+                training; what is left out no video has.
 
         Raises:
             DataError: If the items have no order, a token is taken or cannot be one, or the rows have another width,
@@ -232,10 +233,14 @@ class Recommender:
             any_vfm: Take rows from a model of another name, too.
 
         Raises:
-            DataError: If the rows came from another model than those of the training.
+            DataError: If the rows came from another model than those of the training, or are of another width.
             ConfigError: If the model does not read such a modality.
         """
         self._check_reads_content()
+        if not isinstance(path, (str, Path, Mapping)):
+            raise ConfigError(
+                f"`path` is {type(path).__name__}; give a file, or the file of each modality by its name."
+            )
         paths = dict(path) if isinstance(path, Mapping) else {default_name(self.content): path}
         check_modalities_are_read(paths, self.content)
         stores = {name: FrameStore(one) for name, one in paths.items()}
@@ -245,6 +250,11 @@ class Recommender:
                     f"The frames of `{store.path}` came from `{store.manifest.vfm}`, those of the training from "
                     f"`{self.content[name].vfm}`; make them with the same vision model (or set any_vfm=True if only "
                     "the names differ)."
+                )
+            if store.frame_dim != self.content[name].dim:
+                raise DataError(
+                    f"The {name} of `{store.path}` are {store.frame_dim} wide, those of the training "
+                    f"{self.content[name].dim}; make them with the same encoder."
                 )
         held = dict.fromkeys(token for store in stores.values() for token in store.items)
         new = [token for token in held if token not in self._id_of]

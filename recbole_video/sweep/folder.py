@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.files.reading import read_json
 from recbole_video.runtime.provenance import provenance
 from recbole_video.sweep.plan import Plan, Trial
+from recbole_video.sweep.space import as_key
 from recbole_video.sweep.spec import Sweep
 
 # Files that are replaced as a sweep goes on.
@@ -251,8 +251,7 @@ def clear_state(folder: Path) -> None:
 
 def plan_fingerprint(plan: Plan) -> str:
     """A digest of all that a sweep runs, by which ``--resume`` finds its folder."""
-    text = json.dumps(describe_plan(plan), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(as_key(describe_plan(plan)).encode()).hexdigest()[:16]
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

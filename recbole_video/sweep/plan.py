@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from recbole_video.options.content import named_stores
 from recbole_video.options.option import declared
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.space import grid, n_points, point_key, sample
+from recbole_video.sweep.space import as_key, grid, n_points, point_key, sample
 from recbole_video.sweep.spec import Row, Sweep
 
 _SLUG_LENGTH = 48
@@ -346,4 +345,4 @@ def _check_metrics(metrics: tuple[Metric, ...], config: Config) -> None:
 
 
 def _digest(options: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return hashlib.sha256(as_key(options).encode()).hexdigest()[:8]

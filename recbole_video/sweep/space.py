@@ -13,6 +13,7 @@ import numpy as np
 from recbole_video.config import known_options
 from recbole_video.errors import ConfigError
 from recbole_video.files.reading import read_text
+from recbole_video.options.content import in_order
 from recbole_video.options.parse import convert_list_of_texts, convert_option
 
 DISTRIBUTIONS = ("choice", "uniform", "loguniform", "quniform", "randint")
@@ -40,6 +41,8 @@ def read_space(given: Mapping[str, Any]) -> Space:
                 f"arguments, as in {{loguniform: [0.0001, 0.01]}}; it is `{values}`."
             )
         [(kind, arguments)] = values.items()
+        if option == "content" and isinstance(arguments, list):
+            arguments = [in_order(content) for content in arguments]
         _check(option, str(kind), arguments)
         space[str(option)] = (str(kind), list(arguments))
     return space
@@ -106,7 +109,18 @@ def sample(space: Space, n: int, seed: int) -> Iterator[dict[str, Any]]:
 
 def point_key(point: Mapping[str, Any] | None) -> str:
     """A point as text that no other point has."""
-    return json.dumps(point, sort_keys=True, default=str)
+    return as_key(point)
+
+
+def as_key(options: Any) -> str:
+    """Options, at any depth, as text in which their order does not matter, but that of modalities does."""
+    return json.dumps(_content_in_order(options), sort_keys=True, default=str)
+
+
+def _content_in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: in_order(v) if k == "content" else _content_in_order(v) for k, v in value.items()}
+    return [_content_in_order(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _sample_value(kind: str, arguments: list[Any], rng: np.random.Generator) -> Any:

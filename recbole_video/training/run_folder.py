@@ -19,6 +19,9 @@ from recbole_video.files.folder_lock import LOCK_NAME, FolderLock
 from recbole_video.files.names import expanded
 from recbole_video.files.reading import dump_yaml, read_json, read_yaml
 from recbole_video.files.values import plain
+from recbole_video.options.content import ordered_as, stores_by_name
+from recbole_video.runtime.checkpoint import read_checkpoint
+from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.runtime.provenance import provenance
 
 # Options that do not change what a run computes: a resumed run may set them anew.
@@ -299,7 +302,9 @@ class RunFolder:
     def _is_of(self, config: Config) -> bool:
         """Whether it holds a run of these options; one killed as it began may have written ``config.yaml`` alone."""
         recorded = self._recorded_fingerprint()
-        return recorded == config_fingerprint(config) or self._has_options_of(config, recorded)
+        if recorded == config_fingerprint(config):
+            return self.content_as_trained() is None  # else it was made in another order, by an earlier version
+        return self._has_options_of(config, recorded)
 
     def _has_options_of(self, config: Config, recorded: str | None = None) -> bool:
         """Whether ``config.yaml`` is what this package, or an earlier version of it, writes of these options.
@@ -310,16 +315,47 @@ class RunFolder:
             config: The options.
             recorded: The fingerprint of what ``config.yaml`` must hold.
         """
-        if not self.config.is_file():
+        options = self._stored_options()
+        if options is None or recorded not in (None, _digest(options)):
             return False
-        try:
-            options = read_yaml(self.config, ConfigError)
-        except ConfigError:
-            return False
-        if not isinstance(options, dict) or recorded not in (None, _digest(options)):
-            return False
+        content, named = options.get("content"), stores_by_name(config.get("content"))
+        if isinstance(content, dict) and content == named:  # in whatever order
+            trained = self._names_trained(content)  # not those that the run switched off
+            is_same = [name for name in named if name in trained] == trained
+            options["content"] = ordered_as(content, list(named) if is_same else trained)
         later = {name: plain(config.defaults.get(name)) for name in config.to_options() if name not in options}
         return _digest({**later, **options}) == config_fingerprint(config)
+
+    def _stored_options(self) -> dict[str, Any] | None:
+        """What ``config.yaml`` holds; None where it is not there or not of a run."""
+        try:
+            options = read_yaml(self.config, ConfigError) if self.config.is_file() else None
+        except ConfigError:
+            return None
+        return options if isinstance(options, dict) else None
+
+    def content_as_trained(self) -> Any:
+        """``content`` in the order of the run, where ``config.yaml`` has it in another one; else None.
+
+        Earlier versions wrote names with stores there in the order of the names; a checkpoint has them in that of the
+        model.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be read.
+        """
+        content = (self._stored_options() or {}).get("content")
+        if not isinstance(content, dict):
+            return None
+        ordered = ordered_as(content, self._names_trained(content))
+        return None if ordered == content else ordered
+
+    def _names_trained(self, content: dict[str, Any]) -> list[str]:
+        """The modalities in the order in which a checkpoint has them; none without one, or where there is no order."""
+        path = next((path for path in (self.last, self.best) if path.is_file()), None)
+        if path is None or len(content) < 2:
+            return []
+        data = upgraded(read_checkpoint(path).get("data"))
+        return list(data.get("content") or ()) if isinstance(data, dict) else []
 
     def _recorded_fingerprint(self) -> str | None:
         """The fingerprint of the options that ``run.json`` records; None where there is none, or another program's.

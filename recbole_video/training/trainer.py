@@ -382,7 +382,8 @@ class Trainer:
         if self.folder is None:
             raise CheckpointError("A run without a folder cannot be resumed.")
         state = read_checkpoint(self.folder.last, "cpu")
-        if upgraded(state.get("data")) != self.about_data:
+        data = upgraded(state.get("data"))
+        if data != self.about_data or list(data.get("content", ())) != list(self.about_data.get("content", ())):
             raise CheckpointError(
                 f"The data set has changed since `{self.folder.last}` was written; start a new run without --resume."
             )

@@ -37,6 +37,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import ID, ITEM_ENCODERS
 from recbole_video.item_encoders.fusion import begins_with_mean, build_content_encoder
 from recbole_video.item_encoders.id_fusion import IdFusion
+from recbole_video.options.content import LATE
 from recbole_video.recommendation import losses
 from recbole_video.recommendation.options import RecommendationOptions
 from recbole_video.recommendation.tower import ItemTower, StepVectors
@@ -317,6 +318,8 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
         encoder: nn.Module = ID(_item_rows(replaced, n_items))
     else:
         options = config.encoder_options()
+        if getattr(encoder_class, "keeps_frame_dim", False):
+            _check_widths_agree(config, dataset.content_dims)
         encoder = build_content_encoder(
             lambda dim: encoder_class(dim, item_dim, **options),
             dataset.content_dims,
@@ -332,6 +335,20 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
         content = dataset.content.averaged()
     chunk, scale = config["encode_chunk"], config["item_scale"]
     return ItemTower(encoder, content, n_items, item_dim, extra, fusion, chunk, scale)
+
+
+def _check_widths_agree(config: Any, dims: Mapping[str, int]) -> None:
+    """Refuse to add up vectors of several widths: an encoder that keeps a width has one of each modality.
+
+    Raises:
+        ConfigError: If modalities that are fused late are of several widths.
+    """
+    if config["content_fusion"] in LATE and len(set(dims.values())) > 1:
+        shown = ", ".join(f"{name} {dim}" for name, dim in dims.items())
+        raise ConfigError(
+            f"{config['item_encoder']} keeps the width of each modality, and content_fusion={config['content_fusion']} "
+            f"needs all to be of one width ({shown}); fuse early, or choose another item encoder."
+        )
 
 
 def _extra_rows(config: Any, table: nn.Embedding, n_items: int) -> Tensor:
