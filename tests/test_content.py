@@ -690,7 +690,7 @@ class TestAverages:
         with torch.no_grad():
             got = tower.weight
             tower.content = rows
-            tower.forget()
+            tower.clear_catalogue()
             torch.testing.assert_close(got, tower.weight, rtol=1e-4, atol=1e-6)
         values, weights = next(iter(rows.averaged().gather(torch.arange(5)).values()))
         frames, mask = next(iter(rows.gather(torch.arange(5)).values()))

@@ -26,6 +26,7 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error, mean_squared_error
+from torch import nn
 
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
@@ -187,6 +188,58 @@ class TestMetadata:
         with pytest.raises(DataError, match="`a` holds an infinite number in row 2"):
             encoder.transform(table.assign(a=[1, 2, np.inf, 4, 5, 6, 7, 8]))
 
+    def test_points_in_time_are_unix_seconds(self):
+        """Whatever their unit and time zone: the features are those of the seconds since 1970, which pandas counts."""
+        seconds = np.array([1357041600.0, 1357129999.5, np.nan, 1388000000.0])
+        encoder = MetadataEncoder(["hour", "weekday"], []).fit(pd.DataFrame({"time": seconds}))
+        expected = encoder.transform(pd.DataFrame({"time": seconds})).numeric
+        stamps = pd.Series(pd.to_datetime(seconds, unit="s"))
+        zone = stamps.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
+        for times in (stamps, zone, stamps.astype("datetime64[s]"), stamps.astype("datetime64[ms]"), stamps.tolist()):
+            table = pd.DataFrame({"time": times})
+            np.testing.assert_array_equal(encoder.transform(table).numeric, expected)
+            encoder.check_times(table)
+
+    @pytest.mark.parametrize(
+        ("values", "what"),
+        [
+            (pd.to_datetime(["2013-01-01", "2014-01-01"]), "points in time"),
+            (pd.to_timedelta([1, 2], unit="s"), "spans of time"),
+            ([1 + 2j, 3j], "complex numbers"),
+            (["2013-01-01", "2014-01-01"], "something other than numbers"),
+        ],
+    )
+    def test_what_has_no_unit_is_no_number(self, values, what):
+        encoder = MetadataEncoder(["a"], []).fit(pd.DataFrame({"a": [1.0, 2.0]}))
+        with pytest.raises(DataError, match=f"`a` holds {what}"):
+            encoder.transform(pd.DataFrame({"a": values}))
+
+    @pytest.mark.parametrize(
+        ("change", "shown"),
+        [(lambda t: t - t.min(), "0"), (lambda t: t * 1000, "1390000000000,"), (lambda t: t / 86400, "157")],
+        ids=["since the first", "milliseconds", "days"],
+    )
+    def test_times_from_elsewhere_or_in_another_unit_are_refused(self, change, shown):
+        times = np.linspace(1.36e9, 1.39e9, 9)
+        encoder = MetadataEncoder(["hour"], []).fit(pd.DataFrame({"time": times}))
+        encoder = MetadataEncoder.from_state(json.loads(json.dumps(encoder.state())))
+        for good in (times, times + 3e8, [np.nan], []):
+            encoder.check_times(pd.DataFrame({"time": good}))
+        with pytest.raises(DataError, match=f"`time` holds {shown}.*seconds since 1970-01-01 UTC"):
+            encoder.check_times(pd.DataFrame({"time": change(times)}))
+        older = {name: value for name, value in encoder.state().items() if name != "times"}  # of an earlier version
+        MetadataEncoder.from_state(older).check_times(pd.DataFrame({"time": change(times)}))
+
+    def test_what_lacks_is_told_with_what_is_made_of_it(self):
+        table = self.table().assign(time=1e9, title="a b")
+        encoder = MetadataEncoder(["a", "hour", "weekday", "title_words"], ["c"]).fit(table)
+        with pytest.raises(DataError) as error:
+            encoder.transform(table[["b"]])
+        assert str(error.value) == (
+            "The metadata lack `a`, `c`, `time` (Unix time in seconds, of which `hour` and `weekday` are made), "
+            "`title` (text, of which `title_words` is made); the model was trained on it."
+        )
+
     def test_formulas_of_the_released_code(self):
         one = {k: np.array([v], float) for k, v in dict(f=100, l=50, v=10, h=20, g=4, d=3).items()}
         make = {name: DERIVED[name].make for name in DERIVED}
@@ -278,6 +331,24 @@ class TestDataset:
             write_popularity(tmp_path, **changed)
         with pytest.raises((DataError, ConfigError), match=message):
             PopularityDataset(config_of(tmp_path, **options))
+
+    @pytest.mark.parametrize("suffix", [".item", ".user"])
+    @pytest.mark.parametrize("name", ["hour", "title_words", "time"])
+    def test_a_column_of_the_name_of_a_derived_feature_is_no_such_feature(self, tmp_path, name, suffix):
+        write_popularity(tmp_path)
+        path = tmp_path / "pop" / f"pop{suffix}"
+        old = {".item": "seconds", ".user": "fans"}[suffix]
+        path.write_text(path.read_text().replace(f"{old}:float", f"{name}:float"))
+        with pytest.raises(ConfigError, match=f"`{name}` is a column of .*pop{suffix}`, and .*another name"):
+            PopularityDataset(config_of(tmp_path, metadata_numeric=[name]))
+        PopularityDataset(config_of(tmp_path, metadata_numeric=["weekday"]))  # one that is not asked for may be there
+
+    def test_titles_of_the_item_file(self, tmp_path):
+        write_popularity(tmp_path, kind=[("x", "y y", "z z z")[i % 3] for i in range(N)])
+        path = tmp_path / "pop" / "pop.item"
+        path.write_text(path.read_text().replace("kind:token", "title:token_seq"))
+        found = PopularityDataset(config_of(tmp_path, metadata_numeric=["title_words"])).metadata.numeric[:, 0]
+        assert len(set(found[:3])) == 3 and found[:3].tolist() == found[3:6].tolist() and found[0] < found[1] < found[2]
 
     def test_stores_that_lack_videos(self, tmp_path):
         write_popularity(tmp_path)
@@ -922,6 +993,14 @@ class TestPredictor:
         predictor.save(tmp_path / "model.pth")
         np.testing.assert_allclose(load_model(tmp_path / "model.pth").predict(new), predictor.predict(new))
 
+    def test_times_as_points_in_time(self, root, trained):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v50"])
+        stamps = good.metadata.assign(time=pd.to_datetime(good.metadata["time"], unit="s"))
+        np.testing.assert_array_equal(predictor.predict(replace(good, metadata=stamps)), predictor.predict(good))
+        with pytest.raises(DataError, match="`time` holds .*more than 20 years away"):
+            predictor.predict(replace(good, metadata=good.metadata.assign(time=1.4e9)))
+
     def test_inputs_that_do_not_fit(self, root, trained):
         predictor = load_model(trained)
         good = self.inputs(root, predictor, ["v3", "v4"])
@@ -1138,3 +1217,70 @@ class TestModelOfAThirdParty:
             for width in (3, 4)
         )
         assert wide is narrow and server.n_loaded == 1
+
+
+class Shaped(PopularityModel):
+    """A linear model of the mean frame, whose values come in a shape that may be wrong."""
+
+    inputs_read = frozenset(["frames"])
+
+    def __init__(self, config, inputs):
+        super().__init__(config, inputs)
+        self.out = nn.Linear(inputs.frame_dim, 1)
+
+    def forward(self, batch):
+        return self.shaped(self.out(batch["frames"].mean(dim=1)).squeeze(-1))
+
+    def shaped(self, values):
+        return values
+
+
+class InRows(Shaped):
+    def shaped(self, values):
+        return values[:, None]
+
+
+class AsMean(Shaped):
+    def shaped(self, values):
+        return values.mean()
+
+
+class OneShort(Shaped):
+    def shaped(self, values):
+        return values[:-1]
+
+
+class FittedInRows(PopularityModel):
+    """Fitted in one go, and its predictions come as a column."""
+
+    inputs_read = frozenset()
+
+    def fit_once(self, train, valid):
+        return {}
+
+    def predict(self, interaction):
+        return torch.zeros(len(interaction["row"]), 1)
+
+
+class PredictsNoTensor(FittedInRows):
+    def predict(self, interaction):
+        return [0.0] * len(interaction["row"])
+
+
+class TestShapeOfPredictions:
+    """PyTorch spreads [B, 1] over [B]: a model that gives it would be trained, and judged, on nonsense."""
+
+    @pytest.mark.parametrize("cls", [InRows, AsMean, OneShort, FittedInRows, PredictsNoTensor])
+    def test_one_number_per_video_and_no_other_shape(self, root, in_tmp, cls):
+        options = {"data_path": str(root), "figures": False, "show_progress": False}
+        with pytest.raises(ConfigError, match=f"`{cls.__name__}` gives .* for .* one number for each"):
+            run_recbole_video(cls, "pop", config_dict=options)
+
+    def test_in_use(self, root, in_tmp, monkeypatch):
+        options = {"data_path": str(root), "figures": False, "show_progress": False, "epochs": 1}
+        predictor = load_model(run_recbole_video(Shaped, "pop", config_dict=options)["run_folder"])
+        videos = Inputs(frames=np.ones((3, T, D)))
+        assert predictor.predict(videos).shape == (3,)
+        monkeypatch.setattr(Shaped, "shaped", InRows.shaped)
+        with pytest.raises(ConfigError, match="`Shaped` gives .3, 1. for 3 videos"):
+            predictor.predict(videos)
