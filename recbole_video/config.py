@@ -24,7 +24,7 @@ from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
 from recbole_video.files.reading import read_yaml
-from recbole_video.files.values import plain
+from recbole_video.files.values import is_plain, plain
 from recbole_video.options.content import check_content, check_fusion, chosen_content, reads_several
 from recbole_video.options.option import (
     ENCODER_PREFIX,
@@ -140,7 +140,9 @@ class Config(Mapping[str, Any]):
             self._encoder = _chosen_encoder(given, default, dataset_layer)
         host, host_names = host_defaults(self.model, self.model_class, self.dataset)
         own = self._declare(host, host_names)
-        self.given: Mapping[str, Any] = given.values(self.declarations)
+        self.given: Mapping[str, Any] = {
+            name: value for name, value in given.values(self.declarations).items() if not self._is_no_value(name, value)
+        }
         self.file_options: Mapping[str, Any] = given.file_values(self.declarations)
         self.defaults: Mapping[str, Any] = self._layered(host, own, dataset_layer)
         self._check_no_unknown_options()
@@ -228,14 +230,26 @@ class Config(Mapping[str, Any]):
     def to_options(self) -> dict[str, Any]:
         """All options as plain values that, read as a config file, give this configuration again."""
         known = (set(self.defaults) | set(self.given) | {"model", "dataset"}) - _DERIVED
-        options = {name: value for name, value in self._values.items() if name in known}
+        options = {name: value for name, value in self._values.items() if name in known and self._is_kept(name, value)}
         options["data_path"] = str(Path(self["data_path"]).parent)
         options["model"] = self._model_option
         if options.get("train_neg_sample_args", {}).get("distribution") == "none":
             options["train_neg_sample_args"] = None
         return plain({k: v for k, v in options.items() if v is not None or self.defaults.get(k) is not None})
 
+    def _is_kept(self, name: str, value: Any) -> bool:
+        """Whether an option is written down: not a default such as a function, which the declaration gives again."""
+        option = self.declarations.get(name)
+        return option is None or is_plain(option.default) or option.default is REQUIRED or value is not option.default
+
     # -- making it -------------------------------------------------------------------------------
+
+    def _is_no_value(self, name: str, value: Any) -> bool:
+        """Whether a checkpoint of before gives the text of such a default, which no option is."""
+        option = self.declarations.get(name)
+        if option is None or option.is_text or not (self._is_stored and isinstance(value, str)):
+            return False
+        return option.default is not REQUIRED and not is_plain(option.default)
 
     def _declare(self, host: dict[str, Any], host_names: Iterable[str]) -> dict[str, Option]:
         """Find out which options there are; return those of this package."""

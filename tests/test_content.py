@@ -533,7 +533,7 @@ class TestUse:
                 DataError,
                 "1 new video has no content .first: `y`.; give it a row of frames or audio",
             ),
-            ({"content": {"audio": np.full((2, 1, 5), np.nan)}}, DataError, "The audio of 2 new videos hold NaN"),
+            ({"content": {"audio": np.full((2, 1, 5), np.nan)}}, DataError, "The audio of 2 new videos holds NaN"),
             (
                 {"content": {"audio": np.ones((2, 1, 5))}, "frame_counts": {"audio": [1, 2]}},
                 DataError,

@@ -32,17 +32,21 @@ from recbole_video import FrameStore, load_model, run_recbole_video, write_frame
 from recbole_video.config import Config
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, sample_rows
-from recbole_video.data.metadata import DERIVED, MetadataEncoder
+from recbole_video.data.metadata import DERIVED, METADATA_PRESETS, MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions, regression_results_by_group
 from recbole_video.evaluation.regression_metrics import register
 from recbole_video.options.option import declared
+from recbole_video.options.show import by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
+from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
+from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.shared_data import DataServer
+from recbole_video.sweep.spec import read_sweep
 from recbole_video.tasks.popularity import PopularityTask
 
 from .test_smpd import post, user, write_jsonl
@@ -1008,7 +1012,7 @@ class TestPredictor:
             predictor.predict(Inputs(text=good.text, metadata=good.metadata))
         with pytest.raises(DataError, match=r"must be \[N, n, 6\], not \[2, 4, 5\]"):
             predictor.predict(Inputs(good.frames[..., :5], good.frame_counts, good.text, good.metadata))
-        with pytest.raises(DataError, match="text of video 1 .* hold NaN"):
+        with pytest.raises(DataError, match="text of video 1 .* holds NaN"):
             bad = np.array(good.text)
             bad[1, 0, 0] = np.nan
             predictor.predict(Inputs(good.frames, good.frame_counts, bad, good.metadata))
@@ -1125,8 +1129,15 @@ class TestPredictor:
             np.testing.assert_array_equal(predictor.predict(replace(good, frames=frames)), want)
         text = np.array(good.text)
         text[1, 0, 0] = 1e30
-        with pytest.raises(DataError, match=r"text of video 1 \(counted from 0\) hold values beyond 65,504"):
+        with pytest.raises(DataError, match=r"text of video 1 \(counted from 0\) holds values beyond 65,504"):
             predictor.predict(replace(good, text=text))
+        huge = text.astype(np.float64)
+        huge[1, 0, 0] = -1e300  # no float32, and no infinity either
+        with pytest.raises(DataError, match="holds values beyond 65,504"):
+            predictor.predict(replace(good, text=huge))
+        huge[1, 0, 0] = -np.inf
+        with pytest.raises(DataError, match="holds NaN or infinity"):
+            predictor.predict(replace(good, text=huge))
         with pytest.raises(DataError, match="`frame_counts` must be 2 numbers between 0 and 4"):
             predictor.predict(replace(good, frame_counts=[1.5, 2]))
 
@@ -1217,6 +1228,84 @@ class TestModelOfAThirdParty:
             for width in (3, 4)
         )
         assert wide is narrow and server.n_loaded == 1
+
+
+class TestOptionsOfModelsFittedOnce:
+    @pytest.mark.parametrize("model", ["Constant", "MetadataRidge", "MetadataGBDT"])
+    @pytest.mark.parametrize(
+        "option",
+        [{"epochs": 3}, {"learning_rate": 0.1}, {"train_batch_size": 8}, {"huber_delta": 2.0}, {"label_norm": "none"},
+         {"regression_loss": "mse"}, {"compile": True}, {"eval_step": 2}],
+        ids=str,
+    )  # fmt: skip
+    def test_what_only_a_training_reads(self, root, model, option):
+        [name] = option
+        with pytest.raises(ConfigError, match=f"`{name}` has no effect on {model}, which is fitted in one go; remove"):
+            config_of(root, model, **METADATA, **option)
+        config_of(root, model, **METADATA, **{name: config_of(root, model, **METADATA)[name]})  # the default is no news
+        given = {"model": model, "dataset": "pop", "data_path": str(root), **METADATA, **option}
+        for lenient in ("is_shared", "is_stored"):  # a sweep's base for all its rows; a run of before
+            assert Config(config_dict=given, **{lenient: True})[name] == option[name]
+
+    def test_nothing_trains_what_is_refused(self, root):
+        """All that a gradient is followed with; what decides the videos and judges predictions is not among it."""
+        of_training = POPULARITY_MODELS.get("Constant").Options.of_training
+        trained = {one.name for one, section in by_section(PopularityOptions) if section in ("Loss", "Training")}
+        assert len(trained) > 10 and trained <= of_training
+        read = {"label", "missing_items", "missing_text", "train_share", "metrics", "metric_batching", "seed"}
+        assert not of_training & read
+
+    def test_a_sweep_may_set_them_for_all_its_rows(self, root):
+        rows = "rows: [{label: a, options: {model: STAP}}, {label: b, options: {model: Constant}}]"
+        base = f"base: {{dataset: pop, data_path: {root}, epochs: 2}}"
+        assert len(make_plan(read_sweep(f"{base}\n{rows}", "s", "s.yaml")).trials) == 2
+
+    @pytest.mark.parametrize("model", ["MetadataRidge", "MetadataGBDT"])
+    @pytest.mark.parametrize("options", [{}, {**METADATA, "use_metadata": False}], ids=str)
+    def test_no_metadata_is_refused_before_any_data_are_read(self, root, model, options):
+        with pytest.raises(ConfigError, match=f"{model} reads the metadata alone, and there is none; set metadata"):
+            config_of(root, model, **options)
+
+    def test_a_preset_that_there_is_not_is_refused_as_soon(self, root):
+        with pytest.raises(ConfigError, match="`metadata` is `stap_smpd` .did you mean `stap-smpd`"):
+            config_of(root, metadata="stap_smpd")
+        assert set(declared(PopularityOptions)["metadata"].choices) == set(METADATA_PRESETS)
+
+
+class Weightless(PopularityModel):
+    """There is nothing to train."""
+
+    inputs_read = frozenset(["frames"])
+
+    def forward(self, batch):
+        return batch["frames"].mean(dim=(1, 2))
+
+
+class Unused(Weightless):
+    """There is, and the prediction has nothing to do with it."""
+
+    def __init__(self, config, inputs):
+        super().__init__(config, inputs)
+        self.out = nn.Linear(inputs.frame_dim, 1)
+
+
+class LossPerVideo(Unused):
+    def calculate_loss(self, interaction):
+        return self.out(interaction["frames"].mean(dim=1)).squeeze(-1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Weightless, "depends on no weight that is trained"),
+        (Unused, "depends on no weight that is trained"),
+        (LossPerVideo, "is a tensor of shape .32.; let `calculate_loss` return a single number"),
+    ],
+)
+def test_a_loss_that_nothing_can_be_learned_from(root, in_tmp, cls, message):
+    options = {"data_path": str(root), "figures": False, "show_progress": False, "epochs": 1}
+    with pytest.raises(ConfigError, match=f"The loss of `{cls.__name__}` {message}"):
+        run_recbole_video(cls, "pop", config_dict=options)
 
 
 class Shaped(PopularityModel):

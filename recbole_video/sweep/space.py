@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_video.config import known_options
 from recbole_video.errors import ConfigError
 from recbole_video.files.reading import read_text
 from recbole_video.options.option import Option
@@ -127,17 +128,18 @@ def for_ray(space: Space) -> dict[str, Any]:
     return {option: getattr(tune, kind)(*([a] if kind == "choice" else a)) for option, (kind, a) in space.items()}
 
 
-def read_hyper_file(path: Path, options: Mapping[str, Option]) -> Space:
+def read_hyper_file(path: Path, options: Mapping[str, Option] | None = None) -> Space:
     """RecBole's file of parameters: lines of name, kind and range, as ``learning_rate loguniform -8,0``.
 
     Args:
         path: The file.
-        options: Declarations of the options that it may name.
+        options: Declarations of the options that it may name; by default those of the models in the tables.
 
     Raises:
         ConfigError: If a line cannot be read.
     """
     given: dict[str, Any] = {}
+    known = known_options() if options is None else options
     for number, line in enumerate(read_text(path, ConfigError).splitlines(), start=1):
         parts = line.split(maxsplit=2)
         if not parts or parts[0].startswith("#"):
@@ -150,7 +152,7 @@ def read_hyper_file(path: Path, options: Mapping[str, Option]) -> Space:
         name, kind, text = parts
         if name in given:
             raise ConfigError(f"`{path}`, line {number}: `{name}` is given a second time; keep one line.")
-        given[name] = {kind: _hyper_values(options.get(name), kind, text, f"`{path}`, line {number}")}
+        given[name] = {kind: _hyper_values(known.get(name), kind, text, f"`{path}`, line {number}")}
     return read_space(given)
 
 
