@@ -252,7 +252,9 @@ def test_stores_that_are_not_there(root, options, message):
 def test_names_that_a_popularity_model_does_not_read():
     with pytest.raises(ConfigError, match="`content` names `txet`, which STAP does not read.*`text`.*frames, text"):
         Config("STAP", "p", config_dict={"data_path": "d", "content": ["txet"]})
-    assert Config("MetadataRidge", "p", config_dict={"data_path": "d", "content": ["frames", "audio"]})["content"]
+    assert Config(
+        "MetadataRidge", "p", config_dict={"data_path": "d", "metadata_numeric": ["a"], "content": ["frames", "audio"]}
+    )["content"]
 
 
 class TestItemContent:

@@ -152,7 +152,7 @@ class TestOneOption:
     @pytest.mark.parametrize(
         ("name", "text"),
         [("depth", "64"), ("rate", "1e-3"), ("sizes", "[3, 4]"), ("columns", "[a, b]"), ("eval_args", "{mode: full}"),
-         ("reproducibility", "True"), ("depth", "~")],
+         ("reproducibility", "True"), ("depth", "~"), ("amp", "True")],
     )  # fmt: skip
     def test_a_text_that_reads_like_the_value_is_called_one(self, name, text):
         """As of ``depth: "64"`` in a file: without a word on the quotes the sentence would read as if 64 were none."""
@@ -216,6 +216,16 @@ class TestTypesOfConstructors:
         for value in bad:
             with pytest.raises(ConfigError, match=f"`encoder_{name}` is "):
                 one.check(value)
+
+    def test_sentences(self):
+        for name, value, words in (
+            ("pair", [1], "a list of 2: float, float"),
+            ("sizes", [0.5], "a list of whole numbers of at least 0"),
+            ("place", 5, "a path"),
+            ("call", "len", "of the type Callable, which no text and no number is"),
+        ):
+            with pytest.raises(ConfigError, match=f"must be {words}"):
+                declared(Wide)[f"encoder_{name}"].check(value)
 
     def test_what_the_constructor_gets(self, monkeypatch, tmp_path):
         """What it declares; and what a run has stored gives the same again."""

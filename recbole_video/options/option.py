@@ -175,7 +175,7 @@ class Option:
         if self.rule.by_hand or (value is None and self.may_be_empty):
             return
         if self.choices and not any(value is c or (isinstance(c, str) and value == c) for c in self.choices):
-            raise ConfigError(f"`{self.name}` is `{value}`; it must be one of {', '.join(map(str, self.choices))}.")
+            self._raise_no_choice(value)
         if not any(_fits(value, member) for member in self.types) or (self.rule.is_filled and not value):
             self._raise_wrong_value(value, default)
         for number in value if isinstance(value, (list, tuple)) else [value]:
@@ -201,6 +201,10 @@ class Option:
     def _least(self) -> float:
         return 0 if self.rule.at_least is None else self.rule.at_least
 
+    def _raise_no_choice(self, value: Any) -> None:
+        shown, end = (f"`{value}`", "") if self.is_text else (shown_value(value), unquoted(value))
+        raise ConfigError(f"`{self.name}` is {shown}; it must be one of {', '.join(map(str, self.choices))}{end}.")
+
     def _raise_wrong_value(self, value: Any, default: Any) -> None:
         such = "" if default in (None, REQUIRED, "") else f", such as the default, `{default}`"
         raise ConfigError(f"`{self.name}` is {shown_value(value)}; it must be {self.words}{such}{unquoted(value)}.")
@@ -215,7 +219,10 @@ class Option:
         return f"{', '.join(first)} or {last}" if first else last
 
     def _words_of(self, member: Any) -> list[str]:
-        inner = get_args(member)[0] if get_origin(member) in (list, tuple) and get_args(member) else None
+        kinds = get_args(member) if get_origin(member) in (list, tuple) else ()
+        if get_origin(member) is tuple and kinds and kinds[-1] is not Ellipsis:
+            return [f"a list of {len(kinds)}: {', '.join(map(_type_name, kinds))}"]
+        inner = kinds[0] if kinds else None
         if member is bool:
             return ["True", "False"]
         if member is int:
