@@ -283,7 +283,7 @@ def difference(model: nn.Module, weights: dict[str, Tensor]) -> str:
     return next(filter(None, unlike), "")
 
 
-def _unlike(name: str, weight: Any, own: Mapping[str, Any]) -> str:
+def _unlike(name: str, weight: Any, own: dict[str, Any]) -> str:
     """How a weight differs from the model's own of that name; empty if it does not."""
     if name not in own:
         return f"its options make no `{name}`"
