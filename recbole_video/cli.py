@@ -43,6 +43,7 @@ def _run(words: list[str]) -> int:
         print(USAGE, end="")
         return 0
     if "--list" in words:
+        _check_is_alone(words)
         print(_listing())
         return 0
     if _has(words, "--help_options"):
@@ -71,6 +72,14 @@ def _run(words: list[str]) -> int:
 
 def _has(words: list[str], flag: str) -> bool:
     return any(word.partition("=")[0] == flag for word in words)
+
+
+def _check_is_alone(words: list[str]) -> None:
+    """Refuse what stands beside ``--list``, which nothing would read."""
+    from recbole_video.errors import ConfigError
+
+    if others := [word for word in words if word != "--list"]:
+        raise ConfigError(f"--list takes nothing beside it; leave out `{others[0]}`.")
 
 
 def _help_options(words: list[str]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_video.config import STOCK_PREFIX, Config, known_options
+from recbole_video.config import STOCK_PREFIX, Config, class_named, known_options
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
 from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
@@ -55,9 +55,10 @@ def sweep_command(words: Sequence[str]) -> int:
     ours |= {name: expand_home(ours[name]) for name in (*paths, "resume") if name in ours}
     sweep = load_sweep(str(ours["sweep"]), bool(ours.get("demo", False)))
     trust = given.pop("trust", False)
-    for name in sorted(sweep.classes()):
-        if not name.startswith(STOCK_PREFIX):
-            check_trusted(name, (*MODEL_REGISTRIES, ITEM_ENCODERS), trust, f"The sweep `{ours['sweep']}`")
+    if classes := _own_classes(sweep, given, trust, f"The sweep `{ours['sweep']}`"):
+        sweep = load_sweep(str(ours["sweep"]), bool(ours.get("demo", False)), classes)
+        again = parse_command_line(words, known_options([*sweep.classes(), *classes]))
+        given = {name: again[name] for name in given}
     first = _SHOWN_TRIALS if ours.get("dry_run") and not ours.get("resume") else None
     plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given, trust), first)
     resources = _resources(ours, plan.sweep)
@@ -83,6 +84,22 @@ def sweep_command(words: Sequence[str]) -> int:
         print(f"Failed: {name}: {states[name].detail}", file=sys.stderr)
     print(f"\nReport: {folder.path / 'report.html'} (also report.md, results.csv and figures)")
     return 1 if failed else 0
+
+
+def _own_classes(sweep: Sweep, given: dict[str, Any], trust: Trust, where: str) -> list[str]:
+    """Classes, as ``module:Class``, that the sweep or the command line names, imported: their options are known then.
+
+    Raises:
+        ConfigError: If the sweep names one that is not trusted, or there is none of that name.
+    """
+    own = [name for name in sweep.classes() if ":" in name and not name.startswith(STOCK_PREFIX)]
+    for name in sorted(own):
+        check_trusted(name, (*MODEL_REGISTRIES, ITEM_ENCODERS), trust, where)
+    own += [str(given[name]) for name in ("model", "item_encoder") if ":" in str(given.get(name))]
+    own = [name for name in dict.fromkeys(own) if not name.startswith(STOCK_PREFIX)]
+    for name in own:
+        class_named(name)
+    return own
 
 
 def _print_missing_data(plan: Plan) -> None:

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 import torch
 from recbole.evaluator import metric_types
-from recbole.utils import InputType, ModelType, dataset_arguments, get_model
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import EvaluatorType, InputType, ModelType, dataset_arguments, get_model
+from torch import nn
 
 from recbole_video.data.atomic_file import read_header
 from recbole_video.data.labelled_loader import check_batch_fields
@@ -24,9 +26,19 @@ from recbole_video.errors import ConfigError, nearest
 from recbole_video.evaluation.regression_metrics import register as register_popularity_metrics
 from recbole_video.files.names import is_plain_name
 from recbole_video.files.reading import read_yaml
-from recbole_video.files.values import plain
+from recbole_video.files.values import is_plain, plain
 from recbole_video.options.content import check_content, check_fusion, chosen_content, read_content, reads_several
-from recbole_video.options.option import ENCODER_PREFIX, REQUIRED, Option, check_no_void_options, declared
+from recbole_video.options.option import (
+    ENCODER_PREFIX,
+    REQUIRED,
+    Option,
+    as_declared,
+    check_no_void_options,
+    check_void_rules,
+    declared,
+    shown_value,
+    unquoted,
+)
 from recbole_video.options.parse import (
     check_value,
     convert_given,
@@ -37,8 +49,8 @@ from recbole_video.options.parse import (
     split_paths,
     text_from_value,
 )
-from recbole_video.options.recbole import check_host_options, host_options
-from recbole_video.options.run import CommandOptions, RunOptions
+from recbole_video.options.recbole import check_host_options, check_known_keys, host_options
+from recbole_video.options.run import CommandOptions, RunOptions, is_whole, resume_option
 from recbole_video.registries import (
     CONTROLS,
     ITEM_ENCODERS,
@@ -74,6 +86,7 @@ _DEFAULT_NEGATIVES = {
 }
 # Options that say which options there are: read as text before any other.
 _CHOOSING = {name: Option(name, str, "") for name in ("model", "dataset", "item_encoder", "score_lists")}
+_RESUME = {"resume": Option("resume", bool | str | None, False, resume_option().metadata["rule"])}
 _LENGTH = "MAX_ITEM_LIST_LENGTH"  # of histories, which RecBole's own models read as well
 _DERIVED = frozenset(["valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume", "MODEL_TYPE"])
 
@@ -91,6 +104,8 @@ class Config(Mapping[str, Any]):
         trust: Whether a class that a file names as ``module:Class``, which nobody registered, may be imported: True,
             or the classes that may, as in :func:`recbole_video.load_model`.
         is_stored: ``config_dict`` was read from a file, too.
+        is_shared: ``config_dict`` holds the options of several models, as those of a sweep may: what only a training
+            reads does nothing for a model that is fitted in one go, and is not refused.
 
     Attributes:
         model: Name of the model.
@@ -115,10 +130,12 @@ class Config(Mapping[str, Any]):
         command_line: Sequence[str] = (),
         trust: Trust = False,
         is_stored: bool = False,
+        is_shared: bool = False,
     ) -> None:
         recbole_compat.apply()
         register_popularity_metrics()
         given = _Given(config_file_list or (), config_dict or {}, command_line, trust, is_stored)
+        self._is_stored, self._is_shared = is_stored, is_shared or is_stored
         self.model_class: Any  # one of this package's kinds, or of RecBole's
         self._model_option, self.model, self.model_class = _chosen_model(model, given)
         self.dataset = _chosen_dataset(dataset, given, self.task)
@@ -129,14 +146,18 @@ class Config(Mapping[str, Any]):
             self._encoder = _chosen_encoder(given, default, dataset_layer)
         host, host_names = host_defaults(self.model, self.model_class, self.dataset)
         own = self._declare(host, host_names)
-        self.given: Mapping[str, Any] = given.values(self.declarations)
+        self.given: Mapping[str, Any] = {
+            name: value for name, value in given.values(self.declarations).items() if not self._is_no_value(name, value)
+        }
         self.file_options: Mapping[str, Any] = given.file_values(self.declarations)
         self.defaults: Mapping[str, Any] = self._layered(host, own, dataset_layer)
         self._check_no_unknown_options()
         self._values: Mapping[str, Any] = {**self.defaults, **self.given, "model": self.model, "dataset": self.dataset}
         self._host = self._finish()
         self._values = self._host.final_config_dict
-        if self.task != "stock":
+        if self.task == "stock":
+            self._check_valid_metric()
+        else:
             self.options(self.model_class.Options).check()
             self._check_content(is_stored)
 
@@ -159,7 +180,8 @@ class Config(Mapping[str, Any]):
 
     def options(self, cls: type[O]) -> O:
         """The options that a dataclass declares, with types: ``config.options(STAP.Options).hidden_size``."""
-        return cls(**{name: self._values[name] for name in declared(cls)})  # type: ignore[arg-type]
+        values = {name: as_declared(one, self._values[name]) for name, one in declared(cls).items()}  # type: ignore[arg-type]
+        return cls(**values)
 
     @property
     def task(self) -> str:
@@ -200,8 +222,12 @@ class Config(Mapping[str, Any]):
 
     def encoder_options(self) -> dict[str, Any]:
         """Constructor arguments of the item encoder: the ``encoder_*`` options, without the prefix."""
-        names = declared(self._encoder) if self._encoder is not None else {}
-        return {name.removeprefix(ENCODER_PREFIX): self[name] for name in names if name in self}
+        options = declared(self._encoder) if self._encoder is not None else {}
+        return {
+            name.removeprefix(ENCODER_PREFIX): as_declared(one, self[name])
+            for name, one in options.items()
+            if name in self
+        }
 
     def host(self, **instead: Any) -> HostConfig:
         """The same as a ``Config`` of RecBole's, in a copy that it may write into.
@@ -221,14 +247,26 @@ class Config(Mapping[str, Any]):
     def to_options(self) -> dict[str, Any]:
         """All options as plain values that, read as a config file, give this configuration again."""
         known = (set(self.defaults) | set(self.given) | {"model", "dataset"}) - _DERIVED
-        options = {name: value for name, value in self._values.items() if name in known}
+        options = {name: value for name, value in self._values.items() if name in known and self._is_kept(name, value)}
         options["data_path"] = str(Path(self["data_path"]).parent)
         options["model"] = self._model_option
         if options.get("train_neg_sample_args", {}).get("distribution") == "none":
             options["train_neg_sample_args"] = None
         return plain({k: v for k, v in options.items() if v is not None or self.defaults.get(k) is not None})
 
+    def _is_kept(self, name: str, value: Any) -> bool:
+        """Whether an option is written down: not a default such as a function, which the declaration gives again."""
+        option = self.declarations.get(name)
+        return option is None or is_plain(option.default) or option.default is REQUIRED or value is not option.default
+
     # -- making it -------------------------------------------------------------------------------
+
+    def _is_no_value(self, name: str, value: Any) -> bool:
+        """Whether a checkpoint of before gives the text of such a default, which no option is."""
+        option = self.declarations.get(name)
+        if option is None or option.is_text or not (self._is_stored and isinstance(value, str)):
+            return False
+        return option.default is not REQUIRED and not is_plain(option.default)
 
     def _declare(self, host: dict[str, Any], host_names: Iterable[str]) -> dict[str, Option]:
         """Find out which options there are; return those of this package."""
@@ -239,6 +277,7 @@ class Config(Mapping[str, Any]):
             own |= declared(self._encoder)
         names = {*host, *host_names, *UNLISTED, *names_read_by(self.model_class)} - {"MODEL_TYPE"}
         self.declarations: Mapping[str, Option] = {**host_options(names, host), **own}
+        check_void_rules(own, self.declarations, self.model)
         return own
 
     def _layered(self, host: dict[str, Any], own: dict[str, Option], dataset_layer: dict[str, Any]) -> dict[str, Any]:
@@ -257,6 +296,7 @@ class Config(Mapping[str, Any]):
             self._add_named_layers(defaults)
         elif self.task == "stock":
             self._drop_negatives_of_softmax(defaults)
+        defaults["valid_metric"] = _at_a_cut_off(defaults["valid_metric"], self.given.get("topk", defaults.get("topk")))
         return defaults
 
     def _add_preset(self, defaults: dict[str, Any]) -> None:
@@ -353,6 +393,8 @@ class Config(Mapping[str, Any]):
         RunOptions(**{name: values[name] for name in declared(RunOptions)}).check()
         _check_metrics(values["metrics"])
         check_host_options(values)
+        if not self._is_stored:  # an earlier version left them alone
+            check_known_keys(self.given)
         if _LENGTH in self.given:
             self.declarations[_LENGTH].check(self.given[_LENGTH])
         if values.get("world_size") not in (None, 1) or "local_rank" in values:
@@ -368,10 +410,21 @@ class Config(Mapping[str, Any]):
         rules = self.model_class.Options
         if ignored := sorted(rules.without_effect & set(changed)):
             raise ConfigError(f"`{ignored[0]}` has no effect on {rules.models}; remove it.")
+        if not self._is_shared and (ignored := sorted(rules.of_training & set(changed))):
+            raise ConfigError(f"`{ignored[0]}` has no effect on {self.model}, which is fitted in one go; remove it.")
         for name, value in self.given.items():
             if not (value is None and name == self._free_width):
                 self.declarations[name].check(value, self.defaults.get(name))
         check_no_void_options(self.declarations.values(), changed, values)
+
+    def _check_valid_metric(self) -> None:
+        """Refuse a metric to choose by that RecBole's own model is not judged by."""
+        computed = _computed(self["metrics"], self["topk"])
+        if str(self["valid_metric"]).lower() not in computed:
+            raise ConfigError(
+                f"`valid_metric` is `{self['valid_metric']}`, which is not computed; choose from "
+                f"{', '.join(computed)}, or extend metrics and topk."
+            )
 
     @property
     def _free_width(self) -> str | None:
@@ -478,8 +531,29 @@ def _negatives(loss_type: str | None, given: Any) -> Any:
     return None
 
 
+def _at_a_cut_off(metric: Any, topk: Any) -> Any:
+    """A default such as ``NDCG@10`` at a cut-off that there is: the first, where ``topk`` lacks its own."""
+    top = topk if isinstance(topk, list) else [topk]
+    head, at, own = str(metric).partition("@")
+    if not at or not top or not all(map(is_whole, top)) or own in map(str, top):
+        return metric
+    return f"{head}@{top[0]}"
+
+
+def _computed(metrics: list[str], topk: list[int]) -> list[str]:
+    """Keys of the results that RecBole computes: metrics of lists at each cut-off, others once."""
+    of_lists = {name for name, kind in metric_types.items() if kind is EvaluatorType.RANKING} - {"gauc"}
+    names = [name.lower() for name in metrics]
+    at_k = [f"{name}@{k}" for name in names if name in of_lists for k in topk]
+    return at_k + [name for name in names if name not in of_lists]
+
+
 def _check_metrics(metrics: Any) -> None:
     """Refuse metrics that RecBole has not."""
+    if str(metrics).startswith("[") and unquoted(metrics):
+        raise ConfigError(
+            f"`metrics` is {shown_value(metrics)}; it is a list of names, such as [Hit, NDCG]{unquoted(metrics)}."
+        )
     for name in metrics if isinstance(metrics, list) else [metrics]:
         if str(name).lower() not in metric_types:
             raise ConfigError(
@@ -524,14 +598,42 @@ def _named_layer(kind: str, model: str, name: str) -> dict[str, Any]:
     return {kind: name, **_layer(f"{kind}/{model}-{name}.yaml")}
 
 
-def known_options() -> dict[str, Option]:
+def resumed_run(
+    config_files: Sequence[str | Path] | None = None,
+    options: Mapping[str, Any] | None = None,
+    command_line: Sequence[str] = (),
+) -> str | None:
+    """The folder that ``resume`` names; it is read before anything else is, since its run brings options of its own."""
+    given = _Given(config_files or (), options or {}, command_line, trust=False, is_stored=False)
+    resume = given.values(_RESUME).get("resume")
+    return resume if isinstance(resume, str) else None
+
+
+def class_named(path: str) -> type:
+    """The model or item encoder at ``module:Class``, which must be the caller's word.
+
+    Raises:
+        ConfigError: If there is none, or it is neither.
+    """
+    cls = import_class("model or item encoder", path)
+    is_encoder = isinstance(cls, type) and issubclass(cls, nn.Module) and not issubclass(cls, AbstractRecommender)
+    return ITEM_ENCODERS.admit(cls, path) if is_encoder else _checked_model(cls, path)
+
+
+def known_options(classes: Iterable[str] = ()) -> dict[str, Option]:
     """Every option that a command, or a model or encoder in the tables, declares; text where any has text.
 
     For what names options before it is known whose they are: a sweep, a command line with several models.
+
+    Args:
+        classes: Further ones, as ``module:Class``; one that this process does not know is passed over.
     """
     registries = (USER_ENCODERS, CONTROLS, POPULARITY_MODELS, LISTS)
     owners = [registry.get(name).Options for registry in registries for name in registry]
     owners += [ITEM_ENCODERS.get(name) for name in ITEM_ENCODERS]
+    for registry in (*registries, ITEM_ENCODERS):
+        further = [registry.get(name) for name in classes if ":" in name and registry.knows(name)]
+        owners += [getattr(cls, "Options", cls) for cls in further]
     found = host_options(TEXT | TEXT_LISTS, {})
     for owner in dict.fromkeys([CommandOptions, *owners]):
         found |= {k: v for k, v in declared(owner).items() if v.is_text or v.is_text_list or k not in found}

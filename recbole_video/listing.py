@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from recbole_video.config import STOCK_PREFIX, Config
+from recbole.model.abstract_recommender import AbstractRecommender
+
+from recbole_video.config import STOCK_PREFIX, Config, class_named
 from recbole_video.controls.options import ControlOptions
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.options.option import Option
@@ -38,7 +40,8 @@ def properties_files() -> dict[str, str]:
     }
     for registry, above in above_of.items():
         models = {name: registry.get(name).Options for name in registry}
-        found |= {f"model/{name}.yaml": as_yaml(own, above) for name, own in models.items() if own is not above}
+        with_own = {name: own for name, own in models.items() if any(by_section(own, above))}
+        found |= {f"model/{name}.yaml": as_yaml(own, above) for name, own in with_own.items()}
     return found | {f"item_encoder/{name}.yaml": as_yaml(ITEM_ENCODERS.get(name)) for name in ITEM_ENCODERS}
 
 
@@ -54,7 +57,8 @@ def options_text(name: str, width: int | None = None) -> str:
         ConfigError: If there is no such name.
     """
     width = width or min(shutil.get_terminal_size((120, 24)).columns, 160)
-    if name in ITEM_ENCODERS:
+    is_path = ":" in name and not name.startswith(STOCK_PREFIX)
+    if name in ITEM_ENCODERS or (is_path and not issubclass(class_named(name), AbstractRecommender)):
         return as_table(f"Options of the item encoder {name}:", by_section(ITEM_ENCODERS.get(name)), width)
     try:
         config = Config(name)

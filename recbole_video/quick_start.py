@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole.utils import set_color
 
-from recbole_video.config import Config
+from recbole_video.config import Config, resumed_run
 from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.files.atomic import write_json
 from recbole_video.files.reading import read_json
@@ -73,7 +73,7 @@ def run_recbole_video(
             return run_recbole_video(*this, hooks, trust)
         finally:
             leave()
-    config = make_config(model, dataset, config_file_list, config_dict, command_line, trust)
+    config = make_config(model, dataset, config_file_list, config_dict, command_line, trust, hooks is not None)
     group = processes()
     if config["nproc"] > 1 or not group.is_alone:
         _refuse_hooks(hooks)
@@ -141,20 +141,20 @@ def make_config(
     config_dict: dict[str, Any] | None = None,
     command_line: Sequence[str] = (),
     trust: Trust = False,
+    is_shared: bool = False,
 ) -> Config:
-    """The configuration of :func:`run_recbole_video`; a run to resume brings its own options."""
-    config = Config(model, dataset, config_file_list, config_dict, command_line, trust)
-    resume = config.get("resume")
-    if isinstance(resume, str):
-        own = Path(resume) / "config.yaml"
-        if own.is_file():
-            files = [own, *(config_file_list or [])]
-            config = Config(model, dataset, files, config_dict, command_line, trust)
-            content = RunFolder(resume).content_as_trained()
-            if content is not None:
-                config_dict = {"content": content, **(config_dict or {})}
-                config = Config(model, dataset, files, config_dict, command_line, trust)
-    return config
+    """The configuration of :func:`run_recbole_video`; a run to resume brings its own options.
+
+    ``is_shared`` is as for :class:`~recbole_video.config.Config`: a run with hooks is one of several.
+    """
+    files = list(config_file_list or [])
+    resumed = resumed_run(files, config_dict, command_line)
+    if resumed is not None and (own := Path(resumed) / "config.yaml").is_file():
+        files = [own, *files]
+        content = RunFolder(resumed).content_as_trained()
+        if content is not None:
+            config_dict = {"content": content, **(config_dict or {})}
+    return Config(model, dataset, files, config_dict, command_line, trust, is_shared=is_shared)
 
 
 def _stored_result(config: Config, folder: RunFolder) -> dict[str, Any]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_video.options.option import check_options_class
 from recbole_video.registry import Registry
+
+
+def _check_model(cls: Any, base: Any, shown: str) -> None:
+    check_options_class(cls.Options, base.Options, shown)
+
 
 USER_ENCODERS: Registry[Any] = Registry(
     "user encoder",
@@ -13,6 +19,7 @@ USER_ENCODERS: Registry[Any] = Registry(
         for name in ("SASRec", "GRU4Rec", "NextItNet", "BERT4Rec", "NARM", "FMLPRec")
     },
     bases=("recbole_video.user_encoders.base:VideoRecommender",),
+    check=_check_model,
 )
 ITEM_ENCODERS: Registry[Any] = Registry(
     "item encoder",
@@ -35,6 +42,7 @@ CONTROLS: Registry[Any] = Registry(
         "Random": "recbole_video.controls.random:Random",
     },
     bases=("recbole_video.controls.base:Control",),
+    check=_check_model,
 )
 POPULARITY_MODELS: Registry[Any] = Registry(
     "popularity model",
@@ -45,6 +53,7 @@ POPULARITY_MODELS: Registry[Any] = Registry(
         "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",
     },
     bases=("recbole_video.popularity.base:PopularityModel",),
+    check=_check_model,
 )
 # What stands in a model's place for lists that another program has ranked.
 LISTS: Registry[Any] = Registry(

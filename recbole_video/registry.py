@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from recbole_video.errors import ConfigError, nearest
 
@@ -25,12 +25,21 @@ class Registry(Generic[T]):
         entries: Name -> class, or name -> ``"module:Class"`` for a class that is imported when
             it is first asked for.
         bases: Classes of which each entry must be a subclass of one, likewise.
+        check: Given an entry, the first of the bases and what to call the entry in messages, when it is first asked
+            for or registered; raises :class:`ConfigError` on one that cannot be used.
     """
 
-    def __init__(self, kind: str, entries: dict[str, type[T] | str], bases: tuple[type | str, ...]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        entries: dict[str, type[T] | str],
+        bases: tuple[type | str, ...],
+        check: Callable[[type, type, str], None] | None = None,
+    ) -> None:
         self.kind = kind
         self._entries: dict[str, type[T] | str] = dict(entries)
         self._bases = bases
+        self._check = check
         self._admitted: dict[str, type[T]] = {}  # by path: what this process has registered or asked for
 
     def __iter__(self) -> Iterator[str]:
@@ -42,12 +51,20 @@ class Registry(Generic[T]):
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
-    def register(self, name: str | None = None) -> Callable[[type[T]], type[T]]:
-        """Class decorator that adds a class under ``name`` (its own name by default).
+    @overload
+    def register(self, name: type[T]) -> type[T]: ...
+
+    @overload
+    def register(self, name: str | None = None) -> Callable[[type[T]], type[T]]: ...
+
+    def register(self, name: Any = None) -> Any:
+        """Class decorator that adds a class under ``name`` (its own name by default), with or without parentheses.
 
         Raises:
             ConfigError: If another class already has the name, or it is no class of this kind.
         """
+        if not isinstance(name, str | None):  # the class itself: a decorator without parentheses
+            return self.register()(name)
 
         def add(cls: type[T]) -> type[T]:
             key = name or str(getattr(cls, "__name__", cls))
@@ -96,6 +113,8 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"`{shown}` cannot be {_article(self.kind)} {self.kind}: it is not a class derived from {names}."
             )
+        if self._check is not None:
+            self._check(cls, bases[0], shown)
         admitted = cast("type[T]", cls)
         self._admitted |= {class_path(cls): admitted, shown: admitted}
         return admitted

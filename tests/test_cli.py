@@ -175,6 +175,13 @@ def test_the_working_folder_is_searched_last(in_tmp, monkeypatch):
     assert sys.path == ["/library", str(in_tmp)]
 
 
+@pytest.mark.parametrize("beside", [["--foo"], ["--model=SASRec"], ["x"]])
+def test_list_takes_nothing_beside_it(capsys, beside):
+    for words in (["--list", *beside], [*beside, "--list"]):
+        assert main(words) == 1
+        assert f"--list takes nothing beside it; leave out `{beside[0]}`" in capsys.readouterr().err
+
+
 def test_list_and_help(capsys):
     assert main(["--list"]) == 0 and main(["--help"]) == 0
     printed = capsys.readouterr().out

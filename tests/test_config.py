@@ -397,6 +397,71 @@ class TestRefusal:
         with pytest.raises(ConfigError, match=message):
             Config(config_dict=options)
 
+    @pytest.mark.parametrize("model", ["SASRec", "STAP", "LightGCN", "FM"])
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            ({"foo": 1}, "`foo` is no key of `eval_args`; it has split, group_by, order, mode"),
+            ({"mod": "full"}, "`mod` is no key of `eval_args` .did you mean `mode`"),
+            ({"mode:uni100": None}, "did you mean `mode`.*write a space after its colon"),  # {mode:uni100}
+            ({"mode": {"valid": "full", "tset": "full"}}, "`tset` is no key of `eval_args mode` .did you mean `test`"),
+            ({"split": {"RS": [8, 1, 1], "foo": 1}}, "`foo` is no key of `eval_args split`; it has RS, LS"),
+        ],
+    )
+    def test_of_keys_that_recbole_would_pass_over(self, model, args, message):
+        with pytest.raises(ConfigError, match=message):
+            Config(model, config_dict={"eval_args": args})
+
+    def test_of_keys_of_negatives(self):
+        negatives = {"distribution": "uniform", "sample_nums": 3}
+        for model in ({"loss_type": "BPR"}, {"model": "BPR"}):
+            with pytest.raises(ConfigError, match="`sample_nums` is no key .*did you mean `sample_num`"):
+                Config(config_dict={**model, "train_neg_sample_args": negatives})
+
+    def test_a_checkpoint_of_before_keeps_such_keys(self):
+        options = {"eval_args": {"foo": 1}, "train_neg_sample_args": None}
+        assert Config(config_dict=options, is_stored=True)["eval_args"]["foo"] == 1
+
+    @pytest.mark.parametrize("model", ["SASRec", "LightGCN", "recbole:SASRec"])
+    @pytest.mark.parametrize(
+        ("topk", "metric"), [(5, "NDCG@5"), ([5], "NDCG@5"), ([20, 5], "NDCG@20"), ([5, 10], "NDCG@10")]
+    )
+    def test_the_metric_to_choose_by_follows_the_cut_offs(self, model, topk, metric):
+        config = Config(model, config_dict={"topk": topk})
+        assert config["valid_metric"] == metric == config.to_options()["valid_metric"]
+        with pytest.raises(ConfigError, match="`valid_metric` is `NDCG@7`, which is not computed; choose from hit@"):
+            Config(model, config_dict={"topk": topk, "valid_metric": "NDCG@7"})  # of one that was named nothing is made
+
+    @pytest.mark.parametrize(
+        ("model", "options", "computed"),
+        [
+            ("LightGCN", {"valid_metric": "MRR@10"}, "hit@10, hit@20, ndcg@10, ndcg@20"),
+            ("LightGCN", {"valid_metric": "NDCG"}, "hit@10, hit@20"),
+            ("BPR", {"metrics": ["GAUC", "ItemCoverage"]}, "itemcoverage@10, itemcoverage@20, gauc"),
+            ("FM", {"valid_metric": "Hit@10"}, "auc, logloss"),
+        ],
+    )
+    def test_of_a_metric_that_recboles_model_is_not_judged_by(self, model, options, computed):
+        with pytest.raises(ConfigError, match=f"which is not computed; choose from {computed}"):
+            Config(model, config_dict=options)
+        for metric in computed.split(", "):
+            assert Config(model, config_dict={**options, "valid_metric": metric})["valid_metric"] == metric
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ('topk: "[5, 10]"', "`topk` is the text `.5, 10.`; it is a list .*: write it without quotes"),
+            ('nproc: "2"', "`nproc` is the text `2`;.* without quotes"),
+            ('seed: "2"', "`seed` is the text `2`;.* without quotes"),
+            ('metrics: "[Hit, NDCG]"', "`metrics` is the text `.Hit, NDCG.`;.* without quotes"),
+            ('clip_grad_norm: "{max_norm: 1.0}"', "`clip_grad_norm` is the text .* without quotes"),
+        ],
+    )
+    def test_of_a_text_in_the_place_of_what_it_reads_like(self, line, message, tmp_path):
+        (tmp_path / "c.yaml").write_text(line)
+        with pytest.raises(ConfigError, match=message):
+            Config(config_file_list=[tmp_path / "c.yaml"])
+
     def test_of_an_unknown_model(self):
         message = "no model named `SASRek` .did you mean `SASRec`.*RecBole's own run as well"
         with pytest.raises(ConfigError, match=message):

@@ -782,7 +782,7 @@ class TestUse:
                 DataError,
                 "1 new video has no content .first: `y`.; give it a row of frames or audio",
             ),
-            ({"content": {"audio": np.full((2, 1, 5), np.nan)}}, DataError, "The audio of 2 new videos hold NaN"),
+            ({"content": {"audio": np.full((2, 1, 5), np.nan)}}, DataError, "The audio of 2 new videos holds NaN"),
             (
                 {"content": {"audio": np.ones((2, 1, 5))}, "frame_counts": {"audio": [1, 2]}},
                 DataError,
@@ -1085,7 +1085,7 @@ class TestAverages:
         with torch.no_grad():
             got = tower.weight
             tower.content = rows
-            tower.forget()
+            tower.clear_catalogue()
             torch.testing.assert_close(got, tower.weight, rtol=1e-4, atol=1e-6)
         values, weights = next(iter(rows.averaged().gather(torch.arange(5)).values()))
         frames, mask = next(iter(rows.gather(torch.arange(5)).values()))

@@ -5,10 +5,11 @@ import dataclasses
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import recbole
@@ -20,7 +21,7 @@ from recbole_video import run_recbole_video
 from recbole_video.cli import main
 from recbole_video.config import Config, known_options
 from recbole_video.errors import ConfigError
-from recbole_video.files.reading import read_yaml
+from recbole_video.files.reading import dump_yaml, read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS, register_item_encoder
 from recbole_video.listing import properties_files
 from recbole_video.options.option import Option, Rule, check_no_void_options, declared, option
@@ -60,6 +61,16 @@ class Small(RunOptions):
     resume: bool | str | None = option(False)
     columns: list[str] = option([])
     seed: int = option(7, by_hand=True)
+
+
+class Loose(PopularityModel):
+    """A model of somebody's, found by its path."""
+
+    @dataclass(frozen=True)
+    class Options(PopularityOptions):
+        """Loose."""
+
+        looseness: float = option(0.5, "Of it.")
 
 
 class TestOneOption:
@@ -138,6 +149,167 @@ class TestOneOption:
         assert list(found) == [f"encoder_{n}" for n in ("depth", "plain", "anything", "needed", "kind")]
         assert found["encoder_plain"].type is float and found["encoder_anything"].type is Any
 
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("depth", "64"), ("rate", "1e-3"), ("sizes", "[3, 4]"), ("columns", "[a, b]"), ("eval_args", "{mode: full}"),
+         ("reproducibility", "True"), ("depth", "~"), ("amp", "True")],
+    )  # fmt: skip
+    def test_a_text_that_reads_like_the_value_is_called_one(self, name, text):
+        """As of ``depth: "64"`` in a file: without a word on the quotes the sentence would read as if 64 were none."""
+        with pytest.raises(ConfigError) as error:
+            declared(Small)[name].check(text)
+        told = str(error.value)
+        assert told.startswith(f"`{name}` is the text `{text}`; ") and told.endswith(": write it without quotes.")
+
+    def test_other_texts_are_not(self):
+        for name, text in (("depth", "deep"), ("kind", "64")):
+            with pytest.raises(ConfigError, match=f"`{name}` is `{text}`; it must be [^:]*[.]$"):
+                declared(Small)[name].check(text)
+
+
+class Wide(nn.Module):
+    """Whose arguments are of many types."""
+
+    def __init__(
+        self,
+        frame_dim: int,
+        item_dim: int,
+        *,
+        sizes: tuple[int, ...] = (1, 2),
+        pair: tuple[float, float] = (0.0, 1.0),
+        words: tuple[str, ...] = ("a",),
+        anyhow: tuple = (),
+        place: Path = Path("q"),
+        maybe: Path | None = None,
+        word_or_place: str | Path = "w",
+        call: Callable[[int], int] = abs,
+        many: Sequence[int] = (),
+        noted: Annotated[int, Rule("Noted.", at_least=2)] | None = None,
+        shift: Literal[-1, 1] = 1,
+        free=None,
+    ):
+        super().__init__()
+
+
+class TestTypesOfConstructors:
+    @pytest.mark.parametrize(
+        ("name", "good", "bad"),
+        [
+            ("sizes", [[1], (3, 4), []], [5, [1.5], ["a"], "ab", [True], [-1]]),
+            ("pair", [[0, 0.5], (1.0, 2)], [[1], [1, 2, 3], 0.5, ["a", "b"]]),
+            ("words", [["a", "007"]], [["a", 1], "a", 3]),
+            ("anyhow", [[1, "a"]], [1]),
+            ("place", ["data/x", Path("y")], [5, ["x"], True, None]),
+            ("maybe", ["data/x", None], [5]),
+            ("word_or_place", ["data/x"], [5]),
+            ("call", [len], ["len", 3, [1]]),
+            ("many", [[1, 2], (1,)], [3, {"a": 1}]),
+            ("noted", [2, None], ["x", 1.5]),
+            ("shift", [-1, 1], [0]),
+            ("free", [-1, -0.5, "a", [1]], []),
+        ],
+    )
+    def test_values(self, name, good, bad):
+        one = declared(Wide)[f"encoder_{name}"]
+        for value in good:
+            one.check(value)
+        for value in bad:
+            with pytest.raises(ConfigError, match=f"`encoder_{name}` is "):
+                one.check(value)
+
+    def test_sentences(self):
+        for name, value, words in (
+            ("pair", [1], "a list of 2: float, float"),
+            ("sizes", [0.5], "a list of whole numbers of at least 0"),
+            ("place", 5, "a path"),
+            ("call", "len", "of the type Callable, which no text and no number is"),
+        ):
+            with pytest.raises(ConfigError, match=f"must be {words}"):
+                declared(Wide)[f"encoder_{name}"].check(value)
+
+    def test_what_the_constructor_gets(self, monkeypatch, tmp_path):
+        """What it declares; and what a run has stored gives the same again."""
+        monkeypatch.setattr(ITEM_ENCODERS, "_entries", {**ITEM_ENCODERS._entries, "Wide": Wide})
+        monkeypatch.setenv("HOME", str(tmp_path))
+        words = ["--item_encoder=Wide", "--encoder_sizes=[3, 4]", "--encoder_place=~/007", "--encoder_words=[007, no]"]
+        config = Config(command_line=words)
+        found = config.encoder_options()
+        assert found["sizes"] == (3, 4) and found["words"] == ("007", "no")
+        assert found["place"] == tmp_path / "007" and isinstance(found["place"], Path)
+        assert found["pair"] == (0.0, 1.0) and found["word_or_place"] == "w" and found["maybe"] is None
+        (tmp_path / "c.yaml").write_text(dump_yaml(config.to_options()))
+        again = Config(config_file_list=[tmp_path / "c.yaml"]).encoder_options()
+        assert {**again, "many": tuple(again["many"])} == found and found["call"] is abs
+        older = {**config.to_options(), "encoder_call": "<built-in function abs>"}  # as checkpoints once had it
+        assert Config(config_dict=older, is_stored=True).encoder_options()["call"] is abs
+        assert "--encoder_place=q" in as_table("", by_section(Wide))
+
+
+FROZEN = dataclass(frozen=True)
+
+
+def options_in(body, decorator=FROZEN, base=PopularityOptions):
+    """A popularity model whose ``Options`` has this body."""
+    own = type("Options", (base,), body)
+    return type("Own", (PopularityModel,), {"Options": decorator(own) if decorator else own})
+
+
+class TestDeclarationsThatLoseOptions:
+    """Of somebody's model: each is one sentence as the class is registered or asked for, not an option that is lost."""
+
+    @pytest.fixture(autouse=True)
+    def _leave_the_tables(self, monkeypatch):
+        for attribute in ("_entries", "_admitted"):
+            monkeypatch.setattr(POPULARITY_MODELS, attribute, dict(getattr(POPULARITY_MODELS, attribute)))
+
+    @pytest.mark.parametrize(
+        ("cls", "message"),
+        [
+            (options_in({"__annotations__": {"wide": int}, "wide": 3}, decorator=None), "`wide`.*put @dataclass"),
+            (options_in({"__annotations__": {"epochs": int}, "epochs": 3}, decorator=None), "`epochs`.*put @dataclass"),
+            (options_in({"wide": option(3)}, decorator=None), "set `wide` without a type.*write `wide: TYPE = option"),
+            (options_in({"epochs": 3}), "set `epochs` without a type, which changes no option"),
+            (options_in({"__annotations__": {"wide": "Nowhere"}, "wide": 3}), "name the type `Nowhere`.*TYPE_CHECKING"),
+            (options_in({}, base=object), "must inherit from recbole_video.popularity.options.PopularityOptions"),
+            (options_in({}, base=RunOptions), "must inherit from .*PopularityOptions"),
+        ],
+    )
+    def test_is_refused(self, cls, message):
+        with pytest.raises(ConfigError, match=f"`Options` of `.*Own`.*{message}"):
+            register_popularity_model(cls)
+        with pytest.raises(ConfigError, match=message):
+            Config(cls)
+
+    def test_what_loses_none(self):
+        note = {"__annotations__": {"models": ClassVar[str]}, "models": "mine", "helper": lambda self: 1}
+        for cls in (options_in({}, decorator=None), options_in(note, decorator=None), options_in(note)):
+            assert Config(cls)["huber_delta"] == 1.0
+
+    def test_void_when_names_an_option_that_there_is_not(self):
+        body = {"__annotations__": {"a": int}, "a": option(3, void_when=(("lable", 1),))}
+        with pytest.raises(
+            ConfigError, match="`a` names `lable` in void_when, .* .did you mean `label`.. for model Own"
+        ):
+            Config(options_in(body))
+
+        class Encoder(nn.Module):
+            def __init__(self, frame_dim, item_dim, *, a: Annotated[int, Rule(void_when=(("b", 1),))] = 3, b=2):
+                super().__init__()
+
+        with pytest.raises(ConfigError, match="`encoder_a` names `b` in void_when, which is not an option"):
+            Config(config_dict={"item_encoder": register_item_encoder("Lost")(Encoder) and "Lost"})
+        ITEM_ENCODERS._entries.pop("Lost")
+
+    def test_a_decorator_without_parentheses(self):
+        @register_popularity_model
+        class Bare(PopularityModel):
+            pass
+
+        assert isinstance(Bare, type) and POPULARITY_MODELS.get("Bare") is Bare
+        for thing, shown in ((print, "print"), (3, "3")):
+            with pytest.raises(ConfigError, match=f"`{shown}` cannot be a popularity model"):
+                register_popularity_model(thing)
+
 
 class TestShown:
     def test_yaml(self):
@@ -146,7 +318,7 @@ class TestShown:
         assert text.startswith(
             "# A small model. Made for this test.\n\n# Size\ndepth: 2                        # (int) Lay"
         )
-        assert "\n# Kind\nkind: a " in text and "rate: 0.1                       # (float)\n" in text
+        assert "\n# Kind\nkind: a " in text and "rate: 0.1                       # (float) At least 0.\n" in text
 
     @pytest.mark.parametrize(
         "value",
@@ -171,6 +343,24 @@ class TestShown:
             config = Config(name)
             ours = set(declared(config.model_class.Options)) if config.task != "stock" else set(config.defaults)
             assert shown >= ours - {"MODEL_TYPE"}
+
+    def test_an_encoder_and_a_model_by_path(self, capsys):
+        for path, said, own in (
+            (f"{__name__}:Wide", "Options of the item encoder .*:Wide:", "encoder_sizes"),
+            (f"{__name__}:Loose", "Options of Loose:", "looseness"),
+        ):
+            assert main(["--help_options", path]) == 0
+            shown = capsys.readouterr().out
+            assert re.match(said, shown) and f"--{own}=" in shown
+        for path, message in ((f"{__name__}:Small", "cannot be a model"), ("nowhere.at:All", "no module `nowhere")):
+            assert main(["--help_options", path]) == 1
+            assert message in capsys.readouterr().err
+
+    def test_bounds_choices_and_what_makes_void_stand_in_the_files(self):
+        text = as_yaml(Small, RunOptions)
+        for line in ("# (int) Layers. At least 1 and at most 9.", "# (float) Of b. No effect with kind=a.",
+                     "# (str or bool) One of auto, True, False."):  # fmt: skip
+            assert line in text
 
     def test_a_name_that_there_is_not(self, capsys):
         assert main(["--help_options=SASRek"]) != 0

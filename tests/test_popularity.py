@@ -26,23 +26,28 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error, mean_squared_error
+from torch import nn
 
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, sample_rows
-from recbole_video.data.metadata import DERIVED, MetadataEncoder
+from recbole_video.data.metadata import DERIVED, METADATA_PRESETS, MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MemoryFrozenError, TrainingError
 from recbole_video.evaluation.regression import PopularityMetrics, Predictions, regression_results_by_group
 from recbole_video.evaluation.regression_metrics import register
 from recbole_video.options.option import declared
+from recbole_video.options.show import by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import PopularityModel
+from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.serving.explain import cold_start_cases
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
+from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.shared_data import DataServer
+from recbole_video.sweep.spec import read_sweep
 from recbole_video.tasks.popularity import PopularityTask
 
 from .test_smpd import post, user, write_jsonl
@@ -188,6 +193,58 @@ class TestMetadata:
         with pytest.raises(DataError, match="`a` holds an infinite number in row 2"):
             encoder.transform(table.assign(a=[1, 2, np.inf, 4, 5, 6, 7, 8]))
 
+    def test_points_in_time_are_unix_seconds(self):
+        """Whatever their unit and time zone: the features are those of the seconds since 1970, which pandas counts."""
+        seconds = np.array([1357041600.0, 1357129999.5, np.nan, 1388000000.0])
+        encoder = MetadataEncoder(["hour", "weekday"], []).fit(pd.DataFrame({"time": seconds}))
+        expected = encoder.transform(pd.DataFrame({"time": seconds})).numeric
+        stamps = pd.Series(pd.to_datetime(seconds, unit="s"))
+        zone = stamps.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
+        for times in (stamps, zone, stamps.astype("datetime64[s]"), stamps.astype("datetime64[ms]"), stamps.tolist()):
+            table = pd.DataFrame({"time": times})
+            np.testing.assert_array_equal(encoder.transform(table).numeric, expected)
+            encoder.check_times(table)
+
+    @pytest.mark.parametrize(
+        ("values", "what"),
+        [
+            (pd.to_datetime(["2013-01-01", "2014-01-01"]), "points in time"),
+            (pd.to_timedelta([1, 2], unit="s"), "spans of time"),
+            ([1 + 2j, 3j], "complex numbers"),
+            (["2013-01-01", "2014-01-01"], "something other than numbers"),
+        ],
+    )
+    def test_what_has_no_unit_is_no_number(self, values, what):
+        encoder = MetadataEncoder(["a"], []).fit(pd.DataFrame({"a": [1.0, 2.0]}))
+        with pytest.raises(DataError, match=f"`a` holds {what}"):
+            encoder.transform(pd.DataFrame({"a": values}))
+
+    @pytest.mark.parametrize(
+        ("change", "shown"),
+        [(lambda t: t - t.min(), "0"), (lambda t: t * 1000, "1390000000000,"), (lambda t: t / 86400, "157")],
+        ids=["since the first", "milliseconds", "days"],
+    )
+    def test_times_from_elsewhere_or_in_another_unit_are_refused(self, change, shown):
+        times = np.linspace(1.36e9, 1.39e9, 9)
+        encoder = MetadataEncoder(["hour"], []).fit(pd.DataFrame({"time": times}))
+        encoder = MetadataEncoder.from_state(json.loads(json.dumps(encoder.state())))
+        for good in (times, times + 3e8, [np.nan], []):
+            encoder.check_times(pd.DataFrame({"time": good}))
+        with pytest.raises(DataError, match=f"`time` holds {shown}.*seconds since 1970-01-01 UTC"):
+            encoder.check_times(pd.DataFrame({"time": change(times)}))
+        older = {name: value for name, value in encoder.state().items() if name != "times"}  # of an earlier version
+        MetadataEncoder.from_state(older).check_times(pd.DataFrame({"time": change(times)}))
+
+    def test_what_lacks_is_told_with_what_is_made_of_it(self):
+        table = self.table().assign(time=1e9, title="a b")
+        encoder = MetadataEncoder(["a", "hour", "weekday", "title_words"], ["c"]).fit(table)
+        with pytest.raises(DataError) as error:
+            encoder.transform(table[["b"]])
+        assert str(error.value) == (
+            "The metadata lack `a`, `c`, `time` (Unix time in seconds, of which `hour` and `weekday` are made), "
+            "`title` (text, of which `title_words` is made); the model was trained on it."
+        )
+
     def test_formulas_of_the_released_code(self):
         one = {k: np.array([v], float) for k, v in dict(f=100, l=50, v=10, h=20, g=4, d=3).items()}
         make = {name: DERIVED[name].make for name in DERIVED}
@@ -279,6 +336,24 @@ class TestDataset:
             write_popularity(tmp_path, **changed)
         with pytest.raises((DataError, ConfigError), match=message):
             PopularityDataset(config_of(tmp_path, **options))
+
+    @pytest.mark.parametrize("suffix", [".item", ".user"])
+    @pytest.mark.parametrize("name", ["hour", "title_words", "time"])
+    def test_a_column_of_the_name_of_a_derived_feature_is_no_such_feature(self, tmp_path, name, suffix):
+        write_popularity(tmp_path)
+        path = tmp_path / "pop" / f"pop{suffix}"
+        old = {".item": "seconds", ".user": "fans"}[suffix]
+        path.write_text(path.read_text().replace(f"{old}:float", f"{name}:float"))
+        with pytest.raises(ConfigError, match=f"`{name}` is a column of .*pop{suffix}`, and .*another name"):
+            PopularityDataset(config_of(tmp_path, metadata_numeric=[name]))
+        PopularityDataset(config_of(tmp_path, metadata_numeric=["weekday"]))  # one that is not asked for may be there
+
+    def test_titles_of_the_item_file(self, tmp_path):
+        write_popularity(tmp_path, kind=[("x", "y y", "z z z")[i % 3] for i in range(N)])
+        path = tmp_path / "pop" / "pop.item"
+        path.write_text(path.read_text().replace("kind:token", "title:token_seq"))
+        found = PopularityDataset(config_of(tmp_path, metadata_numeric=["title_words"])).metadata.numeric[:, 0]
+        assert len(set(found[:3])) == 3 and found[:3].tolist() == found[3:6].tolist() and found[0] < found[1] < found[2]
 
     def test_stores_that_lack_videos(self, tmp_path):
         write_popularity(tmp_path)
@@ -940,6 +1015,14 @@ class TestPredictor:
         predictor.save(tmp_path / "model.pth")
         np.testing.assert_allclose(load_model(tmp_path / "model.pth").predict(new), predictor.predict(new))
 
+    def test_times_as_points_in_time(self, root, trained):
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v50"])
+        stamps = good.metadata.assign(time=pd.to_datetime(good.metadata["time"], unit="s"))
+        np.testing.assert_array_equal(predictor.predict(replace(good, metadata=stamps)), predictor.predict(good))
+        with pytest.raises(DataError, match="`time` holds .*more than 20 years away"):
+            predictor.predict(replace(good, metadata=good.metadata.assign(time=1.4e9)))
+
     def test_inputs_that_do_not_fit(self, root, trained):
         predictor = load_model(trained)
         good = self.inputs(root, predictor, ["v3", "v4"])
@@ -947,7 +1030,7 @@ class TestPredictor:
             predictor.predict(Inputs(text=good.text, metadata=good.metadata))
         with pytest.raises(DataError, match=r"must be \[N, n, 6\], not \[2, 4, 5\]"):
             predictor.predict(Inputs(good.frames[..., :5], good.frame_counts, good.text, good.metadata))
-        with pytest.raises(DataError, match="text of video 1 .* hold NaN"):
+        with pytest.raises(DataError, match="text of video 1 .* holds NaN"):
             bad = np.array(good.text)
             bad[1, 0, 0] = np.nan
             predictor.predict(Inputs(good.frames, good.frame_counts, bad, good.metadata))
@@ -1064,8 +1147,15 @@ class TestPredictor:
             np.testing.assert_array_equal(predictor.predict(replace(good, frames=frames)), want)
         text = np.array(good.text)
         text[1, 0, 0] = 1e30
-        with pytest.raises(DataError, match=r"text of video 1 \(counted from 0\) hold values beyond 65,504"):
+        with pytest.raises(DataError, match=r"text of video 1 \(counted from 0\) holds values beyond 65,504"):
             predictor.predict(replace(good, text=text))
+        huge = text.astype(np.float64)
+        huge[1, 0, 0] = -1e300  # no float32, and no infinity either
+        with pytest.raises(DataError, match="holds values beyond 65,504"):
+            predictor.predict(replace(good, text=huge))
+        huge[1, 0, 0] = -np.inf
+        with pytest.raises(DataError, match="holds NaN or infinity"):
+            predictor.predict(replace(good, text=huge))
         with pytest.raises(DataError, match="`frame_counts` must be 2 numbers between 0 and 4"):
             predictor.predict(replace(good, frame_counts=[1.5, 2]))
 
@@ -1156,3 +1246,148 @@ class TestModelOfAThirdParty:
             for width in (3, 4)
         )
         assert wide is narrow and server.n_loaded == 1
+
+
+class TestOptionsOfModelsFittedOnce:
+    @pytest.mark.parametrize("model", ["Constant", "MetadataRidge", "MetadataGBDT"])
+    @pytest.mark.parametrize(
+        "option",
+        [{"epochs": 3}, {"learning_rate": 0.1}, {"train_batch_size": 8}, {"huber_delta": 2.0}, {"label_norm": "none"},
+         {"regression_loss": "mse"}, {"compile": True}, {"eval_step": 2}],
+        ids=str,
+    )  # fmt: skip
+    def test_what_only_a_training_reads(self, root, model, option):
+        [name] = option
+        with pytest.raises(ConfigError, match=f"`{name}` has no effect on {model}, which is fitted in one go; remove"):
+            config_of(root, model, **METADATA, **option)
+        config_of(root, model, **METADATA, **{name: config_of(root, model, **METADATA)[name]})  # the default is no news
+        given = {"model": model, "dataset": "pop", "data_path": str(root), **METADATA, **option}
+        for lenient in ("is_shared", "is_stored"):  # a sweep's base for all its rows; a run of before
+            assert Config(config_dict=given, **{lenient: True})[name] == option[name]
+
+    def test_nothing_trains_what_is_refused(self, root):
+        """All that a gradient is followed with; what decides the videos and judges predictions is not among it."""
+        of_training = POPULARITY_MODELS.get("Constant").Options.of_training
+        trained = {one.name for one, section in by_section(PopularityOptions) if section in ("Loss", "Training")}
+        assert len(trained) > 10 and trained <= of_training
+        read = {"label", "missing_items", "missing_text", "train_share", "metrics", "metric_batching", "seed"}
+        assert not of_training & read
+
+    def test_a_sweep_may_set_them_for_all_its_rows(self, root):
+        rows = "rows: [{label: a, options: {model: STAP}}, {label: b, options: {model: Constant}}]"
+        base = f"base: {{dataset: pop, data_path: {root}, epochs: 2}}"
+        assert len(make_plan(read_sweep(f"{base}\n{rows}", "s", "s.yaml")).trials) == 2
+
+    @pytest.mark.parametrize("model", ["MetadataRidge", "MetadataGBDT"])
+    @pytest.mark.parametrize("options", [{}, {**METADATA, "use_metadata": False}], ids=str)
+    def test_no_metadata_is_refused_before_any_data_are_read(self, root, model, options):
+        with pytest.raises(ConfigError, match=f"{model} reads the metadata alone, and there is none; set metadata"):
+            config_of(root, model, **options)
+
+    def test_a_preset_that_there_is_not_is_refused_as_soon(self, root):
+        with pytest.raises(ConfigError, match="`metadata` is `stap_smpd` .did you mean `stap-smpd`"):
+            config_of(root, metadata="stap_smpd")
+        assert set(declared(PopularityOptions)["metadata"].choices) == set(METADATA_PRESETS)
+
+
+class Weightless(PopularityModel):
+    """There is nothing to train."""
+
+    inputs_read = frozenset(["frames"])
+
+    def forward(self, batch):
+        return batch["frames"].mean(dim=(1, 2))
+
+
+class Unused(Weightless):
+    """There is, and the prediction has nothing to do with it."""
+
+    def __init__(self, config, inputs):
+        super().__init__(config, inputs)
+        self.out = nn.Linear(inputs.frame_dim, 1)
+
+
+class LossPerVideo(Unused):
+    def calculate_loss(self, interaction):
+        return self.out(interaction["frames"].mean(dim=1)).squeeze(-1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Weightless, "depends on no weight that is trained"),
+        (Unused, "depends on no weight that is trained"),
+        (LossPerVideo, "is a tensor of shape .32.; let `calculate_loss` return a single number"),
+    ],
+)
+def test_a_loss_that_nothing_can_be_learned_from(root, in_tmp, cls, message):
+    options = {"data_path": str(root), "figures": False, "show_progress": False, "epochs": 1}
+    with pytest.raises(ConfigError, match=f"The loss of `{cls.__name__}` {message}"):
+        run_recbole_video(cls, "pop", config_dict=options)
+
+
+class Shaped(PopularityModel):
+    """A linear model of the mean frame, whose values come in a shape that may be wrong."""
+
+    inputs_read = frozenset(["frames"])
+
+    def __init__(self, config, inputs):
+        super().__init__(config, inputs)
+        self.out = nn.Linear(inputs.frame_dim, 1)
+
+    def forward(self, batch):
+        return self.shaped(self.out(batch["frames"].mean(dim=1)).squeeze(-1))
+
+    def shaped(self, values):
+        return values
+
+
+class InRows(Shaped):
+    def shaped(self, values):
+        return values[:, None]
+
+
+class AsMean(Shaped):
+    def shaped(self, values):
+        return values.mean()
+
+
+class OneShort(Shaped):
+    def shaped(self, values):
+        return values[:-1]
+
+
+class FittedInRows(PopularityModel):
+    """Fitted in one go, and its predictions come as a column."""
+
+    inputs_read = frozenset()
+
+    def fit_once(self, train, valid):
+        return {}
+
+    def predict(self, interaction):
+        return torch.zeros(len(interaction["row"]), 1)
+
+
+class PredictsNoTensor(FittedInRows):
+    def predict(self, interaction):
+        return [0.0] * len(interaction["row"])
+
+
+class TestShapeOfPredictions:
+    """PyTorch spreads [B, 1] over [B]: a model that gives it would be trained, and judged, on nonsense."""
+
+    @pytest.mark.parametrize("cls", [InRows, AsMean, OneShort, FittedInRows, PredictsNoTensor])
+    def test_one_number_per_video_and_no_other_shape(self, root, in_tmp, cls):
+        options = {"data_path": str(root), "figures": False, "show_progress": False}
+        with pytest.raises(ConfigError, match=f"`{cls.__name__}` gives .* for .* one number for each"):
+            run_recbole_video(cls, "pop", config_dict=options)
+
+    def test_in_use(self, root, in_tmp, monkeypatch):
+        options = {"data_path": str(root), "figures": False, "show_progress": False, "epochs": 1}
+        predictor = load_model(run_recbole_video(Shaped, "pop", config_dict=options)["run_folder"])
+        videos = Inputs(frames=np.ones((3, T, D)))
+        assert predictor.predict(videos).shape == (3,)
+        monkeypatch.setattr(Shaped, "shaped", InRows.shaped)
+        with pytest.raises(ConfigError, match="`Shaped` gives .3, 1. for 3 videos"):
+            predictor.predict(videos)

@@ -11,6 +11,7 @@ import pytest
 import recbole
 import scipy.sparse
 import torch
+from recbole.model.general_recommender import BPR
 from recbole.utils import FeatureType
 
 from recbole_video import run_recbole_video
@@ -39,6 +40,40 @@ def test_recboles_own_models_run_from_the_same_function(in_tmp, data_root, model
 def test_unknown_option_of_a_stock_model(data_root):
     with pytest.raises(ConfigError, match="`item_encodr` is not an option"):
         run_recbole_video("Pop", "tiny", config_dict={**STOCK, "item_encodr": "CVA"})
+
+
+class LacksField(BPR):
+    """Reads a field that was not loaded, as a model of ratings does."""
+
+    def calculate_loss(self, interaction):
+        return super().calculate_loss(interaction) + interaction["stars"].mean()
+
+
+class LacksKey(BPR):
+    """Has another fault, by which a key is missing."""
+
+    def calculate_loss(self, interaction):
+        return {}["stars"]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (LacksField, "reads the field 'stars', which the loaded columns lack; see load_col"),
+        (LacksKey, "LacksKey cannot run on `tiny` .KeyError: 'stars'."),
+    ],
+)
+def test_what_a_missing_key_is_told_as(in_tmp, data_root, model, message):
+    with pytest.raises(ConfigError, match=message):
+        run_recbole_video(model, "tiny", config_dict={**STOCK, "data_path": str(data_root)})
+
+
+def test_a_metric_that_is_not_computed_is_refused_before_anything_is_read(in_tmp, tmp_path):
+    options = {**STOCK, "data_path": str(tmp_path), "topk": [5], "valid_metric": "MRR@5"}
+    with pytest.raises(
+        ConfigError, match="`valid_metric` is `MRR@5`, which is not computed; choose from hit@5, ndcg@5"
+    ):
+        run_recbole_video("LightGCN", "tiny", config_dict=options)
 
 
 def test_more_best_items_than_there_are(in_tmp, data_root):

@@ -348,6 +348,22 @@ class TestCollect:
         assert [row.group for row in table.rows] == [f"{dataset}, protocol {protocol}" for dataset, protocol in places]
         assert [row.cells[0].rank for row in table.rows] == [0, 0, SECOND, BEST]
 
+    def test_hand_made_runs_of_several_tasks(self, tmp_path):
+        """What only some runs have an option for, as the protocol of a recommender, differs and breaks nothing."""
+        for i, protocol in enumerate(["microlens", "recbole", None]):
+            result = result_of(0.1 * (i + 1), 1)
+            result["config"]["protocol"] = protocol
+            if protocol is None:
+                result["test_result"] = {"nmse": 0.9, "src": 0.3}
+                result["valid_score_bigger"] = False
+                result["config"] = {"model": "Constant", "dataset": "videos", "label": "views", "seed": 1}
+            (tmp_path / f"run{i}").mkdir()
+            (tmp_path / f"run{i}" / "metrics.json").write_text(json.dumps(result))
+        write_report([tmp_path])
+        rows = make_table(collect([tmp_path])[0]).rows
+        assert [row.group for row in rows] == ["tiny, protocol microlens", "tiny, protocol recbole", "videos"]
+        assert "Constant" in (tmp_path / "report.md").read_text()
+
     def test_runs_beside_sweeps_are_a_section(self, tmp_path):
         make_sweep(tmp_path)
         (tmp_path / "by-hand").mkdir()

@@ -146,6 +146,24 @@ class TestKills:
         assert (folder / "last.pth").is_file() and not (folder / "model.pth").exists()
         assert comparable(run_recbole_video(config_dict={"resume": str(folder)})) == comparable(unbroken)
 
+    @pytest.mark.parametrize("named_by", ["words", "options", "file"])
+    def test_what_is_wrong_beside_a_run_is_told_of_its_model(self, in_tmp, named_by):
+        """And not of the model that there is without it: the options of the run are read first."""
+        Path("run").mkdir()
+        Path("run/config.yaml").write_text("model: GRU4Rec\nitem_encoder: MLP\nencoder_expansion: 2\n")
+        Path("more.yaml").write_text("resume: run\nfoo: 1\n")
+        given = {
+            "words": {"command_line": ["--resume=run", "--foo=1"]},
+            "options": {"config_dict": {"resume": "run", "foo": 1}},
+            "file": {"config_file_list": ["more.yaml"]},
+        }[named_by]
+        with pytest.raises(ConfigError, match="`foo` is not an option for model GRU4Rec, item encoder MLP"):
+            quick_start.make_config(**given)
+        right = quick_start.make_config(
+            command_line=["--resume=run", "--embedding_size=64"]
+        )  # SASRec has no such option
+        assert (right.model, right["embedding_size"], right["encoder_expansion"]) == ("GRU4Rec", 64, 2)
+
     def test_one_epoch_before_early_stopping(self, in_tmp, data_root, popularity_root, monkeypatch):
         patience = {"epochs": 60, "stopping_step": 2, "learning_rate": 0.01}
         options = options_of("SASRec", data_root, popularity_root, **patience)

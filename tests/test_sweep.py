@@ -2,13 +2,17 @@
 
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recbole_video import commands
 from recbole_video.cli import main
+from recbole_video.commands import sweep_command
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
+from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS
 from recbole_video.runtime.ray_session import import_ray
 from recbole_video.sweep.folder import (
     FAILED,
@@ -285,6 +289,74 @@ class TestNames:
         (tmp_path / "a.hyper").write_bytes(b"\xef\xbb\xbflabel choice [2024_01, 1e5]\r\nepochs choice [1,2]\r\n")
         space = load_sweep(str(tmp_path / "a.hyper")).space
         assert space == {"label": ("choice", ["2024_01", "1e5"]), "epochs": ("choice", [1, 2])}
+
+
+class TestOptionsOfOnesOwnModel:
+    """Text stays text in a sweep, whoever declares it, as soon as the class is trusted."""
+
+    MODEL = """
+from dataclasses import dataclass
+from torch import nn
+from recbole_video.options.option import option
+from recbole_video.popularity.base import PopularityModel
+
+class Mine(PopularityModel):
+    @dataclass(frozen=True)
+    class Options(PopularityModel.Options):
+        my_name: str = option("a", "A name.")
+
+class Encoder(nn.Module):
+    def __init__(self, frame_dim, item_dim, *, mode: str = "a"):
+        super().__init__()
+"""
+    VALUES = ["007", "2024_01", "no"]
+
+    @pytest.fixture(autouse=True)
+    def module(self, in_tmp, monkeypatch):
+        monkeypatch.syspath_prepend(in_tmp)
+        (in_tmp / "swept.py").write_text(self.MODEL)
+        for registry in (ITEM_ENCODERS, POPULARITY_MODELS):
+            monkeypatch.setattr(registry, "_admitted", dict(registry._admitted))
+        yield
+        sys.modules.pop("swept", None)
+
+    def planned(self, text, *words, name="s.yaml"):
+        """The trials that a sweep's command would run."""
+        Path(name).write_text(text)
+        with pytest.MonkeyPatch.context() as patch:
+            plans = []
+            patch.setattr(commands, "make_plan", lambda *given: plans.append(given) or make_plan(*given))
+            assert sweep_command([f"--sweep={name}", "--dry_run", *words]) == 0
+        sweep, own, _ = plans[0]
+        return [trial.options for trial in make_plan(sweep, own).trials]
+
+    @pytest.mark.parametrize(
+        ("chosen", "option"),
+        [("model: swept:Mine, dataset: popularity-demo", "my_name"), ("item_encoder: swept:Encoder", "encoder_mode")],
+    )
+    def test_in_all_places(self, chosen, option):
+        cls = chosen.partition(": ")[2].partition(",")[0]
+        trusted = f"--trust={cls}"
+        values = f"[{', '.join(self.VALUES)}]"
+        found = self.planned(f"base: {{{chosen}}}\nspace: {{{option}: {values}}}", trusted)
+        assert [trial[option] for trial in found] == self.VALUES
+        rows = "".join(f"  - {{label: r{v}, options: {{{chosen}, {option}: {v}}}}}\n" for v in self.VALUES)
+        assert [trial[option] for trial in self.planned(f"rows:\n{rows}", trusted)] == self.VALUES
+        [trial] = self.planned(f"base: {{{chosen}, {option}: 007}}", trusted)
+        assert trial[option] == "007"
+        [trial] = self.planned(f"base: {{{chosen}}}", trusted, f"--{option}=007")
+        assert trial[option] == "007"
+
+    def test_named_by_the_command_line(self):
+        words = ["--model=swept:Mine", "--dataset=popularity-demo"]
+        assert [t["my_name"] for t in self.planned("space: {my_name: [007, no]}", *words)] == ["007", "no"]
+        found = self.planned("my_name choice [007,no]", *words, name="s.hyper")
+        assert [trial["my_name"] for trial in found] == ["007", "no"]
+
+    def test_only_when_it_is_trusted(self):
+        with pytest.raises(ConfigError, match="names the class `swept:Mine`, which is code to be run"):
+            self.planned("base: {model: swept:Mine}\nspace: {my_name: [007]}")
+        assert "swept" not in sys.modules
 
 
 class TestHyperFiles:

@@ -12,6 +12,7 @@ import yaml
 from recbole_video import run_recbole_video
 from recbole_video.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from recbole_video.files.atomic import write_atomically, write_text
+from recbole_video.registries import ITEM_ENCODERS
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.runtime.trainable import Trainable
 from recbole_video.tasks.recommendation import make_loaders
@@ -96,6 +97,20 @@ class TestRun:
         assert run(data_root, encoder="Pooling", saved=False)["parameters"]["item_encoder"] == 0
         with pytest.raises(ConfigError, match="`hidden_size` is 16, but Pooling keeps the frames' width, 8"):
             run(data_root, encoder="Pooling", hidden_size=16)
+
+    @pytest.mark.parametrize("shape", [lambda v: v[:, None], lambda v: v[:-1], lambda v: v[:, :-1], lambda v: v[0]])
+    def test_an_encoder_of_other_shapes(self, in_tmp, data_root, shape, monkeypatch):
+        """What would be spread over other shapes, or fail somewhere in PyTorch, is told where it is made."""
+
+        class Shaped(ITEM_ENCODERS.get("MLP")):
+            def forward(self, frames, mask):
+                return shape(super().forward(frames, mask))
+
+        monkeypatch.setattr(ITEM_ENCODERS, "_entries", {**ITEM_ENCODERS._entries, "Shaped": Shaped})
+        with pytest.raises(
+            ConfigError, match=r"encoder `Shaped` gives \[.* for \d+ videos, and must give one vector of 16"
+        ):
+            run(data_root, encoder="MLP", saved=False, item_encoder="Shaped")
 
     def test_sizes_that_contradict_each_other(self, in_tmp, data_root):
         with pytest.raises(ConfigError, match="SASRec cannot be built.*multiple of the number of attention heads"):

@@ -26,6 +26,24 @@ def as_floats(name: str, values: Array) -> Tensor:
         return torch.as_tensor(as_array(name, values).astype(np.float32))
 
 
+def as_embeddings(name: str, values: Array) -> Tensor:
+    """The same of embeddings, of which what is beyond float32 stays a number, for :func:`find_unstorable` to name.
+
+    Raises:
+        DataError: As :func:`as_floats`.
+    """
+    array = as_array(name, values)
+    if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float32).itemsize:
+        largest = np.finfo(np.float32).max
+        array = np.where(np.isfinite(array), array.clip(-largest, largest), array)
+    return as_floats(name, array)
+
+
+def hold(what: str) -> str:
+    """The verb of a sentence on content that goes by ``what``: frames hold, text holds."""
+    return "hold" if what.endswith("s") else "holds"
+
+
 def as_counts(frame_counts: Any, n_videos: int, lowest: int, highest: int) -> Tensor:
     """Frames that each video has, int64 [n_videos]; all of them where ``frame_counts`` is None.
 

@@ -38,12 +38,12 @@ class Twins:
         )
 
     def as_plain(self) -> dict[str, Any]:
-        """For a manifest."""
+        """The note as plain values, which a manifest keeps and :meth:`from_plain` reads."""
         return {"items": self.n_items, "first": list(self.first)}
 
     @classmethod
     def from_plain(cls, note: Any) -> Twins | None:
-        """From a manifest; None if it is no such note."""
+        """The note that :meth:`as_plain` made of one; None if a manifest holds something else in its place."""
         try:
             n_items, (one, other) = note["items"], note["first"]
         except (TypeError, KeyError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -321,10 +321,23 @@ class PopularityDataset:
         numeric, categorical = chosen_columns(self.config)
         if not numeric and not categorical:
             return None
-        raw = self._read_raw(raw_columns(numeric, categorical), text=set(categorical))
+        self._refuse_clashes([*numeric, *({"time"} & {*categorical})])
+        raw = self._read_raw(raw_columns(numeric, categorical), text={*categorical, *({"title"} - {*numeric})})
         self.metadata_encoder = MetadataEncoder(numeric, categorical, self.config["metadata_log1p"])
         self.metadata_encoder.fit(raw.iloc[self.rows["train"]])
         return self.metadata_encoder.transform(raw)
+
+    def _refuse_clashes(self, names: Sequence[str]) -> None:
+        """Refuse a column of a file that is also the name of a derived feature, or that of the exact times."""
+        for suffix, is_read in ((".item", True), (".user", self.authors is not None)):
+            path = self.folder / f"{self.name}{suffix}"
+            fields = {field.name for field in read_header(path)} if is_read and path.is_file() else set()
+            if clash := [name for name in names if name in fields and (name in DERIVED or name == "time")]:
+                own = "derived from others" if clash[0] in DERIVED else "the time of the interaction"
+                raise ConfigError(
+                    f"`{clash[0]}` is a column of `{path}`, and as a number of the metadata it is {own}; give the "
+                    "column another name where the data set is made."
+                )
 
     def _read_raw(self, wanted: set[str], text: set[str] | None = None) -> pd.DataFrame:
         """Columns of ``.item``, ``.user``, exact times and titles, a row per video."""

@@ -90,6 +90,11 @@ DERIVED: dict[str, Derived] = {
     ),
 }  # fmt: skip
 _AS_TEXT = frozenset(["title"])
+_AS_TIME = frozenset(["time"])
+_MOST_YEARS = 20  # between a video and those of the training, before its time is taken for one in another unit
+_YEAR = 365.25 * _DAY
+# What columns hold that derived features are made of, for messages.
+_MEANING = {"time": "Unix time in seconds", "title": "text"}
 
 # The vectors of the released code; numbers, then categories.
 METADATA_PRESETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -121,15 +126,23 @@ def chosen_columns(config: Any) -> tuple[list[str], list[str]]:
     Raises:
         ConfigError: If there is no such preset.
     """
-    preset = config["metadata"]
-    if preset not in METADATA_PRESETS:
-        raise ConfigError(
-            f"`metadata` is `{preset}`{nearest(str(preset), METADATA_PRESETS)}; it must be one of "
-            f"{', '.join(METADATA_PRESETS)}, to which metadata_numeric and metadata_categorical add."
-        )
-    numeric, categorical = METADATA_PRESETS[preset]
+    check_preset(config["metadata"])
+    numeric, categorical = METADATA_PRESETS[config["metadata"]]
     columns = [*numeric, *config["metadata_numeric"]], [*categorical, *config["metadata_categorical"]]
     return list(dict.fromkeys(columns[0])), list(dict.fromkeys(columns[1]))
+
+
+def check_preset(name: str) -> None:
+    """Refuse a name of no preset of columns.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in METADATA_PRESETS:
+        raise ConfigError(
+            f"`metadata` is `{name}`{nearest(str(name), METADATA_PRESETS)}; it must be one of "
+            f"{', '.join(METADATA_PRESETS)}, to which metadata_numeric and metadata_categorical add."
+        )
 
 
 def raw_columns(numeric: Sequence[str], categorical: Sequence[str]) -> set[str]:
@@ -145,6 +158,8 @@ class MetadataEncoder:
     Numbers are clipped at 0 and their log1p is taken, but for derived ones, which have their own form; all are
     standardised by training mean and spread. An empty cell counts as the mean.
 
+    A column ``time`` holds Unix time in seconds, or points in time, of which those without a time zone are UTC.
+
     Args:
         numeric: Columns, or names of :data:`DERIVED`.
         categorical: Columns.
@@ -156,6 +171,7 @@ class MetadataEncoder:
         self._mean: np.ndarray = np.zeros(len(self.numeric))
         self._sd: np.ndarray = np.ones(len(self.numeric))
         self._values: list[dict[str, int]] = [{} for _ in self.categorical]
+        self._times: list[float] = []  # first and last of training, where times are read and there are any
 
     def fit(self, table: pd.DataFrame) -> MetadataEncoder:
         """Fit to the training videos.
@@ -178,6 +194,8 @@ class MetadataEncoder:
         for i, name in enumerate(self.categorical):
             distinct = sorted(set(_texts(table, name)) - {""})
             self._values[i] = {value: code for code, value in enumerate(distinct, start=1)}
+        times = self._known_times(table)
+        self._times = [float(times.min()), float(times.max())] if len(times) else []
         return self
 
     def transform(self, table: pd.DataFrame) -> Metadata:
@@ -206,6 +224,7 @@ class MetadataEncoder:
             "mean": self._mean.tolist(),
             "sd": self._sd.tolist(),
             "values": [list(values) for values in self._values],
+            **({"times": self._times} if self._times else {}),
         }
 
     @classmethod
@@ -219,7 +238,34 @@ class MetadataEncoder:
         encoder = cls(state["numeric"], state["categorical"], state["log1p"])
         encoder._mean, encoder._sd = np.array(state["mean"], float), np.array(state["sd"], float)
         encoder._values = [{value: i for i, value in enumerate(values, start=1)} for values in state["values"]]
+        encoder._times = [float(time) for time in state.get("times", [])]
         return encoder
+
+    def check_times(self, table: pd.DataFrame) -> None:
+        """Refuse times that are decades away from those of the training: they count from elsewhere, or in another unit.
+
+        Raises:
+            DataError: If there are such, or :meth:`transform` would raise it.
+        """
+        self._check_columns_exist(table)
+        times = self._known_times(table)
+        if not self._times or not len(times):
+            return
+        first, last = self._times
+        away = np.maximum(first - times, times - last)
+        if away.max() > _MOST_YEARS * _YEAR:
+            raise DataError(
+                f"The metadata column `time` holds {times[away.argmax()]:.15g}, and as Unix time in seconds, which it "
+                f"must be, that is more than {_MOST_YEARS} years away from the training videos ({first:.15g} to "
+                f"{last:.15g}); give seconds since 1970-01-01 UTC."
+            )
+
+    def _known_times(self, table: pd.DataFrame) -> np.ndarray:
+        """Unix times of the videos that have one, float64; empty where no column is made of times."""
+        if not raw_columns(self.numeric, []) & _AS_TIME:
+            return np.zeros(0)
+        times = _floats(table, "time")
+        return times[~np.isnan(times)]
 
     def _numbers(self, table: pd.DataFrame) -> np.ndarray:
         """Numbers before they are standardised, float64 [N, n]; NaN for empty cells."""
@@ -237,18 +283,27 @@ class MetadataEncoder:
     def _check_columns_exist(self, table: pd.DataFrame) -> None:
         missing = sorted(raw_columns(self.numeric, self.categorical) - set(table.columns))
         if missing:
-            raise DataError(
-                f"The metadata lack {', '.join(f'`{name}`' for name in missing)}; the model was trained on it."
-            )
+            raise DataError(f"The metadata lack {', '.join(map(self._told, missing))}; the model was trained on it.")
+
+    def _told(self, column: str) -> str:
+        """A column, and where options name what is made of it, what that is and what the column must hold."""
+        made = [name for name in self.numeric if name in DERIVED and column in DERIVED[name].columns]
+        if not made or column in (*self.numeric, *self.categorical):
+            return f"`{column}`"
+        made_of_it = " and ".join(f"`{name}`" for name in made)
+        meaning = _MEANING.get(column, "a number")
+        return f"`{column}` ({meaning}, of which {made_of_it} {'is' if len(made) == 1 else 'are'} made)"
 
 
 def _check_state(state: Mapping[str, Any]) -> None:
     """What a checkpoint holds may have been written by anybody."""
     try:
-        numbers = [float(value) for name in ("mean", "sd") for value in state[name]]
+        times = state.get("times", [])
+        numbers = [float(value) for values in (state["mean"], state["sd"], times) for value in values]
         names = [*state["numeric"], *state["categorical"], *(word for words in state["values"] for word in words)]
         lengths = len(state["mean"]), len(state["sd"]), len(state["values"])
         agrees = lengths == (len(state["numeric"]), len(state["numeric"]), len(state["categorical"]))
+        agrees = agrees and len(times) in (0, 2)
         is_sound = all(map(math.isfinite, numbers)) and all(isinstance(name, str) for name in names)
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError("The metadata of the checkpoint are not of the form that a run writes.") from error
@@ -257,8 +312,20 @@ def _check_state(state: Mapping[str, Any]) -> None:
 
 
 def _floats(table: pd.DataFrame, name: str) -> np.ndarray:
+    """The numbers of a column, float64 [N]; NaN for empty cells.
+
+    Raises:
+        DataError: If it holds anything else, or an infinite number; points and spans of time, which have no unit by
+            which they are numbers, are something else, but for points in a column of times.
+    """
+    column = table[name]
+    if column.dtype.kind == "M" and name in _AS_TIME:
+        column = (pd.to_datetime(column, utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    if column.dtype.kind in "Mmc":
+        what = {"M": "points in time", "m": "spans of time", "c": "complex numbers"}[column.dtype.kind]
+        raise DataError(f"The metadata column `{name}` holds {what}; give real numbers.")
     try:
-        values = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise DataError(f"The metadata column `{name}` holds something other than numbers: {error}.") from error
     if np.isinf(values).any():

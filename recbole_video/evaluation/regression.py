@@ -16,7 +16,7 @@ from recbole.utils import set_color
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_video.errors import TrainingError
+from recbole_video.errors import ConfigError, TrainingError
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.runtime.processes import processes
 
@@ -52,6 +52,7 @@ def predict_all(model: Any, data: PopularityLoader, device: torch.device, show_p
     """Predict every video of ``data``, in its order; labels are the data set's, in full precision.
 
     Raises:
+        ConfigError: If the model gives anything but one number per video.
         TrainingError: If a prediction is not finite.
     """
     model.eval()
@@ -65,12 +66,35 @@ def predict_all(model: Any, data: PopularityLoader, device: torch.device, show_p
         disable=None if show_progress else True,  # None: where the output is a terminal
     )
     for batch in bar:
-        values.append(model.predict(batch.to(device)).double().cpu())
+        values.append(one_per_video(model, model.predict(batch.to(device)), batch["row"]).double().cpu())
         rows.append(batch["row"].cpu())
     found, predicted = _of_all_processes(rows, values, data)
     if not torch.isfinite(predicted).all():
         raise TrainingError("The model's predictions are not finite: training has diverged; lower learning_rate.")
     return Predictions(found, data.dataset.labels[found], predicted.numpy())
+
+
+def one_per_video(model: Any, values: Tensor, of: Tensor) -> Tensor:
+    """What a model gives for some videos, once it is known to be one number for each.
+
+    Any other shape would be spread over that of the labels, and learn and predict nonsense without a word.
+
+    Args:
+        model: The model, for the message.
+        values: What it gives, which must be [B].
+        of: What there is of the same videos, [B].
+
+    Raises:
+        ConfigError: If it is of another shape.
+    """
+    if not isinstance(values, Tensor) or values.shape != of.shape:
+        given = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        name = type(model).__name__
+        raise ConfigError(
+            f"`{name}` gives {given} for {of.shape[0]} videos, and must give one number for each, a tensor of shape "
+            f"{list(of.shape)}; change what its `forward` or `predict` returns, by squeeze(-1) for one."
+        )
+    return values
 
 
 def _of_all_processes(rows: list[Tensor], values: list[Tensor], data: PopularityLoader) -> tuple[np.ndarray, Tensor]:

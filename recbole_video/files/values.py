@@ -6,7 +6,7 @@ import enum
 import hashlib
 import math
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set)):
         return [plain(v) for v in value]
     return str(value)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether :func:`plain` keeps a value: what it turns into text is none that a file gives back, but for a path."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(inner) for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str, PurePath, np.generic, np.ndarray))
 
 
 def without_nan(value: Any) -> Any:

@@ -13,6 +13,7 @@ From a declaration come the default, the reading of its text, the check of a val
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import numbers
@@ -20,9 +21,10 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from recbole_video.errors import ConfigError
+from recbole_video.errors import ConfigError, nearest
 
 REQUIRED = inspect.Parameter.empty
 MOST_LAYERS = 1000
@@ -127,7 +129,8 @@ class Option:
     def types(self) -> tuple[Any, ...]:
         """The members of its type, None left out."""
         members = get_args(self.type) if get_origin(self.type) in (Union, types.UnionType) else (self.type,)
-        return tuple(member for member in members if member is not type(None))
+        plain = (get_args(member)[0] if get_origin(member) is Annotated else member for member in members)
+        return tuple(member for member in plain if member is not type(None))
 
     @property
     def may_be_empty(self) -> bool:
@@ -152,7 +155,7 @@ class Option:
     @property
     def is_text_list(self) -> bool:
         """Whether it is a list of texts, or such lists by name."""
-        return any(get_origin(member) in (list, dict) and _is_text(get_args(member)[-1]) for member in self.types)
+        return any(get_origin(one) in (list, tuple, dict) and _is_text(_last_of(get_args(one))) for one in self.types)
 
     @property
     def kind(self) -> str:
@@ -172,10 +175,10 @@ class Option:
         if self.rule.by_hand or (value is None and self.may_be_empty):
             return
         if self.choices and not any(value is c or (isinstance(c, str) and value == c) for c in self.choices):
-            raise ConfigError(f"`{self.name}` is `{value}`; it must be one of {', '.join(map(str, self.choices))}.")
+            self._raise_no_choice(value)
         if not any(_fits(value, member) for member in self.types) or (self.rule.is_filled and not value):
             self._raise_wrong_value(value, default)
-        for number in value if isinstance(value, list) else [value]:
+        for number in value if isinstance(value, (list, tuple)) else [value]:
             self._check_number(number, value, default)
 
     def _check_number(self, number: Any, value: Any, default: Any) -> None:
@@ -191,15 +194,20 @@ class Option:
 
     @property
     def _is_whole(self) -> bool:
-        return float not in self.types and list[float] not in self.types
+        kinds = [kind for member in self.types for kind in (member, *get_args(member))]
+        return int in kinds and float not in kinds
 
     @property
     def _least(self) -> float:
         return 0 if self.rule.at_least is None else self.rule.at_least
 
+    def _raise_no_choice(self, value: Any) -> None:
+        shown, end = (f"`{value}`", "") if self.is_text else (shown_value(value), unquoted(value))
+        raise ConfigError(f"`{self.name}` is {shown}; it must be one of {', '.join(map(str, self.choices))}{end}.")
+
     def _raise_wrong_value(self, value: Any, default: Any) -> None:
         such = "" if default in (None, REQUIRED, "") else f", such as the default, `{default}`"
-        raise ConfigError(f"`{self.name}` is `{value}`; it must be {self.words}{such}.")
+        raise ConfigError(f"`{self.name}` is {shown_value(value)}; it must be {self.words}{such}{unquoted(value)}.")
 
     @property
     def words(self) -> str:
@@ -211,7 +219,10 @@ class Option:
         return f"{', '.join(first)} or {last}" if first else last
 
     def _words_of(self, member: Any) -> list[str]:
-        inner = get_args(member)[0] if get_origin(member) is list else None
+        kinds = get_args(member) if get_origin(member) in (list, tuple) else ()
+        if get_origin(member) is tuple and kinds and kinds[-1] is not Ellipsis:
+            return [f"a list of {len(kinds)}: {', '.join(map(_type_name, kinds))}"]
+        inner = kinds[0] if kinds else None
         if member is bool:
             return ["True", "False"]
         if member is int:
@@ -222,17 +233,50 @@ class Option:
             return ["a list of numbers"]
         if get_origin(inner) is Literal:
             return [f"a list of: {', '.join(get_args(inner))}"]
-        return [_WORDS.get(get_origin(member) or member, "a value of its kind")]
+        kind = get_origin(member) or member
+        return [_WORDS.get(kind, f"of the type {_type_name(member)}, which no text and no number is")]
 
 
-_WORDS = {float: "a number", list: "a list", dict: "a dictionary", str: "a word", Literal: "a word", Any: "a value"}
+_WORDS = {
+    float: "a number", list: "a list", tuple: "a list", dict: "a dictionary", str: "a word", Path: "a path",
+    PurePath: "a path", Literal: "a word", Any: "a value",
+}  # fmt: skip
+
+
+def shown_value(value: Any) -> str:
+    """A value that an option cannot be, for a message; a text that looks like what it should be is called one."""
+    return f"the text `{value}`" if _looks_like_no_text(value) else f"`{value}`"
+
+
+def unquoted(value: Any) -> str:
+    """The end of a message about such a value: what to do where only its quotes are wrong."""
+    return ": write it without quotes" if _looks_like_no_text(value) else ""
+
+
+def _looks_like_no_text(text: Any) -> bool:
+    """Whether a value is text that would be a number, a list, True or the like if it were not."""
+    if not isinstance(text, str):
+        return False
+    try:
+        return not isinstance(ast.literal_eval(text.strip()), str)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text.strip()[:1] in ("[", "{") or text.strip() in ("true", "false", "null", "~")
 
 
 def _is_text(member: Any) -> bool:
-    """Whether a type is that of text: words to choose from are, a list of texts within another type as well."""
+    """Whether a type is that of text: paths and words to choose from are, a list of texts in another type as well."""
     if get_origin(member) is Literal:
         return all(isinstance(choice, str) for choice in get_args(member))
-    return member is str or (get_origin(member) is list and _is_text(get_args(member)[0]))
+    return _is_path(member) or member is str or (get_origin(member) is list and _is_text(get_args(member)[0]))
+
+
+def _last_of(kinds: tuple[Any, ...]) -> Any:
+    """The type of the values of a list, a dictionary or a tuple; None where it is not said."""
+    return next((kind for kind in reversed(kinds) if kind is not Ellipsis), None)
+
+
+def _is_path(member: Any) -> bool:
+    return isinstance(member, type) and issubclass(member, PurePath)
 
 
 def _type_name(member: Any) -> str:
@@ -244,18 +288,32 @@ def _type_name(member: Any) -> str:
 
 
 def _fits(value: Any, member: Any) -> bool:
-    """Whether a value is of a type: whole numbers count as numbers, True and False as neither.
+    """Whether a value is of a type: whole numbers count as numbers, True and False as neither, text as a path.
 
-    What a third party's constructor asks for beyond plain values is its own to check.
+    A list does for a tuple, which YAML does not know. Of a type that no plain value is of, such as a callable, a value
+    fits that is an instance of it, which only a program can give.
     """
     origin = get_origin(member) or member
+    if origin is Any or _is_path(origin):
+        return origin is Any or isinstance(value, (str, PurePath))
     if origin is Literal:
         return any(value is choice or (isinstance(choice, str) and value == choice) for choice in get_args(member))
     if origin is list:
         return isinstance(value, list) and all(_fits(inner, kind) for kind in get_args(member) for inner in value)
+    if origin is tuple:
+        return isinstance(value, (list, tuple)) and _fits_tuple(value, get_args(member))
     if origin in (int, float):
         return _is_number(value, numbers.Integral if origin is int else numbers.Real)
-    return origin not in (bool, str, dict) or isinstance(value, origin)
+    return isinstance(origin, type) and isinstance(value, origin)
+
+
+def _fits_tuple(values: list[Any] | tuple[Any, ...], kinds: tuple[Any, ...]) -> bool:
+    """Whether values are those of ``tuple[int, ...]``, of ``tuple[int, float]``, or of a plain ``tuple``."""
+    if not kinds:
+        return True
+    if kinds[-1] is Ellipsis:
+        return all(_fits(value, kinds[0]) for value in values)
+    return len(values) == len(kinds) and all(map(_fits, values, kinds))
 
 
 def _is_number(value: Any, kind: type) -> bool:
@@ -276,8 +334,16 @@ def _of_fields(owner: type) -> dict[str, Option]:
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         default = REQUIRED if default is dataclasses.MISSING else default
-        found[field.name] = Option(field.name, hints[field.name], default, field.metadata.get("rule", Rule()))
+        found[field.name] = _option(field.name, hints[field.name], default, field.metadata.get("rule", Rule()))
     return found
+
+
+def _option(name: str, kind: Any, default: Any, rule: Rule) -> Option:
+    """A declaration; that of a path is known by its type as well as by its rule."""
+    one = Option(name, kind, default, rule)
+    return dataclasses.replace(
+        one, rule=dataclasses.replace(rule, is_path=rule.is_path or any(map(_is_path, one.types)))
+    )
 
 
 def _of_constructor(owner: type) -> dict[str, Option]:
@@ -286,7 +352,7 @@ def _of_constructor(owner: type) -> dict[str, Option]:
     for name, parameter in inspect.signature(owner).parameters.items():
         if parameter.kind in _NAMED and name not in _GIVEN:
             kind, rule = _annotation(hints.get(name, type_of(parameter.default)))
-            found[ENCODER_PREFIX + name] = Option(ENCODER_PREFIX + name, kind, parameter.default, rule)
+            found[ENCODER_PREFIX + name] = _option(ENCODER_PREFIX + name, kind, parameter.default, rule)
     return found
 
 
@@ -308,6 +374,79 @@ def _annotation(hint: Any) -> tuple[Any, Rule]:
         return hint, Rule()
     kind, *notes = get_args(hint)
     return kind, next((note for note in notes if isinstance(note, Rule)), Rule())
+
+
+def as_declared(one: Option, value: Any) -> Any:
+    """The plain value of an option as whoever declared it expects it: a list as a tuple, a text as a path."""
+    if isinstance(value, list) and not any((get_origin(member) or member) is list for member in one.types):
+        return tuple(value) if any((get_origin(member) or member) is tuple for member in one.types) else value
+    paths = [member for member in one.types if _is_path(member)]
+    return paths[0](value) if paths and isinstance(value, str) and str not in one.types else value
+
+
+def check_options_class(owner: Any, above: Any, shown: str) -> None:
+    """Refuse an ``Options`` some of whose options would not be there.
+
+    Args:
+        owner: The class.
+        above: What it must inherit from: the options of every model of its kind.
+        shown: The model, for the message.
+
+    Raises:
+        ConfigError: If it does not inherit from ``above``, or declares what no dataclass takes for a field.
+    """
+    if not (isinstance(owner, type) and issubclass(owner, above)):
+        raise ConfigError(
+            f"The `Options` of `{shown}` must inherit from {above.__module__}.{above.__name__}, which has the options "
+            f"of every model of its kind; write `class Options({above.__name__})`."
+        )
+    for cls in owner.__mro__[: owner.__mro__.index(above)]:
+        if issubclass(cls, above):
+            _check_fields(cls, shown)
+    try:
+        declared(owner)
+    except NameError as error:
+        raise ConfigError(
+            f"The `Options` of `{shown}` name the type `{error.name}`, which is not there when they are read; import "
+            "it outside of TYPE_CHECKING."
+        ) from error
+
+
+def _check_fields(cls: type, shown: str) -> None:
+    """Refuse what looks like an option in the body of a class and is no field of it."""
+    annotated = {name: kind for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
+    if annotated and "__dataclass_fields__" not in vars(cls):
+        raise ConfigError(
+            f"The `Options` of `{shown}` declare `{next(iter(annotated))}`, which is no option without a decorator; "
+            "put @dataclass(frozen=True) above the class."
+        )
+    inherited = {field.name for field in dataclasses.fields(cls)}
+    for name, value in vars(cls).items():
+        if name not in annotated and (isinstance(value, dataclasses.Field) or name in inherited):
+            raise ConfigError(
+                f"The `Options` of `{shown}` set `{name}` without a type, which changes no option; write "
+                f"`{name}: TYPE = option(...)`."
+            )
+
+
+def check_void_rules(options: Mapping[str, Option], known: Mapping[str, Any], shown: str) -> None:
+    """Refuse a declaration that says of an option that one makes it void which there is not.
+
+    Args:
+        options: The declarations to check.
+        known: All options that there are, by name.
+        shown: The model, for the message.
+
+    Raises:
+        ConfigError: On the first such declaration.
+    """
+    for one in options.values():
+        for other, _ in one.rule.void_when:
+            if other not in known:
+                raise ConfigError(
+                    f"The declaration of `{one.name}` names `{other}` in void_when, which is not an option"
+                    f"{nearest(other, known)} for model {shown}."
+                )
 
 
 def check_no_void_options(options: Iterable[Option], given: Mapping[str, Any], values: Mapping[str, Any]) -> None:

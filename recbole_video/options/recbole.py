@@ -6,8 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recbole_video.errors import ConfigError
-from recbole_video.options.option import A_SHARE, MOST_LAYERS, REQUIRED, Option, Rule, type_of
+from recbole_video.errors import ConfigError, nearest
+from recbole_video.options.option import (
+    A_SHARE,
+    MOST_LAYERS,
+    REQUIRED,
+    Option,
+    Rule,
+    shown_value,
+    type_of,
+    unquoted,
+)
 from recbole_video.options.run import is_number
 from recbole_video.runtime.recbole_options import (
     ANY_KIND,
@@ -55,6 +64,35 @@ def _bounds(name: str) -> Rule:
     return Rule(at_least=1 if name in SIZES else None, at_most=MOST_LAYERS if name in LAYERS else None)
 
 
+# Keys of options that are dictionaries, of which RecBole passes over what it does not know.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "eval_args": ("split", "group_by", "order", "mode"),
+    "eval_args split": ("RS", "LS"),
+    "eval_args mode": ("valid", "test"),
+    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
+}
+
+
+def check_known_keys(given: Mapping[str, Any]) -> None:
+    """Refuse keys that RecBole would pass over, in options that are dictionaries of known keys.
+
+    Args:
+        given: What was given, by option.
+
+    Raises:
+        ConfigError: On the first such key.
+    """
+    for name, known in _KEYS.items():
+        option, _, inner = name.partition(" ")
+        value = given.get(option)
+        value = value.get(inner) if inner and isinstance(value, dict) else None if inner else value
+        unknown = [key for key in value if key not in known] if isinstance(value, dict) else []
+        if unknown:
+            key = str(unknown[0])
+            meant, space = nearest(key.partition(":")[0], known), "; write a space after its colon" * (":" in key)
+            raise ConfigError(f"`{key}` is no key of `{name}`{meant}; it has {', '.join(known)}{space}.")
+
+
 def check_host_options(values: Mapping[str, Any]) -> None:
     """Refuse values of RecBole's options that no model can use, its own included.
 
@@ -72,8 +110,8 @@ def check_host_options(values: Mapping[str, Any]) -> None:
         _check_interval(name, values[name])
     if not isinstance(values["val_interval"] or {}, dict):
         raise ConfigError(
-            f"`val_interval` is `{values['val_interval']}`; it gives an interval by field, such as "
-            "{rating: '[3,inf)'}."
+            f"`val_interval` is {shown_value(values['val_interval'])}; it gives an interval by field, such as "
+            f"{{rating: '[3,inf)'}}{unquoted(values['val_interval'])}."
         )
     for field, interval in (values["val_interval"] or {}).items():
         _check_interval(f"val_interval {field}", interval)
@@ -86,7 +124,8 @@ def _check_clipping(clip: Any) -> None:
     norms: list[Any] = [clip.get("max_norm"), clip.get("norm_type", 2.0)] if isinstance(clip, dict) else [None]
     if not (all(is_number(n) and n > 0 for n in norms) and set(clip) <= _CLIPPING):
         raise ConfigError(
-            f"`clip_grad_norm` is `{clip}`; it must be a dictionary such as {{'max_norm': 1.0}}, with numbers above 0."
+            f"`clip_grad_norm` is {shown_value(clip)}; it must be a dictionary such as {{'max_norm': 1.0}}, with "
+            f"numbers above 0{unquoted(clip)}."
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recbole_video.errors import ConfigError
-from recbole_video.options.option import option
+from recbole_video.options.option import option, shown_value, unquoted
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
@@ -18,6 +18,8 @@ class RunOptions:
     # RecBole's options that would do nothing here, and of what kind of models: to accept them would be to mislead.
     without_effect: ClassVar[frozenset[str]] = frozenset()
     models: ClassVar[str] = "RecBole's models"
+    # What only a training reads, of models that have none because they are fitted in one go.
+    of_training: ClassVar[frozenset[str]] = frozenset()
 
     seed: int = option(42, "Random seed.", by_hand=True)
     reproducibility: bool = option(True, "Whether to make results reproducible.")
@@ -25,7 +27,10 @@ class RunOptions:
         ["Hit", "NDCG"], "Any of RecBole's ranking metrics; Hit is the papers' HR.", by_hand=True
     )
     topk: list[int] = option([10, 20], "Cut-offs of the metrics.", by_hand=True)
-    valid_metric: str = option("NDCG@10", "The metric of early stopping and of the best checkpoint.")
+    valid_metric: str = option(
+        "NDCG@10",
+        "The metric of early stopping and of the best checkpoint; by default at 10, or else the first of topk.",
+    )
     metric_decimal_place: int = option(5, "Decimals of a metric: 5, so that 9.737 % can be read off.")
     checkpoint_dir: str = option("saved", "Holds one folder per run.", is_path=True)
     log_dir: str = option("log", "Holds <model>/<model>-<dataset>-<time>-<hash>.log, as in RecBole.", is_path=True)
@@ -49,13 +54,21 @@ class RunOptions:
             raise ConfigError("`metrics` is empty; name at least one.")
         top = self.topk if isinstance(self.topk, list) else [self.topk]
         if not top or not all(is_whole(k) for k in top):
-            raise ConfigError(f"`topk` is `{self.topk}`; it is a list of whole numbers, such as [10, 20].")
+            raise ConfigError(
+                f"`topk` is {shown_value(self.topk)}; it is a list of whole numbers, such as [10, 20]"
+                f"{unquoted(self.topk)}."
+            )
         if not (is_whole(self.nproc) and self.nproc >= 1):
-            raise ConfigError(f"`nproc` is `{self.nproc}`; it must be a whole number of at least 1.")
+            raise ConfigError(
+                f"`nproc` is {shown_value(self.nproc)}; it must be a whole number of at least 1{unquoted(self.nproc)}."
+            )
         if self.ray_address and self.nproc == 1:
             raise ConfigError("`ray_address` says where the processes of a run are: set nproc too, or leave it out.")
         if not (is_whole(self.seed) and 0 <= self.seed <= LARGEST_SEED):
-            raise ConfigError(f"`seed` is `{self.seed}`; it must be a whole number from 0 to {LARGEST_SEED}.")
+            raise ConfigError(
+                f"`seed` is {shown_value(self.seed)}; it must be a whole number from 0 to {LARGEST_SEED}"
+                f"{unquoted(self.seed)}."
+            )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -19,7 +20,7 @@ _MOST_WIDTH = 40  # of a name with its default in the table
 
 
 def as_yaml(owner: type, above: type | None = None) -> str:
-    """The defaults that a class declares as a YAML file, each with its kind and its line of help.
+    """The defaults that a class declares as a YAML file, each with its kind and all that else is declared of it.
 
     Args:
         owner: An ``Options`` dataclass or an item encoder.
@@ -32,7 +33,7 @@ def as_yaml(owner: type, above: type | None = None) -> str:
             lines += ["", f"# {its_section}"]
             section = its_section
         setting = f"{option.name}: {as_yaml_value(option.default)}"
-        comment = " ".join(part for part in (f"({option.kind})", option.rule.help) if part)
+        comment = " ".join(part for part in (f"({option.kind})", explanation(option)) if part)
         lines.append(f"{setting:{_COMMENT_COLUMN - 1}} # {comment}")
     return "\n".join(lines) + "\n"
 
@@ -72,10 +73,12 @@ def as_yaml_value(value: Any) -> str:
     """A plain value as this package writes it in YAML."""
     if value is None or value is REQUIRED:
         return "~"
+    if isinstance(value, PurePath):
+        value = str(value)
     if isinstance(value, str):
         is_plain = _PLAIN_WORD.fullmatch(value) is not None and isinstance(yaml.safe_load(value), str)
         return value if is_plain else json.dumps(value)
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(as_yaml_value, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {as_yaml_value(inner)}' for key, inner in value.items())}}}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import huber_loss, mse_loss
 
 from recbole_video.errors import CheckpointError, ConfigError
+from recbole_video.evaluation.regression import one_per_video
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.runtime.trainable import Trainable
@@ -137,7 +138,12 @@ class PopularityModel(Trainable, AbstractRecommender):
         return (batch["label"] - self.label_mean) / self.label_std
 
     def regression_loss(self, values: Tensor, labels: Tensor) -> Tensor:
-        """Huber or squared error of values and labels on the model's scale."""
+        """Huber or squared error of values and labels on the model's scale, both [B].
+
+        Raises:
+            ConfigError: If there is not one value per label.
+        """
+        one_per_video(self, values, labels)
         if self._regression_loss == "mse":
             return mse_loss(values.float(), labels)
         return huber_loss(values.float(), labels, delta=self._huber_delta)

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from recbole_video.errors import ConfigError
 from recbole_video.popularity.base import Batch, InputShape
+from recbole_video.popularity.options import FittedOptions
+
+
+@dataclass(frozen=True)
+class MetadataOptions(FittedOptions):
+    """Popularity models that are fitted in one go to the metadata alone."""
+
+    model: ClassVar[str] = "This model"
+
+    def check(self) -> None:
+        super().check()
+        named = self.metadata != "none" or self.metadata_numeric or self.metadata_categorical
+        if not (self.use_metadata and named):
+            raise _no_metadata_error(self.model)
 
 
 def require_metadata(inputs: InputShape, model: str) -> None:
@@ -15,10 +32,14 @@ def require_metadata(inputs: InputShape, model: str) -> None:
         ConfigError: If there is none.
     """
     if not inputs.n_numeric and not inputs.n_categories:
-        raise ConfigError(
-            f"{model} reads the metadata alone, and there is none; set metadata to a preset, or metadata_numeric and "
-            "metadata_categorical to columns of .item and .user."
-        )
+        raise _no_metadata_error(model)
+
+
+def _no_metadata_error(model: str) -> ConfigError:
+    return ConfigError(
+        f"{model} reads the metadata alone, and there is none; set metadata to a preset, or metadata_numeric and "
+        "metadata_categorical to columns of .item and .user."
+    )
 
 
 def one_hot(batch: Batch, inputs: InputShape) -> np.ndarray:

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.popularity.columns import labels_of
+from recbole_video.popularity.options import FittedOptions
 
 
 class Constant(PopularityModel):
     """The mean of the training labels for every video."""
 
+    Options = FittedOptions
     inputs_read = frozenset()
     value: Tensor
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from recbole_video.errors import TrainingError
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
-from recbole_video.popularity.columns import labels_of, require_metadata, side_by_side
+from recbole_video.popularity.columns import MetadataOptions, labels_of, require_metadata, side_by_side
 from recbole_video.popularity.trees import Trees, checked_trees
 
 _MAX_TREES = 1000
@@ -27,6 +28,12 @@ class MetadataGBDT(PopularityModel):
     Raises:
         ConfigError: If there is no metadata.
     """
+
+    @dataclass(frozen=True)
+    class Options(MetadataOptions):
+        """Of this model."""
+
+        model: ClassVar[str] = "MetadataGBDT"
 
     inputs_read = frozenset(["metadata"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from recbole_video.data.metadata import check_preset
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import A_SHARE, option
 from recbole_video.options.run import RunOptions, check_processes, resume_option, warmup_option
@@ -14,6 +15,13 @@ from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 _OF_RECOMMENDATION = frozenset([
     "load_col", "topk", "train_neg_sample_args", "loss_type", "user_inter_num_interval", "item_inter_num_interval",
     "val_interval", "MAX_ITEM_LIST_LENGTH",
+])  # fmt: skip
+
+# What nothing reads of these where a model is fitted in one go, to the labels as they are and all videos at once.
+_OF_TRAINING = frozenset([
+    "label_norm", "regression_loss", "huber_delta", "learner", "learning_rate", "weight_decay", "lr_scheduler",
+    "lr_warmup", "epochs", "train_batch_size", "stopping_step", "clip_grad_norm", "enable_amp", "detect_anomaly",
+    "compile", "eval_batch_size", "eval_step", "loss_decimal_place",
 ])  # fmt: skip
 
 
@@ -44,7 +52,9 @@ class PopularityOptions(RunOptions):
     use_frames: bool = option(True, "Read the frames.")
     use_text: bool = option(True, "Read the text.")
     use_metadata: bool = option(True, "Read the metadata vector U.")
-    metadata: str = option("none", "none, stap-smpd, stap-informs or stap-microlens: the columns of the released code.")
+    metadata: Literal["none", "stap-smpd", "stap-informs", "stap-microlens"] = option(
+        "none", "none, stap-smpd, stap-informs or stap-microlens: the columns of the released code.", by_hand=True
+    )
     metadata_numeric: list[str] = option([], "Further columns of .item and .user, or derived features: numbers.")
     metadata_categorical: list[str] = option([], "Further columns: categories, embedded.")
     metadata_log1p: bool = option(True, "log(1 + x) of the numbers before they are standardised on train.")
@@ -117,6 +127,7 @@ class PopularityOptions(RunOptions):
 
     def check(self) -> None:
         super().check()
+        check_preset(self.metadata)
         check_processes(self.nproc, self.train_batch_size, "train_batch_size")
         if not (self.use_frames or self.use_text or self.use_metadata):
             raise ConfigError("`use_frames`, `use_text` and `use_metadata` are all False; a model needs one of them.")
@@ -130,3 +141,10 @@ class PopularityOptions(RunOptions):
                 f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
                 f"{', '.join(computed)}, or extend metrics."
             )
+
+
+@dataclass(frozen=True)
+class FittedOptions(PopularityOptions):
+    """Popularity models that are fitted in one go, and learn nothing by gradient."""
+
+    of_training: ClassVar[frozenset[str]] = _OF_TRAINING

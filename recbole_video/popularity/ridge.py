@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
-from recbole_video.popularity.columns import labels_of, one_hot, require_metadata
+from recbole_video.popularity.columns import MetadataOptions, labels_of, one_hot, require_metadata
 
 _ALPHAS = tuple(10.0**k for k in range(-3, 5))
 
@@ -21,6 +22,12 @@ class MetadataRidge(PopularityModel):
     Raises:
         ConfigError: If there is no metadata.
     """
+
+    @dataclass(frozen=True)
+    class Options(MetadataOptions):
+        """Of this model."""
+
+        model: ClassVar[str] = "MetadataRidge"
 
     inputs_read = frozenset(["metadata"])
     weights: Tensor

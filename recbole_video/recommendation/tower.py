@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_video.content.items import ContentRows, GatheredContent
-from recbole_video.errors import DeviceMemoryError, counted
+from recbole_video.errors import ConfigError, DeviceMemoryError, counted
 from recbole_video.item_encoders.fusion import ContentEncoder
 from recbole_video.item_encoders.id_fusion import IdFusion
 from recbole_video.runtime.processes import processes
@@ -66,7 +66,7 @@ class ItemTower(nn.Module):
         self.extra = nn.Parameter(extra) if len(extra) else None
         self._catalogue: Tensor | None = None
         self._step: StepVectors | None = None
-        self.register_load_state_dict_post_hook(ItemTower._forget_when_loaded)
+        self.register_load_state_dict_post_hook(ItemTower._clear_when_loaded)
 
     @property
     def reads_frames(self) -> bool:
@@ -130,27 +130,38 @@ class ItemTower(nn.Module):
         return content if self.fusion is None else self.fusion(content, ids)
 
     def encode_new(self, content: Mapping[str, ContentRows]) -> Tensor:
-        """Encode N videos that have no id, their rows by modality, as vectors [N, d]."""
+        """Encode N videos that have no id, their rows by modality, as vectors [N, d].
+
+        Raises:
+            ConfigError: If the encoder gives anything but one vector per video, as wide as item vectors are.
+        """
         if isinstance(self.encoder, ContentEncoder):
             vectors = self.encoder(content)
         else:
             (rows,) = content.values()
             vectors = self.encoder(*rows)
+        wanted = (len(next(iter(content.values()))[0]), self.embedding_dim)
+        if vectors.shape != wanted:
+            raise ConfigError(
+                f"The item encoder `{type(self.encoder).__name__}` gives {list(vectors.shape)} for {wanted[0]} videos, "
+                f"and must give one vector of {wanted[1]} numbers for each, {list(wanted)}; change what its `forward` "
+                "returns."
+            )
         return vectors * self.embedding_dim**-0.5 if self.is_scaled else vectors
 
     def set_catalogue(self, vectors: Tensor) -> None:
         """Use ready ``vectors: [n_items + n_extra, d]`` until the weights change."""
         self._catalogue = vectors
 
-    def forget(self) -> None:
+    def clear_catalogue(self) -> None:
         """Drop the encoded catalogue."""
         self._catalogue = None
 
-    def _forget_when_loaded(self, _: object) -> None:
-        self.forget()
+    def _clear_when_loaded(self, _: object) -> None:
+        self.clear_catalogue()
 
     def train(self, mode: bool = True) -> ItemTower:
-        self.forget()
+        self.clear_catalogue()
         return super().train(mode)
 
     def _all_vectors(self) -> Tensor:

@@ -232,8 +232,9 @@ def _model_label(config: dict[str, Any]) -> str:
 
 
 def _run_row(config: dict[str, Any], differing: list[str]) -> Row:
-    """Its group is what results may be compared within."""
-    group = f"{config.get('dataset')}" + (f", protocol {config['protocol']}" if "protocol" in differing else "")
+    """Its group is what results may be compared within; only a recommender's options name a protocol."""
+    protocol = config.get("protocol") if "protocol" in differing else None
+    group = f"{config.get('dataset')}" + (f", protocol {protocol}" if protocol is not None else "")
     options = ", ".join(
         f"{name}={config[name]}" for name in differing if config.get(name) is not None and name != "protocol"
     )

@@ -14,7 +14,7 @@ HTML_HEAD = "<h2>How this was made</h2>"  # of the last part
 
 
 def to_html(content: Content) -> str:
-    """The whole page."""
+    """A report as the text of one page, with its style and its figures in it."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -279,17 +279,22 @@ def difference(model: nn.Module, weights: dict[str, Tensor]) -> str:
     for name in own:
         if name not in weights:
             return f"it lacks `{name}`"
-    for name, weight in weights.items():
-        if name not in own:
-            return f"its options make no `{name}`"
-        if not isinstance(own[name], Tensor):
-            continue
-        if not isinstance(weight, Tensor):
-            return f"`{name}` is no tensor"
-        if own[name].shape != weight.shape:
-            return f"`{name}` is {list(weight.shape)}, and its options make {list(own[name].shape)}"
-        if own[name].is_floating_point() != weight.is_floating_point() or weight.is_complex():
-            return f"`{name}` holds numbers of another kind, {weight.dtype}"
+    unlike = (_unlike(name, weight, own) for name, weight in weights.items())
+    return next(filter(None, unlike), "")
+
+
+def _unlike(name: str, weight: Any, own: dict[str, Any]) -> str:
+    """How a weight differs from the model's own of that name; empty if it does not."""
+    if name not in own:
+        return f"its options make no `{name}`"
+    if not isinstance(own[name], Tensor):
+        return ""
+    if not isinstance(weight, Tensor):
+        return f"`{name}` is no tensor"
+    if own[name].shape != weight.shape:
+        return f"`{name}` is {list(weight.shape)}, and its options make {list(own[name].shape)}"
+    if own[name].is_floating_point() != weight.is_floating_point() or weight.is_complex():
+        return f"`{name}` holds numbers of another kind, {weight.dtype}"
     return ""
 
 

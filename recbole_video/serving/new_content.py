@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_video.arguments.arrays import Array, as_counts, as_floats, find_unstorable
+from recbole_video.arguments.arrays import Array, as_counts, as_embeddings, find_unstorable, hold
 from recbole_video.content.items import ContentRows
 from recbole_video.errors import ConfigError, DataError, counted, nearest
 from recbole_video.options.content import FRAMES
@@ -116,7 +116,7 @@ def _no_rows(n_items: int, dim: int) -> ContentRows:
 def _checked_rows(
     items: Sequence[str], name: str, dims: Mapping[str, int], given: Mapping[str, Array], counts: Counts
 ) -> ContentRows:
-    values = as_floats(name, given[name])
+    values = as_embeddings(name, given[name])
     if values.ndim == 2 and name != FRAMES:  # one row of each video
         values = values[:, None]
     if values.ndim != 3 or len(values) != len(items) or values.shape[2] != dims[name]:
@@ -129,7 +129,8 @@ def _checked_rows(
     values = values.masked_fill(~mask[:, :, None], 0.0)
     bad, wrong = find_unstorable(values)
     if len(bad):
-        raise DataError(f"The {name} of {counted(len(bad), 'new video')} hold {wrong} (first: `{items[bad[0]]}`).")
+        of = counted(len(bad), "new video")
+        raise DataError(f"The {name} of {of} {hold(name)} {wrong} (first: `{items[bad[0]]}`).")
     return ContentRows(values, mask)
 
 

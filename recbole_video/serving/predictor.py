@@ -13,7 +13,7 @@ import torch
 from pandas.api.types import is_list_like
 from torch import Tensor
 
-from recbole_video.arguments.arrays import Array, as_counts, as_floats, find_unstorable
+from recbole_video.arguments.arrays import Array, as_counts, as_embeddings, as_floats, find_unstorable, hold
 from recbole_video.arguments.tokens import ordered_tokens
 from recbole_video.content.items import Origin, checked_origins
 from recbole_video.content.store import FrameStore
@@ -21,6 +21,7 @@ from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, mask_name, pad_or_truncate
 from recbole_video.data.metadata import MetadataEncoder
 from recbole_video.errors import DataError, nearest
+from recbole_video.evaluation.regression import one_per_video
 from recbole_video.files.names import expanded
 from recbole_video.popularity.base import InputShape, PopularityModel
 from recbole_video.popularity.explanation import Explanation
@@ -39,7 +40,9 @@ class Inputs:
         frames: [N, T, d_v] float, from the frame encoder of the training frames.
         frame_counts: [N], frames that each video has; all T by default.
         text: [N, d_t] or [N, L, d_t] float, from the same text encoder.
-        metadata: Columns by name, N values each: those that the metadata vector is made of.
+        metadata: Columns by name, N values each: those that the metadata vector is made of, and any others, which are
+            not read. A derived feature is made of its columns: ``hour`` and ``weekday`` of ``time``, which is Unix time
+            in seconds or ``datetime64`` (UTC without a time zone), what begins with ``title_`` of ``title``, text.
         content: Further modalities by name, [N, d] or [N, R, d] float each; frames and text may be given here, too. A
             further one that is left out no video has, and rows of zeros are none.
     """
@@ -82,10 +85,12 @@ class PopularityPredictor:
         """Popularity of each video on the labels' scale, float64 [N].
 
         Raises:
+            ConfigError: If the model gives anything but one number per video.
             DataError: If an input that the model reads is missing, of another size, or not finite, or makes no
                 finite prediction.
         """
-        values = [self.model.predict(batch).double().cpu().numpy() for batch in self._batches(videos)]
+        batches, model = self._batches(videos), self.model
+        values = [one_per_video(model, model.predict(b), b["row"]).double().cpu().numpy() for b in batches]
         found = np.concatenate([np.zeros(0), *values])
         if not np.isfinite(found).all():
             first = int((~np.isfinite(found)).argmax())
@@ -204,7 +209,9 @@ class PopularityPredictor:
         if self._metadata is not None:
             if videos.metadata is None:
                 raise DataError("The model reads metadata; give `metadata`, a table with a row per video.")
-            encoded = self._metadata.transform(_as_table(videos.metadata))
+            table = _as_table(videos.metadata)
+            self._metadata.check_times(table)
+            encoded = self._metadata.transform(table)
             batch["numeric"] = torch.from_numpy(encoded.numeric)
             batch["categories"] = torch.from_numpy(encoded.codes)
         n = _common_size(batch, videos)
@@ -264,14 +271,14 @@ class PopularityPredictor:
     def _array(self, name: str, values: Array | None, width: int) -> Tensor:
         if values is None:
             raise DataError(f"The model reads {name}; give `{name}`.")
-        array = as_floats(name, values)
+        array = as_embeddings(name, values)
         if name != "frames" and array.ndim == 2:
             array = array[:, None]
         if array.ndim != 3 or array.shape[-1] != width or not array.shape[1]:
             raise DataError(f"The {name} must be [N, n, {width}], not {list(array.shape)}: use the training's encoder.")
         bad, wrong = find_unstorable(array)
         if len(bad):
-            raise DataError(f"The {name} of video {bad[0]} (counted from 0) hold {wrong}.")
+            raise DataError(f"The {name} of video {bad[0]} (counted from 0) {hold(name)} {wrong}.")
         return array
 
 
@@ -382,6 +389,8 @@ def _checked_metadata(data: Fields, inputs: InputShape) -> MetadataEncoder | Non
     state.flag("log1p")
     state.numbers("mean", len(numeric))
     state.numbers("sd", len(numeric), above=0.0)
+    if state.has("times"):  # none before they were kept, nor where none are read
+        state.numbers("times", 2)
     values = state.get("values")
     if not isinstance(values, list) or len(values) != len(categorical):
         raise state.refusal("`values`", f"a list for each of {len(categorical)} categorical columns")

@@ -312,7 +312,7 @@ def _options_of_cells(sweep: Sweep) -> set[str]:
 
 def _config(trial: Trial) -> Config:
     try:
-        return Config(config_dict=trial.options)
+        return Config(config_dict=trial.options, is_shared=True)
     except ConfigError as error:
         raise ConfigError(f"The trial `{trial.label}` cannot run: {error}") from error
 

@@ -70,7 +70,7 @@ class DataServer:
 
     def get(self, options: dict[str, Any]) -> Any:
         """Reference to the data of these options, in a list, so that it is handed on and not fetched."""
-        config = Config(config_dict=options)
+        config = Config(config_dict=options, is_shared=True)
         for key, (read, reference) in self._cache.items():
             if all(_is_same(_current_value(config, name), value) for name, value in read.items()):
                 self._cache.move_to_end(key)

@@ -14,6 +14,7 @@ from recbole_video.config import known_options
 from recbole_video.errors import ConfigError
 from recbole_video.files.reading import read_text
 from recbole_video.options.content import in_order
+from recbole_video.options.option import Option
 from recbole_video.options.parse import convert_list_of_texts, convert_option
 
 DISTRIBUTIONS = ("choice", "uniform", "loguniform", "quniform", "randint")
@@ -141,13 +142,18 @@ def for_ray(space: Space) -> dict[str, Any]:
     return {option: getattr(tune, kind)(*([a] if kind == "choice" else a)) for option, (kind, a) in space.items()}
 
 
-def read_hyper_file(path: Path) -> Space:
+def read_hyper_file(path: Path, options: Mapping[str, Option] | None = None) -> Space:
     """RecBole's file of parameters: lines of name, kind and range, as ``learning_rate loguniform -8,0``.
+
+    Args:
+        path: The file.
+        options: Declarations of the options that it may name; by default those of the models in the tables.
 
     Raises:
         ConfigError: If a line cannot be read.
     """
     given: dict[str, Any] = {}
+    known = known_options() if options is None else options
     for number, line in enumerate(read_text(path, ConfigError).splitlines(), start=1):
         parts = line.split(maxsplit=2)
         if not parts or parts[0].startswith("#"):
@@ -160,14 +166,13 @@ def read_hyper_file(path: Path) -> Space:
         name, kind, text = parts
         if name in given:
             raise ConfigError(f"`{path}`, line {number}: `{name}` is given a second time; keep one line.")
-        given[name] = {kind: _hyper_values(name, kind, text, f"`{path}`, line {number}")}
+        given[name] = {kind: _hyper_values(known.get(name), kind, text, f"`{path}`, line {number}")}
     return read_space(given)
 
 
-def _hyper_values(name: str, kind: str, text: str, where: str) -> Any:
+def _hyper_values(option: Option | None, kind: str, text: str, where: str) -> Any:
     """The values of one line; hyperopt's loguniform is given by exponents of e."""
     listed = text if text.startswith("[") else f"[{text}]"
-    option = known_options().get(name)
     is_text = option is not None and option.is_text
     values = convert_list_of_texts(listed) if is_text else convert_option(option, listed)
     if kind != "loguniform":

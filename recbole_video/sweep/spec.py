@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -187,23 +188,24 @@ def preset_names() -> list[str]:
                   if path.name.endswith(".yaml"))  # fmt: skip
 
 
-def load_sweep(name_or_path: str, demo: bool = False) -> Sweep:
+def load_sweep(name_or_path: str, demo: bool = False, classes: Collection[str] = ()) -> Sweep:
     """Read a sweep by its name or from a file.
 
     Args:
         name_or_path: Name of a preset, a YAML file, or RecBole's file of parameters (``.hyper``, ``.test``, ``.txt``).
         demo: In the size that runs on the bundled data in minutes.
+        classes: As for :func:`read_sweep`.
 
     Raises:
         ConfigError: If there is none of that name, or it is malformed.
     """
     path = Path(name_or_path)
     if path.suffix in (".hyper", ".test", ".txt") and path.is_file():
-        return read_sweep(_text_of_hyper_file(path), path.stem, str(path), demo)
+        return read_sweep(_text_of_hyper_file(path, classes), path.stem, str(path), demo, classes)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"There is no sweep file `{path}`; presets are {', '.join(preset_names())}.")
-        return read_sweep(read_text(path, ConfigError), path.stem, str(path), demo)
+        return read_sweep(read_text(path, ConfigError), path.stem, str(path), demo, classes)
     known = preset_names()
     if name_or_path not in known:
         raise ConfigError(
@@ -211,25 +213,41 @@ def load_sweep(name_or_path: str, demo: bool = False) -> Sweep:
             "path that ends in .yaml names a file."
         )
     resource = files("recbole_video.properties").joinpath("sweep").joinpath(f"{name_or_path}.yaml")
-    return read_sweep(resource.read_text(encoding="utf-8"), name_or_path, f"{name_or_path}.yaml", demo)
+    return read_sweep(resource.read_text(encoding="utf-8"), name_or_path, f"{name_or_path}.yaml", demo, classes)
 
 
-def _text_of_hyper_file(path: Path) -> str:
+def _text_of_hyper_file(path: Path, classes: Collection[str]) -> str:
     """RecBole's file of parameters as the YAML of a sweep: at random where it has a range, as RecBole has it."""
-    space = read_hyper_file(path)
+    space = read_hyper_file(path, known_options(classes))
     lines = {option: values if kind == "choice" else {kind: values} for option, (kind, values) in space.items()}
     if all(kind == "choice" for kind, _ in space.values()):
         return dump_yaml({"space": lines})
     return dump_yaml({"space": lines, "search": {"kind": "random", "n_trials": _DRAWS_OF_A_FILE}})
 
 
-def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
-    """Read and check the YAML text of a sweep; ``where`` names it in errors.
+def read_sweep(text: str, name: str, where: str, demo: bool = False, classes: Collection[str] = ()) -> Sweep:
+    """Read and check the YAML text of a sweep.
+
+    Its values are read as they are declared, by the models and encoders in the tables and by those that it names as
+    ``module:Class`` and this process knows: before such a class is trusted and imported, its options are not known.
+
+    Args:
+        text: The YAML.
+        name: Its name, where it does not say so itself.
+        where: Where it stands, for messages.
+        demo: In its demo size.
+        classes: Models and encoders, as ``module:Class``, that the runs have from elsewhere.
 
     Raises:
         ConfigError: If it is malformed.
     """
-    raw = _read_lines(text, where, demo)
+    sweep = _read(text, name, where, demo, classes)
+    named = {one for one in sweep.classes() if ":" in one} - set(classes)
+    return _read(text, name, where, demo, {*classes, *named}) if named else sweep
+
+
+def _read(text: str, name: str, where: str, demo: bool, classes: Collection[str]) -> Sweep:
+    raw = _read_lines(text, where, demo, classes)
     metrics = tuple(Metric.of(given) for given in _list(raw.get("metrics"), f"`metrics` of `{where}`"))
     columns = _read_columns(raw.get("columns"), demo, where)
     rows = _read_rows(raw.get("rows"), columns, metrics, demo, where) + _read_controls(raw.get("controls"), demo, where)
@@ -263,9 +281,10 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False) -> Sweep:
     return sweep
 
 
-def _read_lines(text: str, where: str, demo: bool) -> dict[str, Any]:
+def _read_lines(text: str, where: str, demo: bool, classes: Collection[str]) -> dict[str, Any]:
     """The lines of a sweep, those of its demo size in the place of its own; ``base`` are checked options."""
-    raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, _text_keys(), deep=True))
+    keys = _text_keys(classes)
+    raw = parse_yaml(text, f"The sweep `{where}`", ConfigError, lambda node: keep_text(node, keys, deep=True))
     if not isinstance(raw, dict):
         raise ConfigError(f"The sweep `{where}` must hold `key: value` lines.")
     _check_keys(raw, _KEYS, f"the sweep `{where}`")
@@ -282,10 +301,10 @@ def _read_lines(text: str, where: str, demo: bool) -> dict[str, Any]:
     return {**raw, **instead, "base": {**base, **_options(of_demo.get("base"), f"`demo` of `{where}`")}}
 
 
-def _text_keys() -> dict[str, Option]:
+def _text_keys(classes: Collection[str]) -> dict[str, Option]:
     """Keys whose values are text: of options, and of a sweep itself, where ``search`` is more than a word."""
     of_sweep = {key: Option(key, str, "") for key in _TEXT_KEYS}
-    return {**{name: one for name, one in known_options().items() if name != "search"}, **of_sweep}
+    return {**{name: one for name, one in known_options(classes).items() if name != "search"}, **of_sweep}
 
 
 def with_search(sweep: Sweep, kind: Any = None, n_trials: Any = None) -> Sweep:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from recbole.data import create_dataset, data_preparation
+from recbole.data import create_dataset, data_preparation, interaction
 from recbole.utils import get_trainer
 
 from recbole_video.config import Config
@@ -19,6 +20,8 @@ from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import file_digest
 from recbole_video.runtime.event_log import EventLog
 from recbole_video.tasks.task import Fitted, Task, as_config_error
+
+_INTERACTION = interaction.__file__  # where RecBole looks up the fields of a batch
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         try:
             best_valid_score, best_valid_result = self._trainer.fit(self.data.train, self.data.valid, **kept)
         except KeyError as error:
+            if _asked_for(error) != _INTERACTION:
+                raise ConfigError(f"{_cannot_run(config)} (KeyError: {error}).") from error
             raise ConfigError(
                 f"RecBole's {config['model']} reads the field {error}, which the loaded columns lack; "
                 "see load_col and threshold."
@@ -179,6 +184,11 @@ def _first_actions(config: Any, feat: Any) -> Events | None:
 def _joined(a: Events, b: Events) -> Events:
     times = None if a.times is None or b.times is None else np.concatenate([a.times, b.times])
     return Events(np.concatenate([a.users, b.users]), np.concatenate([a.items, b.items]), times)
+
+
+def _asked_for(error: KeyError) -> str:
+    """The file in which a key was looked up."""
+    return [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
 
 
 def recbole_checkpoint_error(path: Path) -> CheckpointError:

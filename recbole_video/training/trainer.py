@@ -217,6 +217,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.use_amp):
             loss = self.model.calculate_loss(interaction.to(self.device))
+        _check_can_be_learned_from(loss, self.model)
         if not self.processes.is_alone:
             loss = loss * interaction.share
         loss.backward()
@@ -424,6 +425,25 @@ def _use_amp(wanted: str | bool, device: torch.device) -> bool:
             torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
         )
     return bool(wanted)
+
+
+def _check_can_be_learned_from(loss: torch.Tensor, model: Any) -> None:
+    """Refuse a loss of somebody's model that has no gradient to follow.
+
+    Raises:
+        ConfigError: If it is no single number, or none that any weight has to do with.
+    """
+    name = type(model).__name__
+    if loss.shape != ():
+        raise ConfigError(
+            f"The loss of `{name}` is a tensor of shape {list(loss.shape)}; let `calculate_loss` return a single "
+            "number, such as its mean."
+        )
+    if not loss.requires_grad:
+        raise ConfigError(
+            f"The loss of `{name}` depends on no weight that is trained, so that there is nothing to learn; give the "
+            "model parameters that its prediction uses, or fit it in one go by `fit_once`."
+        )
 
 
 def _seed_of(*numbers: int) -> int:
