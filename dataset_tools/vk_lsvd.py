@@ -119,7 +119,7 @@ def _note_split(weeks: Sequence[Week], first: int, card: Card) -> str:
     if not cuts:
         return "It has neither validation nor test: there is no split to keep."
     if len(cuts) > 1:
-        options = f"--protocol=temporal --temporal_cut=[{cuts[0]},{cuts[1]}]"
+        options = f'--protocol=temporal --temporal_cut="[{cuts[0]},{cuts[1]}]"'
     else:
         options = f"--protocol=temporal --temporal_cut={cuts[0]} --temporal_valid=last_training"
     card.note("split of the data", options)

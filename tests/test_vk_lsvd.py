@@ -1,6 +1,7 @@
 """``vk-lsvd``: weeks of exposures as parquet, their order in time, the split of the data, and content vectors."""
 
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ class TestExposures:
         folder = convert()
         options = dict(
             word.removeprefix("--").split("=")
-            for word in capsys.readouterr().out.rpartition("Its own split: ")[2].split()
+            for word in shlex.split(capsys.readouterr().out.rpartition("Its own split: ")[2])
         )
         cuts = json.loads(options.pop("temporal_cut"))
         chosen = {**options, "temporal_cut": cuts, "temporal_target": target, "data_path": str(folder.parent)}
