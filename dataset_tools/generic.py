@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
     counts = _parse_counts(arguments.counts)
     _check_tables(arguments)
     check_is_file(arguments.file)
-    _recognise_pairs(arguments)
+    how = _recognise_pairs(arguments)
     dialect, items_dialect, users_dialect = _dialects(arguments)
     arguments.name = arguments.file.name.partition(".")[0] if arguments.name is None else arguments.name
     with DatasetWriter.from_arguments(arguments) as out:
@@ -136,18 +136,24 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.users is not None:
             source = FeatureTable(arguments.users, arguments.user_id, user, users_dialect)
             out.write_users(_read_features(source, "user_id", arguments.list_separator, table, out.card), _types(user))
-    print(f"{arguments.name} is in {out.folder}.")
+    print(f"{arguments.name} is in {out.folder}.{how}")
 
 
-def _recognise_pairs(arguments: argparse.Namespace) -> None:
-    """Take a ``*_pairs.tsv`` without the header that was asked for as MicroLens writes it: a user, a tab, items."""
+def _recognise_pairs(arguments: argparse.Namespace) -> str:
+    """Take a ``*_pairs.tsv`` without the header that was asked for as MicroLens writes it: a user, a tab, items.
+
+    Returns:
+        A sentence about that, for the end of the conversion; empty where the file is read as it was asked.
+    """
     if not arguments.file.name.endswith(("_pairs.tsv", "_pairs.tsv.gz")) or arguments.no_header:
-        return
+        return ""
     names = column_names(arguments.file, _dialects(arguments)[0])
-    if len(names) == 2 and arguments.user not in names and arguments.item not in names:
-        arguments.sequences = arguments.no_header = True
-        arguments.user, arguments.item = "1", "2"
-        print(f"`{arguments.file.name}` is read as --sequences --no_header --user=1 --item=2.")
+    if len(names) != 2 or arguments.user in names or arguments.item in names:
+        return ""
+    arguments.sequences = arguments.no_header = True
+    arguments.user, arguments.item = "1", "2"
+    _check_tables(arguments)
+    return " The file was read as --sequences --no_header --user=1 --item=2."
 
 
 def _convert_items(
@@ -164,6 +170,8 @@ def _convert_items(
     if features:
         out.write_items(found, _types(features))
     if counts:
+        if not len(found["item_id"]):
+            raise DataError(f"`{source.path}` counts nothing of the items that have interactions; check --item_id.")
         _warn_of_leaks(features, counts, out.card)
         _write_counts(out, {"item_id": found["item_id"], **{c.name: found[f"{c.name}:count"] for c in counts}})
     texts = replace(source, columns=[column for column in source.columns if column.type == TEXT])

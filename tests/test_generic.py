@@ -309,6 +309,11 @@ class TestErrors:
             ),
             ("mine.jsonl", b'{"user_id": 1, "item_id": 1, "timestamp": 1e999}', "1e999 is beyond what a float holds"),
             ("mine.jsonl", b'{"user_id": 1, "item_id": 1, "timestamp": true}', "`True` is no number"),
+            (
+                "mine.jsonl",
+                b'{"user_id": 1, "item_id": 1, "timestamp": 17}\n{"user_id": 1, "item_id": 2, "timestamp": "x"}',
+                "line 2, column `timestamp`: `x` is no number",
+            ),
             ("mine.xml", b"", "ends in none of .csv"),
         ],
     )
@@ -581,7 +586,13 @@ class TestSequences:
     def test_faults(self, convert, tmp_path, capsys, text, message):
         (tmp_path / "mine_pairs.tsv").write_text(text)
         convert(tmp_path / "mine_pairs.tsv", "--name=mine", status=1)
-        assert message in capsys.readouterr().err
+        told = capsys.readouterr()
+        assert message in told.err and not told.out
+
+    def test_further_columns_of_a_file_that_is_taken_for_sequences(self, convert, tmp_path, capsys):
+        (tmp_path / "mine_pairs.tsv").write_text("a\tx y\n")
+        convert(tmp_path / "mine_pairs.tsv", "--name=mine", "--columns", "x:float", status=1)
+        assert "`--sequences` have no --columns" in capsys.readouterr().err
 
     def test_real_sequences(self, convert, tmp_path, real_data):
         """A part of Short-Video as the authors of CVA use it."""
@@ -629,6 +640,7 @@ class TestCounts:
             ("id,seen\na,many\n", "line 2, column `seen`: `many` is not a number"),
             ("id,seen\na,1\na,2\n", "line 3: `a` is there a second time, with other values"),
             ("id,views\na,1\n", "has no column `seen`"),
+            ("id,seen\nz,1\n", "items.csv` counts nothing of the items that have interactions"),
         ],
     )
     def test_faults(self, convert, tmp_path, capsys, table, message):

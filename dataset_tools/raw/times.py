@@ -86,7 +86,8 @@ def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
         raise DataError(f"{where(values.index[0])}: `{values.name}` holds dates, not numbers; give --time_unit=iso.")
     numbers = as_numbers(values)
     if pd.api.types.infer_dtype(values, skipna=True) in ("boolean", "mixed", "mixed-integer"):
-        numbers[values.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(dtype=bool)] = np.nan
+        is_truth = values.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(dtype=bool)
+        numbers = np.where(is_truth, np.nan, numbers)  # they may be read-only
     _check_filled(values, pd.Series(~np.isfinite(numbers)), "number", where)
     if far := far_time(numbers, unit):
         row, problem = far
