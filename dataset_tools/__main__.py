@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "shortvideo": "recbole_video.dataset_tools.shortvideo",
     "smpd": "recbole_video.dataset_tools.smpd",
     "informs": "recbole_video.dataset_tools.informs",
+    "vk-lsvd": "recbole_video.dataset_tools.vk_lsvd",
     "label": "recbole_video.dataset_tools.label",
     "frames": "recbole_video.dataset_tools.video.commands:FramesCommand",
     "sample": "recbole_video.dataset_tools.video.commands:SampleCommand",

@@ -3,7 +3,8 @@
 RAW is the csv file or the folder that holds it, under any of its public names. Its rows are folded into exposures
 (user, video, second), exposures are filtered, and each that is left is one interaction.
 
-The csv's `pid` is often not the number of the video's file: give --id_map, and --videos to check by duration.
+The csv's `pid` is often not the number of the video's file: give --id_map, and --videos to check by duration, or let
+--audit FILE propose a map by the durations of --videos.
 
 The data have no explicit licence. Do not pass them on, nor what this command makes of them.
 """
@@ -29,6 +30,7 @@ from recbole_video.dataset_tools.cleaning.interactions import codes_of, select, 
 from recbole_video.dataset_tools.media.shortvideo_media import (
     add_feature_folder,
     add_media_arguments,
+    audit_media,
     check_videos,
     find_media,
     sources_from,
@@ -41,7 +43,7 @@ from recbole_video.dataset_tools.raw.exposures import COLUMNS, FLAGS, KEY, KINDS
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
-from recbole_video.errors import DataError, counted, nearest
+from recbole_video.errors import ConfigError, DataError, counted, nearest
 
 HELP = "Short-Video: the csv of 28 columns, in any of its public versions"
 
@@ -96,6 +98,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Convert the csv file to a data set."""
     settings, sources = filter_from(arguments), sources_from(arguments)
     path = find_csv(arguments.raw)
+    if arguments.audit is not None:
+        _audit(arguments, path, sources.videos)
+        return
     with DatasetWriter.from_arguments(arguments) as out, TextSpool() as spool:
         out.card.note("filter", vars(settings))
         fold = read_csv(path, spool, out.card)
@@ -114,6 +119,14 @@ def run(arguments: argparse.Namespace) -> None:
         if sources.features:
             add_feature_folder(out, sources.features, media)
     print(f"{arguments.name} is in {out.folder}.")
+
+
+def _audit(arguments: argparse.Namespace, path: Path, videos: Path | None) -> None:
+    if videos is None or arguments.id_map is not None:
+        raise ConfigError("`--audit` needs --videos, and proposes an --id_map; give the one, and leave out the other.")
+    with TextSpool() as spool:
+        items = read_csv(path, spool, Card(arguments.name)).items()
+    audit_media(items, videos, arguments.audit, arguments.overwrite)
 
 
 def find_csv(raw: Path) -> Path:

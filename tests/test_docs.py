@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 from pkgutil import resolve_name
 
+import numpy as np
 import pytest
 from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
+from recbole_video.dataset_tools.__main__ import main as convert
 from recbole_video.dataset_tools.label import settings_of
 from recbole_video.dataset_tools.popularity.presets import PRESETS
 
@@ -101,6 +103,27 @@ def test_use_of_a_trained_popularity_model(in_tmp, capsys):
     assert explain([names["folder"], *items]) == 0
     told = capsys.readouterr().out
     assert all(f"{item}: predicted" in told for item in items)
+
+
+def test_from_a_table_of_videos_to_a_prediction(in_tmp, capsys):
+    """Both commands and the example in Python run as they are printed, on a table of the page's columns."""
+    pattern = r"<!-- example: own popularity -->\n```bash\n(.*?)```\n\n```python\n(.*?)```"
+    [(commands, code)] = re.findall(pattern, TEXTS["datasets.md"], re.DOTALL)
+    assert len([line for line in (commands + code).splitlines() if line]) <= 10
+    rng = np.random.default_rng(0)
+    seconds = rng.integers(5, 100, 200)
+    rows = [
+        f"v{i},a{i % 9},2024-01-{1 + i // 10:02}T{i % 24:02}:00:00Z,{s},{'food' if i % 2 else 'dance'},my video {i},"
+        f"{int(2 ** (3 + s / 10))}"
+        for i, s in enumerate(seconds)
+    ]
+    Path("videos.csv").write_text("\n".join(["video,author,posted_at,seconds,topic,title,views", *rows]))
+    for command in commands.splitlines():
+        assert convert(shlex.split(command.partition("-m recbole_video.dataset_tools ")[2])) == 0
+    capsys.readouterr()
+    exec(compile(code, "example", "exec"), {})
+    short, long = map(float, capsys.readouterr().out.strip().splitlines()[-1].strip("[]").split())
+    assert short == pytest.approx(2**4.2, rel=0.3) and long == pytest.approx(2**12.5, rel=0.3)
 
 
 def test_use_of_several_modalities(in_tmp, capsys):

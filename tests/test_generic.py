@@ -32,7 +32,7 @@ def frame(unit="iso"):
     table = pd.DataFrame(ROWS, columns=NAMES)
     if unit != "iso":
         seconds = pd.to_datetime(table["when"]).map(lambda date: int(date.timestamp()))
-        table["when"] = seconds * {"s": 1, "ms": 1000, "us": 1_000_000}[unit]
+        table["when"] = seconds * {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
     return table
 
 
@@ -68,7 +68,7 @@ def lines(folder, suffix):
 
 class TestFormats:
     @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet"])
-    @pytest.mark.parametrize("unit", ["iso", "s", "ms", "us"])
+    @pytest.mark.parametrize("unit", ["iso", "s", "ms", "us", "ns"])
     def test_every_format_and_unit_gives_one_result(self, convert, tmp_path, suffix, unit):
         path = write(tmp_path, frame(unit), suffix)
         folder = convert(path, *COLUMNS, f"--time_unit={unit}")
@@ -81,7 +81,7 @@ class TestFormats:
             "b\tv,1\t36002\t7\ta",
             "b\t猫\t36003\t7\ta",
         ]
-        factor = {"iso": 1_000_000, "s": 1, "ms": 1000, "us": 1_000_000}[unit]
+        factor = {"iso": 1_000_000, "s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
         times = np.load(folder / "mine.times.npy")
         assert times.tolist() == [
             1_704_412_799 * factor,
@@ -131,6 +131,17 @@ class TestFormats:
             1_700_000_000_750_000,
             1_700_000_002_000_000,
         ]
+
+    @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+    def test_nanoseconds_are_told_apart(self, convert, tmp_path, suffix):
+        """Two of them are one float64: their order in the file is not their order in time."""
+        late = 1_700_000_000_000_000_001
+        table = pd.DataFrame(
+            {"user_id": ["a"] * 3, "item_id": ["z", "y", "x"], "timestamp": [late, late - 1, late - 2]}
+        )
+        folder = convert(write(tmp_path, table, suffix), "--time_unit=ns")
+        assert [line.split("\t")[1] for line in lines(folder, ".inter")[1:]] == ["x", "y", "z"]
+        assert np.load(folder / "mine.times.npy").tolist() == [late - 2, late - 1, late]
 
     def test_dates_with_and_without_zones(self, convert, tmp_path):
         (tmp_path / "mine.csv").write_text(
@@ -241,6 +252,10 @@ class TestErrors:
             (["--columns", "timestamp:float"], "cannot name a column `timestamp`"),
             (["--columns", "x:text"], "cannot hold text"),
             (["--columns", "x:float", "x:token=y"], "that name is taken"),
+            (["--counts", "views"], "`--counts` are columns of the table of items"),
+            (["--items=i.csv", "--counts", "views", "views=x"], "`--counts` cannot name a column `views`"),
+            (["--items=i.csv", "--counts", "a:b=x"], "`a:b` cannot be the name of a column"),
+            (["--sequences", "--columns", "x:float"], "`--sequences` have no --columns"),
             (["--items", "items.csv"], "`--items` and `--item_columns` belong together"),
             (["--user_columns", "x:float"], "`--users` and `--user_columns` belong together"),
             (["--columns", "a\tb:float=x"], "`a\\tb` cannot be the name of a column"),
@@ -294,6 +309,11 @@ class TestErrors:
             ),
             ("mine.jsonl", b'{"user_id": 1, "item_id": 1, "timestamp": 1e999}', "1e999 is beyond what a float holds"),
             ("mine.jsonl", b'{"user_id": 1, "item_id": 1, "timestamp": true}', "`True` is no number"),
+            (
+                "mine.jsonl",
+                b'{"user_id": 1, "item_id": 1, "timestamp": 17}\n{"user_id": 1, "item_id": 2, "timestamp": "x"}',
+                "line 2, column `timestamp`: `x` is no number",
+            ),
             ("mine.xml", b"", "ends in none of .csv"),
         ],
     )
@@ -500,3 +520,130 @@ class TestLists:
         table.assign(l=cells).to_csv(tmp_path / "mine.csv", index=False)
         folder = convert(tmp_path / "mine.csv", "--columns", f"l:{kind}", *options, status=status)
         return None if status else [line.split("\t")[3] for line in lines(folder, ".inter")[1:]]
+
+
+class TestSequences:
+    """A row is a user and all that the user met."""
+
+    SEQUENCES = {"007": ["v1", "猫", "v1"], "b": ["w"], "10": ["v1", "w", "猫", "v1"]}
+
+    @pytest.mark.parametrize(
+        ("name", "join", "options"),
+        [
+            ("mine_pairs.tsv", "{}\t{}".format, []),
+            ("mine.tsv", "{}\t{}".format, ["--sequences", "--no_header", "--user=1", "--item=2"]),
+            ("mine.csv", "{},{}".format, ["--sequences", "--no_header", "--user=1", "--item=2"]),
+            ("mine.dat", "{}::{}".format, ["--sequences", "--no_header", "--user=1", "--item=2", "--separator=::"]),
+        ],
+    )
+    def test_text(self, convert, tmp_path, name, join, options):
+        rows = [join(user, " ".join(items)) for user, items in self.SEQUENCES.items()]
+        (tmp_path / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+        folder = convert(tmp_path / name, "--name=mine", *options)
+        assert recbole_sequences(recbole_dataset(folder.parent, "mine")) == self.SEQUENCES
+        assert our_sequences(folder.parent, "mine") == self.SEQUENCES
+        assert not (folder / "mine.times.npy").exists()
+
+    @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+    def test_lists_of_columns_with_names(self, convert, tmp_path, suffix):
+        table = pd.DataFrame({"who": list(self.SEQUENCES), "history": list(self.SEQUENCES.values())})
+        if suffix == ".csv":
+            table["history"] = table["history"].map(str)  # ['v1', '猫', 'v1']
+        convert(write(tmp_path, table, suffix), "--sequences", "--user=who", "--item=history")
+        assert our_sequences(tmp_path / "dataset", "mine") == self.SEQUENCES
+
+    def test_a_table_of_that_name_with_a_header_is_a_table(self, convert, tmp_path):
+        (tmp_path / "mine_pairs.tsv").write_text("user_id\titem_id\na\tx\na\ty\n")
+        convert(tmp_path / "mine_pairs.tsv", "--name=mine", "--no_time")
+        assert recbole_sequences(recbole_dataset(tmp_path / "dataset", "mine")) == {"a": ["x", "y"]}
+
+    def test_microlens_reads_the_same(self, convert, tmp_path):
+        rng = np.random.default_rng(0)
+        text = "".join(f"{user}\t{' '.join(map(str, rng.integers(1, 30, 6)))}\n" for user in rng.permutation(40))
+        (tmp_path / "MicroLens-50k_pairs.tsv").write_text(text)
+        (tmp_path / "other_pairs.tsv").write_text(text)
+        convert(tmp_path / "other_pairs.tsv", "--name=mine")
+        assert main(["microlens", str(tmp_path), "--out", str(tmp_path / "dataset")]) == 0
+        assert our_sequences(tmp_path / "dataset", "mine") == our_sequences(tmp_path / "dataset", "microlens-50k")
+
+    def test_incomplete_rows_and_filters(self, convert, tmp_path):
+        (tmp_path / "mine_pairs.tsv").write_text("a\tx y x\nb\t\n\tz\nc\tx\n")
+        folder = convert(tmp_path / "mine_pairs.tsv", "--name=mine", "--drop_incomplete", "--repeats=first")
+        assert recbole_sequences(recbole_dataset(folder.parent, "mine")) == {"a": ["x", "y"], "c": ["x"]}
+        [incomplete, repeats] = json.loads((folder / "mine.card.json").read_text())["steps"]
+        assert (incomplete["before"], incomplete["after"], repeats["after"]) == (4, 2, 3)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a\tx y\nb\tx\na\tz\n", "line 3: user `a` has a sequence already, `"),
+            ("a\tx y\nb\tx NA\n", "line 2: the id `NA` in column `2` cannot be a token"),
+            ("a\tx y\nb\tx,y\n", "line 2, column `2`: `x,y` is a list with commas, but `x y` one with blanks"),
+            ("a\tx y\nb\n", "line 2: 1 columns where the first line has 2"),
+            ("a\tx y\nb\t\n", "line 2: no `2`; mend the row"),
+        ],
+    )
+    def test_faults(self, convert, tmp_path, capsys, text, message):
+        (tmp_path / "mine_pairs.tsv").write_text(text)
+        convert(tmp_path / "mine_pairs.tsv", "--name=mine", status=1)
+        told = capsys.readouterr()
+        assert message in told.err and not told.out
+
+    def test_further_columns_of_a_file_that_is_taken_for_sequences(self, convert, tmp_path, capsys):
+        (tmp_path / "mine_pairs.tsv").write_text("a\tx y\n")
+        convert(tmp_path / "mine_pairs.tsv", "--name=mine", "--columns", "x:float", status=1)
+        assert "`--sequences` have no --columns" in capsys.readouterr().err
+
+    def test_real_sequences(self, convert, tmp_path, real_data):
+        """A part of Short-Video as the authors of CVA use it."""
+        with (real_data / "shortvideo" / "ShortVideo-Dataset_pairs.tsv").open() as file:
+            raw = [line for line, _ in zip(file, range(200), strict=False)]
+        (tmp_path / "ShortVideo-Dataset_pairs.tsv").write_text("".join(raw))
+        convert(tmp_path / "ShortVideo-Dataset_pairs.tsv", "--name=mine")
+        expected = {user: items.split() for user, items in (line.split("\t") for line in raw)}
+        assert our_sequences(tmp_path / "dataset", "mine") == expected
+
+
+class TestCounts:
+    """Views and likes of one's own, for labels of popularity."""
+
+    TABLE = "id,name,seen,likes\nb,two,20,\na,one,10,3\nz,none,5,5\na,one,10,3\n"
+
+    def convert_it(self, convert, tmp_path, *options, **more):
+        (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\nu,b,1\nu,a,2\nv,a,5\nv,c,6\n")
+        (tmp_path / "items.csv").write_text(self.TABLE)
+        return convert(tmp_path / "mine.csv", f"--items={tmp_path / 'items.csv'}", "--item_id=id", *options, **more)
+
+    def test_counts_are_of_items_with_interactions_by_id(self, convert, tmp_path):
+        folder = self.convert_it(convert, tmp_path, "--counts", "views=seen", "likes")
+        assert lines(folder, ".counts") == ["item_id:token\tviews:float\tlikes:float", "a\t10\t3", "b\t20\t"]
+        assert not (folder / "mine.item").exists()
+
+    def test_labels_are_made_of_them(self, convert, tmp_path):
+        folder = self.convert_it(convert, tmp_path, "--counts", "views=seen", "--item_columns", "title:text=name")
+        command = ["label", "mine", "--data_path", str(folder.parent), "--source=views", "--transform=log2_1p"]
+        assert main([*command, "--shares", "1", "0", "0"]) == 0
+        table = pd.read_csv(folder / "mine.views-log2_1p.popularity", sep="\t")
+        assert table["label:float"].tolist() == pytest.approx(np.log2([11, 21]), abs=1e-6)
+        assert table["time:float"].tolist() == [1, 0]
+
+    def test_a_count_that_models_may_read_is_warned_of(self, convert, tmp_path):
+        options = ["--counts", "views=seen", "--item_columns", "views:float=seen"]
+        folder = self.convert_it(convert, tmp_path, *options)
+        assert lines(folder, ".item")[1:] == ["b\t20", "a\t10", "c\t"]
+        warnings = json.loads((folder / "mine.card.json").read_text())["warnings"]
+        assert any("`seen` is both a count and a column of .item" in warning for warning in warnings)
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ("id,seen\na,many\n", "line 2, column `seen`: `many` is not a number"),
+            ("id,seen\na,1\na,2\n", "line 3: `a` is there a second time, with other values"),
+            ("id,views\na,1\n", "has no column `seen`"),
+            ("id,seen\nz,1\n", "items.csv` counts nothing of the items that have interactions"),
+        ],
+    )
+    def test_faults(self, convert, tmp_path, capsys, table, message):
+        self.TABLE = table
+        self.convert_it(convert, tmp_path, "--counts", "views=seen", status=1)
+        assert message in capsys.readouterr().err

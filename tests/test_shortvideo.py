@@ -532,6 +532,35 @@ class TestMedia:
         convert(tmp_path, FILTERED, "--preset=all", f"--features={media}", status=1)
         assert "12.npy` cannot be read as an npy file" in capsys.readouterr().err and not (tmp_path / "sv").exists()
 
+    def test_audit_proposes_a_map_that_the_converter_takes(self, tmp_path, capsys):
+        """Twelve videos of different lengths, of which from the sixth on a file's number is one more."""
+        videos = {pid: (3 + pid % 100, pid + (pid > 105)) for pid in range(101, 113)}
+        rows = [ROWS[0].replace(",12,501", f",{pid},501").replace("91.9", f"{s}.0") for pid, (s, _) in videos.items()]
+        for seconds, number in videos.values():
+            write_video(tmp_path / f"{number}.mp4", seconds)
+        (tmp_path / "cover.mp4").touch()
+        text, options = "\n".join((HEADER, *rows)) + "\n", [f"--videos={tmp_path}", "--preset=all"]
+        dataset = convert(tmp_path, text, f"--audit={tmp_path / 'map.csv'}", *options)
+        assert not dataset.exists() and "in 2 runs explain 100.0% (+0 41.7%, +1 58.3%)" in capsys.readouterr().out
+        assert read_id_map(tmp_path / "map.csv") == {str(pid): str(number) for pid, (_, number) in videos.items()}
+        check = card_of(convert(tmp_path, text, f"--id_map={tmp_path / 'map.csv'}", *options))
+        assert check["notes"]["durations of csv and videos"]["agree"] == 12
+
+    def test_audits_that_are_refused(self, tmp_path, capsys):
+        (tmp_path / "map.csv").write_text("")
+        audit = f"--audit={tmp_path / 'map.csv'}"
+        for options, message in (
+            ([audit], "ConfigError: `--audit` needs --videos"),
+            ([audit, f"--videos={tmp_path}", f"--id_map={tmp_path / 'map.csv'}"], "ConfigError: `--audit` needs"),
+            ([audit, f"--videos={tmp_path}"], "map.csv` exists; give --overwrite"),
+            ([audit, f"--videos={tmp_path}", "--overwrite"], "None of the videos of the table has a file"),
+        ):
+            convert(tmp_path, FILTERED, *options, status=1)
+            assert message in capsys.readouterr().err
+        hashed = FILTERED.replace(",12,501", ",73000000012,501")
+        convert(tmp_path, hashed, audit, f"--videos={tmp_path}", "--overwrite", status=1)
+        assert "are hashes that lead to no media file" in capsys.readouterr().err
+
     def test_durations_of_real_videos(self, real_data):
         """As ffprobe tells them."""
         folder = real_data / "microlens" / "videos"

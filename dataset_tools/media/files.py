@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from recbole_video.dataset_tools.video.failures import VideoFailure
 from recbole_video.dataset_tools.video.probe import read_duration
@@ -18,6 +19,7 @@ from recbole_video.files.raw import csv_rows
 
 TOLERANCE_SECONDS = 0.5
 _N_EXAMPLES = 5
+Key = TypeVar("Key")
 
 
 def read_id_map(path: Path) -> dict[str, str]:
@@ -88,14 +90,24 @@ def check_durations(
     check = DurationCheck()
     present = {item: files[item] for item in expected if item in files and files[item].is_file()}
     check.missing = len(expected) - len(present)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(_duration_or_none, present.values())
-        for item, seconds in tqdm(zip(present, found, strict=True), "durations", len(present), disable=None):
-            if seconds is None:
-                check.unreadable += 1
-            else:
-                check.add(item, expected[item], seconds, tolerance)
+    for item, seconds in read_durations(present):
+        if seconds is None:
+            check.unreadable += 1
+        else:
+            check.add(item, expected[item], seconds, tolerance)
     return check
+
+
+def read_durations(files: Mapping[Key, Path]) -> Iterator[tuple[Key, float | None]]:
+    """The seconds of each file, in order; None for one that does not open or does not say."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(_duration_or_none, files.values())
+        yield from tqdm(zip(files, found, strict=True), "durations", len(files), disable=None)
+
+
+def numbered_videos(folder: Path) -> dict[int, Path]:
+    """Number -> file, of those in a folder that are named ``<number>.mp4``; ascending."""
+    return dict(sorted((int(path.stem), path) for path in folder.glob("*.mp4") if path.stem.isdecimal()))
 
 
 def _duration_or_none(path: Path) -> float | None:

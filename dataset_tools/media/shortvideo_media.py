@@ -11,13 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
-from recbole_video.dataset_tools.media.files import TOLERANCE_SECONDS, check_durations, read_id_map
+from recbole_video.dataset_tools.media.files import (
+    TOLERANCE_SECONDS,
+    check_durations,
+    numbered_videos,
+    read_durations,
+    read_id_map,
+)
+from recbole_video.dataset_tools.media.id_audit import audit_ids
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
 from tqdm import tqdm
 
 from recbole_video.content.store import FrameBlock, write_frame_blocks
 from recbole_video.errors import DataError, counted
+from recbole_video.files.atomic import write_text
 from recbole_video.files.raw import check_no_repeats, csv_rows, load_array, whole_number
 from recbole_video.files.reading import read_text
 
@@ -45,6 +53,12 @@ def add_media_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--id_map", type=Path, metavar="FILE", help="csv of pid and media id (default: the same)")
     group.add_argument(
         "--videos", type=Path, metavar="FOLDER", help="mp4 files: compare their durations with the csv's"
+    )
+    group.add_argument(
+        "--audit",
+        type=Path,
+        metavar="FILE",
+        help="convert nothing: tell by durations how pids and --videos agree, and write the map that fits best to FILE",
     )
     group.add_argument("--asr", type=Path, metavar="FOLDER", help="txt files of recognised speech, for the text file")
     group.add_argument(
@@ -186,6 +200,25 @@ def check_videos(folder: Path, items: pd.DataFrame, media: Mapping[int, str], ca
         )
     if check.unreadable:
         card.warn(f"{check.unreadable:,} of the video files do not open, or do not say how long they are.")
+
+
+def audit_media(items: pd.DataFrame, videos: Path, target: Path, overwrite: bool) -> None:
+    """Print how pids and numbers of files agree, and write the map between them that fits best.
+
+    Raises:
+        DataError: If the pids lead to no file, there is nothing to compare, or ``target`` exists and ``overwrite`` is
+            false.
+    """
+    if target.exists() and not overwrite:
+        raise DataError(f"`{target}` exists; give --overwrite, or another --audit.")
+    known = items[items["duration"].notna()]
+    if len(known) and known["pid"].max() > N_MEDIA:
+        raise DataError("The pids of this version are hashes that lead to no media file; audit another version.")
+    expected = dict(zip(known["pid"].tolist(), known["duration"].tolist(), strict=True))
+    files = {number: seconds for number, seconds in read_durations(numbered_videos(videos)) if seconds is not None}
+    audit = audit_ids(expected, files, TOLERANCE_SECONDS)
+    write_text(target, "".join(["pid,media_id\n", *(f"{pid},{number}\n" for pid, number in audit.media.items())]))
+    print(f"{audit.report()}\nWritten: {target}; check it, and give it as --id_map.")
 
 
 def add_feature_folder(out: DatasetWriter, folder: Path, media: Mapping[int, str]) -> None:

@@ -119,7 +119,7 @@ class DatasetWriter:
         Args:
             frame: DataFrame, or dict of arrays, with ``user_id`` and ``item_id`` (whole numbers or text),
                 ``time`` (int64, raw) where known, and the columns named in ``types``.
-            time_unit: Of ``time``: ``s``, ``ms`` or ``us``.
+            time_unit: Of ``time``: ``s``, ``ms``, ``us`` or ``ns``.
             types: Further columns -> ``token``, ``token_seq``, ``float`` or ``float_seq``.
 
         Raises:

@@ -10,7 +10,7 @@ import numpy as np
 from recbole_video.dataset_tools.output.tokens import check_column_name, id_problem, refused_id
 from recbole_video.dataset_tools.raw.lists import ListBuffer
 
-from recbole_video.data.atomic_file import FIELD_TYPES
+from recbole_video.data.atomic_file import FIELD_TYPES, FLOAT
 from recbole_video.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def parse_column(option: str) -> RawColumn:
         raise ConfigError(f"`{option}` is not NAME:TYPE=RAW with a type of {', '.join((*FIELD_TYPES, TEXT))}.")
     check_column_name(name, ConfigError)
     return RawColumn(name, kind, raw or name)
+
+
+def parse_count(option: str) -> RawColumn:
+    """Read ``NAME=RAW``, or ``NAME`` where the raw column has the same name, as a column of numbers.
+
+    Raises:
+        ConfigError: If a header cannot hold the name.
+    """
+    name, _, raw = option.partition("=")
+    check_column_name(name, ConfigError)
+    return RawColumn(name, FLOAT, raw or name)
 
 
 class TokenBuffer:

@@ -1,4 +1,4 @@
-"""Times of raw files as whole numbers: seconds, milliseconds, microseconds, or ISO dates."""
+"""Times of raw files as whole numbers: seconds to nanoseconds, or ISO dates."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class TimeBuffer:
     """Collects times, chunk by chunk.
 
     Args:
-        unit: The unit of the raw times: ``s``, ``ms``, ``us``, or ``iso`` for dates; a date without a zone is UTC.
+        unit: The unit of the raw times: ``s``, ``ms``, ``us``, ``ns``, or ``iso`` for dates; a date without a zone is
+            UTC.
     """
 
     def __init__(self, unit: str) -> None:
@@ -68,13 +69,13 @@ class TimeBuffer:
         times = np.concatenate(self._chunks) if self._chunks else np.empty(0, dtype=np.int64)
         if times.dtype.kind == "i":
             return times
-        return np.rint(times * (UNITS_PER_SECOND["us"] // UNITS_PER_SECOND[self.unit])).astype(np.int64)
+        return np.rint(times * (UNITS_PER_SECOND[self.finest_unit] // UNITS_PER_SECOND[self.unit])).astype(np.int64)
 
     @property
     def finest_unit(self) -> str:
-        """The unit of the times: the one given, or ``us`` for dates and for numbers with a fraction."""
+        """The unit of the times: the one given, or ``us`` for dates, and for coarser numbers with a fraction."""
         is_whole = self.unit != "iso" and all(chunk.dtype.kind == "i" for chunk in self._chunks)
-        return self.unit if is_whole else "us"
+        return self.unit if is_whole or self.unit == "ns" else "us"
 
 
 def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
@@ -85,7 +86,8 @@ def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
         raise DataError(f"{where(values.index[0])}: `{values.name}` holds dates, not numbers; give --time_unit=iso.")
     numbers = as_numbers(values)
     if pd.api.types.infer_dtype(values, skipna=True) in ("boolean", "mixed", "mixed-integer"):
-        numbers[values.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(dtype=bool)] = np.nan
+        is_truth = values.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(dtype=bool)
+        numbers = np.where(is_truth, np.nan, numbers)  # they may be read-only
     _check_filled(values, pd.Series(~np.isfinite(numbers)), "number", where)
     if far := far_time(numbers, unit):
         row, problem = far
@@ -93,7 +95,17 @@ def _numbers(values: pd.Series, unit: str, where: Where) -> np.ndarray:
             f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` {problem}; give another "
             "--time_unit."
         )
-    return numbers.astype(np.int64) if (numbers == np.floor(numbers)).all() else numbers
+    if (numbers == np.floor(numbers)).all():
+        return _exact(values) if unit == "ns" else numbers.astype(np.int64)
+    return numbers
+
+
+def _exact(values: pd.Series) -> np.ndarray:
+    """Whole times, int64 [rows]: nanoseconds since 1970 have more digits than a float64 holds."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(values).to_numpy()
+    return (numbers if numbers.dtype.kind in "iu" else numbers.astype(np.float64)).astype(np.int64)
 
 
 def _dates(values: pd.Series, where: Where) -> np.ndarray:

@@ -203,6 +203,10 @@ def generic_cases(draw):
         files["items.csv"] = draw(mutated(files["items.csv"]))
     words = [f"RAW/t.{kind}", *(["--separator=::"] if kind == "dat" else [])]
     words += draw(GENERIC_OPTIONS)
+    pairs = f"RAW/t_pairs.{kind}"
+    if draw(one_in(4)):
+        files[pairs.removeprefix("RAW/")] = files.pop(f"t.{kind}")
+        words[0] = pairs
     if draw(st.booleans()):
         words += ["--columns", *draw(st.lists(st.sampled_from(GENERIC_COLUMNS), min_size=1, max_size=2))]
     if draw(st.booleans()):
@@ -210,7 +214,8 @@ def generic_cases(draw):
             "--items",
             "RAW/items.csv",
             "--item_columns",
-            *draw(st.sampled_from((["title:text=name"], ["size:float"], ["name:token", "size:token_seq"]))),
+            *draw(st.sampled_from(ITEM_COLUMNS)),
+            *draw(st.sampled_from(([], ["--counts", "views=size"], ["--counts", "size", "n=name"]))),
         ]
     return files, words
 
@@ -222,7 +227,8 @@ GENERIC_COLUMNS = (
 )  # fmt: skip
 ITEM_COLUMNS = (["title:text=name"], ["size:float"], ["name:token", "size:token_seq"])
 GENERIC_OPTIONS = options(
-    time_unit=["ms", "us", "iso", "s"], no_time=[None], drop_incomplete=[None], no_header=[None], no_quotes=[None],
+    time_unit=["ms", "us", "ns", "iso", "s"], sequences=[None], no_time=[None],
+    drop_incomplete=[None], no_header=[None], no_quotes=[None],
     separator=["", ",", "\\t", "::", '"', "\n", " "], encoding=["gbk", "utf-16", "cp1252", "base64", "x\0"],
     list_separator=[" ", ",", "|", ""], min_user=["2", "-1", str(10**30)], min_item=["2"], repeats=["first", "last"],
     user=["item_id", "tags", "1"],
@@ -431,7 +437,59 @@ INFORMS_OPTIONS = options(
     valid_share=["0", "0.9", "nan", "1", "x"], missing_videos=["drop"], videos=["RAW", "/nowhere"]
 )
 
+# -- vk-lsvd --
+
+
+def vk_lsvd_files(change=lambda name, value: value):
+    """Three weeks and what lies beside them; ``change`` has a hand in each column."""
+
+    def table(columns):
+        found = io.BytesIO()
+        pq.write_table(pa.table({name: change(name, values) for name, values in columns.items()}), found)
+        return found.getvalue()
+
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    names = ("like", "dislike", "share", "bookmark", "click_on_author", "open_comments")
+    flags = {name: [True, False] for name in names}
+    week = {"place": [0, 1], "platform": [1, 1], "agent": [2, 3], "timespent": [10, 255], **flags}
+    parts = {"train/week_24": [7, 8], "validation/week_25": [8, 7], "test/week_26": [7, 7]}
+    files = {
+        f"s/{name}.parquet": table({"user_id": users, "item_id": [n, n + 1], **week})
+        for n, (name, users) in enumerate(parts.items(), start=1)
+    }
+    files["metadata/users_metadata.parquet"] = table(
+        {"user_id": [7, 8], "age": [20, 30], "gender": [1, 2], "geo": [3, 3]}
+    )
+    files["metadata/items_metadata.parquet"] = table(
+        {"item_id": [1, 2, 3], "author_id": [5, 5, 6], "duration": [9, 9, 9]}
+    )
+    vectors = io.BytesIO()
+    np.savez(vectors, item_id=np.array([1, 2, 4]), embedding=np.ones((3, 4), dtype=np.float16))
+    return {**files, "metadata/item_embeddings.npz": vectors.getvalue()}
+
+
+@st.composite
+def vk_lsvd_cases(draw):
+    if draw(st.booleans()):
+        return draw(with_one_changed(vk_lsvd_files))
+    odd = st.sampled_from(([None, 1], [1.5, 2.0], ["a", "b"], [[1], [2]], [True, None], [-1, 2**62], [], None))
+
+    def change(name, values):
+        found = draw(odd) if draw(one_in(20)) else values
+        return values if found is None else (found * len(values))[: len(values)] if found else [None] * len(values)
+
+    return vk_lsvd_files(change)
+
+
+VK_LSVD_OPTIONS = options(
+    positive=["like", "share"], watched=["10", "1e9", "nan", "-1", "x"], metadata=["RAW/metadata", "RAW", "/nowhere"],
+    min_user=["2", "9"], min_item=["2"], repeats=["first"],
+)  # fmt: skip
+
 GOOD = {
+    "vk-lsvd": vk_lsvd_files,
     "generic": generic_files,
     "microlens": microlens_files,
     "shortvideo": shortvideo_files,
@@ -439,6 +497,7 @@ GOOD = {
     "informs": informs_files,
 }
 WORDS = {
+    "vk-lsvd": ["RAW/s"],
     "generic": [
         "RAW/t.csv",
         "--columns",
@@ -499,3 +558,9 @@ def test_smpd(files, words, name, overwrite):
 @given(informs_cases(), INFORMS_OPTIONS, NAMES, OVERWRITE)
 def test_informs(files, words, name, overwrite):
     check("informs", files, ["RAW", *words], name, overwrite)
+
+
+@cases(12)
+@given(vk_lsvd_cases(), VK_LSVD_OPTIONS, NAMES, OVERWRITE)
+def test_vk_lsvd(files, words, name, overwrite):
+    check("vk-lsvd", files, ["RAW/s", *words], name, overwrite)
