@@ -99,7 +99,7 @@ class Config(Mapping[str, Any]):
         self.model_class: Any  # one of this package's kinds, or of RecBole's
         self._model_option, self.model, self.model_class = chosen_model(model, given)
         kind = kind_of(self.model_class)
-        self.dataset = chosen_dataset(dataset, given, kind.dataset)
+        self.dataset = chosen_dataset(dataset, given, kind.default_dataset)
         self._kind = kind(self.model, self.model_class, given, layer(f"dataset/{self.dataset}.yaml"))
         host, host_names = host_defaults(self.model, self.model_class, self.dataset)
         own = self._declare(host, host_names)

@@ -12,6 +12,7 @@ from recbole.utils import ModelType
 from recbole_video.config.given import Given
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import Option, check_no_void_options, declared
+from recbole_video.registries import ITEM_ENCODERS
 from recbole_video.registry import Registry
 
 
@@ -27,19 +28,26 @@ class Kind(ABC):
     Attributes:
         task: Name of the task whose runs such models have.
         registry: The table that knows such models.
-        dataset: Name of the data set where none is given.
-        encoder: The item encoder; None for models that have none.
+        default_dataset: Name of the data set where none is given.
+        encoder_name: Name of the item encoder, as it was chosen; None for models that have none.
+        encoder: The item encoder, likewise.
     """
 
     task: ClassVar[str]
     registry: ClassVar[Registry[Any]]
-    dataset: ClassVar[str] = "microvideo-demo"
+    default_dataset: ClassVar[str] = "microvideo-demo"
 
     def __init__(self, model: str, model_class: Any, given: Given, dataset_layer: Mapping[str, Any]) -> None:
         self.model, self.model_class, self.dataset_layer = model, model_class, dataset_layer
-        self.encoder = self._chosen_encoder(given)
+        self.encoder_name = self._chosen_encoder(given)
+        self.encoder: type | None = None if self.encoder_name is None else ITEM_ENCODERS.get(self.encoder_name)
 
-    def _chosen_encoder(self, given: Given) -> type | None:
+    def _chosen_encoder(self, given: Given) -> str | None:
+        """Name of the item encoder, or its path, which the caller has given or trusts.
+
+        Raises:
+            ConfigError: If a file names a class that is not trusted.
+        """
         return None
 
     @abstractmethod

@@ -82,7 +82,7 @@ class PopularityModels(Declaring):
 
     task = "popularity"
     registry = POPULARITY_MODELS
-    dataset = "popularity-demo"
+    default_dataset = "popularity-demo"
 
     def _add_own_layers(self, defaults: dict[str, Any], given: Mapping[str, Any]) -> None:
         """The model's variant, its hyper-parameters for a data set, and what both together change."""
@@ -131,7 +131,7 @@ class Ranking(Declaring):
             values[free_width] = config.given.get(free_width)
 
     def for_host(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """In-batch losses and pairs, in RecBole's words."""
+        """Whether batches hold pairs, which follows from the loss here."""
         pairwise = values.get("loss_type") == "BPR"
         return {"MODEL_INPUT_TYPE": InputType.PAIRWISE if pairwise else InputType.POINTWISE}
 
@@ -161,19 +161,19 @@ class Encoding(Ranking):
 
     encoder: type
 
-    def _chosen_encoder(self, given: Given) -> type:
+    def _chosen_encoder(self, given: Given) -> str:
         default = declared(self.model_class.Options)["item_encoder"].default
         name = given.choosing.get("item_encoder")
-        self._encoder_name = str(self.dataset_layer.get("item_encoder", default) if name is None else name)
-        given.check_class_of_a_file("item_encoder", self._encoder_name, [ITEM_ENCODERS])
-        return ITEM_ENCODERS.get(self._encoder_name)
+        name = str(self.dataset_layer.get("item_encoder", default) if name is None else name)
+        given.check_class_of_a_file("item_encoder", name, [ITEM_ENCODERS])
+        return name
 
     def declared(self, model_type: ModelType) -> dict[str, Option]:
         return super().declared(model_type) | declared(self.encoder)
 
     @property
     def shown(self) -> str:
-        return f"{super().shown}, item encoder {self._encoder_name}"
+        return f"{super().shown}, item encoder {self.encoder_name}"
 
     def _check_content(self, config: Any, is_of_before: bool) -> None:
         super()._check_content(config, is_of_before)
