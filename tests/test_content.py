@@ -312,13 +312,14 @@ def test_names_that_a_popularity_model_does_not_read():
 @pytest.mark.parametrize("model", ["MetadataRidge", "MetadataGBDT", "Constant"])
 def test_names_that_leave_no_video_out_of_the_data_of_a_control(model):
     """Else a misspelt one would give it other videos than the models that it is compared with."""
+    data = {"data_path": "d", **({} if model == "Constant" else {"metadata_numeric": ["a"]})}
     for name in ("farmes", "audio"):
         with pytest.raises(
             ConfigError, match=f"`content` names `{name}`, which {model} does not read.*only leaves out"
         ):
-            Config(model, "p", config_dict={"data_path": "d", "content": {"frames": None, name: "audio"}})
-    assert Config(model, "p", config_dict={"data_path": "d", "content": {"frames": "audio"}})["content"]
-    old = {"model": model, "dataset": "p", "data_path": "d", "content": ["frames", "audio"]}
+            Config(model, "p", config_dict={**data, "content": {"frames": None, name: "audio"}})
+    assert Config(model, "p", config_dict={**data, "content": {"frames": "audio"}})["content"]
+    old = {"model": model, "dataset": "p", **data, "content": ["frames", "audio"]}
     assert Config(config_dict=old, is_stored=True)["content"] == ["frames", "audio"]  # which a run of before may have
 
 
