@@ -107,7 +107,7 @@ class TestWhatAddingTouches:
     # Where a name is a default, and what RecBole's own code reads of its models without saying so.
     ELSEWHERE = {
         "CVA": {"recommendation/options.py"},
-        "SASRec": {"config.py"},
+        "SASRec": {"config/choice.py"},
         "BERT4Rec": {"runtime/recbole_options.py"},
     }
 

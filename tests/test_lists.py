@@ -240,6 +240,12 @@ class TestCommand:
         assert main(["--help_options=Lists"]) == 0 and "score_lists" in capsys.readouterr().out
 
 
+def test_an_encoder_that_keeps_the_width_of_its_frames():
+    """It says what is left out; lists have no width that could follow the frames."""
+    config = Config("Lists", config_dict={"item_encoder": "Pooling"})
+    assert config.inputs_read == {"frames"} and config.keeps_frame_dim
+
+
 def test_missing_users_are_misses(in_tmp, data_root):
     pd.DataFrame({"user": ["u1"] * 30, "item": [f"i{n}" for n in range(30)], "score": range(30)}).to_csv("one.csv")
     options = {"data_path": str(data_root), "use_gpu": False, "protocol": "recbole", "score_lists": "one.csv"}

@@ -8,7 +8,9 @@ import pytest
 
 import recbole_video.quick_start
 from recbole_video import load_model, run_recbole_video
+from recbole_video.config import Config, kinds
 from recbole_video.errors import CheckpointError
+from recbole_video.registry import class_path
 from recbole_video.tasks import TASKS, task_of
 from recbole_video.tasks.task import Hooks
 
@@ -99,14 +101,35 @@ def test_data_of_the_caller(run, model, is_asked):
 
 
 def test_nobody_else_asks_what_the_task_is():
-    """The configuration finds it out, and the table of tasks knows what it means."""
+    """`kind_of` finds it out for the configuration, and the table of tasks knows what it means."""
     root = Path(recbole_video.__file__).parent
-    allowed = {"config.py", "tasks/__init__.py", "sweep/shared_data.py"}  # the last hands the question on
-    asking = re.compile(r"\bconfig\.task\b|\.is_video_model\b|\.is_popularity_model\b|\bis_control\b")
-    found = {
-        str(path.relative_to(root)) for path in root.rglob("*.py") if asking.search(path.read_text(encoding="utf-8"))
-    }
-    assert found <= allowed
+    asking = re.compile(
+        r"(config|_kind)\.task\b(?!\.)|[.\"']is_(video_model|popularity_model|ranked_lists)\b|\bis_control\b"
+    )
+    found = {path for path in root.rglob("*.py") if asking.search(path.read_text(encoding="utf-8"))}
+    asks, hand_on = {"config/kinds.py", "tasks/__init__.py"}, {"config/config.py", "sweep/shared_data.py"}
+    assert {path.relative_to(root).as_posix() for path in found} == asks | hand_on
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("SASRec", kinds.Recommenders), ("Random", kinds.Controls), ("Lists", kinds.RankedLists),
+        ("STAP", kinds.PopularityModels), ("MetadataRidge", kinds.PopularityModels), ("Pop", kinds.RecBolesOwn),
+        ("recbole:Random", kinds.RecBolesOwn),
+    ],
+)  # fmt: skip
+def test_every_kind_of_model_has_its_side_of_configuration_and_run(model, kind):
+    """What `kind_of` gives is what the registry knows, and has a task."""
+    cls = Config(model).model_class
+    assert kinds.kind_of(cls) is kind and kind.registry.admit(cls, class_path(cls)) is cls
+    assert task_of(Config(model)) is TASKS[kind.task]
+
+
+def test_a_likeness_of_a_model_has_a_kind():
+    """So that its registry can refuse it in words."""
+    assert kinds.kind_of(dict) is kinds.RecBolesOwn
+    assert kinds.kind_of(type("Likeness", (), {"is_video_model": True})) is kinds.Recommenders
 
 
 def test_stap_is_named_by_the_registry_alone():
