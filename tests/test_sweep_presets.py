@@ -13,6 +13,7 @@ from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.spec import load_sweep, preset_names
 
 PUBLISHED = Path(__file__).parent / "published"
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 WITHOUT_NUMBERS = {"cva-fig4", "stap-fig5-topk", "stap-fig5-window", "stap-fig6"}  # figures that print none
 
 
@@ -62,6 +63,14 @@ def test_plan(name, demo):
         need = needed[dataset.name]
         made = set(need.stores) | {word.partition("=")[2] for line in need.commands for word in line.split()}
         assert need.download and need.commands and set(dataset.stores) <= made
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_plan_of_results(path):
+    """The sweeps of real data, each beside the page that it made."""
+    plan = make_plan(load_sweep(str(path), demo=False))
+    assert plan.n_trials == len({trial.name for trial in plan.trials}) > 0
+    assert {dataset.name for dataset in plan.datasets} == {need.dataset for need in plan.sweep.needs}
 
 
 @pytest.mark.parametrize(("place", "value"), [("#1", 30.0), ("#2", 10.0), ("#3", None), ("#0", None), ("b", 10.0)])
