@@ -71,6 +71,13 @@ def shared_ray():
         yield session
 
 
+def _is_data_server(process):
+    try:
+        return any("DataServer" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.usefixtures("shared_ray")
 class TestInProcess:
     def run(self, path, resources=AS_MANY_AS_FIT):
@@ -110,6 +117,12 @@ class TestInProcess:
         stored = json.loads((good / "metrics.json").read_text())
         assert stored["test_result"] == alone["test_result"] and (good / "model.pth").is_file()
         assert read_trial(good) == plan.trials[0] and not folder.ray.exists()
+        self.assert_nothing_is_served_any_more()
+
+    def assert_nothing_is_served_any_more(self):
+        """In a session that goes on after the sweep, what held its data has ended, or does so now."""
+        serving = [child for child in psutil.Process().children(recursive=True) if _is_data_server(child)]
+        assert not psutil.wait_procs(serving, timeout=60)[1]
 
     def test_a_run_in_processes_of_a_cluster(self, in_tmp, data_root):
         """A Ray that runs already stands for the cluster; its processes train what one trains."""

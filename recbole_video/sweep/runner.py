@@ -123,21 +123,15 @@ def _is_to_run(state: TrialState) -> bool:
 
 
 def _run_on(ray: Any, plan: Plan, folder: SweepFolder, resources: Resources, remaining: list[Trial]) -> None:
-    from recbole_video.sweep.shared_data import start_data_server
+    from recbole_video.sweep.shared_data import data_server
 
     gpus = resources.gpus
     if gpus is None:
         gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
-    task = TrialTask(
-        plan.sweep,
-        tuple(remaining),
-        str(folder.trials.resolve()),
-        str(Path.cwd()),
-        start_data_server(ray),
-        resources.cpus,
-    )
-    tuning = _Tuning(plan, folder, resources, gpus, task)
-    with SweepProgress(plan, folder) as progress:
+    places = str(folder.trials.resolve()), str(Path.cwd())
+    with data_server(ray) as server, SweepProgress(plan, folder) as progress:
+        task = TrialTask(plan.sweep, tuple(remaining), *places, server, resources.cpus)
+        tuning = _Tuning(plan, folder, resources, gpus, task)
         if remaining:
             tuning.fit(remaining, progress)
         n_searched = _n_left_to_search(plan, folder)

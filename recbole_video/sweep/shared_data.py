@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -85,9 +86,16 @@ class DataServer:
         return [reference]
 
 
-def start_data_server(ray: Any) -> Any:
-    """The actor; killed, as by a machine out of memory, it starts anew and reads what is asked for again."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(DataServer).remote(ray.put)
+@contextmanager
+def data_server(ray: Any) -> Iterator[Any]:
+    """The actor; killed, as by a machine out of memory, it starts anew and reads what is asked for again.
+
+    It ends with the sweep: in a session of the caller's, which goes on, it would keep the data in memory. After an
+    error nothing more is asked of Ray, which may be what was lost.
+    """
+    server = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(DataServer).remote(ray.put)
+    yield server
+    ray.kill(server)
 
 
 def load_shareable(config: Any) -> Any:
