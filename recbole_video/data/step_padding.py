@@ -7,18 +7,8 @@ from math import isqrt
 
 import numpy as np
 
-from recbole_video.data.step_plan import (
-    COUNTS,
-    IS_QUERY,
-    ITEMS,
-    NEGATIVES,
-    QUERY_POSITION,
-    QUERY_ROW,
-    QUERY_TARGET,
-    SEQUENCE,
-)
+from recbole_video.data.step_plan import COUNTS, IS_QUERY, ITEMS, NEGATIVES, OF_QUERIES, QUERY_ROW, SEQUENCE
 
-_OF_QUERIES = (QUERY_ROW, QUERY_POSITION, QUERY_TARGET, NEGATIVES)
 _SIZES = 32  # sizes from nothing to the largest, at most; steps differ by the root of their size, and so do sizes
 
 
@@ -36,7 +26,7 @@ def padded_step(fields: Mapping[str, np.ndarray], most_queries: int, n_items: in
     padded = dict(fields)
     n_queries = len(fields[QUERY_ROW])
     copies = np.minimum(np.arange(_size(n_queries, most_queries)), n_queries - 1)
-    for name in _OF_QUERIES:
+    for name in OF_QUERIES:
         if name in fields:
             padded[name] = fields[name][copies]
     padded[IS_QUERY] = (np.arange(len(copies)) < n_queries).astype(np.int64)

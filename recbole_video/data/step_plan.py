@@ -25,6 +25,8 @@ QUERY_POSITION = "query_position"  # [Q] its position in the history
 QUERY_TARGET = "query_target"  # [Q] the item that it should rank first
 NEGATIVES = "query_negatives"  # [Q, S] items that its user has not, drawn for the loss BPR
 IS_QUERY = "is_query"  # [Q] 1, and 0 for copies that fill a step up; only in steps of one shape
+# What a step has for each query, before it is filled up.
+OF_QUERIES = (QUERY_ROW, QUERY_POSITION, QUERY_TARGET, NEGATIVES)
 
 _PART_ROWS, _MOST_PARTS = 32, 6
 

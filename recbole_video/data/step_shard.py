@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from recbole_video.data.step_plan import GROUP, NEGATIVES, QUERY_POSITION, QUERY_ROW, QUERY_TARGET
-
-_OF_QUERIES = (QUERY_ROW, QUERY_POSITION, QUERY_TARGET, NEGATIVES)
+from recbole_video.data.step_plan import GROUP, OF_QUERIES, QUERY_ROW
 
 
 def shard(
@@ -38,7 +36,7 @@ def shard(
 def of_rows(fields: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
     """The fields of the rows where ``chosen: [B]`` is true; rows and groups are numbered anew."""
     queries = chosen[fields[QUERY_ROW]]
-    own = {name: values[queries if name in _OF_QUERIES else chosen] for name, values in fields.items()}
+    own = {name: values[queries if name in OF_QUERIES else chosen] for name, values in fields.items()}
     own[QUERY_ROW] = (np.cumsum(chosen) - 1)[own[QUERY_ROW]]
     own[GROUP] = np.unique(own[GROUP], return_inverse=True)[1]
     return own
