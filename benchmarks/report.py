@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.common import Measurement, Row
 from benchmarks.machine import kind
+from recbole_video.files.atomic import write_text
 
 # More than this share of the processors used by others makes times doubtful.
 _QUIET = 0.05
@@ -30,8 +31,8 @@ def write(folder: Path, machine: dict[str, Any], measurements: list[Measurement]
     records.update({m.name: {**asdict(m), **about} for m in measurements})
     hardware = {key: value for key, value in machine.items() if key not in _ABOUT_THE_RUN}
     record = {"machine": hardware, "measurements": list(records.values())}
-    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    path.write_text(_markdown(hardware, list(records.values())), encoding="utf-8")
+    write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    write_text(path, _markdown(hardware, list(records.values())))
     return path
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [--only=step,epoch,...] [--out=benchmarks/results]
 
-Prints each table and writes <machine>.md and <machine>.json. Let nothing else run meanwhile.
+Prints each table and writes <machine>.md and <machine>.json after it. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ def main() -> None:
     """Run the chosen measurements and write the results."""
     arguments = _parse()
     given = arguments.data
+    places = ("--out", "--data")  # of no interest to a reader of the results
+    command = " ".join(["python benchmarks/run.py", *(word for word in sys.argv[1:] if not word.startswith(places))])
+    about = machine.describe()
     with nullcontext(given) if given else tempfile.TemporaryDirectory() as folder:
         options = Options(
             folder=Path(folder).resolve(),
@@ -59,10 +62,8 @@ def main() -> None:
         )
         shape = microlens_shaped.Shape(2_000, 14_388, 1_000) if options.small else None
         microlens_shaped.make(options.folder, shape)
-        measurements = [_measure(name, options) for name in arguments.only]
-    places = ("--out", "--data")  # of no interest to a reader of the results
-    command = " ".join(["python benchmarks/run.py", *(word for word in sys.argv[1:] if not word.startswith(places))])
-    path = report.write(arguments.out, machine.describe(), measurements, command)
+        for name in arguments.only:  # written one by one: an hour's work outlives the end of the last
+            path = report.write(arguments.out, about, [_measure(name, options)], command)
     print(f"\nWritten: {path} and {path.with_suffix('.json').name}")
 
 
