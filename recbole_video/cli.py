@@ -60,6 +60,9 @@ def _run(words: list[str]) -> int:
         from recbole_video.commands import sweep_command
 
         return sweep_command(words)
+    from recbole_video.options.listed import check_names
+
+    check_names(words)
     from recbole_video.options.option import declared
     from recbole_video.options.parse import parse_command_line, split_paths
     from recbole_video.options.run import CommandOptions

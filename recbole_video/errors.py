@@ -26,6 +26,10 @@ class RecBoleVideoError(Exception):
     def __init__(self, message: object = "", *more: Any) -> None:
         super().__init__(fit_for_message(str(message)), *more)
 
+    def _render_traceback_(self, *_: Any) -> list[str]:
+        """What a notebook shows in place of a traceback: IPython asks an exception for it by this name."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def fit_for_message(text: str) -> str:
     """``text`` on a terminal: control characters escaped, long values between backticks and the whole shortened.

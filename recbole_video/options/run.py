@@ -101,6 +101,15 @@ def resume_option() -> Any:
     )
 
 
+def keep_last_option() -> Any:
+    """``keep_last_checkpoint`` of a task whose runs go on from checkpoints of this package."""
+    return option(
+        False,
+        "Keep last.pth, most of a run folder's size, when the run has ended; until then --resume needs it.",
+        section="Run",
+    )
+
+
 def check_processes(nproc: int, most: int, remedy: str, what: str = "") -> None:
     """Refuse more processes than there are parts of a step.
 

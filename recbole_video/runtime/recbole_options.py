@@ -19,6 +19,7 @@ _READ_BY = {
     "KD_DAGFM": ("feature_num",),
     "SHAN": ("INVERSE_ITEM_SEQ",),
 }
+UNLISTED_OF_MODELS = frozenset(name for names in _READ_BY.values() for name in names)
 # Folders and files.
 PATHS = frozenset([
     "data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path", "pre_model_path", "pretrain_path",

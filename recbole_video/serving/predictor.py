@@ -80,6 +80,10 @@ class PopularityPredictor:
         self._metadata = metadata
         self.content = dict(content or {})
 
+    def __repr__(self) -> str:
+        inputs = f", reads {', '.join(self.content)}" if self.content else ""
+        return f"<{type(self).__name__}: {self.config['model']} of {self.config['dataset']}{inputs}>"
+
     @torch.no_grad()
     def predict(self, videos: Inputs) -> np.ndarray:
         """Popularity of each video on the labels' scale, float64 [N].

@@ -110,6 +110,14 @@ class Recommender:
         self._tokens = list(item_tokens[1:])
         self._id_of = {token: i for i, token in enumerate(item_tokens) if i}
 
+    def __repr__(self) -> str:
+        encoder = f" + {self.config['item_encoder']}" if "item_encoder" in self.config else ""
+        inputs = f", reads {', '.join(self.content)}" if self.content else ""
+        return (
+            f"<{type(self).__name__}: {self.config['model']}{encoder} of {self.config['dataset']}, "
+            f"{len(self._tokens):,} items{inputs}>"
+        )
+
     @property
     def items(self) -> list[str]:
         return list(self._tokens)
