@@ -61,7 +61,7 @@ def run_recbole_video(
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and for video models ``groups``, ``seconds``, ``peak_memory_mb``,
-        ``parameters``, ``data``, ``best_epoch``, ``precision`` and ``run_folder``.
+        ``parameters``, ``data``, ``best_epoch``, ``history`` (one dict per epoch), ``precision`` and ``run_folder``.
 
     Raises:
         RecBoleVideoError: With one sentence about what to change.
@@ -163,7 +163,7 @@ def _stored_result(config: Config, folder: RunFolder) -> dict[str, Any]:
     stored = read_json(folder.metrics, CheckpointError)
     if not isinstance(stored, dict):
         raise CheckpointError(damaged)
-    result = {key: value for key, value in stored.items() if key not in ("history", "config", "made_by")}
+    result = {key: value for key, value in stored.items() if key not in ("config", "made_by")}
     result["run_folder"] = str(folder.path)  # it may have been moved
     with console_logging(config):
         logging.getLogger().info(f"The run in {folder.path} has finished; this is its result, nothing is trained.")
@@ -207,9 +207,13 @@ def run(
         "peak_memory_mb": round(peak_memory_mb(config["device"]), 1),
         "run_folder": str(folder.path) if folder else None,
     }
+    if task.fitted.history is not None:
+        result["history"] = task.fitted.history
     if folder is not None:
         task.write(folder, test, result)
-        _write_record(folder, config, result, task.fitted.history)
+        _write_record(folder, config, result)
+        if not config.get("keep_last_checkpoint"):
+            folder.last.unlink(missing_ok=True)
     _log_results(task, result, log_path)
     return result
 
@@ -223,11 +227,8 @@ def _of_validation(config: Config, fitted: Fitted) -> dict[str, Any]:
     return found if fitted.best_epoch is None else {**found, "best_epoch": fitted.best_epoch}
 
 
-def _write_record(
-    folder: RunFolder, config: Config, result: dict[str, Any], history: list[dict[str, float]] | None
-) -> None:
-    record = result if history is None else {**result, "history": history}
-    record = {**record, "config": config.to_options(), "made_by": provenance()}
+def _write_record(folder: RunFolder, config: Config, result: dict[str, Any]) -> None:
+    record = {**result, "config": config.to_options(), "made_by": provenance()}
     write_json(folder.metrics, plain(record))  # last: it marks the run as finished
 
 
@@ -241,6 +242,8 @@ def _log_results(task: Task, result: dict[str, Any], log_path: Path) -> None:
     if "item_encoder" in parameters:
         cost += f" ({parameters['item_encoder']:,} in the item encoder)"
     places = f"Run folder: {result['run_folder'] or '(none: saved=False)'} · log: {log_path}"
-    logger.info("\n".join(["", task.title(result), "", result_table(task.rows(result)), "", cost, places]))
-    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
-    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
+    logger.info(
+        "\n".join(["", task.title(result), "", result_table(task.rows(result)), "", *task.scale(result), cost, places])
+    )
+    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}", extra=FILE_ONLY)
+    logger.info(set_color("test result", "yellow") + f": {result['test_result']}", extra=FILE_ONLY)

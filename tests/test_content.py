@@ -1031,7 +1031,7 @@ class TestOldCheckpoints:
         return state
 
     def test_load_and_resume(self, root, tmp_path):
-        options = config_of(root, "MLP", epochs=2).to_options()
+        options = config_of(root, "MLP", epochs=2, keep_last_checkpoint=True).to_options()
         first = run_recbole_video(config_dict=options, run_folder=tmp_path / "run")
         folder = Path(first["run_folder"])
         new = load_model(folder)

@@ -291,7 +291,9 @@ class TestAtomicFile:
             load_data(make_config(data_path=str(tmp_path)))
 
     def test_unknown_data_set(self, make_config, tmp_path):
-        with pytest.raises(DataError, match="There is no data set `tiny`.*check --dataset and --data_path"):
+        with pytest.raises(
+            DataError, match="There is no data set `tiny`.*microvideo-demo, .* made on first use. Check --dataset"
+        ):
             load_data(make_config(encoder="ID", data_path=str(tmp_path)))
 
 

@@ -194,7 +194,9 @@ class TestKills:
             assert comparable(again) == comparable(unbroken) and not list(Path(f"cut-{last}").glob(".*"))
 
     def test_weights_of_another_epoch_are_refused(self, in_tmp, data_root, popularity_root):
-        options = options_of("SASRec", data_root, popularity_root, epochs=2, learning_rate=0.0)  # of equals, the last
+        options = options_of(
+            "SASRec", data_root, popularity_root, epochs=2, learning_rate=0.0, keep_last_checkpoint=True
+        )  # of equals, the last
         folder = Path(run_recbole_video("SASRec", config_dict=options)["run_folder"])
         (folder / "metrics.json").unlink()
         last = read_checkpoint(folder / "last.pth")

@@ -12,6 +12,7 @@ from recbole_video.config import Config, kinds
 from recbole_video.errors import CheckpointError
 from recbole_video.registry import class_path
 from recbole_video.tasks import TASKS, task_of
+from recbole_video.tasks.recommendation import scale_of_test
 from recbole_video.tasks.task import Hooks
 
 from .conftest import small_options
@@ -53,11 +54,29 @@ def run(data_root, popularity_root, in_tmp):
     return make
 
 
+class TestScale:
+    """What one hit, chance and the sample make of a hit rate."""
+
+    def lines(self, test, n_users=400, n_items=200):
+        return scale_of_test({"test_result": test, "data": {"test_users": n_users, "items": n_items}})
+
+    def test_by_hand(self):
+        [line] = self.lines({"hit@20": 0.3, "ndcg@10": 0.1, "hit@10": 0.2})
+        assert line == "HR@10: one hit is 0.25 points, the standard error 2.00; by chance 5.00"  # sqrt(.2 * .8 / 400)
+
+    def test_a_cut_off_that_says_little(self):
+        first, second = self.lines({"hit@5": 0.1, "hit@20": 0.2, "hit@50": 0.5})
+        assert first.startswith("HR@5:") and second.startswith("HR@50 ranks more than a tenth of the catalogue")
+
+    def test_none_without_hit_rates(self):
+        assert self.lines({"ndcg@10": 0.1}) == []
+
+
 @pytest.mark.parametrize("model", KEYS)
 def test_keys_of_the_results(run, model):
     result = run(model)
     written = json.loads(Path(result["run_folder"], "metrics.json").read_text())
-    assert set(written) == KEYS[model] and set(result) == KEYS[model] - {"history", "config", "made_by"}
+    assert set(written) == KEYS[model] and set(result) == KEYS[model] - {"config", "made_by"}
     assert Path(result["run_folder"], "model.pth").is_file() == (model != "Pop")
     if model == "Pop":
         with pytest.raises(CheckpointError, match="keeps no checkpoint|RecBole has to load"):

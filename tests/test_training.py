@@ -46,7 +46,7 @@ class TestRun:
         assert result["best_valid_score"] == result["best_valid_result"]["ndcg@10"]
         folder = Path(result["run_folder"])
         assert {p.name for p in folder.iterdir()} == {
-            "config.yaml", "run.json", "last.pth", "model.pth", "metrics.json", "curve.png", "run.log", "per_user.tsv",
+            "config.yaml", "run.json", "model.pth", "metrics.json", "curve.png", "run.log", "per_user.tsv",
         }  # fmt: skip
         record = json.loads((folder / "metrics.json").read_text())
         assert record["test_result"] == result["test_result"] and len(record["history"]) == 2
@@ -341,7 +341,9 @@ class TestStep:
 
 class TestSchedule:
     def test_is_stepped_through_training(self, in_tmp, data_root):
-        folder = run(data_root, epochs=2, lr_scheduler="linear", learning_rate=0.01)["run_folder"]
+        folder = run(data_root, epochs=2, lr_scheduler="linear", learning_rate=0.01, keep_last_checkpoint=True)[
+            "run_folder"
+        ]
         state = read_checkpoint(Path(folder, "last.pth"))
         steps = 2 * -(-40 // 16)  # 40 users, batches of 16
         assert state["schedule"]["last_epoch"] == steps and state["optimizer"]["param_groups"][0]["lr"] == 0.0
@@ -465,7 +467,7 @@ class TestFiles:
         assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
 
     def test_checkpoint_holds_plain_values_only(self, in_tmp, data_root):
-        folder = Path(run(data_root)["run_folder"])
+        folder = Path(run(data_root, keep_last_checkpoint=True)["run_folder"])
         for name in ("last.pth", "model.pth"):
             state = torch.load(folder / name, weights_only=True)
             assert {"config", "epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter"} <= set(state)

@@ -488,7 +488,10 @@ def _read_manifest(path: Path) -> Manifest:
     manifest_path = _manifest_path(path)
     for needed in (path, manifest_path):
         if not needed.is_file():
-            raise DataError(f"There is no `{needed}`; frame embeddings come from dataset_tools, or set frame_store.")
+            raise DataError(
+                f"There is no `{needed}`. `python -m recbole_video.dataset_tools frames` makes it from videos, "
+                "`embed-text` from titles, `write_frame_store` from vectors; or set frame_store."
+            )
     content = read_json(manifest_path, nan_is_missing=True)  # as earlier versions wrote it
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version != FORMAT_VERSION:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from recbole_video.data.metadata import check_preset
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import A_SHARE, option
-from recbole_video.options.run import RunOptions, check_processes, resume_option, warmup_option
+from recbole_video.options.run import RunOptions, check_processes, keep_last_option, resume_option, warmup_option
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
 # RecBole's options that belong to recommendation.
@@ -124,6 +124,7 @@ class PopularityOptions(RunOptions):
     save_predictions: bool = option(True, "Write each test video's label and prediction to predictions.tsv.")
     figures: bool = option(True, "Draw predicted against true, and what the model offers of itself.")
     resume: bool | str | None = resume_option()
+    keep_last_checkpoint: bool = keep_last_option()
 
     def check(self) -> None:
         super().check()

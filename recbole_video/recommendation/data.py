@@ -20,6 +20,8 @@ from recbole_video.data.sequences import Actions, VideoDataset
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
 from recbole_video.files.values import file_digest
 
+_MOST_NAMED = 10  # data sets in a message
+
 
 @dataclass(frozen=True)
 class DatasetFacts:
@@ -134,10 +136,15 @@ def _check_dataset_exists(config: Config) -> None:
         return
     from recbole_video.dataset_tools import BUNDLED
 
-    others = {path.name for path in folder.parent.glob("*/") if path.is_dir()}
+    others = sorted(path.parent.name for path in folder.parent.glob("*/*.inter") if path.stem == path.parent.name)
+    there = (
+        f" has {', '.join(others[:_MOST_NAMED])}{', ...' if len(others) > _MOST_NAMED else ''}"
+        if others
+        else " has none"
+    )
     raise DataError(
-        f"There is no data set `{name}`{nearest(name, others | set(BUNDLED))}: `{folder / name}.inter` does not exist; "
-        "check --dataset and --data_path."
+        f"There is no data set `{name}`{nearest(name, {*others, *BUNDLED})}: `{folder / name}.inter` does not exist. "
+        f"`{folder.parent}`{there}; {', '.join(BUNDLED)} are made on first use. Check --dataset and --data_path."
     )
 
 

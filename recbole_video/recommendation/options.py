@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from recbole_video.data.protocols import ProtocolOptions
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import option
-from recbole_video.options.run import check_processes, resume_option, warmup_option
+from recbole_video.options.run import check_processes, keep_last_option, resume_option, warmup_option
 from recbole_video.recommendation.losses import LossOptions
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
@@ -144,6 +144,7 @@ class RecommendationOptions(LossOptions, EncoderOptions, RankingOptions):
     )
     encode_chunk: int = option(4096, "Items encoded at once when the catalogue is encoded.", at_least=1)
     resume: bool | str | None = resume_option()
+    keep_last_checkpoint: bool = keep_last_option()
 
     def check(self) -> None:
         super().check()

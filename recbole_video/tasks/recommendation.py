@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 from recbole_video.user_encoders.base import VideoRecommender
 
+_HIT = re.compile(r"hit@\d+$")
 _GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
 
@@ -107,6 +110,10 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
             f"full ranking of {data['items']:,} items, protocol {shown_protocol(data)}, seed {config['seed']}"
         )
 
+    def scale(self, result: dict[str, Any]) -> list[str]:
+        """What one hit, chance and the sample make of a hit rate, as :func:`scale_of_test`."""
+        return scale_of_test(result)
+
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
         """The curve, and each user's rank and metrics where they are asked for."""
         fitted, dataset = self.fitted, self.data.dataset
@@ -162,6 +169,26 @@ def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
         label = _GROUP_LABELS[kind]
         rows += [(label.format(name), values) for name, values in groups.items()]
     return rows
+
+
+def scale_of_test(result: dict[str, Any]) -> list[str]:
+    """What one hit, chance and the sample make of a hit rate: what there is to hold the test against.
+
+    By chance, a target stands among the first k of n items with k / n; the standard error is that of a share of users.
+    """
+    n_users, n_items = result["data"]["test_users"], result["data"]["items"]
+    shares = {int(key.partition("@")[2]): value for key, value in result["test_result"].items() if _HIT.match(key)}
+    if not (shares and n_users and n_items):
+        return []
+    k, share = min(shares.items())
+    error = sqrt(share * (1 - share) / n_users)
+    lines = [
+        f"HR@{k}: one hit is {100 / n_users:.2g} points, the standard error {100 * error:.2f}; by chance "
+        f"{100 * min(1, k / n_items):.2f}"
+    ]
+    if most := [k for k in shares if k > n_items / 10]:
+        lines.append(f"HR@{max(most)} ranks more than a tenth of the catalogue: it says little.")
+    return lines
 
 
 def _is_shipped(cls: type) -> bool:

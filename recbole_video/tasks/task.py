@@ -145,6 +145,10 @@ class Task(ABC, Generic[D, M, O]):
     def title(self, result: dict[str, Any]) -> str:
         """The sentence above the table of results."""
 
+    def scale(self, result: dict[str, Any]) -> list[str]:
+        """Lines below the table that say what a result is held against; none where nothing is known."""
+        return []
+
     def write(self, folder: RunFolder, test: O, result: dict[str, Any]) -> None:
         """Write tables and figures."""
 

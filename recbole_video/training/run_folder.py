@@ -30,7 +30,7 @@ _FREE_ON_RESUME = frozenset([
     "gpu_id", "use_gpu", "eval_batch_size", "eval_memory_mb", "frames_on_device", "save_per_user", "eval_groups",
     "tag_field",
     "data_path", "figures", "save_predictions", "n_popularity_groups", "cold_author_threshold", "cold_author_count",
-    "cold_author_column", "nproc", "ray_address",
+    "cold_author_column", "nproc", "ray_address", "keep_last_checkpoint",
 ])  # fmt: skip
 # Files of any run that are replaced as it goes on; RecBole's trainer names its checkpoint after model and time.
 _WRITTEN = (
@@ -46,7 +46,7 @@ class RunFolder:
     """Paths and records of one run under ``checkpoint_dir``.
 
     Holds ``config.yaml`` (all options, fit for ``--config_files``), ``run.json`` (versions, commit,
-    machine), ``last.pth`` (to resume), ``model.pth`` (the best epoch), ``metrics.json``,
+    machine), ``last.pth`` (to resume; until it has ended), ``model.pth`` (the best epoch), ``metrics.json``,
     ``curve.png`` and ``run.log``.
 
     A folder is locked, for one process at a time, before anything in it is touched; what is removed from it is only

@@ -32,8 +32,15 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     write_dataset(root / "data", "tiny", n_users=12, n_items=10)
     write_popularity(root / "data", "pop", n=40)
-    shared = {"data_path": str(root / "data"), "use_gpu": False, "show_progress": False}
-    video = {**small_options(data_path=str(root / "data")), "topk": [1, 3], "valid_metric": "NDCG@3", "epochs": 2}
+    kept = {"keep_last_checkpoint": True}
+    shared = {"data_path": str(root / "data"), "use_gpu": False, "show_progress": False, **kept}
+    video = {
+        **small_options(data_path=str(root / "data")),
+        **kept,
+        "topk": [1, 3],
+        "valid_metric": "NDCG@3",
+        "epochs": 2,
+    }
     before = Path.cwd()
     os.chdir(root)
     try:
