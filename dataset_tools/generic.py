@@ -26,6 +26,7 @@ import numpy as np
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
 from recbole_video.dataset_tools.cleaning.interactions import codes_of, select
+from recbole_video.dataset_tools.output.summary import print_summary
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.columns import (
     TEXT,
@@ -136,7 +137,7 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.users is not None:
             source = FeatureTable(arguments.users, arguments.user_id, user, users_dialect)
             out.write_users(_read_features(source, "user_id", arguments.list_separator, table, out.card), _types(user))
-    print(f"{arguments.name} is in {out.folder}.{how}")
+    print_summary(out, how)
 
 
 def _recognise_pairs(arguments: argparse.Namespace) -> str:
@@ -153,7 +154,7 @@ def _recognise_pairs(arguments: argparse.Namespace) -> str:
     arguments.sequences = arguments.no_header = True
     arguments.user, arguments.item = "1", "2"
     _check_tables(arguments)
-    return " The file was read as --sequences --no_header --user=1 --item=2."
+    return "The file was read as --sequences --no_header --user=1 --item=2."
 
 
 def _convert_items(

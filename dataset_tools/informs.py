@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.output.summary import label_command, print_summary
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.informs_sheets import (
     AUTHOR,
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         out.write_items(videos, _ITEM_TYPES)
         out.write_counts(videos[["item_id", *TARGETS.values()]])
         out.write_text({"item_id": item, **spool.get(item)} for item in videos["item_id"])
-    print(f"{arguments.name} is in {out.folder}.")
+    print_summary(out, next_command=label_command(out, "informs"))
 
 
 def read_videos(raw: Path, spool: TextSpool, card: Card) -> pd.DataFrame:

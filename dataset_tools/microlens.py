@@ -25,6 +25,7 @@ from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
 from recbole_video.dataset_tools.cleaning.interactions import codes_of, sort_order
 from recbole_video.dataset_tools.media.published_features import add_feature_file, feature_name
+from recbole_video.dataset_tools.output.summary import print_summary
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.microlens_files import (
     STALE_VIEWS,
@@ -116,7 +117,7 @@ def run(arguments: argparse.Namespace) -> None:
             out.write_text(_titles(files.titles, arguments.fill_titles, out.items, out.card))
         for option in arguments.features:
             add_feature_file(out, *feature_name(option), last_item=int(out.items[-1]))
-    print(f"{arguments.name} is in {out.folder}.")
+    print_summary(out)
 
 
 def find_size(raw: Path) -> str:

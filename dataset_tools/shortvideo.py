@@ -36,6 +36,7 @@ from recbole_video.dataset_tools.media.shortvideo_media import (
     sources_from,
     text_rows,
 )
+from recbole_video.dataset_tools.output.summary import print_summary
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.broken_csv import Layout, Tally, read_csv_header
 from recbole_video.dataset_tools.raw.csv_tables import read_tables
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
             check_videos(sources.videos, items, media, out.card)
         if sources.features:
             add_feature_folder(out, sources.features, media)
-    print(f"{arguments.name} is in {out.folder}.")
+    print_summary(out)
 
 
 def _audit(arguments: argparse.Namespace, path: Path, videos: Path | None) -> None:

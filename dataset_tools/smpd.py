@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.output.summary import label_command, print_summary
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.smpd_files import USER_COUNTS, VIDEO_NUMBERS, VIDEO_TOKENS, Tables, read_download
 from recbole_video.dataset_tools.raw.text_spool import TextSpool
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
         _describe_split(posts, out.card)
         if arguments.videos is not None:
             _count_videos(arguments.videos, posts["item_id"], spool, out.card)
-    print(f"{arguments.name} is in {out.folder}.")
+    print_summary(out, next_command=label_command(out, "stap-smpd"))
 
 
 def join_posts(tables: Tables, card: Card) -> pd.DataFrame:

@@ -19,6 +19,7 @@ import numpy as np
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters
 from recbole_video.dataset_tools.cleaning.interactions import codes_of, select
+from recbole_video.dataset_tools.output.summary import print_summary
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.vk_lsvd_files import (
     CONTEXT,
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         cut = _note_split(weeks, int(kept["time"].min()), out.card)
         if metadata is not None:
             _write_metadata(out, metadata, np.unique(kept["user_id"]))
-    print(f"{arguments.name} is in {out.folder}. {cut}")
+    print_summary(out, cut)
 
 
 def find_metadata(raw: Path) -> Path | None:

@@ -11,12 +11,14 @@ from typing import Any
 
 from recbole_video.config import STOCK_PREFIX, Config, class_named, known_options
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
+from recbole_video.files.names import expanded
 from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
 from recbole_video.options.run import CommandOptions
 from recbole_video.quick_start import make_config
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, check_trusted
+from recbole_video.reports.collect import matching_folders
 from recbole_video.reports.console import console_table
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import write_report
@@ -129,6 +131,7 @@ def report_command(words: Sequence[str]) -> int:
     if not folders:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
     out = expand_home(given.get("out"))
+    folders = matching_folders(map(expanded, folders))
     content = write_report(folders, out, bool(given.get("latex")), correction)
     for section in content.sections:
         print(f"{one_line(section.title)}\n\n{console_table(section)}\n")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 from recbole_video.dataset_tools.__main__ import main
 from recbole_video.dataset_tools.raw import tables
+
+from recbole_video import write_frame_store
 
 from .loading import our_sequences, recbole_dataset, recbole_sequences
 
@@ -64,6 +67,32 @@ def convert(tmp_path):
 
 def lines(folder, suffix):
     return (folder / f"mine{suffix}").read_text(encoding="utf-8").splitlines()
+
+
+class TestLastWords:
+    """Where the data set is, what was left out, and a command that can be typed."""
+
+    def test_without_content(self, convert, tmp_path, capsys):
+        (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\na,x,1\na,x,1\na,y,2\nb,x,1\n")
+        folder = convert(tmp_path / "mine.csv")
+        where, left_out, following = capsys.readouterr().out.splitlines()
+        assert where == f"mine is in {folder}: 3 interactions of 2 users on 2 items."
+        assert left_out.startswith("Left out: 1 of 4 by ") and left_out.endswith(f"Card: {folder / 'mine.card.html'}")
+        command = following.partition("#")[0].removeprefix("Next: ")
+        options = ["--dataset=mine", f"--data_path={tmp_path / 'dataset'}", "--item_encoder=ID"]
+        assert shlex.split(command) == ["python", "run_recbole_video.py", *options]
+
+    @pytest.mark.parametrize(("store", "word"), [("", []), ("clip", ["--frame_store=clip"])])
+    def test_with_content(self, convert, tmp_path, capsys, store, word):
+        (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\na,x,1\n")
+        folder = convert(tmp_path / "mine.csv")
+        name = ".".join(filter(None, ["mine", store, "frames.npy"]))
+        write_frame_store(folder / name, ["x"], np.zeros((1, 1, 2)) + 1, vfm="v", sampling="s")
+        capsys.readouterr()
+        convert(tmp_path / "mine.csv", "--overwrite")
+        _, left_out, following = capsys.readouterr().out.splitlines()
+        assert left_out.startswith("Nothing was left out.")
+        assert shlex.split(following)[5:] == word and "ID" not in following
 
 
 class TestFormats:

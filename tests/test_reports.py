@@ -13,7 +13,7 @@ from recbole_video.cli import main
 from recbole_video.commands import report_command
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.cells import spreadsheet_safe
-from recbole_video.reports.collect import collect
+from recbole_video.reports.collect import collect, matching_folders
 from recbole_video.reports.significance import test_all as significance
 from recbole_video.reports.table import BEST, SECOND, make_table
 from recbole_video.reports.write import write_report
@@ -396,6 +396,17 @@ class TestCollect:
         write_report(parts, tmp_path / "out")
         text = (tmp_path / "out" / "report.md").read_text()
         assert "4 of 9 trials have finished" in text and "[2 of 3 seeds]" in text
+
+    def test_folders_by_a_pattern(self, tmp_path):
+        """``*`` inside a name, as a shell reads it; a folder that is called so comes first."""
+        for name in ("a-1", "a-2", "b-1", "[ab]-1"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "a-3").write_text("")
+        at = lambda *names: [tmp_path / name for name in names]  # noqa: E731
+        assert matching_folders(at("a-*", "b-1")) == at("a-1", "a-2", "b-1")
+        assert matching_folders(at("[ab]-1")) == at("[ab]-1") and matching_folders(at("?-1")) == at("a-1", "b-1")
+        with pytest.raises(DataError, match=r"There is no folder `.*c-\*` to report on"):
+            matching_folders(at("c-*"))
 
     def test_folders_without_runs(self, tmp_path):
         with pytest.raises(DataError, match="holds no sweep and no finished run"):

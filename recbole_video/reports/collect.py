@@ -7,6 +7,7 @@ import json
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,7 @@ def collect(folders: Iterable[str | Path]) -> list[Collection]:
     found: dict[str, Collection] = {}
     hand_made: dict[Path, dict[str, Any]] = {}
     roots = []
-    for given in folders:
-        path = Path(given)
-        if not path.is_dir():
-            raise DataError(f"There is no folder `{path}` to report on.")
+    for path in matching_folders(folders):
         sweeps = [record.parent for record in sorted(path.rglob("sweep.json"))]
         runs = _read_finished(path, sweeps)
         if not sweeps and not runs:
@@ -91,6 +89,22 @@ def collect(folders: Iterable[str | Path]) -> list[Collection]:
         hand_made |= new
         roots += [path] if new else []
     return [*found.values(), *([_read_runs(roots, hand_made)] if hand_made else [])]
+
+
+def matching_folders(folders: Iterable[str | Path]) -> list[Path]:
+    """The folders that are named; a name with ``*``, ``?`` or ``[...]`` of which there is no folder is a pattern.
+
+    Raises:
+        DataError: If a name or a pattern is of no folder.
+    """
+    found: list[Path] = []
+    for given in map(str, folders):
+        named = [Path(given)] if Path(given).is_dir() else [Path(path) for path in sorted(glob(given))]  # noqa: PTH207 - may be absolute
+        folders_named = [path for path in named if path.is_dir()]
+        if not folders_named:
+            raise DataError(f"There is no folder `{given}` to report on.")
+        found += folders_named
+    return found
 
 
 def _read_finished(path: Path, sweeps: list[Path]) -> dict[Path, dict[str, Any]]:

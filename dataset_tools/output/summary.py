@@ -1,0 +1,62 @@
+"""The last words of a conversion: what there is, what was left out, where that is told, what comes next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from recbole_video.dataset_tools.card.card import Card
+from recbole_video.dataset_tools.output.writer import DatasetWriter
+
+_STORE = ".frames.npy"
+_MOST_STEPS = 3
+
+
+def print_summary(out: DatasetWriter, remark: str = "", next_command: str | None = None) -> None:
+    """Print where a data set is and its sizes, what was left out, the card's path, and the next command.
+
+    Args:
+        out: The writer that made it.
+        remark: A sentence about how the raw files were read.
+        next_command: What is typed next; by default a training on what the folder holds.
+    """
+    sizes = out.card.interactions
+    print(
+        f"{out.name} is in {out.folder}: {sizes['interactions']:,} interactions of {sizes['users']:,} users on "
+        f"{sizes['items']:,} items.{f' {remark}' if remark else ''}"
+    )
+    print(f"{_left_out(out.card)} Card: {out.folder / out.name}.card.html")
+    print(f"Next: {next_command or _training(out.folder, out.name)}")
+
+
+def label_command(out: DatasetWriter, preset: str) -> str:
+    """The command that makes popularity labels by a preset."""
+    words = ["python", "-m", "recbole_video.dataset_tools", "label", out.name, f"--preset={preset}"]
+    if out.folder.parent != Path("dataset"):
+        words.append(f"--data_path={out.folder.parent}")
+    return shlex.join(words)
+
+
+def _left_out(card: Card) -> str:
+    """The filters that dropped most, and how many warnings there are."""
+    dropped = sorted((step for step in card.steps if step["dropped"]), key=lambda step: -step["dropped"])
+    named = [f"{step['dropped']:,} of {step['before']:,} by {step['name']}" for step in dropped[:_MOST_STEPS]]
+    if len(dropped) > _MOST_STEPS:
+        named.append(f"more by {len(dropped) - _MOST_STEPS} other filters")
+    left_out = f"Left out: {', '.join(named)}." if named else "Nothing was left out."
+    n = len(card.warnings)
+    return f"{left_out} {n} warning{'s' if n > 1 else ''}." if n else left_out
+
+
+def _training(folder: Path, name: str) -> str:
+    """Train on the content that is there; without any, on ids."""
+    words = ["python", "run_recbole_video.py", f"--dataset={name}"]
+    if folder.parent != Path("dataset"):
+        words.append(f"--data_path={folder.parent}")
+    stores = sorted(path.name for path in folder.glob(f"*{_STORE}"))
+    if not stores:
+        words.append("--item_encoder=ID")
+    elif f"{name}{_STORE}" not in stores:
+        words.append(f"--frame_store={stores[0].removeprefix(f'{name}.').removesuffix(_STORE)}")
+    content = "" if stores else "   # or make content first, by `frames` of videos or `embed-text` of titles"
+    return shlex.join(words) + content
