@@ -33,9 +33,10 @@ def write_sweep(path, data_root, base=(), **keys):
 
 def wait_for(found, what, seconds=300):
     end = time.monotonic() + seconds
-    while not found():
+    while not (it := found()):
         assert time.monotonic() < end, f"no {what}"
         time.sleep(0.02)
+    return it
 
 
 def ray_processes(of):
@@ -176,66 +177,60 @@ class TestInProcess:
 
 
 class TestKills:
-    def test_worker_then_driver(self, in_tmp, data_root, start):
-        """SIGKILL of a trial's process and of the one with the data: others take over. Of the driver: --resume."""
-        write_sweep(in_tmp / "mine.yaml", data_root, {"epochs": 30, "stopping_step": 99}, seeds=[1, 2])
-        driver = start("--max_concurrent=1")
-        trials, log = in_tmp / "saved" / "sweeps", in_tmp / "output.txt"
-        wait_for(lambda: list(trials.glob("*/trials/*/last.pth")), "checkpoint")
-        workers = [p for p in ray_processes(driver.pid) if "TrialTask" in p.name() or "ImplicitFunc" in p.name()]
-        assert workers, [p.name() for p in ray_processes(driver.pid)]
-        servers = [p for p in ray_processes(driver.pid) if "DataServer" in p.name()]
-        assert servers
-        for process in [*workers, *servers]:
-            process.kill()
-        wait_for(lambda: list(trials.glob("*/trials/*/metrics.json")), "finished trial")
-        wait_for(lambda: len(list(trials.glob("*/trials/*/last.pth"))) > 1, "second trial")
-        everybody = [p for p in ray_processes(driver.pid) if "ImplicitFunc" in p.name() or "TrialTask" in p.name()]
-        driver.send(signal.SIGKILL, to_group=False)
-        status, out = end_of(driver, log)
-        assert status == -signal.SIGKILL and "its process died" in out
-        wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in everybody), "end of Ray")
-        [folder] = trials.iterdir()
-        finished = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/metrics.json")}
-        cut = [p.parent for p in folder.glob("trials/*/last.pth") if p.parent / "metrics.json" not in finished]
-        status, out = end_of(start("--resume"), log)
-        assert status == 0, out
-        results = list(folder.glob("trials/*/metrics.json"))
-        assert len(results) == 2 and len(list(trials.iterdir())) == 1
-        assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
-        for path in cut[:1]:
-            alone = run_recbole_video(config_file_list=[path / "config.yaml"], saved=False)
-            assert json.loads((path / "metrics.json").read_text())["test_result"] == alone["test_result"]
-        assert cut and "Resume training from epoch" in (cut[0] / "run.log").read_text()
-        assert (folder / "report.html").is_file()
-
-    def test_head_and_ctrl_c(self, in_tmp, data_root, start):
-        """SIGKILL of Ray's head ends the command; --resume goes on; Ctrl-C leaves a report. No port is open."""
-        rows = [{"label": "short", "options": {"epochs": 1}}, {"label": "long", "options": {"epochs": 5000}}]
+    def test_every_process_in_turn(self, in_tmp, data_root, start):
+        """SIGKILL of what trains and serves: others take over. Of Ray's head and of the driver: --resume. Ctrl-C."""
+        rows = [{"label": "short", "options": {"epochs": 30}}, {"label": "long", "options": {"epochs": 5000}}]
         write_sweep(in_tmp / "mine.yaml", data_root, {"stopping_step": 9999}, rows=rows, seeds=[1])
         log = in_tmp / "output.txt"
         driver = start("--max_concurrent=1", RAY_gcs_rpc_server_reconnect_timeout_s="2")
-        wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/short*/metrics.json")), "finished trial")
-        wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")), "checkpoint")
+        wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/short*/last.pth")), "checkpoint")
+        workers = [p for p in ray_processes(driver.pid) if "TrialTask" in p.name() or "ImplicitFunc" in p.name()]
+        servers = [p for p in ray_processes(driver.pid) if "DataServer" in p.name()]
+        assert workers and servers, [p.name() for p in ray_processes(driver.pid)]
+        for process in [*workers, *servers]:
+            process.kill()
+        last = wait_for(lambda: list(in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")), "second trial")[0]
+        short = self.trained_as_alone(in_tmp)
+        finished = short.stat().st_mtime_ns
         [head] = [p for p in ray_processes(driver.pid) if p.name() == "gcs_server"]
         head.kill()
-        assert end_of(driver, log)[0] != 0
+        status, out = end_of(driver, log)
+        assert status != 0 and "its process died" in out
         driver.clean_up()
-        [last] = in_tmp.glob("saved/sweeps/*/trials/long*/last.pth")
-        before, n_before = last.stat().st_mtime_ns, len(log.read_text())
-        resumed = start("--resume")
+
+        driver, before = start("--resume"), last.stat().st_mtime_ns
         wait_for(lambda: last.stat().st_mtime_ns != before, "epoch after the head's end")
+        self.listens_to_this_machine_alone(driver)
+        everybody = ray_processes(driver.pid)
+        driver.send(signal.SIGKILL, to_group=False)
+        assert end_of(driver, log)[0] == -signal.SIGKILL
+        wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in everybody), "end of Ray")
+
+        before, n_before = last.stat().st_mtime_ns, len(log.read_text())
+        driver = start("--resume")
+        wait_for(lambda: last.stat().st_mtime_ns != before, "epoch after the driver's end")
+        driver.send(signal.SIGINT, to_group=False)
+        status, out = end_of(driver, log)
+        out = out[n_before:]
+        assert status == 130 and "goes on with --resume" in out and "Traceback" not in out
+        assert (last.parent / "run.log").read_text().count("Resume training from epoch") == 2
+        assert short.stat().st_mtime_ns == finished and len(list(in_tmp.glob("saved/sweeps/*"))) == 1
+        [report] = in_tmp.glob("saved/sweeps/*/report.md")
+        assert "1 of 2 trials have finished" in report.read_text()
+
+    def trained_as_alone(self, in_tmp):
+        """The result file of the trial whose process was killed; it has gone on to an unbroken run's numbers."""
+        [result] = in_tmp.glob("saved/sweeps/*/trials/short*/metrics.json")
+        assert "Resume training from epoch" in (result.parent / "run.log").read_text()
+        alone = run_recbole_video(config_file_list=[result.parent / "config.yaml"], saved=False)
+        assert json.loads(result.read_text())["test_result"] == alone["test_result"]
+        return result
+
+    def listens_to_this_machine_alone(self, driver):
         listening = [
             connection.laddr.ip
-            for process in [psutil.Process(resumed.pid), *ray_processes(resumed.pid)]
+            for process in [psutil.Process(driver.pid), *ray_processes(driver.pid)]
             for connection in process.net_connections(kind="inet")
             if connection.status == psutil.CONN_LISTEN
         ]
         assert listening and all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in listening), listening
-        resumed.send(signal.SIGINT, to_group=False)
-        status, out = end_of(resumed, log)
-        out = out[n_before:]
-        assert status == 130 and "goes on with --resume" in out and "Traceback" not in out
-        assert "Resume training from epoch" in (last.parent / "run.log").read_text()
-        [report] = in_tmp.glob("saved/sweeps/*/report.md")
-        assert "1 of 2 trials have finished" in report.read_text()
