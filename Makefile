@@ -21,6 +21,11 @@ WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
 
 demo: $(READY)  ## Train SASRec + CVA on the bundled synthetic data and print the result.
 	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA
+	@echo 'Next:'
+	@echo '  source .venv/bin/activate                              # once per terminal'
+	@echo '  python run_recbole_video.py --item_encoder=ID          # ids in place of content'
+	@echo '  python run_recbole_video.py --model=MostPopular        # a control: what needs no training'
+	@echo '  python -m recbole_video.dataset_tools generic --help   # a csv of your own'
 
 test: lint  ## Lint, check types, run all tests.
 	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)/bin/python -m pytest

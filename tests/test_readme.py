@@ -1,4 +1,4 @@
-"""The README's examples run as they are printed."""
+"""The examples of the README, and of the pages on running and on models, run as they are printed."""
 
 import re
 import runpy
@@ -13,11 +13,12 @@ from .conftest import write_dataset
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+RUNNING, MODELS = ((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("running", "models"))
 SMALL = "hidden_size: 16\ninner_size: 16\nencoder_latent_dim: 16\nencoder_depth: 1\n"
 
 
 def example(name):
-    [code] = re.findall(rf"<!-- example: {name} -->\n```python\n(.*?)```", README, re.DOTALL)
+    [code] = re.findall(rf"<!-- example: {name} -->\n```python\n(.*?)```", MODELS, re.DOTALL)
     return code
 
 
@@ -63,6 +64,10 @@ def test_nothing_is_left_to_fill_in():
     assert not re.findall(r"@@\w+|\bTODO\b|^.*_(?:TABLE|ROWS|COMMENT)$", README, re.MULTILINE)
 
 
+def test_it_is_short():
+    assert len(README.splitlines()) <= 200
+
+
 def test_use_of_a_model(in_tmp, capsys):
     code = example("use").replace(
         '{"epochs": 1}', '{"epochs": 1, "encoder_depth": 1, "hidden_size": 16, "inner_size": 16}'
@@ -82,18 +87,18 @@ def test_links_lead_somewhere(path):
 def test_sweeps_exist():
     from recbole_video.sweep.spec import load_sweep, preset_names
 
-    named = re.findall(r"--sweep=([\w.-]+)( --demo)?", README)
+    named = re.findall(r"--sweep=([\w./-]+)( --demo)?", README + RUNNING)
     assert len(named) >= 4
     for name, demo in named:
-        assert name in preset_names() or name == "mine.yaml"
-        if name != "mine.yaml":
+        assert name in preset_names() or name == "mine.yaml" or (ROOT / name).is_file()
+        if name in preset_names():
             load_sweep(name, bool(demo))
 
 
 def test_options_in_the_table_exist():
     from recbole_video.config import Config
 
-    lines = re.findall(r"^\| .* \| `(--[^|]*)` ?.*\|$", README, re.MULTILINE)
+    lines = re.findall(r"^\| .* \| `(--[^|]*)` ?.*\|$", RUNNING, re.MULTILINE)
     words = [w for line in lines if "--sweep" not in line for w in re.findall(r"--\w+=\"[^\"]*\"|--[\w=.:-]+", line)]
     assert len(words) >= 8
     for word in words:
