@@ -127,11 +127,11 @@ def report_command(words: Sequence[str]) -> int:
     if correction not in (None, *CORRECTIONS):
         raise ConfigError(f"`correction` is `{correction}`; it must be one of {', '.join(CORRECTIONS)}.")
     _check_switches(given)
-    folders = [] if given["report"] is True else split_paths(given["report"], "report")
-    if not folders:
+    named = [] if given["report"] is True else split_paths(given["report"], "report")
+    if not named:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
     out = expand_home(given.get("out"))
-    folders = matching_folders(map(expanded, folders))
+    folders = matching_folders(map(expanded, named))
     content = write_report(folders, out, bool(given.get("latex")), correction)
     for section in content.sections:
         print(f"{one_line(section.title)}\n\n{console_table(section)}\n")

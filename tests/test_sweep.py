@@ -11,8 +11,16 @@ from recbole_video import commands
 from recbole_video.cli import main
 from recbole_video.commands import sweep_command
 from recbole_video.config import Config
-from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, RunFolderError
+from recbole_video.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MissingDependencyError,
+    RunFolderError,
+    SweepError,
+)
 from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS
+from recbole_video.runtime import ray_session
 from recbole_video.runtime.ray_session import import_ray
 from recbole_video.sweep.folder import (
     FAILED,
@@ -505,6 +513,19 @@ class TestDependencies:
         monkeypatch.setitem(sys.modules, "ray", None)
         with pytest.raises(MissingDependencyError, match=r"Sweeps need Ray; uv pip install -e '.\[sweep\]'"):
             import_ray()
+
+    def test_ray_that_does_not_start_in_time(self, monkeypatch):
+        """As Ray says it: by a bare Exception."""
+
+        def start(*_, **__):
+            raise Exception("The current node timed out during startup. This could happen because ...\nmore")
+
+        monkeypatch.setattr(ray_session, "_connect", start)
+        with (
+            pytest.raises(SweepError, match=r"has not started in time \(The current node .*--resume\.$"),
+            ray_session.ray_session(None),
+        ):
+            raise AssertionError
 
     def test_ray_is_too_old(self, monkeypatch):
         ray = import_ray()

@@ -392,7 +392,7 @@ def test_run_killed_in_an_epoch_resumes_to_the_same_numbers(in_tmp, data_root, f
 class TestResume:
     @pytest.fixture
     def unfinished(self, in_tmp, data_root):
-        folder = Path(run(data_root, epochs=2)["run_folder"])
+        folder = Path(run(data_root, epochs=2, keep_last_checkpoint=True)["run_folder"])
         (folder / "metrics.json").unlink()
         return folder
 
@@ -416,7 +416,7 @@ class TestResume:
 
     def test_changed_data(self, in_tmp):
         write_dataset(in_tmp, "own")
-        options = small_options(data_path=str(in_tmp))
+        options = small_options(data_path=str(in_tmp), keep_last_checkpoint=True)
         folder = Path(run_recbole_video("SASRec", "own", config_dict=options)["run_folder"])
         (folder / "metrics.json").unlink()
         write_dataset(in_tmp, "own", seed=1)

@@ -43,7 +43,12 @@ def check_names(words: Sequence[str]) -> None:
 
 def listed_names() -> set[str]:
     """The names in ``properties/`` and, wherever RecBole reads one or gives it a default, in RecBole's own files."""
-    found = {*declared(CommandOptions), *UNLISTED, *UNLISTED_OF_MODELS, *_names(_folder("recbole_video.properties"), "*.yaml", _IN_YAML)}
+    found = {
+        *declared(CommandOptions),
+        *UNLISTED,
+        *UNLISTED_OF_MODELS,
+        *_names(_folder("recbole_video.properties"), "*.yaml", _IN_YAML),
+    }
     host = _folder("recbole")
     found |= _names(host, "*.yaml", _IN_YAML) | _names(host, "*.py", _IN_PYTHON)
     return found | _names(host / "utils", "argument_list.py", _IN_A_LIST)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from recbole_video.errors import ConfigError, MissingDependencyError
+from recbole_video.errors import ConfigError, MissingDependencyError, SweepError
 from recbole_video.runtime.dependencies import import_optional
 from recbole_video.runtime.memory import available_memory
 
@@ -73,6 +73,7 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
 
     Raises:
         ConfigError: If there is no cluster at the address.
+        SweepError: If Ray does not start in time on this machine.
     """
     if address is None:
         # Elsewhere than on Linux Ray's own default; it must be set before Ray is imported, here and in its processes.
@@ -90,6 +91,13 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
     except (OSError, ValueError, RuntimeError) as error:
         where = f"at `{address}`" if address else "on this machine"
         raise ConfigError(f"Ray cannot be reached {where}: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        if type(error) is not Exception:  # Ray raises a bare one where a node has not started in time
+            raise
+        raise SweepError(
+            f"Ray has not started in time ({str(error).splitlines()[0].rstrip('.')}); this machine may be too busy or "
+            "short of memory: start again when it is less so, a sweep with --resume."
+        ) from error
     try:
         yield ray
     finally:
