@@ -67,15 +67,11 @@ def test_windows_are_those_of_the_protocol():
 
 def test_the_epoch_that_validates_best_is_kept(tmp_path):
     data = Sequences(np.arange(1, 9), np.array([0, 4, 8]))  # users 1 2 3 4 and 5 6 7 8
-    epochs = iter([[[9], [9]], [[3], [9]], [[3], [7]], [[3], [7]]])
+    epochs = iter([[9, 9], [3, 9], [3, 7], [3, 7]])  # of both users, the first item after each epoch
     tested = iter("abc")
-    now = []
 
     def lists_of(n):
-        if n == 1:
-            return np.array([next(tested)])
-        now[:] = [np.array(next(epochs))]
-        return now[0]
+        return np.array([next(tested)]) if n == 1 else np.eye(1, 10, dtype=int) * np.array(next(epochs))[:, None]
 
     choice = EpochChoice(data, lists_of, str(tmp_path / "lists.npy"))
     for _ in range(4):
