@@ -77,16 +77,39 @@ class Sequences:
         """The item to find for each user, [U]."""
         return self.items[self.start[1:] - 1]
 
+    @property
+    def valid_targets(self) -> np.ndarray:
+        """The item to find for each user in validation, [U]."""
+        return self.items[self.start[1:] - 2]
+
     def without_last(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """User numbers [A'] and items [A'] of all actions but each user's last ``n``."""
         users = np.repeat(np.arange(self.n_users), np.diff(self.start))
         kept = np.arange(len(users)) < self.start[users + 1] - n
         return users[kept], self.items[kept]
 
-    def histories(self) -> list[list[int]]:
-        """Each user's items but the last."""
-        pairs = zip(self.start[:-1], self.start[1:] - 1, strict=True)
+    def histories(self, n: int = 1) -> list[list[int]]:
+        """Each user's items but the last ``n``."""
+        pairs = zip(self.start[:-1], self.start[1:] - n, strict=True)
         return [self.items[start:end].tolist() for start, end in pairs]
+
+    def windows(self, length: int) -> list[np.ndarray]:
+        """What protocol recbole trains on: each user's items but the last two, cut from their end.
+
+        A window has at most ``length`` + 1 items and shares one with its neighbour, so that every item after a user's
+        first is a target once. The last window of user u is the u-th, those before it follow after all users.
+        """
+        last, others = [], []
+        for items in map(np.array, self.histories(2)):
+            ends = range(len(items), 1, -length)
+            cut = [items[max(end - length - 1, 0) : end] for end in ends]
+            last.append(cut[0] if cut else items)
+            others += cut[1:]
+        return last + others
+
+    def rows_of_step(self, setting: Setting) -> int:
+        """Targets of a step that trains ``setting.batch`` windows, on average."""
+        return round(setting.batch * self.n_targets / len(self.windows(setting.length)))
 
 
 class StepClock:
@@ -120,11 +143,36 @@ def timed(make: Callable[[], T], repeats: int) -> tuple[float, T]:
     return median(seconds), made
 
 
+class EpochChoice:
+    """Validates after each epoch and keeps the test lists of the one that validates best, in the same way for all.
+
+    Attributes:
+        curve: Validation NDCG@10 after each epoch.
+    """
+
+    def __init__(self, data: Sequences, lists_of: Callable[[int], np.ndarray], path: str) -> None:
+        """``lists_of(n)`` are lists, [U, k], after all but each user's last ``n`` items; the best go to ``path``."""
+        self._data, self._lists_of, self._path = data, lists_of, path
+        self.curve: list[float] = []
+
+    def end_epoch(self) -> None:
+        """An epoch has ended."""
+        found = quality(self._lists_of(2), self._data.valid_targets)["ndcg@10"]
+        if found > max(self.curve, default=-1.0):
+            np.save(self._path, self._lists_of(1))
+        self.curve.append(found)
+
+
 def write_lists(path: str | Path, users: Sequence[int], ranks: Sequence[int], items: Sequence[int], k: int) -> None:
-    """Write the best items of each user as [U', k] int64, 0 where there are fewer, from rows of a table."""
+    """Write :func:`as_lists`."""
+    np.save(path, as_lists(users, ranks, items, k))
+
+
+def as_lists(users: Sequence[int], ranks: Sequence[int], items: Sequence[int], k: int) -> np.ndarray:
+    """The best items of each user as [U', k] int64, 0 where there are fewer, from rows of a table."""
     lists = np.zeros((int(np.max(users)) + 1, k), np.int64)
     lists[np.asarray(users), np.asarray(ranks) - 1] = items
-    np.save(path, lists)
+    return lists
 
 
 def quality(lists: np.ndarray, targets: np.ndarray, k: int = 10) -> dict[str, float]:
