@@ -90,7 +90,7 @@ class TestExposures:
         folder = convert()
         options = dict(
             word.removeprefix("--").split("=")
-            for word in shlex.split(capsys.readouterr().out.rpartition("Its own split: ")[2])
+            for word in shlex.split(capsys.readouterr().out.rpartition("Its own split: ")[2].splitlines()[0])
         )
         cuts = json.loads(options.pop("temporal_cut"))
         chosen = {**options, "temporal_cut": cuts, "temporal_target": target, "data_path": str(folder.parent)}
