@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,22 @@ class Setting:
     learning_rate: float = 0.001
     seed: int = 42
     k: int = 20
+
+    def sasrec_options(self) -> dict[str, Any]:
+        """As options of SASRec, which ours and RecBole's call alike."""
+        return {
+            "MAX_ITEM_LIST_LENGTH": self.length,
+            "hidden_size": self.width,
+            "inner_size": self.width,
+            "hidden_act": "relu",
+            "n_layers": self.blocks,
+            "n_heads": self.heads,
+            "hidden_dropout_prob": self.dropout,
+            "attn_dropout_prob": self.dropout,
+            "learning_rate": self.learning_rate,
+            "weight_decay": 0.0,
+            "seed": self.seed,
+        }
 
 
 @dataclass(frozen=True)

@@ -292,9 +292,7 @@ def train_ours(
     options |= {"train_batch_size": chosen.batch, "valid_metric": "NDCG@10", "data_path": data_path, **logs, **_QUIET}
     run_recbole_video("SASRec", _DATA, config_dict=options, run_folder=folder)
     run = json.loads(Path(folder, "metrics.json").read_text(encoding="utf-8"))
-    histories = {
-        user: [names["items"][item] for item in history] for user, history in enumerate(data.histories())
-    }  # fmt: skip
+    histories = {user: [names["items"][item] for item in history] for user, history in enumerate(data.histories())}
     best = load_model(folder).recommend(histories, k=chosen.k, exclude_seen=False)
     id_of = {token: item for item, token in enumerate(names["items"])}
     items = [id_of[token] for token in best["item_id"]]
@@ -330,22 +328,8 @@ def _names(data_path: str) -> dict[str, list[str]]:
 
 
 def _model_options(chosen: Setting) -> dict[str, Any]:
-    """What ours and RecBole's SASRec call alike."""
-    return {
-        "MAX_ITEM_LIST_LENGTH": chosen.length,
-        "hidden_size": chosen.width,
-        "inner_size": chosen.width,
-        "hidden_act": "relu",
-        "n_layers": chosen.blocks,
-        "n_heads": chosen.heads,
-        "hidden_dropout_prob": chosen.dropout,
-        "attn_dropout_prob": chosen.dropout,
-        "learning_rate": chosen.learning_rate,
-        "weight_decay": 0.0,
-        "epochs": chosen.epochs,
-        "stopping_step": chosen.epochs,
-        "seed": chosen.seed,
-    }
+    """Of ours and of RecBole's: all epochs are trained."""
+    return {**chosen.sasrec_options(), "epochs": chosen.epochs, "stopping_step": chosen.epochs}
 
 
 def main(words: list[str]) -> int:

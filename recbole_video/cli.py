@@ -61,11 +61,11 @@ def _run(words: list[str]) -> int:
 
         return sweep_command(words)
     from recbole_video.options.listed import check_names
-
-    check_names(words)
     from recbole_video.options.option import declared
     from recbole_video.options.parse import parse_command_line, split_paths
     from recbole_video.options.run import CommandOptions
+
+    check_names(words)  # before what takes seconds to import
     from recbole_video.quick_start import run_recbole_video
 
     files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")

@@ -121,6 +121,19 @@ class TestMathematics:
         assert [low, high] == pytest.approx([*expected.confidence_interval], abs=0.01)
         assert (low, high) == bootstrap(values[::-1])
 
+    def test_bootstrap_of_users_with_several_targets(self):
+        """Against drawing the users, each with all targets, one resample after the other."""
+        rng = np.random.default_rng(3)
+        targets = [rng.random(n) < 0.3 * (1 + n % 2) for n in rng.integers(1, 9, 80)]
+        means, weights = np.array([t.mean() for t in targets]), np.array([len(t) for t in targets])
+        drawn = (rng.integers(0, len(targets), len(targets)) for _ in range(5000))
+        resampled = [np.concatenate([targets[i] for i in users]).mean() for users in drawn]
+        low, high = bootstrap(means, weights)
+        assert [low, high] == pytest.approx([*np.percentile(resampled, [2.5, 97.5])], abs=0.01)
+        assert low < np.concatenate(targets).mean() < high and [low, high] != pytest.approx(
+            [*bootstrap(means)], abs=0.002
+        )
+
 
 class TestReport:
     def test_intervals(self, made):
@@ -184,6 +197,25 @@ class TestReport:
         (tmp_path / "results.csv").write_text("\n".join(line.rsplit(",", 3)[0] for line in table) + "\n")
         write_report([made[0]], tmp_path)
         assert (tmp_path / "results.csv").read_text().splitlines() == table
+
+    def test_users_with_several_targets(self, made, tmp_path):
+        """One hit is one of the targets, and hits are no binomial share; users are drawn with all of theirs."""
+        (tmp_path / "run").mkdir()
+        source = next(made[0].glob("trials/strong*"))
+        result = json.loads((source / "metrics.json").read_text())
+        result["data"] |= {"test_users": 3, "temporal": {"test_targets": 8}}
+        result["test_result"] = {"hit@10": 0.5, "ndcg@10": 0.5}
+        hits = {"a": [1, 0, 0, 0, 0], "b": [1, 1], "c": [1]}
+        lines = [f"{user}\ti\t1\t{hit}\t{hit}" for user, values in hits.items() for hit in values]
+        (tmp_path / "run" / "metrics.json").write_text(json.dumps(result))
+        (tmp_path / "run" / "per_user.tsv").write_text(
+            "\n".join(["user_id\titem_id\trank\thit@10\tndcg@10", *lines]) + "\n"
+        )
+        write_report([tmp_path])
+        text = (tmp_path / "report.md").read_text()
+        assert "One hit is worth 12 points (8 test targets)" in text
+        low, high = bootstrap(np.array([0.2, 1, 1]), np.array([5, 2, 1]))
+        assert f"{100 * low:.3f} to {100 * high:.3f} b" in text
 
     def test_without_values_per_user_nothing_is_marked(self, made, tmp_path):
         results = [json.loads(file.read_text()) for file in sorted(made[0].rglob("metrics.json"))]

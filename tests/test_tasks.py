@@ -57,8 +57,13 @@ def run(data_root, popularity_root, in_tmp):
 class TestScale:
     """What one hit, chance and the sample make of a hit rate."""
 
-    def lines(self, test, n_users=400, n_items=200):
-        return scale_of_test({"test_result": test, "data": {"test_users": n_users, "items": n_items}})
+    def lines(self, test, n_users=400, n_items=200, **data):
+        return scale_of_test({"test_result": test, "data": {"test_users": n_users, "items": n_items, **data}})
+
+    def test_users_with_several_targets(self):
+        """Each target weighs alike, and no share of independent users has a standard error."""
+        [line] = self.lines({"hit@10": 0.2}, temporal={"test_targets": 1000})
+        assert line == "HR@10: one hit is 0.1 points; by chance 5.00"
 
     def test_by_hand(self):
         [line] = self.lines({"hit@20": 0.3, "ndcg@10": 0.1, "hit@10": 0.2})

@@ -8,7 +8,8 @@ from pathlib import Path
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 
-_STORE = ".frames.npy"
+from recbole_video.content.store import SUFFIX
+
 _MOST_STEPS = 3
 
 
@@ -32,9 +33,12 @@ def print_summary(out: DatasetWriter, remark: str = "", next_command: str | None
 def label_command(out: DatasetWriter, preset: str) -> str:
     """The command that makes popularity labels by a preset."""
     words = ["python", "-m", "recbole_video.dataset_tools", "label", out.name, f"--preset={preset}"]
-    if out.folder.parent != Path("dataset"):
-        words.append(f"--data_path={out.folder.parent}")
-    return shlex.join(words)
+    return shlex.join(words + _place(out.folder))
+
+
+def _place(folder: Path) -> list[str]:
+    """The option that says where the data sets are, if it is needed."""
+    return [] if folder.parent == Path("dataset") else [f"--data_path={folder.parent}"]
 
 
 def _left_out(card: Card) -> str:
@@ -50,13 +54,11 @@ def _left_out(card: Card) -> str:
 
 def _training(folder: Path, name: str) -> str:
     """Train on the content that is there; without any, on ids."""
-    words = ["python", "run_recbole_video.py", f"--dataset={name}"]
-    if folder.parent != Path("dataset"):
-        words.append(f"--data_path={folder.parent}")
-    stores = sorted(path.name for path in folder.glob(f"*{_STORE}"))
+    words = ["python", "run_recbole_video.py", f"--dataset={name}", *_place(folder)]
+    stores = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
     if not stores:
         words.append("--item_encoder=ID")
-    elif f"{name}{_STORE}" not in stores:
-        words.append(f"--frame_store={stores[0].removeprefix(f'{name}.').removesuffix(_STORE)}")
+    elif f"{name}{SUFFIX}" not in stores:
+        words.append(f"--frame_store={stores[0].removeprefix(f'{name}.').removesuffix(SUFFIX)}")
     content = "" if stores else "   # or make content first, by `frames` of videos or `embed-text` of titles"
     return shlex.join(words) + content

@@ -24,6 +24,11 @@ class Cases:
             self._mean[folders] = pd.concat(tables).groupby(level=0).mean() if tables else None
         return self._mean[folders]
 
+    def weights(self, records: list[Record]) -> pd.Series:
+        """How many test targets stand behind each row of :meth:`table`: one, but of users with several."""
+        tables = [table for record in records if (table := self._of(record.folder)) is not None]
+        return pd.concat([table.groupby(level=0).size() for table in tables]).groupby(level=0).mean()
+
     def _of(self, folder: Path) -> pd.DataFrame | None:
         if folder not in self._read:
             self._read[folder] = _read_cases(folder)

@@ -99,11 +99,11 @@ def matching_folders(folders: Iterable[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for given in map(str, folders):
-        named = [Path(given)] if Path(given).is_dir() else [Path(path) for path in sorted(glob(given))]  # noqa: PTH207 - may be absolute
-        folders_named = [path for path in named if path.is_dir()]
-        if not folders_named:
+        matches = [given] if Path(given).is_dir() else sorted(glob(given))  # noqa: PTH207 - it may be absolute
+        named = [Path(path) for path in matches if Path(path).is_dir()]
+        if not named:
             raise DataError(f"There is no folder `{given}` to report on.")
-        found += folders_named
+        found += named
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from recbole_video.reports.collect import HAND_MADE, Collection, Record
 from recbole_video.reports.figures import Picture, draw_all
-from recbole_video.reports.intervals import n_users
+from recbole_video.reports.intervals import n_targets
 from recbole_video.reports.marks import CONTROL, NEIGHBOUR, Judged, judge
 from recbole_video.reports.significance import ALPHA, CORRECTION_NAMES, Tested
 from recbole_video.reports.table import Cell, Table, make_table
@@ -162,21 +162,25 @@ def _legend(collection: Collection, table: Table) -> list[str]:
 
 
 def _hits(collection: Collection, table: Table) -> list[str]:
-    """What one hit is worth in points, for each data set that users were tested on."""
+    """What one hit is worth in points, for each data set that was tested on."""
     if not any(metric.key.startswith("test_result/hit@") for _, metric in table.heads):
         return []
     tested = {
-        (str(record.result["data"].get("dataset")), n): None
+        (
+            str(record.result["data"].get("dataset")),
+            n,
+            "users" if record.result["data"].get("test_users") == n else "targets",
+        ): None
         for record in collection.records
-        if record.result and (n := n_users(record)) is not None
+        if record.result and (n := n_targets(record)) is not None
     }
-    named = [f"{100 / n:.2g} points{f' on {name}' * (len(tested) > 1)} ({n:,} test users)" for name, n in tested]
+    named = [f"{100 / n:.2g} points{f' on {name}' * (len(tested) > 1)} ({n:,} test {what})" for name, n, what in tested]
     return [f"One hit is worth {', '.join(named)}."] if named else []
 
 
 def _marks(collection: Collection, judged: Judged) -> list[str]:
     """What the marks mean, and by which tests they are given."""
-    has_users = any(n_users(record) is not None for record in collection.records if record.result)
+    has_users = any(n_targets(record) is not None for record in collection.records if record.result)
     if not judged.has_marks:
         is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
         return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []

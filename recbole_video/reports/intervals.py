@@ -9,6 +9,7 @@ from scipy import stats
 
 from recbole_video.reports.cases import Cases
 from recbole_video.reports.collect import Record
+from recbole_video.results.targets import n_test_targets
 from recbole_video.sweep.metrics import Metric
 
 LEVEL = 0.95
@@ -35,7 +36,8 @@ def interval_of(metric: Metric, records: list[Record], cases: Cases) -> Interval
     """The interval of a cell; None where nothing per user is known.
 
     Hits of one run are counted: the interval is Clopper's and Pearson's. Of several runs, and of other metrics, each
-    user's value is its mean over the runs, and users are drawn again.
+    user's value is its mean over the runs, and users are drawn again; where a user has several targets, with all of
+    them, and that is done for hits as well.
 
     Args:
         metric: A metric of the test split.
@@ -45,37 +47,46 @@ def interval_of(metric: Metric, records: list[Record], cases: Cases) -> Interval
     head, _, name = metric.key.partition("/")
     if head != "test_result" or not records:
         return None
-    if len(records) == 1 and name.startswith("hit@"):
+    if len(records) == 1 and name.startswith("hit@") and _has_a_target_each(records[0]):
         return _of_hits(records[0], name, metric.factor)
     table = cases.table(records)
     if table is None or name not in table:
         return None
-    low, high = bootstrap(table[name].to_numpy())
+    low, high = bootstrap(table[name].to_numpy(), cases.weights(records).to_numpy())
     return Interval(low * metric.factor, high * metric.factor, is_exact=False)
 
 
 def _of_hits(record: Record, name: str, factor: float) -> Interval | None:
-    n, share = n_users(record), record.result["test_result"].get(name)
+    n, share = n_targets(record), record.result["test_result"].get(name)
     if n is None or share is None:
         return None
     ends = stats.binomtest(round(share * n), n).proportion_ci(LEVEL, method="exact")
     return Interval(float(ends.low) * factor, float(ends.high) * factor, is_exact=True)
 
 
-def n_users(record: Record) -> int | None:
-    """Users that a run was tested on; None where its results do not say."""
-    n = (record.result.get("data") or {}).get("test_users")
-    return n if isinstance(n, int) and n > 0 else None
+def n_targets(record: Record) -> int | None:
+    """Test targets that the metrics of a run are means over; None where its results do not say."""
+    return n_test_targets(record.result.get("data") or {})
 
 
-def bootstrap(values: np.ndarray) -> tuple[float, float]:
+def _has_a_target_each(record: Record) -> bool:
+    """Whether each user has one target: hits of one user are not independent, and no binomial counts them."""
+    return n_targets(record) == (record.result.get("data") or {}).get("test_users")
+
+
+def bootstrap(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
     """The percentile interval of the mean of ``values: [N]``, by seeded resampling of N of them.
 
     A resample counts how often each distinct value is drawn, which is multinomial: a metric with a cut-off has few.
+
+    Args:
+        values: One of each user, NaN where there is none.
+        weights: [N]; of the targets whose mean a user's value is, their number: users are drawn, with all of theirs.
     """
-    distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    pairs = np.stack([values, np.ones(len(values)) if weights is None else weights], axis=1)
+    distinct, counts = np.unique(pairs[~np.isnan(values)], axis=0, return_counts=True)
     n = counts.sum()
     drawn = np.random.default_rng(_SEED).multinomial(n, counts / n, size=RESAMPLES)
     tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(drawn @ distinct / n, [tail, 100 - tail])
+    low, high = np.percentile(drawn @ distinct.prod(axis=1) / (drawn @ distinct[:, 1]), [tail, 100 - tail])
     return float(low), float(high)

@@ -19,6 +19,7 @@ from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.recommendation.data import Data, describe_data, load_data, recommendation_checkpoint_data
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
+from recbole_video.results.targets import n_test_targets
 from recbole_video.serving.control import make_control
 from recbole_video.serving.recommender import Recommender, make_recommender
 from recbole_video.tasks.task import Fitted, Task, as_config_error
@@ -174,18 +175,17 @@ def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
 def scale_of_test(result: dict[str, Any]) -> list[str]:
     """What one hit, chance and the sample make of a hit rate: what there is to hold the test against.
 
-    By chance, a target stands among the first k of n items with k / n; the standard error is that of a share of users.
+    By chance, a target stands among the first k of n items with k / n; the standard error is that of a share of users,
+    and not told where a user has several targets, which are not independent.
     """
-    n_users, n_items = result["data"]["test_users"], result["data"]["items"]
+    data = result["data"]
+    n, n_items = n_test_targets(data), data["items"]
     shares = {int(key.partition("@")[2]): value for key, value in result["test_result"].items() if _HIT.match(key)}
-    if not (shares and n_users and n_items):
+    if not (shares and n and n_items):
         return []
     k, share = min(shares.items())
-    error = sqrt(share * (1 - share) / n_users)
-    lines = [
-        f"HR@{k}: one hit is {100 / n_users:.2g} points, the standard error {100 * error:.2f}; by chance "
-        f"{100 * min(1, k / n_items):.2f}"
-    ]
+    error = f", the standard error {100 * sqrt(share * (1 - share) / n):.2f}" if n == data["test_users"] else ""
+    lines = [f"HR@{k}: one hit is {100 / n:.2g} points{error}; by chance {100 * min(1, k / n_items):.2f}"]
     if most := [k for k in shares if k > n_items / 10]:
         lines.append(f"HR@{max(most)} ranks more than a tenth of the catalogue: it says little.")
     return lines

@@ -1,0 +1,19 @@
+"""What the means of a result are over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def n_test_targets(data: Mapping[str, Any]) -> int | None:
+    """Test targets, of which each weighs alike: one of each user, or with ``temporal_target=all`` all that there are.
+
+    Args:
+        data: The part ``data`` of a result.
+
+    Returns:
+        Their number; None where the result does not say, as of a popularity model.
+    """
+    n = (data.get("temporal") or {}).get("test_targets", data.get("test_users"))
+    return n if isinstance(n, int) and n > 0 else None
