@@ -11,7 +11,7 @@ USAGE = """\
 usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=microvideo-demo]
                             [--config_files="a.yaml b.yaml"] [--resume[=RUN_FOLDER]] [--OPTION=VALUE ...]
                             [--trust[=MODULE:CLASS]]
-       run_recbole_video.py --sweep=NAME_OR_YAML [--demo] [--dry_run] [--resume[=SWEEP_FOLDER]]
+       run_recbole_video.py --sweep=NAME_OR_YAML [--demo] [--dry_run] [--verbose] [--resume[=SWEEP_FOLDER]]
                             [--cpus_per_trial=1] [--gpus_per_trial=0.5] [--max_concurrent=N]
                             [--search=random|optuna --n_trials=N] [--ray_address=HOST:PORT] [--latex]
                             [--OPTION=VALUE ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.config import STOCK_PREFIX, Config, class_named, known_options
-from recbole_video.errors import ConfigError, DataError, RecBoleVideoError
+from recbole_video.errors import ConfigError, RecBoleVideoError
 from recbole_video.files.names import expanded
 from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
@@ -23,16 +23,24 @@ from recbole_video.reports.console import console_table
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
-from recbole_video.sweep.plan import Plan, count_control_trials, make_plan, require_data
+from recbole_video.sweep.plan import Plan, count_control_trials, make_plan
+from recbole_video.sweep.preparation import (
+    frame_costs,
+    hours_text,
+    missing_data,
+    n_published,
+    require_data,
+    weights_needed,
+)
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
 from recbole_video.sweep.spec import CORRECTIONS, Sweep, load_sweep, preset_names, with_search
 from recbole_video.tasks import task_of
 from recbole_video.tasks.task import prepare_bundled
 
 _SHOWN_TRIALS = 60
-_SWITCHES = ("demo", "dry_run", "latex")
+_SWITCHES = ("demo", "dry_run", "latex", "verbose")
 _OWN = ("sweep", "demo", "dry_run", "resume", "ray_address", "cpus_per_trial", "gpus_per_trial", "max_concurrent",
-        "latex", "search", "n_trials")  # fmt: skip
+        "latex", "search", "n_trials", "verbose")  # fmt: skip
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -64,9 +72,9 @@ def sweep_command(words: Sequence[str]) -> int:
     first = _SHOWN_TRIALS if ours.get("dry_run") and not ours.get("resume") else None
     plan = make_plan(with_search(sweep, ours.get("search"), ours.get("n_trials")), _own_options(given, trust), first)
     resources = _resources(ours, plan.sweep)
-    print(plan_text(plan, resources))
+    print(plan_text(plan, resources, bool(ours.get("verbose"))))
     if ours.get("dry_run"):
-        _print_missing_data(plan)
+        print(_preparation_text(plan))
         if ours.get("resume"):
             print(f"  Goes on in: {_folder(plan, ours['resume'], words).path}")
         return 0
@@ -104,11 +112,24 @@ def _own_classes(sweep: Sweep, given: dict[str, Any], trust: Trust, where: str) 
     return own
 
 
-def _print_missing_data(plan: Plan) -> None:
-    try:
-        require_data(plan)
-    except DataError as error:
-        print(f"\nBefore it can run: {error}")
+def _preparation_text(plan: Plan) -> str:
+    """What is missing before a sweep can run, and what it will take to make."""
+    found = missing_data(plan)
+    if not found:
+        return "  Missing:    nothing"
+    lines = ["", "Before it can run:"]
+    for missing in found:
+        lines.append(f"  {missing.dataset}")
+        lines += [f"    there is no {path}" for path in missing.files]
+        if missing.need is None:
+            lines.append("    check data_path, or make it with dataset_tools")
+            continue
+        lines.append(f"    download {missing.need.download}, then run")
+        lines += [f"      {command}" for command in missing.commands]
+        lines += [f"    {line}" for line in frame_costs(missing)]
+    weights = weights_needed(found)
+    lines += ["  weights of frozen models", *(f"    {line}" for line in weights)] if weights else []
+    return "\n".join([*lines, "or add --demo for the same sweep on bundled data."])
 
 
 def report_command(words: Sequence[str]) -> int:
@@ -186,8 +207,8 @@ def _check_switches(given: dict[str, Any]) -> None:
             raise ConfigError(f"`--{name}` is `{given[name]}`; write --{name}, or leave it out.")
 
 
-def plan_text(plan: Plan, resources: Resources) -> str:
-    """What a sweep is about to do."""
+def plan_text(plan: Plan, resources: Resources, lists_trials: bool = False) -> str:
+    """What a sweep is about to do; its trials one by one where they are asked for."""
     sweep = plan.sweep
     parallel = n_parallel(resources, plan.n_trials)
     gpus = "one GPU where there is any" if resources.gpus is None else _counted(resources.gpus, "GPU")
@@ -200,11 +221,26 @@ def plan_text(plan: Plan, resources: Resources) -> str:
         f"  Resources:  {_counted(resources.cpus, 'core')} per trial, {gpus}, on {where}"
         + ("" if resources.address else f"; {parallel} at a time on {os.cpu_count()} cores"),
         f"  Chosen by:  validation {plan.valid_metric}" + (", ASHA stops the worst" if sweep.asha else ""),
-        "  Time:       shown as soon as the first trials have finished",
+        f"  Time:       {_hours(plan, parallel) or 'shown as soon as the first trials have finished'}",
+        *_beside(sweep),
     ]
+    if not lists_trials:
+        return "\n".join(lines)
     shown = [f"    {trial.label}, seed {trial.seed}" for trial in plan.trials[:_SHOWN_TRIALS]]
     more = plan.n_trials - len(shown) if shown else 0
     return "\n".join([*lines, *shown, *([f"    … and {more:,} more"] if more > 0 else [])])
+
+
+def _hours(plan: Plan, parallel: int) -> str:
+    return hours_text(plan, _root(plan), parallel)
+
+
+def _beside(sweep: Sweep) -> list[str]:
+    """What the numbers will stand beside."""
+    published, rows = n_published(sweep)
+    if not published or not sweep.source:
+        return []
+    return [f"  Beside:     {sweep.source}: published numbers of {published} of {rows} rows"]
 
 
 def _counted(n: float, what: str) -> str:
@@ -259,9 +295,14 @@ def _check_machine_has(cpus: float, gpus: float | None) -> None:
             raise ConfigError(f"`{name}` is {wanted:g}, and this machine has {here}; lower it, or give a ray_address.")
 
 
-def _folder(plan: Plan, resume: bool | str, words: Sequence[str]) -> SweepFolder:
+def _root(plan: Plan) -> Path:
+    """The folder that run folders are made in."""
     config = Config(config_dict={k: v for k, v in plan.sweep.base.items() if k == "checkpoint_dir"})
-    root = Path(config["checkpoint_dir"])
+    return Path(config["checkpoint_dir"])
+
+
+def _folder(plan: Plan, resume: bool | str, words: Sequence[str]) -> SweepFolder:
+    root = _root(plan)
     if resume:
         return SweepFolder.to_resume(plan, root, resume)
     command = shlex.join(["python", "run_recbole_video.py", *words])

@@ -14,6 +14,8 @@ from recbole_video.commands import report_command
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect, matching_folders
+from recbole_video.reports.marks import stars_by_cell
+from recbole_video.reports.significance import Tested
 from recbole_video.reports.significance import test_all as significance
 from recbole_video.reports.table import BEST, SECOND, make_table
 from recbole_video.reports.write import write_report
@@ -110,7 +112,8 @@ class TestTable:
         expected = stats.ttest_rel(HIT["CVA"], HIT["MLP"])
         assert seeds.p == pytest.approx(expected.pvalue) and seeds.difference == pytest.approx(100 * np.mean(
             np.subtract(HIT["CVA"], HIT["MLP"])))  # fmt: skip
-        assert seeds.test == "paired t-test over 3 seeds" and cases.test == "paired t-test over 50 test cases"
+        assert seeds.test == "paired t-test over 3 seeds" and seeds.few_seeds == 3
+        assert cases.test == "paired t-test over 50 test cases, each the mean over 3 seeds" and not cases.few_seeds
         tables = {
             row: np.mean([np.loadtxt(r.folder / "per_user.tsv", skiprows=1, usecols=3) for r in collection.records
                           if r.trial.row == row], axis=0)
@@ -118,6 +121,26 @@ class TestTable:
         }  # fmt: skip
         assert cases.p == pytest.approx(stats.ttest_rel(tables["CVA"], tables["MLP"]).pvalue)
         assert untested.p is None and untested.why_not == "needs 2 seeds of both rows"
+        difference = tables["CVA"] - tables["MLP"]
+        half = stats.t.ppf(0.975, 49) * difference.std(ddof=1) / np.sqrt(50)
+        ends = [100 * (difference.mean() - half), 100 * (difference.mean() + half)]
+        assert cases.interval == pytest.approx(ends)
+        assert cases.relative == pytest.approx(difference.mean() / tables["MLP"].mean())
+
+    def test_stars_are_of_the_weakest_comparison(self):
+        def tested(p, b):
+            return Tested("CVA", b, "", "HR@10", "", 1.0, p, corrected=(p, p))
+
+        assert [tested(p, "MLP").stars for p in (0.0009, 0.009, 0.049, 0.05)] == ["***", "**", "*", ""]
+        assert stars_by_cell([tested(0.0001, "MLP"), tested(0.02, "ID")]) == {("CVA", "", "HR@10"): "*"}
+        assert stars_by_cell([tested(0.0001, "MLP"), tested(0.2, "ID")]) == {("CVA", "", "HR@10"): ""}
+
+    def test_a_comparison_as_a_sentence(self, folder, tmp_path):
+        write_report([folder], tmp_path)
+        text = (tmp_path / "report.md").read_text()
+        assert (
+            "Only 3 seeds: 5 or more tell more." in text and "HR@10: +2.1667 (95 % +0.2694 to +4.0640; +24.5 %)" in text
+        )
 
     def test_equal_runs_are_no_proof(self, tmp_path):
         path = make_sweep(tmp_path)

@@ -1,5 +1,6 @@
 """Sweeps before they run: what is written down, the space, the plan, and what is refused."""
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ from recbole_video.sweep.folder import (
     write_failure,
 )
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.plan import make_plan, point_labels, require_data
+from recbole_video.sweep.plan import make_plan, point_labels
+from recbole_video.sweep.preparation import hours_text, require_data
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.shared_data import DataServer
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
@@ -220,8 +222,41 @@ class TestPlan:
         assert better == {name: name not in smaller for name in better}
 
     def test_data_that_is_missing_is_told_in_a_dry_run(self, in_tmp, capsys):
-        assert main(["--sweep=cva-table6", "--dry_run"]) == 0
-        assert "Before it can run: The sweep `cva-table6` reads `microlens-100k`" in capsys.readouterr().out
+        assert main(["--sweep=cva-table4", "--dry_run"]) == 0
+        shown = capsys.readouterr().out
+        gone = "there is no dataset/shortvideo/shortvideo.dinov3-resample5.frames.npy"
+        assert "Before it can run:\n  microlens-100k\n" in shown and "\n  shortvideo\n" in shown and gone in shown
+        assert (
+            "dinov3-mid5: 19,738 videos, at most 5 frames of 384 numbers: up to 0.15 GB" in shown
+        )  # 19738 * 5 * 384 * 4
+        assert "dinov3-mid5: about" not in shown and "about 22 hours at 0.25 videos a second" in shown
+        assert shown.count("facebook/dinov3-vits16-pretrain-lvd1689m, 0.1 GB: agree to the DINOv3 licence") == 1
+        assert shown.count("timm/vit_base_patch32_clip_224.openai, 0.6 GB\n") == 1  # what scores the frames
+
+    def test_all_missing_data_at_once(self, in_tmp):
+        with pytest.raises(DataError) as caught:
+            require_data(make_plan(load_sweep("cva-table4")))
+        assert "reads `microlens-100k`" in str(caught.value) and "reads `shortvideo`" in str(caught.value)
+        assert "microlens-100k.inter` (nor 2 other files)" in str(caught.value)
+
+    def test_how_long_it_takes(self, in_tmp):
+        plan = make_plan(load_sweep("cva-table6"))
+        published = [row.published[""]["seconds"] for row in plan.sweep.rows if row.published]
+        text = hours_text(plan, in_tmp, 2)
+        assert text == f"published: 738 to 2,038 s a run, {sum(published) / 3600:.1f} h in all, on the paper's GPUs"
+        for i, seconds in enumerate((100, 300)):
+            folder = in_tmp / "sweeps" / f"cva-table6-{i}" / "trials" / "any"
+            folder.mkdir(parents=True)
+            (folder / "metrics.json").write_text(json.dumps({"seconds": seconds}))
+        ran = "2 trials that ran here took 200 s on average: about 0.5 h for all, 2 at a time; published"
+        assert hours_text(plan, in_tmp, 2).startswith(ran)  # 18 trials
+        assert not hours_text(make_plan(load_sweep("cva-table6", True)), in_tmp / "elsewhere", 2).startswith("2 trials")
+
+    def test_videos_of_a_need(self):
+        need = "needs: [{dataset: a, download: b, commands: [c], videos: %s}]"
+        assert sweep_of(BASE + need % 7).needs[0].videos == 7
+        with pytest.raises(ConfigError, match="`videos` of a need of `mine.yaml` is `many`; it must be a whole number"):
+            sweep_of(BASE + need % "many")
 
     def test_a_seed_of_ones_own(self):
         assert [t.seed for t in make_plan(sweep_of(BASE + "seeds: [1, 2]"), {"seed": 9}).trials] == [9]
@@ -397,9 +432,11 @@ class TestManyTrials:
         text = BASE + self.SPACE + "search: {kind: random, n_trials: 50000}"
         (in_tmp / "mine.yaml").write_text(text.replace("SASRec", "SASRec, dataset: ml-100k"))
         assert main(["--sweep=mine.yaml", "--dry_run"]) == 0
+        assert "learning_rate=" not in capsys.readouterr().out
+        assert main(["--sweep=mine.yaml", "--dry_run", "--verbose"]) == 0
         shown = capsys.readouterr().out
         assert "Trials:     100,000 (50000 points × 2 seeds)" in shown and "… and 99,940 more" in shown
-        assert shown.count("learning_rate=") == 60 and len(configs) < 100
+        assert shown.count("learning_rate=") == 60 and len(configs) < 200
 
     def test_a_grid_without_end(self, configs):
         numbers = list(range(1, 101))
@@ -555,7 +592,7 @@ class TestSharedData:
 
 class TestCommandLine:
     def test_dry_run(self, in_tmp, capsys):
-        assert main(["--sweep=stap-table3", "--demo", "--dry_run"]) == 0
+        assert main(["--sweep=stap-table3", "--demo", "--dry_run", "--verbose"]) == 0
         shown = capsys.readouterr().out
         assert "Trials:     33 (11 rows × 3 seeds)" in shown and "temporal / w/o SSM block · MicroLens, seed 2" in shown
         assert not (in_tmp / "saved").exists()

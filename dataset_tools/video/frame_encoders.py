@@ -26,10 +26,20 @@ from torch import Tensor
 from recbole_video.errors import ConfigError, DataError, nearest
 
 FRAME_ENCODERS = {
-    "dinov2": Source("dinov2", "facebook/dinov2-small"),
-    "dinov3": Source("dinov3", "facebook/dinov3-vits16-pretrain-lvd1689m", licence="the DINOv3 licence"),
-    "clip": Source("clip", "timm/vit_base_patch32_clip_224.openai"),
-    "vit": Source("vit", "google/vit-base-patch32-224-in21k"),
+    "dinov2": Source("dinov2", "facebook/dinov2-small", megabytes=88, dim=384),
+    "dinov3": Source(
+        "dinov3", "facebook/dinov3-vits16-pretrain-lvd1689m", licence="the DINOv3 licence", megabytes=86, dim=384
+    ),
+    "clip": Source("clip", "timm/vit_base_patch32_clip_224.openai", megabytes=605, dim=512),
+    "vit": Source("vit", "google/vit-base-patch32-224-in21k", megabytes=350, dim=768),
+}
+# Other weights that the sweeps name.
+KNOWN_PLACES = {
+    source.place: source
+    for source in (
+        *FRAME_ENCODERS.values(),
+        Source("clip", "timm/vit_large_patch14_clip_224.openai", megabytes=1711, dim=768),
+    )
 }
 CLIP = FRAME_ENCODERS["clip"]
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}

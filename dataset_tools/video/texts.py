@@ -16,7 +16,7 @@ from recbole_video.content.store import FrameBlock
 from recbole_video.data.text import read_text_rows
 from recbole_video.errors import DataError
 
-UAE = Source("uae", "WhereIsAI/UAE-Large-V1")
+UAE = Source("uae", "WhereIsAI/UAE-Large-V1", megabytes=1341, dim=1024)
 _LONGEST = 512  # tokens, of a model that knows no bound
 _BATCH = 128  # texts per pass, unless it is said
 _BLOCK = 4096  # texts that are sorted by length together, so that a batch has little padding

@@ -31,12 +31,16 @@ class Source:
         place: A folder, or a model's id on the hub.
         revision: Commit, tag or branch on the hub; None for the newest.
         licence: What must be agreed to on the hub before the weights can be had.
+        megabytes: About how large they are; 0 where it is not known.
+        dim: D, width of an embedding; 0 where it is not known.
     """
 
     name: str
     place: str
     revision: str | None = None
     licence: str = ""
+    megabytes: int = 0
+    dim: int = 0
 
     def at(self, place: str | None, revision: str | None = None) -> Source:
         """The same model from another place or at another revision, where they are given."""

@@ -8,7 +8,7 @@ from recbole_video.reports.collect import HAND_MADE, Collection, Record
 from recbole_video.reports.figures import Picture, draw_all
 from recbole_video.reports.intervals import n_targets
 from recbole_video.reports.marks import CONTROL, NEIGHBOUR, Judged, judge
-from recbole_video.reports.significance import ALPHA, CORRECTION_NAMES, Tested
+from recbole_video.reports.significance import ALPHA, CORRECTION_NAMES, ENOUGH_SEEDS, Tested
 from recbole_video.reports.table import Cell, Table, make_table
 from recbole_video.sweep.folder import FAILED, FINISHED
 from recbole_video.sweep.metrics import Metric
@@ -93,7 +93,9 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
         source=sweep.source,
         warnings=tuple(_warnings(collection)),
         table=table,
-        legend=" ".join([*_legend(collection, table), *_hits(collection, table), *_marks(collection, judged)]),
+        legend=" ".join(
+            [*_legend(collection, table), *_hits(collection, table), *_marks(collection, judged), *_stars(table)]
+        ),
         pictures=tuple(draw_all(collection, table)),
         prefix=f"{name}-" if several else "",
         tests=judged.tests,
@@ -186,8 +188,18 @@ def _marks(collection: Collection, judged: Judged) -> list[str]:
         return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
     return [
         f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next row below: "
-        f"Student's paired t-test or Wilcoxon's signed-rank test over test cases gives p ≥ {ALPHA:g} "
-        f"{_correction(collection, judged)}."
+        f"Student's paired t-test or Wilcoxon's signed-rank test over test cases, each the mean over the row's seeds, "
+        f"gives p ≥ {ALPHA:g} {_correction(collection, judged)}."
+    ]
+
+
+def _stars(table: Table) -> list[str]:
+    """What stars mean, where a cell has some."""
+    if not any(cell.stars for row in table.rows for cell in row.cells):
+        return []
+    return [
+        "* p < 0.05, ** p < 0.01, *** p < 0.001, corrected, of the paired t-test in each comparison under "
+        "Significance that the row is the first of."
     ]
 
 
@@ -273,10 +285,22 @@ def _test_line(tested: Tested, correction: str) -> str:
     head = f"{tested.a} against {tested.b}{where}, {tested.metric}"
     if tested.p is None:
         return f"{head}: not tested ({tested.why_not})."
-    signed = f"{tested.difference:+.4f}".replace("-", "−")  # as in the table
     of_t, of_w = tested.corrected
     other = "" if tested.wilcoxon is None else f"; Wilcoxon's signed-rank test, {_p(tested.wilcoxon, of_w)}"
-    return f"{head}: {signed}, {tested.test}, {_p(tested.p, of_t)}{other} ({correction})."
+    few = "" if tested.few_seeds is None else f" Only {tested.few_seeds} seeds: {ENOUGH_SEEDS} or more tell more."
+    return f"{head}: {_difference(tested)}, {tested.test}, {_p(tested.p, of_t)}{other} ({correction}).{few}"
+
+
+def _difference(tested: Tested) -> str:
+    """Mean difference, in brackets its interval and its share of the row that is compared with."""
+    about = []
+    if tested.interval is not None:
+        low, high = (f"{end:+.4f}" for end in tested.interval)
+        about.append(f"95 % {low} to {high}")
+    if tested.relative is not None:
+        about.append(f"{tested.relative:+.1%}".replace("%", " %"))
+    text = f"{tested.difference:+.4f}" + (f" ({'; '.join(about)})" if about else "")
+    return text.replace("-", "−")  # as in the table
 
 
 def _p(p: float, corrected: float | None) -> str:

@@ -19,7 +19,7 @@ _FIRST_MARKS = re.compile(r"^(?:#{1,6}|[+=-]|\d+[.)])(?=\s|[-=]|$)")  # of a hea
 
 
 CSV_HEAD = ("sweep", "group", "row", "column", "metric", "ours", "std", "seeds", "published", "difference", "missing")
-_CSV_MORE = ("low", "high", "marks")  # behind what every report has had
+_CSV_MORE = ("low", "high", "marks", "stars")  # behind what every report has had
 LATEX_HEAD = "% needs \\usepackage{booktabs}\n\\begin{table}\n"
 TRIALS_HEAD, LAST_HEAD = "### Trials", "## How this was made"
 
@@ -105,7 +105,7 @@ def cell_texts(cell: Cell, metric: Metric) -> tuple[str, str]:
         ours = "–" if cell.missing in ("", "published only") else cell.missing
     else:
         ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread)}" if cell.spread is not None else "")
-        ours += f" {cell.marks}" if cell.marks else ""
+        ours += cell.stars + (f" {cell.marks}" if cell.marks else "")
         ours += f" [{cell.missing}]" if cell.missing else ""
     if cell.published is None:
         return ours, ""
@@ -118,6 +118,7 @@ def cell_texts(cell: Cell, metric: Metric) -> tuple[str, str]:
 def markdown_cell(cell: Cell, metric: Metric) -> str:
     """Best bold, second underlined, the paper's in brackets."""
     ours, theirs = cell_texts(cell, metric)
+    ours = ours.replace("*", r"\*")
     if cell.rank == BEST:
         ours = f"**{ours}**"
     elif cell.rank == SECOND:
@@ -136,7 +137,7 @@ def to_csv(content: Content) -> str:
                 numbers = [_number(cell.mean), _number(cell.spread), len(cell.values) or ""]
                 numbers += [_number(cell.published), _number(cell.difference), cell.missing]
                 ends = (None, None) if cell.interval is None else (cell.interval.low, cell.interval.high)
-                numbers += [*map(_number, ends), cell.marks]
+                numbers += [*map(_number, ends), cell.marks, cell.stars]
                 names = [section.name, row.group, row.label, column.label, metric.name]
                 writer.writerow([*map(spreadsheet_safe, names), *numbers])
     return out.getvalue()

@@ -54,18 +54,37 @@ def judge(collection: Collection, table: Table) -> Judged:
         if not test.is_told_apart:
             place = (rival.row, rival.head)
             marks[place] = marks.get(place, "") + rival.mark
-    rows = tuple(_with_intervals(collection, table, i, marks, cases) for i in range(len(table.rows)))
+    stars = stars_by_cell(tests[: len(asked)])
+    rows = tuple(_with_signs(table, i, marks, stars, cases) for i in range(len(table.rows)))
     n_tests = sum(test.p is not None for test in tests)
     return Judged(replace(table, rows=rows), tuple(tests[: len(asked)]), n_tests, bool(rivals))
 
 
-def _with_intervals(
-    collection: Collection, table: Table, i: int, marks: dict[tuple[int, int], str], cases: Cases
+def stars_by_cell(tests: list[Tested]) -> dict[tuple[str, str, str], str]:
+    """By row, column and metric, the fewest stars that the row has in a comparison of the sweep."""
+    found: dict[tuple[str, str, str], str] = {}
+    for test in tests:
+        place = (test.a, test.column, test.metric)
+        found[place] = min(found.get(place, test.stars), test.stars, key=len)
+    return found
+
+
+def _with_signs(
+    table: Table,
+    i: int,
+    marks: dict[tuple[int, int], str],
+    stars: dict[tuple[str, str, str], str],
+    cases: Cases,
 ) -> TableRow:
     row = table.rows[i]
     cells = [
-        replace(cell, interval=interval_of(metric, list(records), cases), marks=marks.get((i, j), ""))
-        for j, (cell, records, (_, metric)) in enumerate(zip(row.cells, row.records, table.heads, strict=True))
+        replace(
+            cell,
+            interval=interval_of(metric, list(records), cases),
+            marks=marks.get((i, j), ""),
+            stars=stars.get((row.name, column.label, metric.name), ""),
+        )
+        for j, (cell, records, (column, metric)) in enumerate(zip(row.cells, row.records, table.heads, strict=True))
     ]
     return replace(row, cells=tuple(cells))
 

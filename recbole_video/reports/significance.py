@@ -16,7 +16,10 @@ from recbole_video.sweep.spec import Comparison
 
 ALPHA = 0.05
 CORRECTION_NAMES = {"holm": "Holm's correction", "fdr": "Benjamini and Hochberg's control of the false discovery rate"}
+LEVEL = 0.95
+ENOUGH_SEEDS = 5
 _FEWEST_SEEDS = 2
+_STARS = ((0.001, "***"), (0.01, "**"), (ALPHA, "*"))
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,13 @@ class Tested:
         metric: What is compared.
         test: Name of the test, and over how many pairs.
         difference: Mean of a less that of b, as the table shows the metric.
+        interval: Its 95 % interval, by Student's t; None where the test cannot be made.
+        relative: The difference as a share of b's mean; None where that is 0, or unknown.
         p: Of Student's t-test, two-sided; None where the test cannot be made.
         why_not: Why it cannot.
         wilcoxon: Of Wilcoxon's signed-rank test over the same pairs, two-sided.
         corrected: Both, t and Wilcoxon, corrected for all tests of the table; None where there is none.
+        few_seeds: How many seeds there are, where they are too few to rely on.
     """
 
     a: str
@@ -46,11 +52,20 @@ class Tested:
     why_not: str = ""
     wilcoxon: float | None = None
     corrected: tuple[float | None, float | None] = (None, None)
+    interval: tuple[float, float] | None = None
+    relative: float | None = None
+    few_seeds: int | None = None
 
     @property
     def is_told_apart(self) -> bool:
         """Whether both tests, corrected, find a difference."""
         return all(p is not None and p < ALPHA for p in self.corrected)
+
+    @property
+    def stars(self) -> str:
+        """One to three, where the corrected p-value of the t-test is below 0.05, 0.01 and 0.001; empty above."""
+        p = self.corrected[0]
+        return next((stars for limit, stars in _STARS if p is not None and p < limit), "")
 
 
 def test_all(collection: Collection, cases: Cases | None = None) -> list[Tested]:
@@ -91,7 +106,8 @@ def over_seeds(
         if len(values) < _FEWEST_SEEDS:
             found.append(_untested(comparison, column, metric, f"needs {_FEWEST_SEEDS} seeds of both rows"))
             continue
-        found.append(paired(comparison, column, metric.name, values[:, 0] - values[:, 1], "seeds"))
+        tested = paired(comparison, column, metric.name, values.T, f"{len(values):,} seeds")
+        found.append(replace(tested, few_seeds=len(values) if len(values) < ENOUGH_SEEDS else None))
     return found
 
 
@@ -112,25 +128,52 @@ def over_cases(
         why = "needs per_user.tsv (save_per_user=True) or predictions.tsv of both rows"
         return [_untested(comparison, column, metrics[0], why)]
     shared = left.index.intersection(right.index)
+    what = f"{len(shared):,} test cases{_of_seeds(len(a), len(b))}"
     found = []
     for name in [name for name in left.columns if name in right.columns]:
         metric = next((m for m in metrics if m.key == f"test_result/{name}"), None)
         if metric is not None:
-            difference = (left.loc[shared, name] - right.loc[shared, name]).to_numpy() * metric.factor
-            found.append(paired(comparison, column, metric.name, difference, "test cases"))
+            pairs = np.stack([side.loc[shared, name].to_numpy(dtype=float) for side in (left, right)]) * metric.factor
+            found.append(paired(comparison, column, metric.name, pairs, what))
     return found
 
 
-def paired(comparison: Comparison, column: str, metric: str, difference: np.ndarray, what: str) -> Tested:
-    """Student's and Wilcoxon's tests of ``difference: [N]`` between the halves of pairs."""
-    test = f"paired t-test over {len(difference):,} {what}"
+def _of_seeds(a: int, b: int) -> str:
+    """How the seeds of two rows enter a test over cases."""
+    if max(a, b) == 1:
+        return ""
+    return f", each the mean over {a} seed{'s' * (a > 1)}" + (f" and {b}" if b != a else "")
+
+
+def paired(comparison: Comparison, column: str, metric: str, pairs: np.ndarray, what: str) -> Tested:
+    """Student's and Wilcoxon's tests of the difference between the rows of ``pairs: [2, N]``.
+
+    Args:
+        comparison: What is compared.
+        column: Where it stands.
+        metric: Name of the metric.
+        pairs: Values of a and of b, as the table shows them.
+        what: What the pairs are, and how many.
+    """
+    difference, test = pairs[0] - pairs[1], f"paired t-test over {what}"
     mean = float(difference.mean()) if len(difference) else None
     if not len(difference) or np.ptp(difference) == 0:  # the statistic is 0 / 0, or infinite
-        why = "all pairs differ by the same amount" if len(difference) else f"they share no {what}"
+        why = "all pairs differ by the same amount" if len(difference) else "they share no test cases"
         return Tested(comparison.a, comparison.b, column, metric, test, mean, None, why)
-    p = float(stats.ttest_1samp(difference, 0.0).pvalue)
-    wilcoxon = float(stats.wilcoxon(difference).pvalue)
-    return Tested(comparison.a, comparison.b, column, metric, test, mean, p, wilcoxon=wilcoxon)
+    student = stats.ttest_1samp(difference, 0.0)
+    ends, base = student.confidence_interval(LEVEL), float(pairs[1].mean())
+    return Tested(
+        comparison.a,
+        comparison.b,
+        column,
+        metric,
+        test,
+        mean,
+        float(student.pvalue),
+        wilcoxon=float(stats.wilcoxon(difference).pvalue),
+        interval=(float(ends.low), float(ends.high)),
+        relative=float(difference.mean()) / abs(base) if base else None,
+    )
 
 
 def _untested(comparison: Comparison, column: str, metric: Metric, why: str) -> Tested:

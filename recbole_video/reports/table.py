@@ -28,6 +28,7 @@ class Cell:
         is_comparable: Whether the paper's number is of the same data, so that a difference means something.
         interval: 95 % interval over test users, where it is known.
         marks: What it cannot be told from, as signs that the report explains.
+        stars: How surely it differs from all that the sweep compares it with.
     """
 
     values: tuple[float, ...]
@@ -37,6 +38,7 @@ class Cell:
     is_comparable: bool = True
     interval: Interval | None = None
     marks: str = ""
+    stars: str = ""
 
     @property
     def mean(self) -> float | None:

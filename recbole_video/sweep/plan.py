@@ -15,9 +15,8 @@ from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 
 from recbole_video.config import Config
-from recbole_video.content.store import store_path
 from recbole_video.data.protocols import ProtocolOptions
-from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.errors import ConfigError, nearest
 from recbole_video.options.content import named_stores
 from recbole_video.options.option import declared
 from recbole_video.runtime.metric_names import metric_label
@@ -168,40 +167,6 @@ def point_labels(points: Iterable[dict[str, Any]]) -> dict[str, str]:
         for key, point in same.items():
             found[key] = label if len(same) == 1 else ", ".join(f"{k}={v}" for k, v in point.items())
     return found
-
-
-def require_data(plan: Plan) -> None:
-    """Refuse to start without the data.
-
-    Raises:
-        DataError: With what to download and which commands convert it.
-    """
-    from recbole_video.dataset_tools import BUNDLED
-
-    needs = {need.dataset: need for need in plan.sweep.needs}
-    for dataset in plan.datasets:
-        if dataset.name in BUNDLED:
-            continue
-        inter = dataset.folder / f"{dataset.name}.inter"
-        stores = {name: store_path(dataset.folder, dataset.name, name) for name in dataset.stores}
-        missing = [path for path in [inter, *stores.values()] if not path.is_file()]
-        if not missing:
-            continue
-        message = f"The sweep `{plan.sweep.name}` reads `{dataset.name}`, and there is no `{missing[0]}`"
-        if dataset.name not in needs:
-            raise DataError(f"{message}; check data_path, or make it with dataset_tools.")
-        need = needs[dataset.name]
-        commands = [] if inter.is_file() else list(need.commands)
-        commands += [
-            f"python -m recbole_video.dataset_tools frames --videos=RAW/videos --name={dataset.name} "
-            f"{need.stores[name]} --store={name}"
-            for name, path in stores.items()
-            if not path.is_file() and name in need.stores
-        ]
-        lines = "\n".join(f"  {command}" for command in commands or need.commands)
-        raise DataError(
-            f"{message}. Download {need.download}, then run\n{lines}\nor add --demo for the same sweep on bundled data."
-        )
 
 
 def _check_stopping_is_fair(sweep: Sweep) -> None:

@@ -137,12 +137,14 @@ class Need:
 
     Attributes:
         stores: Arguments of ``dataset_tools frames`` by the name of the frame store that they make.
+        videos: How many videos it has, by which a dry run reckons what their frames take.
     """
 
     dataset: str
     download: str
     commands: tuple[str, ...]
     stores: dict[str, str] = field(default_factory=dict)
+    videos: int | None = None
 
 
 _CLASSES = ("model", "item_encoder")  # options that name one
@@ -574,7 +576,11 @@ def _read_need(given: Any, where: str) -> Need:
         raise ConfigError(f"A need of `{where}` lacks `{missing[0]}`.")
     commands = _list(given["commands"], f"`commands` of a need of `{where}`")
     stores = _options(given.get("stores"), f"`stores` of a need of `{where}`")
-    return Need(str(given["dataset"]), str(given["download"]), tuple(map(str, commands)), stores)
+    videos = str(given.get("videos", "1"))  # what needs say is kept as text
+    if not videos.isdecimal() or not int(videos):
+        raise ConfigError(f"`videos` of a need of `{where}` is `{videos}`; it must be a whole number above 0.")
+    n_videos = int(videos) if "videos" in given else None
+    return Need(str(given["dataset"]), str(given["download"]), tuple(map(str, commands)), stores, n_videos)
 
 
 def _build(kind: type, given: Any, where: str, key: str) -> Any:
