@@ -35,8 +35,8 @@ def test_run_from_the_script_without_ray(in_tmp, data_root):
     command = [sys.executable, "-c", spy, "-m", "SASRec", "-d", "tiny", *words(data_root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "status 0 False" in done.stdout, done.stderr
-    assert "SASRec + CVA on tiny: 40 users, full ranking of" in done.stderr
-    assert "by chance" in done.stderr and "\033" not in done.stderr
+    assert "SASRec + CVA on tiny: 40 users, full ranking of" in done.stdout and not done.stderr
+    assert "by chance" in done.stdout and "\033" not in done.stdout
 
 
 def test_config_files_are_separated_by_spaces(in_tmp, data_root, capsys):

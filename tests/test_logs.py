@@ -1,5 +1,6 @@
 """Logs and TensorBoard files, and disks that fill up under them."""
 
+import contextlib
 import errno
 import logging
 from pathlib import Path
@@ -100,3 +101,37 @@ def test_text_that_is_no_unicode(tmp_path):
     handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "video \udcff.mp4", None, None))
     handler.close()
     assert "video \\udcff.mp4" in (tmp_path / "a.log").read_text()
+
+
+class TestConsole:
+    """What a run says on standard output, in a terminal as RecBole does, in a notebook in one line an epoch."""
+
+    def run(self, data_root, capfd):
+        run_recbole_video("SASRec", "tiny", config_dict=small_options(data_path=str(data_root), epochs=2), saved=False)
+        return capfd.readouterr().out
+
+    def test_terminal(self, in_tmp, data_root, capfd):
+        out = self.run(data_root, capfd)
+        assert out.count("epoch 1 training [time: ") == out.count("epoch 1 evaluating [time: ") == 1
+        assert out.count("valid result") == 2 and "epoch 1: train loss" not in out
+
+    def test_notebook(self, in_tmp, data_root, capfd, monkeypatch):
+        monkeypatch.setitem(logs.sys.modules, "ipykernel", logs)
+        out = self.run(data_root, capfd)
+        lines = [line for line in out.splitlines() if "epoch 1" in line and "INFO" in line]
+        assert len(lines) == 1 and "epoch 1: train loss" in lines[0] and ", valid " in lines[0]
+        assert "valid result" not in out
+        [file] = in_tmp.glob("log/*/*.log")
+        assert "epoch 1 evaluating [time: " in file.read_text() and "epoch 1: train loss" not in file.read_text()
+
+    @needs_dev_full
+    def test_a_run_goes_on_when_nobody_reads(self, in_tmp, data_root, monkeypatch, capfd):
+        with open("/dev/full", "w", buffering=1) as gone:  # noqa: PTH123
+            monkeypatch.setattr(logs.sys, "stdout", gone)
+            result = run_recbole_video(
+                "SASRec", "tiny", config_dict=small_options(data_path=str(data_root)), saved=False
+            )
+            monkeypatch.undo()
+            with contextlib.suppress(OSError):
+                gone.close()
+        assert result["test_result"] and "Logging error" not in capfd.readouterr().err

@@ -14,6 +14,7 @@ from recbole_video.commands import report_command
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect, matching_folders
+from recbole_video.reports.figures import curve_styles
 from recbole_video.reports.marks import stars_by_cell
 from recbole_video.reports.significance import Tested
 from recbole_video.reports.significance import test_all as significance
@@ -288,6 +289,44 @@ class TestRepeats:
             "SASRec + CVA, learning_rate=0.1", "SASRec + CVA, learning_rate=0.2",
         ]  # fmt: skip
         assert collection.repeats == ()
+
+    def test_labels_tell_what_differs_on_one_data_set_and_may_change_a_number(self, tmp_path):
+        for dataset, rates in {"one": (0.1, 0.2), "two": (0.3,)}.items():
+            for rate in rates:
+                name = f"{dataset}{rate}"
+                self.write(
+                    tmp_path / name,
+                    0.1,
+                    1,
+                    dataset=dataset,
+                    learning_rate=rate,
+                    worker=len(name),
+                    save_per_user=rate > 0.1,
+                )
+        [collection] = collect([tmp_path])
+        labels = [row.name for row in make_table(collection).rows]
+        assert labels == [
+            "one / SASRec + CVA, learning_rate=0.1", "one / SASRec + CVA, learning_rate=0.2", "two / SASRec + CVA",
+        ]  # fmt: skip
+
+    def test_cold_and_warm_targets_have_columns(self, tmp_path):
+        groups = {"cold": {"cold": {"hit@10": 0.04}, "warm": {"hit@10": 0.4}}}
+        for name, found in {"with": groups, "without": {}}.items():
+            self.write(tmp_path / name, 0.3, 1, learning_rate=len(name))
+            result = json.loads((tmp_path / name / "metrics.json").read_text())
+            (tmp_path / name / "metrics.json").write_text(json.dumps({**result, "groups": found}))
+        table = make_table(collect([tmp_path])[0])
+        heads = {metric.name: j for j, (_, metric) in enumerate(table.heads)}
+        cells = {row.label.rpartition("=")[2]: row.cells for row in table.rows}
+        assert cells["4"][heads["HR@10, cold"]].mean == pytest.approx(4)
+        assert cells["4"][heads["HR@10, warm"]].mean == pytest.approx(40)
+        assert cells["7"][heads["HR@10, cold"]].missing == "not reported"
+
+    def test_all_curves_are_drawn_and_told_apart(self):
+        panels = {"a": {f"row {i}": [[]] for i in range(20)}, "b": {f"row {i}": [[]] for i in range(10, 30)}}
+        styles = curve_styles(panels)
+        assert list(styles) == [f"row {i}" for i in range(30)]
+        assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == 30
 
     def test_runs_of_other_data_are_no_repeats(self, tmp_path):
         for name in ("a", "b"):

@@ -25,6 +25,12 @@ _PLACES = frozenset([
     "checkpoint_dir", "data_path", "log_dir", "tensorboard_dir", "gpu_id", "use_gpu", "show_progress", "seed",
     "nproc", "ray_address",
 ])  # fmt: skip
+# What changes no number of a result.
+_OF_NO_NUMBER = frozenset([
+    "detect_anomaly", "eval_batch_size", "eval_groups", "figures", "frames_on_device", "keep_last_checkpoint",
+    "log_wandb", "loss_decimal_place", "resume", "save_dataloaders", "save_dataset", "save_per_user",
+    "save_predictions", "state", "wandb_project", "worker",
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,23 +170,24 @@ def _read_record(folder: Path) -> Record:
 def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collection:
     """Hand-made runs: a row for each set of options that differ, its seeds together; data sets and protocols apart."""
     configs = {path: {**result["config"], "data": _data_read(result)} for path, result in runs.items()}
+    has_protocols = len({str(config["protocol"]) for config in configs.values() if config.get("protocol")}) > 1
     differing = _differing_options(list(configs.values()))
     rows: dict[str, Row] = {}
     records: dict[tuple[str, int], Record] = {}
     repeats = []
     for path, result in runs.items():
-        row = _run_row(configs[path], differing)
+        row = _run_row(configs[path], differing[_kind(configs[path])], has_protocols)
         rows[row.name] = row
         trial = Trial(row.name, "", {}, result["config"].get("seed", 0), result["config"])
         if (row.name, trial.seed) in records:
             repeats.append(records[row.name, trial.seed].folder)
         records[row.name, trial.seed] = Record(trial, path, TrialState(FINISHED), result)
-    names = dict.fromkeys(name for result in runs.values() for name in result["test_result"])
+    names: list[str] = list(dict.fromkeys(name for result in runs.values() for name in result["test_result"]))
     sweep = Sweep(
         name=HAND_MADE,
         title=f"Runs in {', '.join(root.name or str(root) for root in roots)}",
         base={},
-        metrics=tuple(Metric.of(name) for name in [*map(metric_label, names), "seconds", "GB"]),
+        metrics=_metrics(names, list(runs.values())),
         rows=tuple(sorted(rows.values(), key=lambda row: row.group)),
         seeds=tuple(sorted({seed for _, seed in records})),
     )
@@ -227,15 +234,41 @@ def _is_number_or_none(value: Any) -> bool:
     return value is None or isinstance(value, numbers.Real)
 
 
-def _differing_options(configs: list[dict[str, Any]]) -> list[str]:
-    ignored = _PLACES | {"model", "item_encoder", "dataset", "score_lists"}
+def _metrics(names: list[str], results: list[dict[str, Any]]) -> tuple[Metric, ...]:
+    """What a table of hand-made runs shows: all that they report on the test, cold and warm targets, costs."""
+    of_test = [Metric.of(metric_label(name)) for name in names]
+    costs = [Metric.of(name) for name in ("seconds", "GB")]
+    return (*of_test, *_cold_metrics(names, results), *costs)
+
+
+def _cold_metrics(names: list[str], results: list[dict[str, Any]]) -> list[Metric]:
+    """The first metric of cold and of warm targets that a run tells apart."""
+    for name in names:
+        found = [
+            Metric.of({"name": f"{metric_label(name)}, {kind}", "key": f"groups/cold/{kind}/{name}"})
+            for kind in ("cold", "warm")
+        ]
+        if any(metric.read(result) is not None for metric in found for result in results):
+            return found
+    return []
+
+
+def _kind(config: dict[str, Any]) -> tuple[str, str]:
+    """Data set and model: between runs of which it is to be said what else differs."""
+    return str(config.get("dataset")), _model_label(config)
+
+
+def _differing_options(configs: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """Options that differ among the runs of each model on each data set, and may change a number."""
+    ignored = _PLACES | _OF_NO_NUMBER | {"model", "item_encoder", "dataset", "protocol", "score_lists"}
     names = sorted(set().union(*configs) - ignored)
-    of_model: dict[str, list[dict[str, Any]]] = {}
+    same: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for config in configs:
-        of_model.setdefault(_model_label(config), []).append(config)
-    return [
-        name for name in names if any(len({str(config.get(name)) for config in same}) > 1 for same in of_model.values())
-    ]
+        same.setdefault(_kind(config), []).append(config)
+    return {
+        kind: [name for name in names if len({str(config.get(name)) for config in of_kind}) > 1]
+        for kind, of_kind in same.items()
+    }
 
 
 def _model_label(config: dict[str, Any]) -> str:
@@ -245,13 +278,11 @@ def _model_label(config: dict[str, Any]) -> str:
     return f"{config.get('model')}{encoder}"
 
 
-def _run_row(config: dict[str, Any], differing: list[str]) -> Row:
+def _run_row(config: dict[str, Any], differing: list[str], has_protocols: bool) -> Row:
     """Its group is what results may be compared within; only a recommender's options name a protocol."""
-    protocol = config.get("protocol") if "protocol" in differing else None
+    protocol = config.get("protocol") if has_protocols else None
     group = f"{config.get('dataset')}" + (f", protocol {protocol}" if protocol is not None else "")
-    options = ", ".join(
-        f"{name}={config[name]}" for name in differing if config.get(name) is not None and name != "protocol"
-    )
+    options = ", ".join(f"{name}={config[name]}" for name in differing if config.get(name) is not None)
     return Row(_model_label(config) + (f", {options}" if options else ""), group, options={})
 
 

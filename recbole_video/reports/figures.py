@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from recbole_video.files.atomic import write_atomically
-from recbole_video.reports.collect import Collection
+from recbole_video.reports.collect import HAND_MADE, Collection
 from recbole_video.reports.table import Cell, Table, TableRow
 from recbole_video.sweep.plan import point_labels
 from recbole_video.sweep.space import point_key
 
 _OURS, _THEIRS = "#1f5fa8", "#c9712b"
-_MOST_CURVES = 12
+_LEGEND_COLUMNS, _LEGEND_LINE = 2, 0.2  # inches
+_DASHES = ("-", "--", ":", "-.")
 _DPI = 130
 MADE_BY = "recbole_video report"  # in the files, so that they are known again
 _CYCLE = ("#1f5fa8", "#c9712b", "#3a8f5c", "#8457a3", "#b3414d", "#6b6b6b", "#2aa0a8", "#a88f1f", "#d472a8", "#7f9a3a",
@@ -55,28 +56,39 @@ def draw_all(collection: Collection, table: Table) -> list[Picture]:
         caption = f"{collection.sweep.title}: {figure.y_label or figure.metric}" + (
             "; error bars are standard deviations over seeds" if _has_spread(table) else ""
         )
-        pictures.append(_picture("figure", caption + ".", lambda axis: draw(axis, collection, table)))
-    if any("valid_score" in epoch for record in collection.records for epoch in record.result.get("history", [])):
+        pictures.append(_picture("figure", caption + ".", lambda axes: draw(axes[0], collection, table)))
+    if panels := _curves_by_data(collection):
+        below = -(-len(curve_styles(panels)) // _LEGEND_COLUMNS)
         pictures.append(
-            _picture("learning_curves", "Validation score after each epoch.", lambda axis: _curves(axis, collection))
+            _picture(
+                "learning_curves",
+                "Validation score after each epoch" + (", a panel per data set." if len(panels) > 1 else "."),
+                lambda axes: _draw_curves(axes, panels, collection),
+                len(panels),
+                _LEGEND_LINE * below,
+            )
         )
     return pictures
 
 
-def _picture(name: str, caption: str, draw: Callable[[Any], None]) -> Picture:
+def _picture(
+    name: str, caption: str, draw: Callable[[Sequence[Any]], None], n_panels: int = 1, below: float = 0.0
+) -> Picture:
+    """A figure of panels one below the other, which ``draw`` is given, and so many inches more below them."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     # A label with dollars is no formula.
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10, "text.parse_math": False}):
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        figure = Figure(figsize=(7.2, (4.2 if n_panels == 1 else 3.0 * n_panels) + below), layout="constrained")
         FigureCanvasAgg(figure)
-        axis = figure.add_subplot()
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="y", color="#dddddd", linewidth=0.7)
-        axis.set_axisbelow(True)
-        draw(axis)
+        axes = list(figure.subplots(n_panels, squeeze=False)[:, 0])
+        for axis in axes:
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(axis="y", color="#dddddd", linewidth=0.7)
+            axis.set_axisbelow(True)
+        draw(axes)
         png, svg = BytesIO(), BytesIO()
         figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": MADE_BY})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": MADE_BY})
@@ -169,30 +181,55 @@ def _lines(axis: Any, collection: Collection, table: Table) -> None:
     axis.legend(frameon=False)
 
 
-def _curves(axis: Any, collection: Collection) -> None:
-    """Mean validation score over seeds, a line per cell of the table."""
-    runs: dict[str, list[list[dict[str, float]]]] = {}
+def _curves_by_data(collection: Collection) -> dict[str, dict[str, list[list[dict[str, float]]]]]:
+    """Histories of validation scores: by data set, by the cell of the table, one of each seed."""
+    panels: dict[str, dict[str, list[list[dict[str, float]]]]] = {}
     labels = point_labels(record.trial.point for record in collection.records)
+    groups = {row.name: row.label for row in collection.sweep.rows} if collection.sweep.name == HAND_MADE else {}
     for record in collection.records:
         history = [epoch for epoch in record.result.get("history", []) if "valid_score" in epoch]
         if history:
-            parts = (record.trial.row, record.trial.column, labels[point_key(record.trial.point)])
-            runs.setdefault(" · ".join(part for part in parts if part) or "run", []).append(history)
-    shown = list(runs.items())[:_MOST_CURVES]
-    for i, (label, histories) in enumerate(shown):
-        length = min(len(history) for history in histories)
-        scores = np.array([[epoch["valid_score"] for epoch in history[:length]] for history in histories])
-        epochs = [epoch["epoch"] + 1 for epoch in histories[0][:length]]
-        axis.plot(epochs, scores.mean(axis=0), color=_CYCLE[i % len(_CYCLE)], label=label, linewidth=1.6)
+            row = groups.get(record.trial.row, record.trial.row)  # the panel says which data
+            parts = (row, record.trial.column, labels[point_key(record.trial.point)])
+            label = " · ".join(part for part in parts if part) or "run"
+            dataset = str((record.result.get("config") or {}).get("dataset"))
+            panels.setdefault(dataset, {}).setdefault(label, []).append(history)
+    return panels
+
+
+def curve_styles(panels: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each curve by its label, in all panels the same."""
+    labels = dict.fromkeys(label for curves in panels.values() for label in curves)
+    return {
+        label: {"color": _CYCLE[i % len(_CYCLE)], "linestyle": _DASHES[i // len(_CYCLE) % len(_DASHES)]}
+        for i, label in enumerate(labels)
+    }
+
+
+def _draw_curves(
+    axes: Sequence[Any], panels: Mapping[str, Mapping[str, list[list[dict[str, float]]]]], collection: Collection
+) -> None:
+    """Mean validation score over seeds, a line per cell of the table; one legend below."""
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left_out = len(runs) - len(shown)
-    axis.set_xlabel("epoch" + (f" (the first {_MOST_CURVES} of {len(runs)} rows)" if left_out else ""))
+    styles = curve_styles(panels)
     configs = [record.result.get("config") or {} for record in collection.records]
     names = {str(config["valid_metric"]) for config in configs if config.get("valid_metric") is not None}
-    axis.set_ylabel(f"validation {', '.join(sorted(names)) or 'score'}")
-    axis.figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    for axis, (dataset, curves) in zip(axes, panels.items(), strict=True):
+        for label, histories in curves.items():
+            length = min(len(history) for history in histories)
+            scores = np.array([[epoch["valid_score"] for epoch in history[:length]] for history in histories])
+            epochs = [epoch["epoch"] + 1 for epoch in histories[0][:length]]
+            axis.plot(epochs, scores.mean(axis=0), linewidth=1.6, **styles[label])
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_ylabel(f"validation {', '.join(sorted(names)) or 'score'}")
+        axis.set_title(dataset if len(panels) > 1 else "", loc="left", fontsize=10)
+    axes[-1].set_xlabel("epoch")
+    lines = [Line2D([], [], label=label, linewidth=1.6, **style) for label, style in styles.items()]
+    axes[0].figure.legend(
+        handles=lines, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False, fontsize=8, handlelength=3
+    )
 
 
 def _figure_cells(collection: Collection, table: Table) -> tuple[str, list[tuple[TableRow, list[Cell]]]]:

@@ -18,6 +18,8 @@ from recbole_video.errors import RunFolderError
 
 # Long records (options, model structure) go to the file only: log(..., extra=FILE_ONLY).
 FILE_ONLY = {"file_only": True}
+# RecBole's lines of an epoch, and the one line that stands for them in a notebook: log(..., extra=...).
+OF_EPOCH, SHORT = {"of_epoch": True}, {"short": True}
 
 
 @contextmanager
@@ -84,14 +86,30 @@ def _log_path(config: Any) -> Path:
 
 
 def _console() -> logging.Handler:
-    handler = logging.StreamHandler()
+    handler = _Console(sys.stdout)
     form = "%(log_color)s%(asctime)-15s %(levelname)s  %(message)s"
     handler.setFormatter(colorlog.ColoredFormatter(form, "%d %b %H:%M", log_colors=log_colors_config))
-    handler.addFilter(lambda record: not getattr(record, "file_only", False))
+    left_out = ("file_only", "of_epoch" if _is_notebook() else "short")
+    handler.addFilter(lambda record: not any(getattr(record, kind, False) for kind in left_out))
     if not getattr(handler.stream, "isatty", lambda: False)():
         handler.addFilter(RemoveColorFilter())
         handler.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%d %b %H:%M"))
     return handler
+
+
+def _is_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    return "ipykernel" in sys.modules
+
+
+class _Console(logging.StreamHandler[Any]):
+    """Lines on standard output, until nobody reads it any more: a run goes on without."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], OSError):
+            self.setLevel(logging.CRITICAL + 1)
+        else:
+            super().handleError(record)
 
 
 class _LogFile(logging.FileHandler):
@@ -129,4 +147,5 @@ def _file(path: Path) -> logging.Handler:
         raise RunFolderError(f"The log file `{path}` cannot be written: {error.strerror}.") from error
     handler.setFormatter(logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"))
     handler.addFilter(RemoveColorFilter())
+    handler.addFilter(lambda record: not getattr(record, "short", False))
     return handler

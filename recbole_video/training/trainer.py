@@ -31,6 +31,7 @@ from recbole_video.files.values import plain
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 from recbole_video.runtime.checkpoint_checks import difference, upgraded
 from recbole_video.runtime.event_log import EventLog
+from recbole_video.runtime.logs import OF_EPOCH, SHORT
 from recbole_video.runtime.processes import processes
 from recbole_video.training.recorded_steps import CudaRecorder, RecordedSteps
 from recbole_video.training.run_folder import RunFolder
@@ -160,7 +161,8 @@ class Trainer:
         record: dict[str, float] = {"epoch": epoch, "train_loss": loss, "train_seconds": perf_counter() - started}
         self.logger.info(
             set_color(f"epoch {epoch} training", "green")
-            + f" [time: {record['train_seconds']:.2f}s, train loss: {loss:.{self.config['loss_decimal_place']}f}]"
+            + f" [time: {record['train_seconds']:.2f}s, train loss: {loss:.{self.config['loss_decimal_place']}f}]",
+            extra=OF_EPOCH,
         )
         self.tensorboard.add_scalar("Loss/Train", loss, epoch)
         self.wandb.log_metrics({"epoch": epoch, "train_loss": loss, "train_step": epoch}, head="train")
@@ -271,9 +273,11 @@ class Trainer:
         record.update(valid_score=score, valid_seconds=perf_counter() - started)
         self.logger.info(
             set_color(f"epoch {epoch} evaluating", "green")
-            + f" [time: {record['valid_seconds']:.2f}s, valid_score: {score:f}]"
+            + f" [time: {record['valid_seconds']:.2f}s, valid_score: {score:f}]",
+            extra=OF_EPOCH,
         )
-        self.logger.info(set_color("valid result", "blue") + f": \n{dict2str(result)}")
+        self.logger.info(set_color("valid result", "blue") + f": \n{dict2str(result)}", extra=OF_EPOCH)
+        self.logger.info(self._epoch_line(record), extra=SHORT)
         self.tensorboard.add_scalar("Vaild_score", score, epoch)  # RecBole's spelling
         self.wandb.log_metrics({**result, "valid_step": epoch}, head="valid")
         if improved:
@@ -281,6 +285,14 @@ class Trainer:
         if p.is_stopped:
             self.logger.info(f"Finished training, best eval result in epoch {p.best_epoch}")
         return score
+
+    def _epoch_line(self, record: dict[str, float]) -> str:
+        """An epoch in one line, for a notebook."""
+        loss = f"train loss {record['train_loss']:.{self.config['loss_decimal_place']}f}"
+        score = f"{self.config['valid_metric']} {record['valid_score']:.4f}"
+        return (
+            f"epoch {record['epoch']}: {loss}, valid {score} [{record['train_seconds'] + record['valid_seconds']:.1f}s]"
+        )
 
     def load_best(self) -> None:
         """Put the weights of the best epoch into the model.
@@ -323,7 +335,7 @@ class Trainer:
             self._best_state = deepcopy(self._on_host(self.model.state_dict())) if self.processes.is_first else None
             return
         write_checkpoint(self.folder.best, {**self._state(), **for_use})
-        self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}")
+        self.logger.info(set_color("Saving current", "blue") + f": {self.folder.best}", extra=OF_EPOCH)
 
     def _on_host(self, state: dict[str, Any]) -> dict[str, Any]:
         """As it is sent to other processes, whose GPUs are others."""
