@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from recbole_video.sweep.plan import point_labels
 from recbole_video.sweep.space import point_key
 
 _OURS, _THEIRS = "#1f5fa8", "#c9712b"
-_LEGEND_COLUMNS, _LEGEND_LINE = 2, 0.2  # inches
+_LEGEND_LINE = 0.2  # inches
+_SHORT_LABEL, _LONGEST_LABEL = 45, 110  # characters; two columns hold short ones, one the longest
 _DASHES = ("-", "--", ":", "-.")
 _DPI = 130
 MADE_BY = "recbole_video report"  # in the files, so that they are known again
@@ -58,7 +60,8 @@ def draw_all(collection: Collection, table: Table) -> list[Picture]:
         )
         pictures.append(_picture("figure", caption + ".", lambda axes: draw(axes[0], collection, table)))
     if panels := _curves_by_data(collection):
-        below = -(-len(curve_styles(panels)) // _LEGEND_COLUMNS)
+        labels = curve_styles(panels)
+        below = -(-len(labels) // _legend_columns(labels))
         pictures.append(
             _picture(
                 "learning_curves",
@@ -206,6 +209,10 @@ def curve_styles(panels: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
     }
 
 
+def _legend_columns(labels: Iterable[str]) -> int:
+    return 2 if max(map(len, labels)) <= _SHORT_LABEL else 1
+
+
 def _draw_curves(
     axes: Sequence[Any], panels: Mapping[str, Mapping[str, list[list[dict[str, float]]]]], collection: Collection
 ) -> None:
@@ -226,9 +233,17 @@ def _draw_curves(
         axis.set_ylabel(f"validation {', '.join(sorted(names)) or 'score'}")
         axis.set_title(dataset if len(panels) > 1 else "", loc="left", fontsize=10)
     axes[-1].set_xlabel("epoch")
-    lines = [Line2D([], [], label=label, linewidth=1.6, **style) for label, style in styles.items()]
+    lines = [
+        Line2D([], [], label=shorten(label, _LONGEST_LABEL, placeholder=" …"), linewidth=1.6, **style)
+        for label, style in styles.items()
+    ]
     axes[0].figure.legend(
-        handles=lines, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False, fontsize=8, handlelength=3
+        handles=lines,
+        loc="outside lower center",
+        ncols=_legend_columns(styles),
+        frameon=False,
+        fontsize=8,
+        handlelength=3,
     )
 
 
