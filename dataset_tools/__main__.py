@@ -44,10 +44,11 @@ def main(words: Sequence[str] | None = None) -> int:
         Exit status: 2 after a word that is no command, else see :func:`recbole_video.entry_point.run_command`.
     """
     given = list(sys.argv[1:] if words is None else words)
-    return run_command(lambda: _run(given))
+    return run_command(lambda: run_tool(given))
 
 
-def _run(words: list[str]) -> int:
+def run_tool(words: list[str]) -> int:
+    """Run the command that some words name, or list all; the exit status."""
     import logging
 
     if not words or words[0] in ("-h", "--help"):

@@ -8,7 +8,22 @@ from collections.abc import Sequence
 from recbole_video.entry_point import run_command
 
 USAGE = """\
-usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=microvideo-demo]
+usage: recbole-video COMMAND ...      (COMMAND --help for its options)
+
+  run          train and evaluate a model: recbole-video run --model=SASRec --item_encoder=CVA
+  sweep        run the trials of a table or figure: recbole-video sweep cva-table6 --demo
+  report       tables and figures of finished runs: recbole-video report saved
+  data         a data set from raw files: recbole-video data generic --help
+  frames       raw videos to frame embeddings: recbole-video frames --help
+  recommend    the best videos for a history: recbole-video recommend RUN --history="v12 v7"
+  leaks        what a split lets training know of the time after its test targets
+  list         models, item encoders, data sets and sweeps
+  options      the options of a model or an item encoder: recbole-video options SASRec
+  completion   Tab completion: recbole-video completion bash > FILE, then `source FILE` in ~/.bashrc
+
+`python run_recbole_video.py` in a checkout and `python -m recbole_video` are the same; without a command they run:
+
+       run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=microvideo-demo]
                             [--config_files="a.yaml b.yaml"] [--resume[=RUN_FOLDER]] [--OPTION=VALUE ...]
                             [--trust[=MODULE:CLASS]]
        run_recbole_video.py --sweep=NAME_OR_YAML [--demo] [--dry_run] [--verbose] [--resume[=SWEEP_FOLDER]]
@@ -18,12 +33,13 @@ usage: run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=mic
        run_recbole_video.py --report="FOLDER [FOLDER ...]" [--out=FOLDER] [--latex] [--correction=fdr]
        run_recbole_video.py --score_lists=FILE [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
        run_recbole_video.py --leak_report [--dataset=NAME] [--protocol=NAME] [--OPTION=VALUE ...]
-       run_recbole_video.py --list      models, item encoders, data sets and sweeps
-       run_recbole_video.py --help_options NAME      the options of a model or an item encoder
+       run_recbole_video.py --list
+       run_recbole_video.py --help_options NAME
 
 Every option of RecBole and of properties/*.yaml can be set; command line > config files > defaults.
 A class of your own that a config file or a run to resume names (module:Class) is loaded only with --trust.
 """
+COMMANDS = ("run", "sweep", "report", "data", "frames", "recommend", "leaks", "list", "options", "completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,10 +48,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status, see :func:`recbole_video.entry_point.run_command`.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and not given[0].startswith("-"):
+        return run_command(
+            lambda: _run_named(given[0], given[1:]), "Interrupted; what has begun goes on with --resume."
+        )
+    words = given
     if _has(words, "--sweep"):
         return run_command(lambda: _run(words), "Interrupted; a sweep that has begun goes on with --resume.")
     return run_command(lambda: _run(words), "Interrupted; a video model's run goes on with --resume.")
+
+
+def _run_named(command: str, words: list[str]) -> int:
+    """Run a subcommand: those of older versions by their flags, the others by their own modules."""
+    from recbole_video.errors import ConfigError, nearest
+
+    if command not in COMMANDS and command != "help":
+        raise ConfigError(
+            f"There is no command `{command}`{nearest(command, COMMANDS)}; there are {', '.join(COMMANDS)}, and "
+            "an option is written --NAME=VALUE."
+        )
+    if command == "completion":
+        from recbole_video.commands.completion import completion_command
+
+        return completion_command(words, COMMANDS)
+    if command == "recommend":
+        from recbole_video.commands.recommend import recommend_command
+
+        return recommend_command(words)
+    if command in ("data", "frames"):
+        from recbole_video.dataset_tools.__main__ import run_tool
+
+        return run_tool([*["frames"] * (command == "frames"), *words])
+    return _run(_as_flags(command, words))
+
+
+def _as_flags(command: str, words: list[str]) -> list[str]:
+    """The flags that a subcommand stands for: ``sweep NAME`` is ``--sweep=NAME``, ``report A B`` ``--report="A B"``."""
+    import shlex
+    from itertools import takewhile
+
+    names = list(takewhile(lambda word: not word.startswith("-"), words))
+    rest = words[len(names) :]
+    if command == "help":
+        return ["--help"]
+    if command == "report":
+        return [f"--report={shlex.join(names)}" if names else "--report", *rest]
+    if command == "sweep":
+        return [f"--sweep={names[0]}", *words[1:]] if names else ["--sweep", *words]
+    if command == "options":
+        return ["--help_options", *words]
+    return [*{"leaks": ["--leak_report"], "list": ["--list"]}.get(command, []), *words]
 
 
 def _run(words: list[str]) -> int:
@@ -49,15 +112,15 @@ def _run(words: list[str]) -> int:
     if _has(words, "--help_options"):
         return _help_options(words)
     if _has(words, "--report"):
-        from recbole_video.commands import report_command
+        from recbole_video.commands.report import report_command
 
         return report_command(words)
     if _has(words, "--leak_report"):
-        from recbole_video.commands import leak_command
+        from recbole_video.commands.leaks import leak_command
 
         return leak_command(words)
     if _has(words, "--sweep"):
-        from recbole_video.commands import sweep_command
+        from recbole_video.commands.sweep import sweep_command
 
         return sweep_command(words)
     from recbole_video.options.listed import check_names

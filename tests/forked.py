@@ -7,7 +7,8 @@ from pathlib import Path
 from .kills.process import Command, Launcher
 
 MODULES = (
-    "recbole_video.cli", "recbole_video.commands", "recbole_video.quick_start", "recbole_video.recommendation.tower",
+    "recbole_video.cli", "recbole_video.commands.sweep", "recbole_video.quick_start",
+    "recbole_video.recommendation.tower",
     "recbole_video.user_encoders.sasrec", "recbole_video.popularity.stap.model", "recbole.trainer", "torch._dynamo",
     "torch.utils.tensorboard", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.PngImagePlugin",
     "recbole_video.sweep.shared_data", "ray.tune", "tests.forked",

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from recbole_video.cli import main
-from recbole_video.commands import report_command
+from recbole_video.commands.report import report_command
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect, matching_folders

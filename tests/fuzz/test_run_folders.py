@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_video import load_model, run_recbole_video
-from recbole_video.commands import report_command
+from recbole_video.commands.report import report_command
 from recbole_video.errors import RecBoleVideoError
 
 from ..conftest import small_options, write_dataset

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_video.commands import plan_text, sweep_command
+from recbole_video.commands.sweep import plan_text, sweep_command
 from recbole_video.errors import RecBoleVideoError
 from recbole_video.sweep.folder import plan_fingerprint
 from recbole_video.sweep.plan import Plan, make_plan

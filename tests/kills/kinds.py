@@ -182,7 +182,7 @@ KINDS = {
         "dataset/d/d.parts/*",
     ),
     "sweep": Kind(
-        *_RUN, (*_TRAINING, "recbole_video.commands"), _write_recommendation, _prepare_sweep,
+        *_RUN, (*_TRAINING, "recbole_video.commands.sweep"), _write_recommendation, _prepare_sweep,
         lambda inputs, folder: ("--sweep=mine.yaml",), ("--resume",), _sweep_results,
         "saved/sweeps/*/trials/*/trial.json", n_at_once=1,
     ),

@@ -1,26 +1,23 @@
-"""``--sweep``, ``--report`` and ``--leak_report`` on the command line."""
+"""``--sweep`` on the command line: plan, run, report."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_video.commands import check_switches
 from recbole_video.config import STOCK_PREFIX, Config, class_named, known_options
 from recbole_video.errors import ConfigError, RecBoleVideoError
-from recbole_video.files.names import expanded
 from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
 from recbole_video.options.run import CommandOptions
-from recbole_video.quick_start import make_config
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, check_trusted
-from recbole_video.reports.collect import matching_folders
 from recbole_video.reports.console import console_table
-from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, count_control_trials, make_plan
@@ -33,12 +30,9 @@ from recbole_video.sweep.preparation import (
     weights_needed,
 )
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
-from recbole_video.sweep.spec import CORRECTIONS, Sweep, load_sweep, preset_names, with_search
-from recbole_video.tasks import task_of
-from recbole_video.tasks.task import prepare_bundled
+from recbole_video.sweep.spec import Sweep, load_sweep, preset_names, with_search
 
 _SHOWN_TRIALS = 60
-_SWITCHES = ("demo", "dry_run", "latex", "verbose")
 _OWN = ("sweep", "demo", "dry_run", "resume", "ray_address", "cpus_per_trial", "gpus_per_trial", "max_concurrent",
         "latex", "search", "n_trials", "verbose")  # fmt: skip
 
@@ -58,7 +52,7 @@ def sweep_command(words: Sequence[str]) -> int:
     """
     given = parse_command_line(words, known_options())
     ours = {name: given.pop(name) for name in _OWN if name in given}
-    _check_switches(ours)
+    check_switches(ours)
     if ours["sweep"] in (True, None, ""):
         raise ConfigError(f"--sweep needs a name or a file: --sweep=NAME, one of {', '.join(preset_names())}.")
     paths = [name for name, one in declared(CommandOptions).items() if one.rule.is_path]
@@ -130,81 +124,6 @@ def _preparation_text(plan: Plan) -> str:
     weights = weights_needed(found)
     lines += ["  weights of frozen models", *(f"    {line}" for line in weights)] if weights else []
     return "\n".join([*lines, "or add --demo for the same sweep on bundled data."])
-
-
-def report_command(words: Sequence[str]) -> int:
-    """Write the report of finished runs anew: ``--report=FOLDER``, several separated by spaces.
-
-    Raises:
-        RecBoleVideoError: With one sentence about what to change.
-    """
-    given = parse_command_line(words, declared(CommandOptions))
-    unknown = set(given) - {"report", "out", "latex", "correction"}
-    if unknown:
-        raise ConfigError(
-            f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER, --latex and --correction=holm or fdr."
-        )
-    correction = given.get("correction")
-    if correction not in (None, *CORRECTIONS):
-        raise ConfigError(f"`correction` is `{correction}`; it must be one of {', '.join(CORRECTIONS)}.")
-    _check_switches(given)
-    named = [] if given["report"] is True else split_paths(given["report"], "report")
-    if not named:
-        raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
-    out = expand_home(given.get("out"))
-    folders = matching_folders(map(expanded, named))
-    content = write_report(folders, out, bool(given.get("latex")), correction)
-    for section in content.sections:
-        print(f"{one_line(section.title)}\n\n{console_table(section)}\n")
-    print(f"Report: {Path(out or folders[0]) / 'report.html'}")
-    return 0
-
-
-def leak_command(words: Sequence[str]) -> int:
-    """Print what the split of a data set lets training know of the time after its test targets; nothing is trained.
-
-    Args:
-        words: The command line: ``--leak_report`` and the options of a run.
-
-    Raises:
-        RecBoleVideoError: With one sentence about what to change.
-    """
-    if "--leak_report" not in words:
-        raise ConfigError("--leak_report takes no value: write it alone, and the data set as --dataset=NAME.")
-    words = [word for word in words if word != "--leak_report"]
-    files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")
-    config = make_config(config_file_list=files, command_line=words)
-    prepare_bundled(config)
-    print(leaks_text(config["dataset"], task_of(config).leaks(config)))
-    return 0
-
-
-def leaks_text(dataset: str, found: Mapping[str, Any]) -> str:
-    """The leak report of a split as people read it."""
-    shares = [
-        ("whose item has a training action later", "item_trained_later"),
-        ("whose user has a training action later", "user_trained_later"),
-        ("after which anybody has a training action", "trained_later"),
-        ("on an item that the user had acted on before", "repeats"),
-        ("at the same time as a neighbouring action of the user", "equal_times"),
-    ]
-    width = max(len(label) for label, _ in shares)
-    lines = [f"{dataset}, protocol {found['protocol']}: {found['targets']:,} test targets; times: {found['times']}", ""]
-    for label, name in shares:
-        lines.append(f"  {label:{width}}  {'-' if found[name] is None else f'{found[name]:.2%}'.rjust(7)}")
-    if "cuts" in found:
-        lines.append(f"  {'on items unseen before the first cut':{width}}  {found['of_cold_items']:7,}")
-        lines.append(f"  {'of users unseen before the first cut':{width}}  {found['of_cold_users']:7,}")
-        lines.append(
-            f"  {'left out, since nothing stands before them':{width}}  {found['targets_without_history']['test']:7,}"
-        )
-    return "\n".join(lines)
-
-
-def _check_switches(given: dict[str, Any]) -> None:
-    for name in _SWITCHES:
-        if not isinstance(given.get(name, False), bool):
-            raise ConfigError(f"`--{name}` is `{given[name]}`; write --{name}, or leave it out.")
 
 
 def plan_text(plan: Plan, resources: Resources, lists_trials: bool = False) -> str:

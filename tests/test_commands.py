@@ -1,0 +1,107 @@
+"""Subcommands: they are the flags of the script by other words; recommendations and completion on the command line."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from recbole_video import load_model, run_recbole_video
+from recbole_video.cli import COMMANDS, _as_flags, main
+from recbole_video.commands.completion import completion_script
+
+from .conftest import small_options
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        (["run", "--model=SASRec", "-d", "tiny"], ["--model=SASRec", "-d", "tiny"]),
+        (["sweep", "cva-table6", "--demo", "--epochs", "5"], ["--sweep=cva-table6", "--demo", "--epochs", "5"]),
+        (["sweep", "--demo"], ["--sweep", "--demo"]),
+        (["report", "a", "b c", "--out=d"], ["--report=a 'b c'", "--out=d"]),
+        (["report"], ["--report"]),
+        (["leaks", "--dataset=tiny"], ["--leak_report", "--dataset=tiny"]),
+        (["list"], ["--list"]),
+        (["options", "SASRec"], ["--help_options", "SASRec"]),
+    ],
+)
+def test_what_they_stand_for(words, flags):
+    assert _as_flags(words[0], words[1:]) == flags
+
+
+def test_words_that_are_no_command(capsys):
+    assert main(["recomend", "x"]) == 1
+    assert "There is no command `recomend` (did you mean `recommend`?); there are run, sweep" in capsys.readouterr().err
+
+
+def test_those_of_the_tools_and_help(capsys):
+    assert main(["data", "--help"]) == 0 and main(["list"]) == 0 and main(["help"]) == 0
+    printed = capsys.readouterr().out
+    assert "microlens" in printed and "item encoders:" in printed and "recbole-video COMMAND" in printed
+    with pytest.raises(SystemExit) as end:
+        main(["frames", "--help"])
+    assert not end.value.code and "--videos DIR" in capsys.readouterr().out
+
+
+class TestRecommend:
+    @pytest.fixture(scope="class")
+    def run(self, data_root, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("runs")
+        options = small_options(
+            data_path=str(data_root), epochs=1, checkpoint_dir=str(folder), log_dir=str(folder / "log")
+        )
+        return run_recbole_video("SASRec", "tiny", config_dict=options)["run_folder"]
+
+    def test_as_from_python(self, run, tmp_path, capsys):
+        (tmp_path / "histories.txt").write_text("i3 i4\ni5\n")
+        words = ["recommend", run, "--history=i1 i2", f"--histories={tmp_path / 'histories.txt'}", "--k=3"]
+        assert main(words) == 0
+        head, *lines = capsys.readouterr().out.splitlines()
+        expected = load_model(run).recommend([["i1", "i2"], ["i3", "i4"], ["i5"]], k=3)
+        assert head == "user_id\trank\titem_id\tscore" and len(lines) == len(expected) == 9
+        for line, (user, rank, item, score) in zip(lines, expected.itertuples(index=False), strict=True):
+            assert line == f"{user}\t{rank}\t{item}\t{score:.6g}"
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            ([], "recommend needs what was watched: --history="),
+            (["--histories=no.txt"], "no.txt"),
+            (["--histories=empty.txt"], "`empty.txt`, line 2 is empty"),
+        ],
+    )
+    def test_errors(self, run, in_tmp, capsys, words, message):
+        (in_tmp / "empty.txt").write_text("i1\n\n")
+        assert main(["recommend", run, *words]) == 1
+        assert message in capsys.readouterr().err
+
+
+class TestCompletion:
+    def complete(self, *words):
+        """What bash completes behind the last of some words."""
+        script = completion_script(
+            "bash", COMMANDS, {"sweep": ["cva-table6", "--demo"], "*": ["--model=CVA", "--epochs="]}
+        )
+        typed = " ".join(f"'{word}'" for word in ("recbole-video", *words))
+        ask = f"COMP_WORDS=({typed}); COMP_CWORD={len(words)}; _recbole_video; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        return subprocess.run(["bash", "-c", script + ask], capture_output=True, text=True, check=True).stdout.split()
+
+    @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+    def test_bash(self):
+        assert self.complete("re") == ["report", "recommend"] and self.complete("sweep", "cva") == ["cva-table6"]
+        assert self.complete("run", "--mo") == ["--model=CVA"] and self.complete("run", "--e") == ["--epochs="]
+
+    def test_it_names_what_there_is(self, capsys):
+        assert main(["completion", "zsh"]) == 0
+        script = capsys.readouterr().out
+        assert (
+            "bashcompinit" in script
+            and "--model=STAP" in script
+            and "--encoder_depth=" in script
+            and "vk-lsvd" in script
+        )
+
+    @pytest.mark.parametrize("words", [[], ["fish"], ["bash", "zsh"]])
+    def test_another_shell(self, capsys, words):
+        assert main(["completion", *words]) == 1
+        assert "completion needs a shell: `recbole-video completion bash`, or zsh" in capsys.readouterr().err
