@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_video import commands
 from recbole_video.cli import main
+from recbole_video.commands import sweep as commands
 from recbole_video.commands.sweep import sweep_command
 from recbole_video.config import Config
 from recbole_video.errors import (

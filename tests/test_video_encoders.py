@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main
 from recbole_video.dataset_tools.video.frame_encoders import (
+    CLIP,
     FRAME_ENCODERS,
     ClipEncoder,
     Placement,
@@ -18,7 +19,7 @@ from recbole_video.dataset_tools.video.frame_encoders import (
 )
 from recbole_video.dataset_tools.video.preprocess import from_processor
 from recbole_video.dataset_tools.video.texts import TextEncoder
-from recbole_video.dataset_tools.video.weights import Source, find_weights
+from recbole_video.dataset_tools.video.weights import Source, find_all, find_weights
 
 from recbole_video import FrameStore
 from recbole_video.errors import ConfigError, DataError
@@ -262,16 +263,57 @@ class TestTfidf:
         assert message in capsys.readouterr().err and not list(tmp_path.glob("mine/*.npy"))
 
 
+class TestRules:
+    """Encoders without weights, for trial runs."""
+
+    def test_histogram_by_hand(self):
+        """NumPy's histogram of a picture that needs no resizing."""
+        encoder = load_frame_encoder(find_weights(FRAME_ENCODERS["histogram"]), CPU)
+        picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+        edges = [np.array([0, 64, 128, 192, 256]) - 0.5] * 3
+        counts, _ = np.histogramdd(picture.reshape(-1, 3), edges)
+        assert encoder.embed(picture)[0] == pytest.approx(counts.ravel() / 1024) and encoder.frame_dim == 64
+
+    def test_random_numbers_are_those_of_the_picture(self):
+        encoder = load_frame_encoder(find_weights(FRAME_ENCODERS["random"]), CPU)
+        first, second = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
+        found = encoder.embed(np.stack([first, second, first]))
+        assert found.shape == (3, 64) and (found[0] == found[2]).all() and abs(np.corrcoef(found[:2])[0, 1]) < 0.5
+        assert (encoder.embed(first[None])[0] == found[0]).all()
+
+    def test_they_have_no_weights(self, tmp_path, capsys):
+        words = ["frames", f"--videos={tmp_path}", "--name=mine", f"--out={tmp_path}", "--sampler=uniform"]
+        assert main([*words, "--frame_encoder=random", "--weights=x"]) == 1
+        assert "--weights and --revision have no effect: random has no weights" in capsys.readouterr().err
+
+
 class TestWeights:
     def test_every_encoder_says_what_to_download_and_where_to_put_it(self, in_tmp, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(in_tmp / "cache"))
         for name, source in FRAME_ENCODERS.items():
+            if source.is_rule:
+                continue
             command = f"hf download {source.place} --local-dir weights/{name}"
             with pytest.raises(DataError, match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here"):
                 find_weights(source)
         with pytest.raises(DataError, match="agree to the DINOv3 licence on its page, log in with `hf auth login`"):
             find_weights(FRAME_ENCODERS["dinov3"])
+
+    def test_all_that_is_missing_is_named_at_once(self, in_tmp, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(in_tmp / "cache"))
+        with pytest.raises(DataError) as caught:
+            find_all([FRAME_ENCODERS["dinov3"], CLIP])
+        told = str(caught.value)
+        assert "The weights of `dinov3` (86 MB) and `clip` (605 MB)" in told and told.count("  hf download ") == 2
+        assert "agree to the DINOv3 licence" in told and "--frame_encoder histogram" in told
+        assert find_all([None, FRAME_ENCODERS["random"]])[0] is None
+
+    def test_a_folder_that_is_not_there_is_no_id_of_the_hub(self, in_tmp):
+        (in_tmp / "models").mkdir()
+        with pytest.raises(DataError, match="There is no folder `models/vit` with weights of `m`"):
+            find_weights(Source("m", "models/vit"))
 
     def test_the_place_that_the_message_names_is_looked_at(self, in_tmp):
         save_vision_model(in_tmp / "weights" / "dinov2", "dinov2")

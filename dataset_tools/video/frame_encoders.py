@@ -2,11 +2,13 @@
 
 DINOv3, DINOv2 and ViT run through ``transformers`` and give the class token of the normalised last layer;
 CLIP runs through ``open_clip`` and gives the projected image embedding. What lies in the folder of the
-weights decides which: ``open_clip_config.json`` or ``config.json``.
+weights decides which: ``open_clip_config.json`` or ``config.json``. ``histogram`` and ``random`` are rules
+without weights, for trial runs.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -32,18 +34,21 @@ FRAME_ENCODERS = {
     ),
     "clip": Source("clip", "timm/vit_base_patch32_clip_224.openai", megabytes=605, dim=512),
     "vit": Source("vit", "google/vit-base-patch32-224-in21k", megabytes=350, dim=768),
+    "histogram": Source("histogram", "histogram", dim=64, is_rule=True),
+    "random": Source("random", "random", dim=64, is_rule=True),
 }
 # Other weights that the sweeps name.
 KNOWN_PLACES = {
     source.place: source
     for source in (
-        *FRAME_ENCODERS.values(),
+        *(source for source in FRAME_ENCODERS.values() if not source.is_rule),
         Source("clip", "timm/vit_large_patch14_clip_224.openai", megabytes=1711, dim=768),
     )
 }
 CLIP = FRAME_ENCODERS["clip"]
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CLIP_CONFIG = "open_clip_config.json"
+_LEVELS = 4  # of each colour in a histogram
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ def read_shape(weights: Weights) -> Shape:
     Raises:
         DataError: If the folder lacks a file, or one does not say.
     """
+    if weights.is_rule:
+        return Shape(_LEVELS**3, Preprocessing((32, 32), None, (0.0,) * 3, (1.0,) * 3, "bilinear"))
     folder = weights.folder
     try:
         if (folder / _CLIP_CONFIG).is_file():
@@ -221,8 +228,34 @@ class ClipEncoder(FrameEncoder):
             return Arriving(self._model.encode_text(to_device(self._tokenize(texts), self.placement.device)))
 
 
+class HistogramEncoder(FrameEncoder):
+    """Share of a picture's pixels in each of 4 x 4 x 4 colours: no model, for trial runs and as a floor."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        level = (pixels * _LEVELS).long().clamp(0, _LEVELS - 1)
+        colour = (level[:, 0] * _LEVELS + level[:, 1]) * _LEVELS + level[:, 2]
+        counts = torch.zeros(len(pixels), _LEVELS**3, device=pixels.device)
+        counts.scatter_add_(1, colour.flatten(1), torch.ones_like(colour, dtype=counts.dtype).flatten(1))
+        return counts / colour[0].numel()
+
+
+class RandomEncoder(FrameEncoder):
+    """Normal numbers that say nothing of a picture but that equal ones have equal numbers: for trial runs alone."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        shown = (pixels * 255).round().to("cpu", torch.uint8).numpy()
+        seeds = [int.from_bytes(hashlib.sha256(picture.tobytes()).digest()[:8], "big") for picture in shown]
+        numbers = [np.random.default_rng(seed).standard_normal(_LEVELS**3, dtype=np.float32) for seed in seeds]
+        return torch.from_numpy(np.stack(numbers)).to(pixels.device)
+
+
+RULES = {"histogram": HistogramEncoder, "random": RandomEncoder}
+
+
 def load_frame_encoder(weights: Weights, placement: Placement) -> FrameEncoder:
-    """Load whatever vision model the folder of the weights holds."""
+    """Load whatever vision model the folder of the weights holds, or make the rule that it names."""
+    if weights.is_rule:
+        return RULES[weights.name](weights, placement)
     is_clip = (weights.folder / _CLIP_CONFIG).is_file()
     return ClipEncoder(weights, placement) if is_clip else TransformersEncoder(weights, placement)
 

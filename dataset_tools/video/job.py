@@ -12,7 +12,7 @@ from recbole_video.dataset_tools.video.listing import VideoFile
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, Sampling
 from recbole_video.dataset_tools.video.samples import ChosenFrames
 from recbole_video.dataset_tools.video.titles import Titles
-from recbole_video.dataset_tools.video.weights import Source, Weights, find_weights
+from recbole_video.dataset_tools.video.weights import Source, Weights, find_all
 
 from recbole_video.content.store import store_path
 from recbole_video.errors import ConfigError
@@ -97,8 +97,7 @@ def make_frame_plan(
         ConfigError: If frames would be scored on larger pictures because of the encoder: the choice must not depend
             on it.
     """
-    wanted = find_weights(encoder) if encoder else None
-    scorer = find_weights(clip) if clip else None
+    wanted, scorer = find_all([encoder, clip])
     return FramePlan(
         sampling=sampling,
         encoder=wanted,

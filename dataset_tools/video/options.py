@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.weights import Source
 
 # Named here as well as in frame_encoders, which takes PyTorch to import.
-_FRAME_ENCODERS = "dinov2, dinov3, clip, vit"
+_FRAME_ENCODERS = "dinov2, dinov3, clip, vit, or, without weights, histogram and random"
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -207,10 +207,17 @@ def clip(arguments: argparse.Namespace) -> Source | None:
 
 
 def encoder(arguments: argparse.Namespace) -> Source:
-    """The frame encoder that the options name."""
+    """The frame encoder that the options name.
+
+    Raises:
+        ConfigError: If there is none, or weights are named for one that has none.
+    """
     from recbole_video.dataset_tools.video.frame_encoders import frame_encoder_source
 
-    return frame_encoder_source(arguments.frame_encoder).at(arguments.weights, arguments.revision)
+    source = frame_encoder_source(arguments.frame_encoder)
+    if source.is_rule and (arguments.weights or arguments.revision):
+        raise ConfigError(f"--weights and --revision have no effect: {source.name} has no weights; leave them out.")
+    return source.at(arguments.weights, arguments.revision)
 
 
 def placement(arguments: argparse.Namespace) -> Placement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ class Source:
         licence: What must be agreed to on the hub before the weights can be had.
         megabytes: About how large they are; 0 where it is not known.
         dim: D, width of an embedding; 0 where it is not known.
+        is_rule: Whether it is a rule, computed without weights.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     licence: str = ""
     megabytes: int = 0
     dim: int = 0
+    is_rule: bool = False
 
     def at(self, place: str | None, revision: str | None = None) -> Source:
         """The same model from another place or at another revision, where they are given."""
@@ -59,6 +61,7 @@ class Weights:
         place: The hub's id, or the folder's name.
         revision: Commit on the hub; empty for a folder.
         sha256: SHA-256 of the folder's configuration and weights.
+        is_rule: Whether it is a rule, of which there is nothing to load.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Weights:
     place: str
     revision: str
     sha256: str
+    is_rule: bool = False
 
     def here(self) -> Weights:
         """The same on this machine: weights of the hub are in each machine's own cache.
@@ -91,13 +95,35 @@ def find_weights(source: Source) -> Weights:
         DataError: If they are not within reach; the message says what to download and where to put it.
         MissingDependencyError: Without huggingface_hub, where it is needed.
     """
+    if source.is_rule:
+        return Weights(source.name, Path(), source.place, "", hashlib.sha256(source.place.encode()).hexdigest(), True)
     for folder in (Path(source.place), WEIGHTS_FOLDER / source.name):
         if folder.is_dir() and (folder == Path(source.place) or source.revision is None):
             return Weights(source.name, folder, folder.resolve().name, "", _digest(folder))
-    if source.place.count("/") != 1 or source.place.startswith((".", "/", "~")):
+    if source.place.count("/") != 1 or source.place.startswith((".", "/", "~")) or Path(source.place).parent.is_dir():
         raise DataError(f"There is no folder `{source.place}` with weights of `{source.name}`.")
     folder = _from_hub(source)
     return Weights(source.name, folder, source.place, folder.name, _digest(folder))
+
+
+def find_all(sources: Iterable[Source | None]) -> list[Weights | None]:
+    """Find the weights of several models; None for none.
+
+    Raises:
+        DataError: As :func:`find_weights`; of all that are out of reach at once.
+    """
+    found: list[Weights | None] = []
+    missing: list[OutOfReachError] = []
+    for source in sources:
+        try:
+            found.append(find_weights(source) if source else None)
+        except OutOfReachError as error:
+            missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        raise DataError(_all_out_of_reach([error.source for error in missing]))
+    return found
 
 
 def _from_hub(source: Source) -> Path:
@@ -114,20 +140,47 @@ def _from_hub(source: Source) -> Path:
         if not any(folder.glob("*.safetensors")):
             folder = fetch(_CONFIGS + _PICKLED)
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise _out_of_reach(source, error) from error
+        raise OutOfReachError(source, error) from error
     if not _weight_files(folder):
-        raise _out_of_reach(source, None)
+        raise OutOfReachError(source, None)
     return folder
 
 
-def _out_of_reach(source: Source, error: Any) -> DataError:
-    why = f" ({type(error).__name__})" if error is not None else ""
-    agree = f"agree to {source.licence} on its page, log in with `hf auth login`, " if source.licence else ""
-    return DataError(
-        f"The weights of `{source.name}` are neither here nor to be had from the hub{why}: where the hub can be "
-        f"reached, {agree}run `hf download {source.place} --local-dir {WEIGHTS_FOLDER / source.name}`, and put that "
-        f"folder at `{WEIGHTS_FOLDER / source.name}` here, or name another folder with --weights or --clip_weights."
+class OutOfReachError(DataError):
+    """Weights that are neither on this machine nor to be had from the hub."""
+
+    def __init__(self, source: Source, error: Any) -> None:
+        why = f" ({type(error).__name__})" if error is not None else ""
+        super().__init__(
+            f"The weights of `{source.name}`{_size(source)} are neither here nor to be had from the hub{why}: where "
+            f"the hub can be reached, {_agree(source)}run `{_download(source)}`, and put that folder at "
+            f"`{WEIGHTS_FOLDER / source.name}` here, or name another folder with --weights or --clip_weights."
+        )
+        self.source = source
+
+
+def _all_out_of_reach(sources: list[Source]) -> str:
+    named = " and ".join(f"`{source.name}`{_size(source)}" for source in sources)
+    lines = "".join(f"\n  {_download(source)}" for source in sources)
+    agree = "".join(_agree(source) for source in sources)
+    return (
+        f"The weights of {named} are neither here nor to be had from the hub: where the hub can be reached, {agree}"
+        f"run{lines}\nand put these folders into `{WEIGHTS_FOLDER}` here, or name others with --weights and "
+        "--clip_weights. Without CLIP: --sampler uniform. Without any weights, to try the way alone: --frame_encoder "
+        "histogram, or random."
     )
+
+
+def _size(source: Source) -> str:
+    return f" ({source.megabytes:,} MB)" if source.megabytes else ""
+
+
+def _agree(source: Source) -> str:
+    return f"agree to {source.licence} on its page, log in with `hf auth login`, " if source.licence else ""
+
+
+def _download(source: Source) -> str:
+    return f"hf download {source.place} --local-dir {WEIGHTS_FOLDER / source.name}"
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -156,7 +156,7 @@ def _place_of(arguments: dict[str, str]) -> str:
 
 def _weights(commands: Iterable[str]) -> list[Weights]:
     """The weights that some commands need, each once."""
-    from recbole_video.dataset_tools.video.frame_encoders import CLIP, FRAME_ENCODERS, KNOWN_PLACES
+    from recbole_video.dataset_tools.video.frame_encoders import CLIP, KNOWN_PLACES
     from recbole_video.dataset_tools.video.texts import UAE
 
     found: dict[str, Weights] = {}
@@ -168,7 +168,7 @@ def _weights(commands: Iterable[str]) -> list[Weights]:
             places += [(CLIP.place, CLIP.name)] * (frames.get("sampler", _DEFAULT_SAMPLER) == _DEFAULT_SAMPLER)
         if text is not None and text.get("encoder") != "tfidf":
             places.append((text.get("weights", UAE.place), UAE.name))
-        known = {**KNOWN_PLACES, UAE.place: UAE, **{source.place: source for source in FRAME_ENCODERS.values()}}
+        known = {**KNOWN_PLACES, UAE.place: UAE}
         for place, name in places:
             source = known.get(place)
             megabytes, licence = (0, "") if source is None else (source.megabytes, source.licence)
