@@ -53,7 +53,7 @@ def test_site(tmp_path, monkeypatch):
     start = page("index.html")
     for path in [*TASKS, *NOTEBOOKS]:
         assert f'href="{path.relative_to(ROOT / "docs").with_suffix(".html").as_posix()}"' in start, path
-    options = set(re.findall(r"<td><code>(\w+)</code></td>", page("reference/options.html")))
+    options = set(re.findall(r"<dt><code[^>]*>--(\w+)=", page("reference/options.html")))
     assert {name for text in properties_files().values() for name in yaml.safe_load(text) or {}} <= options
     commands = page("reference/commands.html")
     assert all(f'<h2 id="{name}">' in commands for name in COMMANDS)

@@ -23,7 +23,9 @@ FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)\s#]*)(#[^)\s]*)?\)|(!\[[^\]]*\])\((?!https?:)([^)\s]+)\)")
 ROLE = re.compile(r":(?:class|func|meth|attr|mod|exc):<code>~?([^<]*)</code>")
 # Where the files that a page stands for are in the repository; a page of docs/ is its own.
-MADE_OF = {"index.md": "README.md"}
+MADE_OF = {"index.md": "README.md", "zh.md": "README.zh.md"}
+WORD = re.compile(r"<code>([^<\s]{1,32})</code>")
+SIGN = re.compile(r"(?<=\d) (?=[±†‡])|(?<=±) (?=\d)")
 log = logging.getLogger("mkdocs.hooks.links")
 
 
@@ -42,8 +44,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Show what docstrings call by a role (``:func:``) as code."""
-    return ROLE.sub(r"<code>\1</code>", html)
+    """Show what docstrings call by a role (``:func:``) as code; keep words of code, and ``1 ± 2``, in one piece."""
+    as_code = ROLE.sub(r"<code>\1</code>", html)
+    return SIGN.sub("&nbsp;", WORD.sub(r'<code class="word">\1</code>', as_code))
 
 
 def outside_of_code(markdown: str, change: Callable[[str], str]) -> str:

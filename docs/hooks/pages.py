@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import html
 import json
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from links import MADE_OF, ROOT, heading_id
 from mkdocs.structure.files import File, Files
@@ -52,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def options_page() -> str:
-    """All declared options: a heading for each class that declares some, a table for each of its sections."""
+    """All declared options: a heading for each class that declares some, a list for each of its sections."""
     from recbole_video.listing import declaring_classes
     from recbole_video.options.show import by_section, heading
 
@@ -64,9 +65,9 @@ def options_page() -> str:
         "item encoder.",
     ]
     for path, (owner, above) in declaring_classes().items():
-        lines += ["", f"## {title_of(path)} {{#{heading_id(path)}}}", "", as_cell(heading(owner))]
+        lines += ["", f"## {title_of(path)} {{#{heading_id(path)}}}", "", as_text(heading(owner))]
         for section, options in groupby(by_section(owner, above), key=lambda pair: pair[1]):
-            lines += ["", *([f"**{section}**", ""] if section else []), *table((option for option, _ in options))]
+            lines += ["", *([f"**{section}**", ""] if section else []), *definitions(option for option, _ in options)]
     return "\n".join(lines) + "\n"
 
 
@@ -76,23 +77,27 @@ def title_of(path: str) -> str:
     return TITLES.get(name) or (f"Item encoder {name}" if kind == "item_encoder" else name)
 
 
-def table(options: Iterable[Option]) -> list[str]:
-    """Options as a table."""
+def definitions(options: Iterable[Option]) -> list[str]:
+    """Options as a list of definitions, which a phone shows as well as a wide screen."""
     from recbole_video.options.show import as_yaml_value, explanation
 
-    rows = (
-        f"| `{one.name}` | `{as_yaml_value(one.default)}` | {as_cell(one.kind)} | {as_cell(explanation(one))} |"
+    shown = (
+        [
+            "",
+            f"`--{one.name}={as_yaml_value(one.default)}` {as_text(one.kind)}",
+            f":   {as_text(explanation(one)) or '&nbsp;'}",
+        ]
         for one in options
     )
-    return ["| Option | Default | Kind | |", "|---|---|---|---|", *rows]
+    return [line for lines in shown for line in lines]
 
 
-def as_cell(text: str) -> str:
+def as_text(text: str) -> str:
     """Plain text for Markdown: nothing in it is a mark but code."""
     plain = re.sub(r":\w+:(`+)~?", r"\1", text)
     parts = re.split(r"(`+[^`]+`+)", plain)
     shown = (part if part.startswith("`") else re.sub(r"([*\[\]])", r"\\\1", html.escape(part)) for part in parts)
-    return "".join(shown).replace("|", "\\|")
+    return "".join(shown)
 
 
 def presets_page() -> str:
@@ -123,14 +128,17 @@ def commands_page() -> str:
         "`python -m recbole_video.dataset_tools COMMAND` ([Data sets](../datasets.md)); `--help` prints this.",
     ]
     for name, place in COMMANDS.items():
-        lines += ["", f"## {name}", "", "```", help_of(_parser(name, resolve_name(place))), "```"]
+        lines += ["", f"## {name}", "", "```text", help_of(_parser(name, resolve_name(place))), "```"]
     return "\n".join(lines) + "\n"
 
 
-def help_of(parser: Any) -> str:
-    """The help of a parser, as wide whatever the terminal is."""
+def help_of(parser: argparse.ArgumentParser) -> str:
+    """What a parser says of its arguments, as wide whatever the terminal is."""
     make = parser.formatter_class
-    parser.formatter_class = lambda prog: make(prog, width=110)
+    parser.formatter_class = lambda prog: make(prog, width=88)
+    parser.usage = argparse.SUPPRESS
+    paragraphs = (parser.description or "").split("\n\n")
+    parser.description = "\n\n".join(one if one.startswith(" ") else " ".join(one.split()) for one in paragraphs)
     return parser.format_help().rstrip()
 
 
