@@ -61,8 +61,22 @@ def test_site(tmp_path, monkeypatch):
     public = [f"recbole_video.{name}" for name in recbole_video.__all__ if not name.startswith(("register_", "__"))]
     own = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
     assert all(f'id="{name}"' in python for name in [*public, *(f"recbole_video.errors.{name}" for name in own)])
+    assert not list(dead_links(tmp_path))
     # Nothing is loaded from elsewhere when a page is read.
     assert not re.search(r'<(?:script|img|link)\b[^>]*(?:src|href)="https?:', start + python)
+
+
+def dead_links(site):
+    """Links of a page's text, and its pictures, that lead to no file of the site, or to no heading of a page."""
+    texts = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html") if path.name != "404.html"}
+    headings = {path: set(re.findall(r'\bid="([^"]*)"', text)) for path, text in texts.items()}
+    for path, text in texts.items():
+        body = text.partition("<article")[2].partition("</article>")[0]
+        for link in re.findall(r'(?:href|src)="(?!https?:|mailto:)([^"]*)"', body):
+            file, _, heading = link.partition("#")
+            target = (path.parent / file).resolve() if file else path
+            if not target.is_file() or (heading and heading not in headings[target]):
+                yield path.name, link
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

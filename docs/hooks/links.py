@@ -64,7 +64,8 @@ def site_link(target: str, own: str, files: Files) -> str | None:
     """The link to the page or file of the site that stands for what is linked; None where there is none."""
     path = in_repository(target, own)
     page = page_for(path, own)
-    if files.get_file_from_path(page) is None:
+    file = files.get_file_from_path(page)
+    if file is None or file.inclusion.is_excluded():
         return None
     return posixpath.relpath(page, posixpath.dirname(own) or ".")
 

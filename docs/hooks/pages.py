@@ -128,7 +128,7 @@ def commands_page() -> str:
         "`python -m recbole_video.dataset_tools COMMAND` ([Data sets](../datasets.md)); `--help` prints this.",
     ]
     for name, place in COMMANDS.items():
-        lines += ["", f"## {name}", "", "```text", help_of(_parser(name, resolve_name(place))), "```"]
+        lines += ["", f"## {name}", "", "``` { .text .help }", help_of(_parser(name, resolve_name(place))), "```"]
     return "\n".join(lines) + "\n"
 
 
