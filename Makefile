@@ -42,7 +42,7 @@ test-lowest test-newest: test-%: | $(UV)
 	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)-$*/bin/python -m pytest $(PYTEST)
 
 docs: $(READY)  ## Build the documentation site into site/; a warning is an error.
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -W ignore -m mkdocs build --strict
 	@echo 'Open site/index.html; to search as well: $(VENV)/bin/python -m http.server --directory site --bind 127.0.0.1'
 
 lint: $(READY)
