@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 FIND_LINKS = $(subst $(space),$(comma),$(strip $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))))
 WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
 
-.PHONY: demo test test-lowest test-newest lint format bench fuzz kills pins clean
+.PHONY: demo test test-lowest test-newest docs lint format bench fuzz kills pins clean
 
 demo: $(READY)  ## Train SASRec + CVA on the bundled synthetic data and print the result.
 	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA
@@ -40,6 +40,10 @@ test-lowest test-newest: test-%: | $(UV)
 	$(WITH_LINKS) $(UV) pip install --quiet --python $(VENV)-$*/bin/python --resolution $(RESOLUTION) --editable '.[test]'
 	$(UV) pip list --python $(VENV)-$*/bin/python
 	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)-$*/bin/python -m pytest $(PYTEST)
+
+docs: $(READY)  ## Build the documentation site into site/; a warning is an error.
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -W ignore -m mkdocs build --strict
+	@echo 'Open site/index.html; to search as well: $(VENV)/bin/python -m http.server --directory site --bind 127.0.0.1'
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -75,4 +79,4 @@ pins: | $(UV)  ## Renew constraints.txt: the newest versions of the ranges for e
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .uv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

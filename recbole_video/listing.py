@@ -26,11 +26,16 @@ from recbole_video.registries import CONTROLS, ITEM_ENCODERS, LISTS, POPULARITY_
 
 def properties_files() -> dict[str, str]:
     """The text of each file of ``properties/`` that lists what is declared, by its path in there."""
-    found = {
-        "overall.yaml": as_yaml(RunOptions),
-        "recommendation.yaml": as_yaml(RecommendationOptions, RunOptions),
-        "controls.yaml": as_yaml(ControlOptions, RunOptions),
-        "popularity.yaml": as_yaml(PopularityOptions, RunOptions),
+    return {path: as_yaml(owner, above) for path, (owner, above) in declaring_classes().items()}
+
+
+def declaring_classes() -> dict[str, tuple[type, type | None]]:
+    """Each class that declares options, with the one above it, by the path of its file in ``properties/``."""
+    found: dict[str, tuple[type, type | None]] = {
+        "overall.yaml": (RunOptions, None),
+        "recommendation.yaml": (RecommendationOptions, RunOptions),
+        "controls.yaml": (ControlOptions, RunOptions),
+        "popularity.yaml": (PopularityOptions, RunOptions),
     }
     above_of = {
         USER_ENCODERS: RecommendationOptions,
@@ -41,8 +46,8 @@ def properties_files() -> dict[str, str]:
     for registry, above in above_of.items():
         models = {name: registry.get(name).Options for name in registry}
         with_own = {name: own for name, own in models.items() if any(by_section(own, above))}
-        found |= {f"model/{name}.yaml": as_yaml(own, above) for name, own in with_own.items()}
-    return found | {f"item_encoder/{name}.yaml": as_yaml(ITEM_ENCODERS.get(name)) for name in ITEM_ENCODERS}
+        found |= {f"model/{name}.yaml": (own, above) for name, own in with_own.items()}
+    return found | {f"item_encoder/{name}.yaml": (ITEM_ENCODERS.get(name), None) for name in ITEM_ENCODERS}
 
 
 def options_text(name: str, width: int | None = None) -> str:

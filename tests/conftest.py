@@ -62,9 +62,9 @@ def pytest_collection_finish():
 # A module is one worker's, with its fixtures and what it alone imports. What takes longest comes first, beside the
 # others, so that no worker is left alone with it at the end.
 _LONGEST = (
-    "test_sweep_runs", "test_popularity", "test_processes", "test_readme", "test_video_pipeline", "test_packaging",
-    "test_run_folder", "test_training", "test_video_cluster", "test_kills", "test_user_encoders", "test_docs",
-    "test_step_plan", "test_recommender", "test_content",
+    "test_sweep_runs", "test_popularity", "test_processes", "test_readme", "test_site", "test_video_pipeline",
+    "test_packaging", "test_run_folder", "test_training", "test_video_cluster", "test_kills", "test_user_encoders",
+    "test_docs", "test_step_plan", "test_recommender", "test_content",
 )  # fmt: skip
 
 

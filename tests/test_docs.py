@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -12,10 +13,14 @@ from recbole_video.dataset_tools.__main__ import main as convert
 from recbole_video.dataset_tools.label import settings_of
 from recbole_video.dataset_tools.popularity.presets import PRESETS
 
+from recbole_video import run_recbole_video
+from recbole_video.cli import main as run
 from recbole_video.config import Config, known_options
 from recbole_video.options.parse import parse_command_line
 from recbole_video.serving.explain import main as explain
 from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
+
+from .conftest import prepared
 
 FOLDER = Path(__file__).parent.parent / "docs"
 TEXTS = {
@@ -30,6 +35,7 @@ TEXTS = {
         "evaluation.md",
         "authors.md",
         "controls.md",
+        *(f"tasks/{path.name}" for path in sorted((FOLDER / "tasks").glob("*.md"))),
     )
 }
 TEXT = "\n".join(TEXTS.values())
@@ -79,8 +85,15 @@ def test_conversions_are_accepted(words):
         assert settings_of(arguments).sources
 
 
+def example(page, name, language="python"):
+    [code] = re.findall(rf"<!-- example: {name} -->\n```{language}\n(.*?)```", TEXTS[page], re.DOTALL)
+    return code
+
+
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
-def test_runs_are_accepted(words, in_tmp):
+def test_runs_are_accepted(words, in_tmp, monkeypatch):
+    (in_tmp / "my_encoder.py").write_text(example("tasks/own-encoder.md", "encoder"))
+    monkeypatch.syspath_prepend(in_tmp)
     options = parse_command_line(words, known_options())
     if "report" in options:
         assert set(options) <= {"report", "out", "latex", "correction"}
@@ -133,6 +146,49 @@ def test_use_of_several_modalities(in_tmp, capsys):
     assert "Origin(dim=16, vfm='noise'" in capsys.readouterr().out
 
 
+def test_a_table_with_an_encoder_of_ones_own(in_tmp, monkeypatch, capsys):
+    """The file as it is printed; every trial is checked."""
+    (in_tmp / "my_encoder.py").write_text(example("tasks/own-encoder.md", "encoder"))
+    (in_tmp / "mine.yaml").write_text(example("tasks/own-encoder.md", "sweep", "yaml"))
+    monkeypatch.syspath_prepend(in_tmp)
+    [plan, whole] = [words for words in RUNS if "--trust=my_encoder:MaxPool" in words]
+    assert plan == [*whole, "--dry_run"] and run(plan) == 0
+    assert "19 (4 rows × 3 seeds, and 7 of controls)" in capsys.readouterr().out
+
+
+def test_from_clicks_with_vectors_or_titles_to_a_recommendation(in_tmp):
+    """The page's commands that convert, and its example, as they are printed; each run finds what it reads."""
+    rng = np.random.default_rng(0)
+    ids = [str(1000 + i) for i in range(20)]
+    views = [f"u{user},{ids[i]},{10 * t}" for user in range(12) for t, i in enumerate(rng.permutation(20)[:8])]
+    Path("clicks.csv").write_text("\n".join(["user,video,time", *views]))
+    words = np.array([f"{a}{b}" for a in ("red", "big", "new", "old") for b in range(25)])
+    Path("videos.csv").write_text(
+        "\n".join(["video,title", *(f"{i},{' '.join(rng.permutation(words)[:9])}" for i in ids)])
+    )
+    Path("ids.txt").write_text("\n".join(ids))
+    np.save("vectors.npy", rng.normal(size=(20, 6)))
+    lines = re.findall(r"^python (.*)$", TEXTS["tasks/vectors.md"], re.MULTILINE)
+    for line in (line for line in lines if "dataset_tools" in line):
+        assert (
+            convert(shlex.split(line.partition("-m recbole_video.dataset_tools ")[2].replace("--dim=64", "--dim=6")))
+            == 0
+        )
+    exec(compile(example("tasks/vectors.md", "vectors"), "example", "exec"), {})
+    for name in ("frames.npy", "frames.json"):
+        shutil.copy(f"dataset/titled/titled.text.{name}", f"dataset/mine/mine.text.{name}")
+    runs = [shlex.split(line.partition(" ")[2]) for line in lines if "--dataset" in line]
+    assert len(runs) == 5
+    for options in runs:
+        prepared(Config(command_line=options))
+    small = {"item_encoder": "CVA", "epochs": 1, "hidden_size": 8, "inner_size": 8, "encoder_latent_dim": 8}
+    folder = run_recbole_video("SASRec", "mine", config_dict=small)["run_folder"]
+    code = example("tasks/clicks-and-videos.md", "recommend").replace("saved/SASRec-CVA-mine-...", folder)
+    names = {}
+    exec(compile(code, "example", "exec"), names)
+    assert len(names["model"].recommend({"ann": ["1002", "1007"]}, k=10)) == 10
+
+
 def test_table_of_the_demo():
     """It lists each option whose default the demo's file changes, with both values."""
     default = Config("STAP", "none-of-ours").defaults
@@ -176,4 +232,4 @@ def test_links_lead_somewhere(name):
         for heading in re.findall(r"^#+ (.*)$", TEXTS[name], re.MULTILINE)
     }
     for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", TEXTS[name]):
-        assert (FOLDER / file).exists() if file else anchor in anchors, file
+        assert ((FOLDER / name).parent / file).exists() if file else anchor in anchors, file

@@ -35,7 +35,7 @@ def test_versions_agree():
 
 def test_constraints_are_exact_versions_and_nothing_else():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    exact = re.compile(r"[A-Za-z0-9_.-]+==[\w.]+( ; python_full_version (<|>=) '3\.\d+')?")
+    exact = re.compile(r"[A-Za-z0-9_.-]+==[\w.]+( ; python_full_version (<|>=) '3\.\d+(\.\d+)?')?")
     assert len(lines) > 40 and all(exact.fullmatch(line) for line in lines)
 
 

@@ -13,6 +13,7 @@ from .conftest import write_dataset
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh.md").read_text(encoding="utf-8")
 RUNNING, MODELS = ((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("running", "models"))
 SMALL = "hidden_size: 16\ninner_size: 16\nencoder_latent_dim: 16\nencoder_depth: 1\n"
 
@@ -66,6 +67,37 @@ def test_nothing_is_left_to_fill_in():
 
 def test_it_is_short():
     assert len(README.splitlines()) <= 200
+
+
+def rows_of_numbers(text):
+    """The numbers of each row of a table, and what stands in its cells as code, in their order."""
+    rows = re.findall(r"^\|.*\|$", text, re.MULTILINE)
+    return [(row.count("|"), re.findall(r"\d[\d.,]*\d|\d", row), re.findall(r"`[^`]*`", row)) for row in rows]
+
+
+def links(text):
+    return sorted(set(re.findall(r"\]\(([^)]+)\)", text)) - {"README.md", "README.zh.md"})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda text: re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL),
+        rows_of_numbers,
+        links,
+        lambda text: [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)],
+        lambda text: sorted(re.findall(r"`(?:make|--|python |[A-Z])[^`\n]*`", text)),
+        lambda text: sorted(re.findall(r"\d+[.,]\d+", text)),
+    ],
+    ids=["code", "tables", "links", "headings", "words of code", "numbers"],
+)
+def test_chinese_readme_says_the_same(part):
+    """Code to the byte, tables by their numbers and code, headings, links; numbers and commands in the text."""
+    assert part(CHINESE) == part(README) != []
+
+
+def test_each_readme_leads_to_the_other():
+    assert README.splitlines()[1] == "[中文](README.zh.md)" and CHINESE.splitlines()[1] == "[English](README.md)"
 
 
 def test_use_of_a_model(in_tmp, capsys):
