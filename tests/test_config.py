@@ -483,3 +483,13 @@ class TestRefusal:
 
     def test_an_option_that_only_the_models_source_names_is_known(self):
         Config("recbole:SASRec", config_dict={"train_neg_sample_args": None, "tail_ratio": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "known"),
+    [("NextItNet", "hidden_size", "embedding_size"), ("SASRec", "embedding_size", "hidden_size"),
+     ("SASRec", "block_num", "n_layers"), ("NARM", "hidden_dropout_prob", "dropout_probs")],
+)  # fmt: skip
+def test_what_other_models_call_otherwise(model, given, known):
+    with pytest.raises(ConfigError, match=rf"`{given}` is not an option \(it is called `{known}` here\) for model"):
+        Config(model, config_dict={given: 1})

@@ -119,13 +119,27 @@ def presets_page() -> str:
 
 
 def commands_page() -> str:
-    """The help of each command of the dataset tools."""
+    """The help of the command line, and of each command of the dataset tools."""
     from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
+
+    from recbole_video.cli import USAGE
+    from recbole_video.commands.recommend import recommend_parser
 
     lines = [
         "# Commands",
         "",
-        "`python -m recbole_video.dataset_tools COMMAND` ([Data sets](../datasets.md)); `--help` prints this.",
+        "``` { .text .help }",
+        USAGE.rstrip(),
+        "```",
+        "",
+        "## recommend",
+        "",
+        "``` { .text .help }",
+        help_of(recommend_parser()),
+        "```",
+        "",
+        "`recbole-video data COMMAND` is `python -m recbole_video.dataset_tools COMMAND` "
+        "([Data sets](../datasets.md)); `--help` prints this.",
     ]
     for name, place in COMMANDS.items():
         lines += ["", f"## {name}", "", "``` { .text .help }", help_of(_parser(name, resolve_name(place))), "```"]

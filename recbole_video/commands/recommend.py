@@ -31,7 +31,7 @@ def recommend_command(words: Sequence[str]) -> int:
     Raises:
         RecBoleVideoError: With one sentence about what to change.
     """
-    asked = expand_path_arguments(_parser().parse_args(words))
+    asked = expand_path_arguments(recommend_parser().parse_args(words))
     histories = [one.split() for one in asked.history]
     histories += [] if asked.histories is None else list(_read(asked.histories))
     if not histories:
@@ -57,7 +57,8 @@ def _read(path: Path) -> Iterator[list[str]]:
         yield line.split()
 
 
-def _parser() -> Parser:
+def recommend_parser() -> Parser:
+    """What reads the arguments."""
     parser = Parser(
         prog="recbole-video recommend", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )

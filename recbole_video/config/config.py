@@ -6,7 +6,7 @@ preset of that variant < config files < config_dict < command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +47,20 @@ O = TypeVar("O")  # noqa: E741 - a class of options
 _HOST_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 _LENGTH = "MAX_ITEM_LIST_LENGTH"  # of histories, which RecBole's own models read as well
 _DERIVED = frozenset(["valid_neg_sample_args", "test_neg_sample_args", "valid_metric_bigger", "resume", "MODEL_TYPE"])
+
+
+# What RecBole's models call the same thing by other names.
+_SYNONYMS = (
+    ("hidden_size", "embedding_size"),
+    ("n_layers", "num_layers", "block_num"),
+    ("hidden_dropout_prob", "dropout_prob", "dropout_probs"),
+)
+
+
+def _known_as(name: str, known: Collection[str]) -> str:
+    """Under which name a model has what other models call otherwise; empty for none."""
+    other = next((other for same in _SYNONYMS if name in same for other in same if other in known), None)
+    return f" (it is called `{other}` here)" if other else ""
 
 
 class Config(Mapping[str, Any]):
@@ -230,7 +244,9 @@ class Config(Mapping[str, Any]):
         known = self.declarations
         unknown = [key for key in self.given if key not in known]
         if unknown:
-            named = ", ".join(f"`{key}` is not an option{nearest(key, known)}" for key in unknown)
+            named = ", ".join(
+                f"`{key}` is not an option{_known_as(key, known) or nearest(key, known)}" for key in unknown
+            )
             raise ConfigError(f"{named} for {self._kind.shown}.")
 
     def _finish(self) -> HostConfig:
