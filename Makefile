@@ -19,10 +19,12 @@ WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
 
 .PHONY: demo test test-lowest test-newest docs lint format bench fuzz kills pins clean
 
-demo: $(READY)  ## Train SASRec + CVA on the bundled synthetic data and print the result.
-	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA
+demo: $(READY)  ## Train a small SASRec + CVA on the bundled synthetic data and print the result.
+	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA --epochs=5 \
+		--hidden_size=64 --inner_size=256 --encoder_latent_dim=64 --encoder_depth=2
 	@echo 'Next:'
 	@echo '  source .venv/bin/activate                              # once per terminal'
+	@echo '  python run_recbole_video.py                            # the same at its full size'
 	@echo '  python run_recbole_video.py --item_encoder=ID          # ids in place of content'
 	@echo '  python run_recbole_video.py --model=MostPopular        # a control: what needs no training'
 	@echo '  python -m recbole_video.dataset_tools generic --help   # a csv of your own'
