@@ -52,6 +52,8 @@ POPULARITY_MODELS: Registry[Any] = Registry(
         "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
         "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",
         "SVR": "recbole_video.popularity.svr:SVR",
+        "HyFea": "recbole_video.popularity.hyfea:HyFea",
+        "MFTM": "recbole_video.popularity.mftm:MFTM",
     },
     bases=("recbole_video.popularity.base:PopularityModel",),
     check=_check_model,

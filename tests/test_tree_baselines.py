@@ -1,5 +1,8 @@
 """SVR, HyFea, MFTM and MVP: against the libraries called directly, and rules that they can and cannot learn."""
 
+import pickle
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,9 +15,15 @@ from sklearn.svm import LinearSVR
 from recbole_video import load_model, run_recbole_video
 from recbole_video.config import Config
 from recbole_video.data.labelled_loader import PopularityLoader
-from recbole_video.errors import CheckpointError, ConfigError, DataError
+from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
+from recbole_video.popularity import tabnet as tabnet_module
+from recbole_video.popularity.tree_libraries import sealed
 
 from .test_popularity import METADATA, TEXT, D, N, fitted, inputs_of, write_popularity
+
+catboost = pytest.importorskip("catboost", reason="the extra `trees` is not installed")
+TabNetRegressor = pytest.importorskip("pytorch_tabnet.tab_model", reason="without `trees`").TabNetRegressor
+lightgbm = pytest.importorskip("lightgbm", reason="the extra `trees` is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +58,8 @@ def used_again(root, model, options, exact=True):
     if exact:
         assert found.tolist() == written["prediction"].tolist()
     np.testing.assert_allclose(found, written["prediction"], rtol=1e-9)
+    twin = pickle.loads(pickle.dumps(predictor))
+    assert twin.predict(inputs_of(root, twin, written["item_id"].tolist())).tolist() == found.tolist()
     return folder
 
 
@@ -111,7 +122,7 @@ class TestFeatureRows:
         }
         assert task.model.predict(longer).tolist() == task.model.predict(batch).tolist()
 
-    @pytest.mark.parametrize("model", ["SVR"])
+    @pytest.mark.parametrize("model", ["SVR", "HyFea", "MFTM"])
     def test_nothing_varies(self, tmp_path, model):
         write_popularity(tmp_path, seconds=1.0)
         options = {"use_frames": False, "use_text": False, "metadata_numeric": ["seconds"]}
@@ -162,6 +173,153 @@ class TestSVR:
             for kernel in ("rbf", "linear")
         }
         assert scores["rbf"] > 0.8 > 0.4 > scores["linear"]
+
+
+SMALL = {"n_trees": 60, "patience": 20, "tree_depth": 3, "tree_learning_rate": 0.2}
+
+
+class TestHyFea:
+    @pytest.mark.parametrize("variant", ["hyfea", "hyfea_emb"])
+    def test_it_is_catboosts(self, root, variant):
+        task, outcome = fitted(root, "HyFea", variant=variant, use_metadata=True, **SMALL, **METADATA)
+        parts = splits_of(task.data, features_of(task.data))
+
+        def table(x):
+            return pd.DataFrame(x.astype(np.float32)).astype({x.shape[1] - 1: int})
+
+        own = {"eval_metric": "MAE", "max_ctr_complexity": 1, "leaf_estimation_method": "Gradient"}
+        trees = catboost.CatBoostRegressor(
+            iterations=60, early_stopping_rounds=20, depth=3, learning_rate=0.2, random_seed=42, thread_count=1,
+            l2_leaf_reg=3, logging_level="Silent", allow_writing_files=False, **(own if variant == "hyfea" else {}),
+        )  # fmt: skip
+        (x, y), (x_valid, y_valid), (x_test, _) = (parts[name] for name in ("train", "valid", "test"))
+        trees.fit(table(x), y, cat_features=[x.shape[1] - 1], eval_set=(table(x_valid), y_valid))
+        assert outcome.notes["trees"] == trees.tree_count_ >= 1
+        np.testing.assert_allclose(task.evaluate("test")[0].values, trees.predict(table(x_test)), rtol=1e-9)
+
+    def test_embeddings_alone(self, root):
+        config = Config("HyFea", config_dict={"variant": "hyfea_emb"})
+        assert not config["use_metadata"] and (config["n_trees"], config["tree_depth"]) == (500, 10)
+        whole = Config("HyFea")
+        assert (whole["n_trees"], whole["patience"], whole["tree_depth"]) == (100_000, 5_000, 8)
+        task, outcome = fitted(root, "HyFea", variant="hyfea_emb", **SMALL, **METADATA)
+        assert task.data.metadata is None and outcome.notes["importance"]["metadata"] == 0
+
+    def test_used_again(self, root, in_tmp):
+        folder = used_again(root, "HyFea", SMALL)
+
+        def change(state):
+            state["_extra_state"]["model"][100] ^= 1
+
+        with pytest.raises(CheckpointError, match="`model` in its `trees` is not what its `sha256` says"):
+            load_model(tampered(folder, in_tmp / "model.pth", change))
+
+        def seal(state):
+            state["_extra_state"] = sealed(b"no trees")
+
+        with pytest.raises(CheckpointError, match="holds no model that this version of CatBoost reads"):
+            load_model(tampered(folder, in_tmp / "model.pth", seal))
+
+    def test_logarithms(self, root, tmp_path):
+        with pytest.raises(DataError, match="takes log.1 . label., and a label is -.*; set log_labels=False"):
+            write_popularity(tmp_path, labels=np.arange(N) - 5.0)
+            fitted(tmp_path, "HyFea", log_labels=True, **SMALL, **METADATA)
+        assert np.isfinite(
+            fitted(root, "HyFea", log_labels=True, **SMALL, **METADATA)[0].evaluate("test")[0].values
+        ).all()
+
+    def test_without_catboost(self, root, monkeypatch):
+        monkeypatch.setitem(sys.modules, "catboost", None)
+        with pytest.raises(MissingDependencyError, match="HyFea is fitted by CatBoost, .* 'recbole_video.trees.'"):
+            fitted(root, "HyFea", **METADATA)
+
+    def test_a_rule_in_a_category(self, tmp_path):
+        """Which it reads, and embeddings alone do not."""
+        kind = np.array(["x", "y", "z"])[np.arange(300) % 3]
+        write_rule(tmp_path, lambda x: np.where(kind == "y", 5.0, 1.0) + 0.1 * x, kind=kind)
+        options = {**SMALL, "metadata_categorical": ["kind"]}
+        assert r_squared(tmp_path, "HyFea", **options) > 0.9
+
+
+class TestMFTM:
+    def test_trees_are_lightgbms(self, root):
+        task, outcome = fitted(root, "MFTM", use_tabnet=False, n_trees=9, **METADATA)
+        parts = splits_of(task.data, features_of(task.data))
+        (x, y), (x_test, _) = (parts[name] for name in ("train", "test"))
+        x, x_test = (
+            np.concatenate([part[:, : D + TEXT].astype(np.float32), part[:, D + TEXT :]], 1) for part in (x, x_test)
+        )
+        trees = lightgbm.LGBMRegressor(
+            n_estimators=9, random_state=42, deterministic=True, force_row_wise=True, verbose=-1
+        )
+        trees.fit(x, y, categorical_feature=[x.shape[1] - 1])
+        assert outcome.notes == {"trees": 9} and np.ptp(trees.predict(x_test)) > 0
+        np.testing.assert_allclose(task.evaluate("test")[0].values, trees.predict(x_test), rtol=1e-12)
+
+    def test_the_blend(self, root):
+        """TabNet is the package's own, and the share the one that validates best of 21."""
+        options = {"tabnet_epochs": 3, "n_trees": 5, **METADATA}
+        task, outcome = fitted(root, "MFTM", **options)
+        model, parts = task.model, splits_of(task.data, features_of(task.data))
+        (x, y), (x_valid, y_valid) = (parts[name] for name in ("train", "valid"))
+        mean, sd = y.mean(), y.std()
+        tabnet = TabNetRegressor(
+            cat_idxs=[x.shape[1] - 1], cat_dims=[4], cat_emb_dim=1, seed=42, verbose=0, device_name="cpu"
+        )
+        single = [
+            (a.astype(np.float32), ((b - mean) / sd).astype(np.float32)[:, None])
+            for a, b in ((x, y), (x_valid, y_valid))
+        ]
+        tabnet.fit(
+            *single[0], eval_set=[single[1]], eval_metric=["mse"], max_epochs=3, patience=20, batch_size=40,
+            virtual_batch_size=40,
+        )  # fmt: skip
+        of_trees, of_tabnet = model._parts(x_valid)
+        np.testing.assert_allclose(of_tabnet, tabnet.predict(single[1][0])[:, 0] * sd + mean, rtol=1e-4)
+        errors = [
+            np.mean(((1 - share) * of_trees + share * of_tabnet - y_valid) ** 2) for share in np.linspace(0, 1, 21)
+        ]
+        assert outcome.notes["tabnet share"] == round(float(np.argmin(errors)) / 20, 2)
+        other, notes = fitted(root, "MFTM", tabnet_share=0.5, **options)
+        assert notes.notes["tabnet share"] == 0.5 == float(other.model.tabnet_share)
+
+    def test_used_again(self, root, in_tmp):
+        folder = used_again(root, "MFTM", {"tabnet_epochs": 2, "tabnet_share": 0.5}, exact=False)
+
+        for name, message in (
+            ("tabnet.initial_bn.weight", "in its `tabnet` is not of the shape"),
+            ("tabnet.final_mapping.weight", "TabNet is another than the one of its options: `tabnet.final_mapping"),
+        ):
+
+            def change(state, name=name):
+                state["_extra_state"]["tabnet"][name] = state["_extra_state"]["tabnet"][name][1:]
+
+            with pytest.raises(CheckpointError, match=message):
+                load_model(tampered(folder, in_tmp / "model.pth", change))
+
+        def seal(state):
+            state["_extra_state"]["trees"] = sealed(b"no trees")
+
+        with pytest.raises(CheckpointError, match="holds no model that this version of LightGBM reads"):
+            load_model(tampered(folder, in_tmp / "model.pth", seal))
+
+    def test_without_the_packages(self, root, in_tmp, monkeypatch, caplog):
+        options = {"data_path": str(root), "figures": False, "n_trees": 2}
+        with monkeypatch.context() as patch:
+            patch.setattr(tabnet_module, "find_spec", lambda name: None)
+            folder = run_recbole_video("MFTM", "pop", config_dict=options)["run_folder"]
+        assert "without MFTM's metadata; LightGBM alone, without TabNet" in caplog.text
+        assert load_model(folder).model._tabnet is None  # it was not there when the model was made
+        for module, message in (("pytorch_tabnet.tab_model", "TabNet"), ("lightgbm", "LightGBM")):
+            with monkeypatch.context() as patch:
+                patch.setitem(sys.modules, module, None)
+                with pytest.raises(MissingDependencyError, match=f"is fitted by {message}, .*recbole_video.trees."):
+                    fitted(root, "MFTM", use_tabnet=True)
+
+    def test_a_rule_in_a_category(self, tmp_path):
+        kind = np.array(["x", "y", "z"])[np.arange(300) % 3]
+        write_rule(tmp_path, lambda x: np.where(kind == "y", 5.0, 1.0) + 0.1 * x, kind=kind)
+        assert r_squared(tmp_path, "MFTM", use_tabnet=False, metadata_categorical=["kind"]) > 0.9
 
 
 def test_no_label_of_valid_or_test_moves_what_was_fitted(tmp_path):
