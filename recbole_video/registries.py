@@ -54,6 +54,7 @@ POPULARITY_MODELS: Registry[Any] = Registry(
         "SVR": "recbole_video.popularity.svr:SVR",
         "HyFea": "recbole_video.popularity.hyfea:HyFea",
         "MFTM": "recbole_video.popularity.mftm:MFTM",
+        "MVP": "recbole_video.popularity.mvp:MVP",
     },
     bases=("recbole_video.popularity.base:PopularityModel",),
     check=_check_model,

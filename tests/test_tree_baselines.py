@@ -2,24 +2,30 @@
 
 import pickle
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR as KernelSVR
 from sklearn.svm import LinearSVR
 
-from recbole_video import load_model, run_recbole_video
+from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
+from recbole_video.data.author_history import AuthorHistory
+from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader
+from recbole_video.data.metadata import MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
 from recbole_video.popularity import tabnet as tabnet_module
+from recbole_video.popularity.mvp import MVP
 from recbole_video.popularity.tree_libraries import sealed
 
-from .test_popularity import METADATA, TEXT, D, N, fitted, inputs_of, write_popularity
+from .test_popularity import METADATA, TEXT, D, N, config_of, fitted, inputs_of, write_popularity
 
 catboost = pytest.importorskip("catboost", reason="the extra `trees` is not installed")
 TabNetRegressor = pytest.importorskip("pytorch_tabnet.tab_model", reason="without `trees`").TabNetRegressor
@@ -122,10 +128,10 @@ class TestFeatureRows:
         }
         assert task.model.predict(longer).tolist() == task.model.predict(batch).tolist()
 
-    @pytest.mark.parametrize("model", ["SVR", "HyFea", "MFTM"])
+    @pytest.mark.parametrize("model", ["SVR", "HyFea", "MFTM", "MVP"])
     def test_nothing_varies(self, tmp_path, model):
         write_popularity(tmp_path, seconds=1.0)
-        options = {"use_frames": False, "use_text": False, "metadata_numeric": ["seconds"]}
+        options = {"use_frames": False, "use_text": False, "metadata_numeric": ["seconds"], "author_history": False}
         with pytest.raises(DataError, match=f"All 40 training videos have the same features: {model} has nothing to l"):
             fitted(tmp_path, model, **options)
 
@@ -322,14 +328,146 @@ class TestMFTM:
         assert r_squared(tmp_path, "MFTM", use_tabnet=False, metadata_categorical=["kind"]) > 0.9
 
 
-def test_no_label_of_valid_or_test_moves_what_was_fitted(tmp_path):
-    """Nor do their frames and authors: what was fitted to training is the same to the last bit."""
+def past_of(table, row):
+    """Number and mean label of what the author had posted before among the training videos, in words of the table."""
+    video = table.iloc[row]
+    past = table[(table["split"] == "train") & (table["user_id"] == video["user_id"]) & (table["time"] < video["time"])]
+    return len(past), past["label"].mean()
+
+
+class TestAuthorHistory:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_by_brute_force(self, tmp_path, seed):
+        """In any order of the rows, with equal times, unknown times, and a split at random."""
+        rng = np.random.default_rng(seed)
+        split = rng.permutation(["train"] * 40 + ["valid"] * 10 + ["test"] * 10)
+        users = [f"a{i}" for i in rng.integers(0, 6, N)]
+        table = write_popularity(tmp_path, time=rng.integers(0, 15, N) * 3600.0, split=split, user_id=users)
+        dataset = PopularityDataset(config_of(tmp_path, "MVP"))
+        encoder, found = dataset.metadata_encoder, dataset.metadata.numeric
+        pasts = np.array([past_of(table, row) for row in range(N)], dtype=float)
+        raw = np.stack([np.log1p(pasts[:, 0]), pasts[:, 1]], axis=1)
+        train = raw[dataset.rows["train"]]
+        wanted = np.nan_to_num((raw - np.nanmean(train, axis=0)) / np.nanstd(train, axis=0))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        again = MetadataEncoder.from_state(encoder.state())
+        columns = pd.DataFrame({"user_id": table["user_id"], "time": table["time"]})
+        np.testing.assert_array_equal(again.transform(columns).numeric, found)
+
+    def test_videos_without_a_time_or_an_author_have_no_past(self):
+        history = AuthorHistory(
+            np.array(["a", "a", ""], object), np.array([1.0, np.nan, 1.0]), np.array([3.0, 9.0, 9.0])
+        )
+        counts, means = history.before(np.array(["a", "a", "", "b"], object), np.array([2.0, np.nan, 2.0, 2.0]))
+        np.testing.assert_array_equal(counts, [1, np.nan, 0, 0])
+        np.testing.assert_array_equal(means, [3, np.nan, np.nan, np.nan])
+        assert len(history) == 1
+
+    @pytest.mark.parametrize(
+        "change", [{"counts": [2]}, {"times": ["x"]}, {"labels": [float("nan")]}, {"authors": "a"}, {"authors": [1]}]
+    )
+    def test_a_damaged_state(self, change):
+        state = AuthorHistory(np.array(["a"], object), np.array([1.0]), np.array([3.0])).state()
+        assert AuthorHistory.from_state(state).state() == state
+        with pytest.raises(CheckpointError, match="author history of the checkpoint"):
+            AuthorHistory.from_state({**state, **change})
+
+    def test_without_times_or_authors(self, tmp_path):
+        table = write_popularity(tmp_path)
+        (tmp_path / "pop" / "pop.times.npy").unlink()
+        as_inter_has_them = PopularityDataset(config_of(tmp_path, "MVP"))
+        assert np.ptp(as_inter_has_them.metadata.numeric[:, 1]) > 0
+        path = tmp_path / "pop" / "pop.inter"
+        table[["user_id", "item_id"]].to_csv(path, sep="\t", index=False, header=["user_id:token", "item_id:token"])
+        with pytest.raises(ConfigError, match="Author history needs times, and there is neither `pop.times.npy` nor a"):
+            PopularityDataset(config_of(tmp_path, "MVP"))
+        twice = pd.concat([table, table])[["user_id", "item_id"]]
+        twice.to_csv(path, sep="\t", index=False, header=["user_id:token", "item_id:token"])
+        with pytest.raises(ConfigError, match="Author history needs the author of each video"):
+            PopularityDataset(config_of(tmp_path, "MVP"))
+        assert PopularityDataset(config_of(tmp_path, "MVP", author_history=False)).metadata is None
+
+    def test_of_any_model(self, root):
+        task, _ = fitted(root, "MetadataGBDT", author_history=True)
+        assert task.data.metadata_encoder.numeric == ["author_past_videos", "author_past_label"]
+
+
+class TestMVP:
+    def test_it_is_scikit_learns(self, root):
+        task, outcome = fitted(root, "MVP", frame_components=3, n_trees=20, leaves=4, **METADATA)
+        x, train = features_of(task.data), task.data.rows["train"]
+        frames = x[:, :D].astype(np.float32).astype(float)
+        x = np.concatenate([PCA(3, svd_solver="full").fit(frames[train]).transform(frames), x[:, D:]], axis=1)
+        parts = splits_of(task.data, x)
+        trees = HistGradientBoostingRegressor(
+            max_iter=outcome.notes["trees"], learning_rate=0.05, max_leaf_nodes=4, early_stopping=False,
+            categorical_features=[False] * (x.shape[1] - 1) + [True], random_state=42,
+        ).fit(*parts["train"])  # fmt: skip
+        np.testing.assert_allclose(task.evaluate("test")[0].values, trees.predict(parts["test"][0]), rtol=1e-9)
+
+    def test_used_again(self, root, in_tmp):
+        """New videos are told their author's past by the checkpoint, from user_id and time."""
+        options = {"data_path": str(root), "figures": False, "eval_batch_size": 3, "n_trees": 20}
+        folder = run_recbole_video("MVP", "pop", config_dict={**options, **METADATA})["run_folder"]
+        predictor = load_model(folder)
+        written = pd.read_csv(f"{folder}/predictions.tsv", sep="\t", float_precision="round_trip")
+        videos = inputs_of(root, predictor, written["item_id"].tolist())
+        with pytest.raises(DataError, match="The metadata lack `user_id` .the author, of which"):
+            predictor.predict(videos)
+        table = pd.read_csv(root / "pop" / "pop.inter", sep="\t").set_index("item_id:token")
+        users = table.loc[written["item_id"], "user_id:token"].to_numpy()
+        told = replace(videos, metadata=videos.metadata.assign(user_id=users))
+        assert predictor.predict(told).tolist() == written["prediction"].tolist()
+        predictor.save(in_tmp / "again.pth")
+        assert load_model(in_tmp / "again.pth").predict(told).tolist() == written["prediction"].tolist()
+
+    def test_a_rule_of_the_author(self, tmp_path):
+        """Which the past tells, and nothing else does."""
+        users = [f"a{i}" for i in np.random.default_rng(1).integers(0, 10, 300)]
+        levels = dict(zip(sorted(set(users)), np.random.default_rng(2).normal(5, 3, 10), strict=True))
+        write_rule(tmp_path, lambda x: np.array([levels[user] for user in users]), user_id=users)
+        options = {"metadata_numeric": ["seconds"], "n_trees": 50}
+        assert r_squared(tmp_path, "MVP", **options) > 0.8
+        assert r_squared(tmp_path, "MVP", author_history=False, **options) < 0.3
+
+    def test_the_title_says_what_is_missing(self, root):
+        task, _ = fitted(root, "MVP", author_history=False, n_trees=2)
+        assert MVP.remark({"data": task.data.summary()}) == "without author history"
+        task, _ = fitted(root, "MVP", n_trees=2)
+        assert MVP.remark({"data": task.data.summary()}) == ""
+
+
+def flat(state, name=""):
+    """The tensors of a state_dict and of what lies in it, by their names."""
+    if isinstance(state, torch.Tensor):
+        return {name: state}
+    return {key: value for inner in state for key, value in flat(state[inner], f"{name}.{inner}").items()}
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("SVR", {"frame_components": 2}),
+        ("HyFea", SMALL),
+        ("MFTM", {"tabnet_epochs": 2}),
+        ("MVP", {"n_trees": 10, "frame_components": 2}),
+    ],
+)
+def test_nothing_of_the_test_moves_what_was_fitted(tmp_path, model, options):
+    """Neither labels, authors, frames nor metadata of the test videos: all tensors and the metadata are the same."""
     rng = np.random.default_rng(5)
-    for name in ("a", "b"):
-        write_popularity(tmp_path / name)
-    table = pd.read_csv(tmp_path / "b" / "pop" / "pop.mine.popularity", sep="\t")
-    test = table["split:token"] == "test"
-    table.loc[test, "label:float"] = rng.normal(50, 9, test.sum())
-    table.to_csv(tmp_path / "b" / "pop" / "pop.mine.popularity", sep="\t", index=False)
-    one, other = (fitted(tmp_path / name, "SVR", **METADATA)[0].model.state_dict() for name in ("a", "b"))
-    assert all(torch.equal(one["_extra_state"][name], value) for name, value in other["_extra_state"].items())
+    table = write_popularity(tmp_path / "a")
+    test = (table["split"] == "test").to_numpy()
+    changed = {"label": rng.normal(50, 9, N), "seconds": rng.random(N)}
+    changed["user_id"] = np.r_[table["user_id"][~test], table["user_id"][test][::-1]]  # the same users in another order
+    write_popularity(tmp_path / "b", **{name: np.where(test, new, table[name]) for name, new in changed.items()})
+    path = tmp_path / "b" / "pop" / "pop.frames.npy"
+    frames = np.where(test[:, None, None], 7, FrameStore(path).read(np.arange(N)))
+    counts = FrameStore(path).counts_of(np.arange(N))
+    write_frame_store(path, table["item_id"], frames, counts, vfm="random", sampling="none")
+    fits = [fitted(tmp_path / name, model, author_history=True, **options, **METADATA)[0] for name in ("a", "b")]
+    one, other = (flat(fit.model.state_dict()) for fit in fits)
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert fits[0].data.metadata_encoder.state() == fits[1].data.metadata_encoder.state()
+    features = [fit.model.rows_with_codes(fit.model.condensed(next(fit._batches("test")))) for fit in fits]
+    assert (features[0] != features[1]).any(axis=0).sum() >= 4  # frames, seconds, and the author's past

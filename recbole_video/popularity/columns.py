@@ -20,7 +20,7 @@ class MetadataOptions(FittedOptions):
 
     def check(self) -> None:
         super().check()
-        named = self.metadata != "none" or self.metadata_numeric or self.metadata_categorical
+        named = self.metadata != "none" or self.metadata_numeric or self.metadata_categorical or self.author_history
         if not (self.use_metadata and named):
             raise _no_metadata_error(self.model)
 

@@ -93,6 +93,8 @@ class HyFea(FeatureModel):
         )
         with as_training_error("CatBoost", self._catboost().CatBoostError):
             trees.fit(self._pool(train, self._targets(train)), eval_set=self._pool(valid, self._targets(valid)))
+        facts = trees.get_metadata()
+        facts["train_finish_time"] = facts["model_guid"] = ""  # the same fit makes the same bytes
         self._trees, self._state = trees, sealed(trees._serialize_model())
         return {"trees": trees.tree_count_, "importance": self._importance(trees.get_feature_importance())}
 
