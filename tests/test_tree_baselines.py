@@ -1,8 +1,10 @@
 """SVR, HyFea, MFTM and MVP: against the libraries called directly, and rules that they can and cannot learn."""
 
+import json
 import pickle
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,8 @@ from recbole_video.errors import CheckpointError, ConfigError, DataError, Missin
 from recbole_video.popularity import tabnet as tabnet_module
 from recbole_video.popularity.mvp import MVP
 from recbole_video.popularity.tree_libraries import sealed
+from recbole_video.serving.explain import main as explain
+from recbole_video.serving.smp_submission import write_submission
 
 from .test_popularity import METADATA, TEXT, D, N, config_of, fitted, inputs_of, write_popularity
 
@@ -236,7 +240,9 @@ class TestHyFea:
 
     def test_without_catboost(self, root, monkeypatch):
         monkeypatch.setitem(sys.modules, "catboost", None)
-        with pytest.raises(MissingDependencyError, match="HyFea is fitted by CatBoost, .* 'recbole_video.trees.'"):
+        with pytest.raises(
+            MissingDependencyError, match="HyFea is fitted by CatBoost, which is not installed; uv pip .*trees"
+        ):
             fitted(root, "HyFea", **METADATA)
 
     def test_a_rule_in_a_category(self, tmp_path):
@@ -316,10 +322,10 @@ class TestMFTM:
             folder = run_recbole_video("MFTM", "pop", config_dict=options)["run_folder"]
         assert "without MFTM's metadata; LightGBM alone, without TabNet" in caplog.text
         assert load_model(folder).model._tabnet is None  # it was not there when the model was made
-        for module, message in (("pytorch_tabnet.tab_model", "TabNet"), ("lightgbm", "LightGBM")):
+        for module, message in (("pytorch_tabnet.tab_model", "pytorch-tabnet"), ("lightgbm", "LightGBM")):
             with monkeypatch.context() as patch:
                 patch.setitem(sys.modules, module, None)
-                with pytest.raises(MissingDependencyError, match=f"is fitted by {message}, .*recbole_video.trees."):
+                with pytest.raises(MissingDependencyError, match=f"is fitted by {message}, which is not installed"):
                     fitted(root, "MFTM", use_tabnet=True)
 
     def test_a_rule_in_a_category(self, tmp_path):
@@ -435,6 +441,41 @@ class TestMVP:
         assert MVP.remark({"data": task.data.summary()}) == "without author history"
         task, _ = fitted(root, "MVP", n_trees=2)
         assert MVP.remark({"data": task.data.summary()}) == ""
+
+
+class TestSubmission:
+    def test_of_a_run(self, root, in_tmp, capsys):
+        options = {"data_path": str(root), "figures": False, "n_trees": 5}
+        folder = run_recbole_video("MVP", "pop", config_dict=options)["run_folder"]
+        assert explain([folder, "--smp_submission", "mine.json"]) == 0
+        assert capsys.readouterr().out.endswith("mine.json: 10 posts\n")
+        found = json.loads(Path("mine.json").read_text())
+        written = pd.read_csv(f"{folder}/predictions.tsv", sep="\t", float_precision="round_trip")
+        scores = {row["post_id"]: row["popularity_score"] for row in found["result"]}
+        assert scores == dict(zip(written["item_id"], written["prediction"], strict=True))
+        assert found["external_data"] == {"used": "true", "details": "frames: random; text: random"}
+        assert set(found) == {"version", "result", "external_data"}
+        assert explain([folder, "--smp_submission", "none.json", "--details", ""]) == 0
+        assert json.loads(Path("none.json").read_text())["external_data"]["used"] == "false"
+        assert explain([str(in_tmp), "--smp_submission", "x.json"]) == 1 and not Path("x.json").exists()
+
+    @pytest.mark.parametrize(
+        ("posts", "scores", "message"),
+        [
+            (["a"], [1.0, 2.0], "1 posts and 2 scores"),
+            (["a", "b"], [1.0, np.nan], "post `b` is not finite"),
+            (["a", "a"], [1.0, 2.0], "`a` is there twice"),
+        ],
+    )
+    def test_what_is_refused(self, tmp_path, posts, scores, message):
+        with pytest.raises(DataError, match=message):
+            write_submission(tmp_path / "x.json", posts, scores)
+
+
+def test_what_does_not_vary_is_told(tmp_path, caplog):
+    write_popularity(tmp_path, kind="x", seconds=2.0)
+    PopularityDataset(config_of(tmp_path, **METADATA))
+    assert "The same in all training videos: `seconds`, `kind`; nothing can be learned from that" in caplog.text
 
 
 def flat(state, name=""):

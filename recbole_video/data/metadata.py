@@ -216,9 +216,21 @@ class MetadataEncoder:
         for i, name in enumerate(self.categorical):
             distinct = sorted(set(_texts(table, name)) - {""})
             self._values[i] = {value: code for code, value in enumerate(distinct, start=1)}
+        self._warn_of_constants(numbers, table)
         times = self._known_times(table)
         self._times = [float(times.min()), float(times.max())] if len(times) else []
         return self
+
+    def _warn_of_constants(self, numbers: np.ndarray, table: pd.DataFrame) -> None:
+        """Tell of columns that are the same for all training videos; numbers [N, n] are NaN for empty cells."""
+        columns = zip(self.numeric, numbers.T, strict=True)
+        names = [name for name, column in columns if len(np.unique(column[~np.isnan(column)])) == 1]
+        names += [name for name in self.categorical if len(set(_texts(table, name))) == 1]
+        if names:
+            logging.getLogger().warning(
+                f"The same in all training videos: {', '.join(f'`{name}`' for name in names)}; nothing can be learned "
+                "from that, leave it out of the metadata."
+            )
 
     def transform(self, table: pd.DataFrame) -> Metadata:
         """The metadata of the videos of ``table``.

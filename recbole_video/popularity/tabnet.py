@@ -124,7 +124,7 @@ class TabNet:
 
     def _built(self) -> Any:
         """The network with the first weights it has."""
-        module = import_library("pytorch_tabnet.tab_network", "MFTM", "TabNet")
+        module = import_library("pytorch_tabnet.tab_network", "TabNet", "pytorch-tabnet")
         groups = torch.eye(self._width)  # each column by itself
         sizes = [1] * len(self._categories["cat_idxs"])
         return module.TabNet(
@@ -133,7 +133,7 @@ class TabNet:
 
 
 def _package() -> Any:
-    return import_library("pytorch_tabnet.tab_model", "MFTM with use_tabnet=True", "TabNet")
+    return import_library("pytorch_tabnet.tab_model", "TabNet", "pytorch-tabnet")
 
 
 def _single(rows: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,9 +30,8 @@ def import_library(module: str, model: str, library: str) -> Any:
     Raises:
         MissingDependencyError: If it is not installed.
     """
-    return import_optional(
-        module, f"{model} is fitted by {library}, which is not installed; pip install 'recbole_video[trees]'."
-    )
+    install = "uv pip install -e '.[trees]' in the checkout"
+    return import_optional(module, f"{model} is fitted by {library}, which is not installed; {install}.")
 
 
 @contextmanager
