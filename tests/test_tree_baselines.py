@@ -265,7 +265,10 @@ class TestMFTM:
             n_estimators=9, random_state=42, deterministic=True, force_row_wise=True, verbose=-1
         )
         trees.fit(x, y, categorical_feature=[x.shape[1] - 1])
-        assert outcome.notes == {"trees": 9} and np.ptp(trees.predict(x_test)) > 0
+        gains = trees.booster_.feature_importance("gain")
+        share = [100 * part.sum() / gains.sum() for part in np.split(gains, [D, D + TEXT])]
+        assert list(outcome.notes["importance"].values()) == pytest.approx(share, abs=0.01)
+        assert outcome.notes["trees"] == 9 and np.ptp(trees.predict(x_test)) > 0
         np.testing.assert_allclose(task.evaluate("test")[0].values, trees.predict(x_test), rtol=1e-12)
 
     def test_the_blend(self, root):

@@ -99,6 +99,17 @@ class FeatureModel(PopularityModel):
         """Content, numbers, and one column per category, float64 [B, d + n + sum of categories]."""
         return np.concatenate([self.content_rows(condensed), one_hot(condensed, self.inputs)], axis=1)
 
+    def importance(self, of_columns: np.ndarray) -> dict[str, float]:
+        """Share of each input in what trees tell apart, in percent; 0 for one that is not read.
+
+        Args:
+            of_columns: A number of each column of :meth:`rows_with_codes`, [d + n + m].
+        """
+        ends = np.cumsum([self.n_content - self.inputs.text_dim, self.inputs.text_dim])
+        whole = max(float(np.sum(of_columns)), np.finfo(float).tiny)
+        parts = dict(zip(("frames", "text", "metadata"), np.split(np.asarray(of_columns), ends), strict=True))
+        return {name: round(100 * float(part.sum()) / whole, 2) for name, part in parts.items()}
+
     def not_fitted_error(self) -> TrainingError:
         """The error of a prediction before there is anything to predict by."""
         return TrainingError(f"{type(self).__name__} has not been fitted yet: fit it first.")

@@ -96,7 +96,7 @@ class HyFea(FeatureModel):
         facts = trees.get_metadata()
         facts["train_finish_time"] = facts["model_guid"] = ""  # the same fit makes the same bytes
         self._trees, self._state = trees, sealed(trees._serialize_model())
-        return {"trees": trees.tree_count_, "importance": self._importance(trees.get_feature_importance())}
+        return {"trees": trees.tree_count_, "importance": self.importance(trees.get_feature_importance())}
 
     def _targets(self, batch: Batch) -> np.ndarray:
         """What is learned of the labels, float64 [N]."""
@@ -118,12 +118,6 @@ class HyFea(FeatureModel):
             cat_feature_data=words if words.shape[1] else None,
         )
         return self._catboost().Pool(features, labels)
-
-    def _importance(self, values: np.ndarray) -> dict[str, float]:
-        """Share of each input in what the trees tell apart, in percent; 0 for one that is not read."""
-        ends = np.cumsum([self.n_content - self.inputs.text_dim, self.inputs.text_dim])
-        parts = dict(zip(("frames", "text", "metadata"), np.split(np.asarray(values), ends), strict=True))
-        return {name: round(float(part.sum()), 2) for name, part in parts.items()}
 
     def predict(self, interaction: Batch) -> Tensor:
         """Sum of the trees, float64 [B]."""

@@ -96,7 +96,8 @@ class MFTM(FeatureModel):
         unseen, truth = self.rows_with_codes(valid), labels_of(valid)
         refuse_constant(rows, "MFTM")
         self._grow(rows, labels)
-        notes: dict[str, Any] = {"trees": self._trees.num_trees()}
+        gains = self._trees.feature_importance("gain")
+        notes: dict[str, Any] = {"trees": self._trees.num_trees(), "importance": self.importance(gains)}
         if not (is_installed() if self._options.use_tabnet == "auto" else self._options.use_tabnet):
             return notes
         self._tabnet = self._new_tabnet()
