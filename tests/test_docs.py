@@ -36,6 +36,7 @@ TEXTS = {
         "authors.md",
         "controls.md",
         *(f"tasks/{path.name}" for path in sorted((FOLDER / "tasks").glob("*.md"))),
+        "baselines.md",
     )
 }
 TEXT = "\n".join(TEXTS.values())
@@ -111,8 +112,10 @@ def test_use_of_a_trained_popularity_model(in_tmp, capsys):
     [code] = re.findall(r"<!-- example: popularity -->\n```python\n(.*?)```", TEXTS["popularity.md"], re.DOTALL)
     names = {}
     exec(compile(code, "example", "exec"), names)
-    [line] = [line for line in OTHERS if "recbole_video.popularity " in line]
+    line, submission = [line for line in OTHERS if "recbole_video.popularity " in line]
     _, *items = shlex.split(line.partition("-m recbole_video.popularity ")[2])
+    _, *words = shlex.split(submission.partition("-m recbole_video.popularity ")[2])
+    assert explain([names["folder"], *words]) == 0 and capsys.readouterr().out.endswith("n.json: 1,200 posts\n")
     assert explain([names["folder"], *items]) == 0
     told = capsys.readouterr().out
     assert all(f"{item}: predicted" in told for item in items)

@@ -17,7 +17,15 @@ from recbole_video.content.items import ItemContent, content_stores, has_any, no
 from recbole_video.content.store import FrameStore
 from recbole_video.content.table import ContentTable, missing_frames_error
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
-from recbole_video.data.metadata import DERIVED, Metadata, MetadataEncoder, chosen_columns, raw_columns
+from recbole_video.data.metadata import (
+    DERIVED,
+    PAST,
+    Metadata,
+    MetadataEncoder,
+    chosen_columns,
+    is_made,
+    raw_columns,
+)
 from recbole_video.data.text import read_text_rows, sidecar_path
 from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import ConfigError, DataError, counted, nearest
@@ -322,18 +330,45 @@ class PopularityDataset:
         if not numeric and not categorical:
             return None
         self._refuse_clashes([*numeric, *({"time"} & {*categorical})])
-        raw = self._read_raw(raw_columns(numeric, categorical), text={*categorical, *({"title"} - {*numeric})})
+        text, train = {*categorical, *({"title"} - {*numeric})}, self.rows["train"]
+        read_exactly = raw_columns([name for name in numeric if name not in PAST], categorical)
+        raw = self._read_raw(read_exactly, text)
+        if set(PAST) & set(numeric):
+            raw = raw.assign(user_id=self._known_authors())
+            raw = raw if "time" in raw else raw.assign(time=self._times_in_order())
         self.metadata_encoder = MetadataEncoder(numeric, categorical, self.config["metadata_log1p"])
-        self.metadata_encoder.fit(raw.iloc[self.rows["train"]])
+        self.metadata_encoder.fit(raw.iloc[train], self.labels[train])
         return self.metadata_encoder.transform(raw)
+
+    def _known_authors(self) -> np.ndarray:
+        """The author of each video, for what they have posted before."""
+        if self.authors is None:
+            raise ConfigError(
+                f"Author history needs the author of each video, and `{self.name}.inter` has not one row for each; set "
+                "author_history=False."
+            )
+        return self.authors
+
+    def _times_in_order(self) -> np.ndarray:
+        """Times that tell what came before what, float64 [N]: the exact ones, or as ``.inter`` has them."""
+        if (self.folder / f"{self.name}.times.npy").is_file():
+            return self._exact_times()
+        path, field = self.folder / f"{self.name}.inter", self.config["TIME_FIELD"]
+        if field not in {one.name for one in read_header(path)}:
+            raise ConfigError(
+                f"Author history needs times, and there is neither `{self.name}.times.npy` nor a column `{field}` in "
+                f"`{path}`; name the column by TIME_FIELD, or set author_history=False."
+            )
+        times = read_columns(path, {"item_id", field}, set(), may_be_empty=_other_than("item_id"))
+        return times.groupby("item_id")[field].min().reindex(self.items).to_numpy(dtype=np.float64, na_value=np.nan)
 
     def _refuse_clashes(self, names: Sequence[str]) -> None:
         """Refuse a column of a file that is also the name of a derived feature, or that of the exact times."""
         for suffix, is_read in ((".item", True), (".user", self.authors is not None)):
             path = self.folder / f"{self.name}{suffix}"
             fields = {field.name for field in read_header(path)} if is_read and path.is_file() else set()
-            if clash := [name for name in names if name in fields and (name in DERIVED or name == "time")]:
-                own = "derived from others" if clash[0] in DERIVED else "the time of the interaction"
+            if clash := [name for name in names if name in fields and (is_made(name) or name == "time")]:
+                own = "derived from others" if is_made(clash[0]) else "the time of the interaction"
                 raise ConfigError(
                     f"`{clash[0]}` is a column of `{path}`, and as a number of the metadata it is {own}; give the "
                     "column another name where the data set is made."

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_video.data.author_history import AuthorHistory
 from recbole_video.errors import CheckpointError, ConfigError, DataError, nearest
 
 _DAY, _HOUR = 86_400, 3_600  # seconds
@@ -89,12 +90,16 @@ DERIVED: dict[str, Derived] = {
         ("title",), lambda titles: np.array([np.mean([len(w) for w in ws]) if ws else 0.0 for ws in _words(titles)])
     ),
 }  # fmt: skip
+# Numbers of the author's training videos before each video, and what they are made of, beside the training labels.
+PAST_VIDEOS, PAST_LABEL = "author_past_videos", "author_past_label"
+PAST = (PAST_VIDEOS, PAST_LABEL)
+_OF_PAST = ("user_id", "time")
 _AS_TEXT = frozenset(["title"])
 _AS_TIME = frozenset(["time"])
 _MOST_YEARS = 20  # between a video and those of the training, before its time is taken for one in another unit
 _YEAR = 365.25 * _DAY
 # What columns hold that derived features are made of, for messages.
-_MEANING = {"time": "Unix time in seconds", "title": "text"}
+_MEANING = {"time": "Unix time in seconds", "title": "text", "user_id": "the author"}
 
 # The vectors of the released code; numbers, then categories.
 METADATA_PRESETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -128,7 +133,8 @@ def chosen_columns(config: Any) -> tuple[list[str], list[str]]:
     """
     check_preset(config["metadata"])
     numeric, categorical = METADATA_PRESETS[config["metadata"]]
-    columns = [*numeric, *config["metadata_numeric"]], [*categorical, *config["metadata_categorical"]]
+    past = PAST if config["author_history"] else ()
+    columns = [*numeric, *config["metadata_numeric"], *past], [*categorical, *config["metadata_categorical"]]
     return list(dict.fromkeys(columns[0])), list(dict.fromkeys(columns[1]))
 
 
@@ -147,9 +153,19 @@ def check_preset(name: str) -> None:
 
 def raw_columns(numeric: Sequence[str], categorical: Sequence[str]) -> set[str]:
     """The columns of files that these columns are made of."""
-    return {raw for name in numeric for raw in (DERIVED[name].columns if name in DERIVED else (name,))} | set(
-        categorical
-    )
+    return {raw for name in numeric for raw in made_of(name)} | set(categorical)
+
+
+def made_of(name: str) -> tuple[str, ...]:
+    """The columns that a number of the metadata is made of; itself, where it is a column."""
+    if name in PAST:
+        return _OF_PAST
+    return DERIVED[name].columns if name in DERIVED else (name,)
+
+
+def is_made(name: str) -> bool:
+    """Whether a number of the metadata is made of others, and is no column."""
+    return name in DERIVED or name in PAST
 
 
 class MetadataEncoder:
@@ -158,7 +174,8 @@ class MetadataEncoder:
     Numbers are clipped at 0 and their log1p is taken, but for derived ones, which have their own form; all are
     standardised by training mean and spread. An empty cell counts as the mean.
 
-    A column ``time`` holds Unix time in seconds, or points in time, of which those without a time zone are UTC.
+    A column ``time`` holds Unix time in seconds, or points in time, of which those without a time zone are UTC. What
+    the author had posted before (:data:`PAST`) is counted among the training videos.
 
     Args:
         numeric: Columns, or names of :data:`DERIVED`.
@@ -172,16 +189,21 @@ class MetadataEncoder:
         self._sd: np.ndarray = np.ones(len(self.numeric))
         self._values: list[dict[str, int]] = [{} for _ in self.categorical]
         self._times: list[float] = []  # first and last of training, where times are read and there are any
+        self._history: AuthorHistory | None = None
 
-    def fit(self, table: pd.DataFrame) -> MetadataEncoder:
+    def fit(self, table: pd.DataFrame, labels: np.ndarray | None = None) -> MetadataEncoder:
         """Fit to the training videos.
 
         Args:
             table: A row per video, with all raw columns.
+            labels: Their popularity, float64 [N], for what the author had posted before.
 
         Raises:
             DataError: If a column is missing or holds an infinite number.
         """
+        if labels is not None and set(PAST) & set(self.numeric):
+            self._check_columns_exist(table)
+            self._history = AuthorHistory(_texts(table, "user_id"), _floats(table, "time"), labels)
         numbers = self._numbers(table)
         known = ~np.isnan(numbers)
         counts = known.sum(axis=0)
@@ -194,9 +216,21 @@ class MetadataEncoder:
         for i, name in enumerate(self.categorical):
             distinct = sorted(set(_texts(table, name)) - {""})
             self._values[i] = {value: code for code, value in enumerate(distinct, start=1)}
+        self._warn_of_constants(numbers, table)
         times = self._known_times(table)
         self._times = [float(times.min()), float(times.max())] if len(times) else []
         return self
+
+    def _warn_of_constants(self, numbers: np.ndarray, table: pd.DataFrame) -> None:
+        """Tell of columns that are the same for all training videos; numbers [N, n] are NaN for empty cells."""
+        columns = zip(self.numeric, numbers.T, strict=True)
+        names = [name for name, column in columns if len(np.unique(column[~np.isnan(column)])) == 1]
+        names += [name for name in self.categorical if len(set(_texts(table, name))) == 1]
+        if names:
+            logging.getLogger().warning(
+                f"The same in all training videos: {', '.join(f'`{name}`' for name in names)}; nothing can be learned "
+                "from that, leave it out of the metadata."
+            )
 
     def transform(self, table: pd.DataFrame) -> Metadata:
         """The metadata of the videos of ``table``.
@@ -225,6 +259,7 @@ class MetadataEncoder:
             "sd": self._sd.tolist(),
             "values": [list(values) for values in self._values],
             **({"times": self._times} if self._times else {}),
+            **({"history": self._history.state()} if self._history is not None else {}),
         }
 
     @classmethod
@@ -239,6 +274,8 @@ class MetadataEncoder:
         encoder._mean, encoder._sd = np.array(state["mean"], float), np.array(state["sd"], float)
         encoder._values = [{value: i for i, value in enumerate(values, start=1)} for values in state["values"]]
         encoder._times = [float(time) for time in state.get("times", [])]
+        if set(PAST) & set(encoder.numeric):
+            encoder._history = AuthorHistory.from_state(state.get("history"))
         return encoder
 
     def check_times(self, table: pd.DataFrame) -> None:
@@ -274,6 +311,9 @@ class MetadataEncoder:
         return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0))
 
     def _number(self, table: pd.DataFrame, name: str) -> np.ndarray:
+        if name in PAST and self._history is not None:
+            counts, means = self._history.before(_texts(table, "user_id"), _floats(table, "time"))
+            return _log(counts) if name == PAST_VIDEOS else means
         if name in DERIVED:
             derived = DERIVED[name]
             return derived.make(*(_texts(table, c) if c in _AS_TEXT else _floats(table, c) for c in derived.columns))
@@ -287,7 +327,7 @@ class MetadataEncoder:
 
     def _told(self, column: str) -> str:
         """A column, and where options name what is made of it, what that is and what the column must hold."""
-        made = [name for name in self.numeric if name in DERIVED and column in DERIVED[name].columns]
+        made = [name for name in self.numeric if is_made(name) and column in made_of(name)]
         if not made or column in (*self.numeric, *self.categorical):
             return f"`{column}`"
         made_of_it = " and ".join(f"`{name}`" for name in made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,9 +17,34 @@ from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.popularity.columns import MetadataOptions, labels_of, require_metadata, side_by_side
 from recbole_video.popularity.trees import Trees, checked_trees
 
-_MAX_TREES = 1000
 _MAX_CATEGORIES = 255  # of HistGradientBoostingRegressor
 _STATE = "_extra_state"  # PyTorch's name of what get_extra_state gives
+_SETTINGS = {"max_iter": 1000, "learning_rate": 0.05, "max_leaf_nodes": 15}
+
+
+def as_categories(n_categories: Sequence[int]) -> list[bool]:
+    """Whether scikit-learn's trees can take each column of codes for categories: not where there are too many."""
+    return [n <= _MAX_CATEGORIES for n in n_categories]
+
+
+def grown(
+    train: tuple[np.ndarray, np.ndarray], valid: tuple[np.ndarray, np.ndarray], settings: Mapping[str, Any]
+) -> Trees:
+    """Boosted trees, as many as validate best.
+
+    Args:
+        train: Features [N, columns], and labels [N].
+        valid: Likewise.
+        settings: Of ``HistGradientBoostingRegressor``; ``max_iter`` is the most trees.
+
+    Raises:
+        MissingDependencyError: If this scikit-learn keeps its trees in another way than was tried.
+    """
+    features, labels = valid
+    most = HistGradientBoostingRegressor(early_stopping=False, **settings).fit(*train)
+    errors = [np.mean((values - labels) ** 2) for values in most.staged_predict(features)]
+    settings = {**settings, "max_iter": int(np.argmin(errors)) + 1}
+    return Trees.from_model(HistGradientBoostingRegressor(early_stopping=False, **settings).fit(*train))
 
 
 class MetadataGBDT(PopularityModel):
@@ -49,23 +74,11 @@ class MetadataGBDT(PopularityModel):
         Raises:
             MissingDependencyError: If this scikit-learn keeps its trees in another way than was tried.
         """
-        features, labels, truth = side_by_side(train), labels_of(train), labels_of(valid)
-        grown = self._regressor(_MAX_TREES).fit(features, labels)
-        errors = [np.mean((values - truth) ** 2) for values in grown.staged_predict(side_by_side(valid))]
-        n_trees = int(np.argmin(errors)) + 1
-        self._trees = Trees.from_model(self._regressor(n_trees).fit(features, labels))
-        return {"trees": n_trees}
-
-    def _regressor(self, n_trees: int) -> HistGradientBoostingRegressor:
-        is_category = [False] * self.inputs.n_numeric + [n <= _MAX_CATEGORIES for n in self.inputs.n_categories]
-        return HistGradientBoostingRegressor(
-            max_iter=n_trees,
-            learning_rate=0.05,
-            max_leaf_nodes=15,
-            categorical_features=is_category,
-            early_stopping=False,
-            random_state=self._seed,
-        )
+        known, unseen = (side_by_side(train), labels_of(train)), (side_by_side(valid), labels_of(valid))
+        is_category = [False] * self.inputs.n_numeric + as_categories(self.inputs.n_categories)
+        settings = {**_SETTINGS, "categorical_features": is_category, "random_state": self._seed}
+        self._trees = grown(known, unseen, settings)
+        return {"trees": len(self._trees.roots)}
 
     def predict(self, interaction: Batch) -> Tensor:
         """Sum of the trees, float64 [B]."""

@@ -58,6 +58,7 @@ class PopularityOptions(RunOptions):
     metadata_numeric: list[str] = option([], "Further columns of .item and .user, or derived features: numbers.")
     metadata_categorical: list[str] = option([], "Further columns: categories, embedded.")
     metadata_log1p: bool = option(True, "log(1 + x) of the numbers before they are standardised on train.")
+    author_history: bool = option(False, "Add the author's training videos before each video: number and mean label.")
     n_frames: int | None = option(
         None, "At most so many frames of a video, evenly chosen; empty: all that the store has.", at_least=1
     )

@@ -4,6 +4,7 @@ Prints, for each video of the run's data set, the prediction, its frame scores a
 retrieved, with their popularity and nearest training videos; draws it as explain-ITEM.png in the run folder. With
 --videos, explain-ITEM.frames.png is a contact sheet of the frames with their scores. With --cold_start, the videos are
 cases of the cold start (STAP, Fig. 7): test videos of authors with few videos, from the least popular to the most.
+--smp_submission writes the predictions of the run's test videos as the SMP Challenge takes them, and explains nothing.
 """
 
 from __future__ import annotations
@@ -45,10 +46,24 @@ def _run(words: Sequence[str] | None) -> int:
     parser.add_argument(
         "--trust", metavar="MODULE:CLASS", default=False, help="a model class of yours that the run names"
     )
+    parser.add_argument(
+        "--smp_submission", type=Path, metavar="FILE", help="write predictions.tsv for the SMP Challenge"
+    )
+    parser.add_argument("--details", metavar="TEXT", help="its external data; by default what made the embeddings")
     arguments = expand_path_arguments(parser.parse_args(words))
+    if arguments.smp_submission is not None:
+        return _submit(arguments)
     if not arguments.items and arguments.cold_start < 1:
         parser.error("the following arguments are required: items, or --cold_start of at least 1")
     explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust, arguments.cold_start)
+    return 0
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    from recbole_video.serving.smp_submission import submission_of_run
+
+    n = submission_of_run(arguments.run, arguments.smp_submission, arguments.details)
+    print(f"{arguments.smp_submission}: {n:,} posts")
     return 0
 
 

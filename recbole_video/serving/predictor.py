@@ -42,7 +42,8 @@ class Inputs:
         text: [N, d_t] or [N, L, d_t] float, from the same text encoder.
         metadata: Columns by name, N values each: those that the metadata vector is made of, and any others, which are
             not read. A derived feature is made of its columns: ``hour`` and ``weekday`` of ``time``, which is Unix time
-            in seconds or ``datetime64`` (UTC without a time zone), what begins with ``title_`` of ``title``, text.
+            in seconds or ``datetime64`` (UTC without a time zone), what begins with ``title_`` of ``title``, text, what
+            begins with ``author_past_`` of ``user_id`` and ``time``.
         content: Further modalities by name, [N, d] or [N, R, d] float each; frames and text may be given here, too. A
             further one that is left out no video has, and rows of zeros are none.
     """
