@@ -51,6 +51,7 @@ POPULARITY_MODELS: Registry[Any] = Registry(
         "Constant": "recbole_video.popularity.constant:Constant",
         "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
         "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",
+        "SVR": "recbole_video.popularity.svr:SVR",
     },
     bases=("recbole_video.popularity.base:PopularityModel",),
     check=_check_model,

@@ -31,17 +31,24 @@ class PopularityLoader:
         dataset: The videos.
         rows: Which of them, int64 [n].
         shuffle: In an order that follows from seed and epoch; else in that of ``rows``.
-        at_once: All of them in one batch, with ``label`` float64: for models that are fitted in one go.
+        at_once: All of them in one batch: for models that are fitted in one go to all that it holds.
+        in_double: ``label`` is float64: for models that are fitted in one go.
     """
 
     def __init__(
-        self, config: Any, dataset: PopularityDataset, rows: np.ndarray, shuffle: bool, at_once: bool = False
+        self,
+        config: Any,
+        dataset: PopularityDataset,
+        rows: np.ndarray,
+        shuffle: bool,
+        at_once: bool = False,
+        in_double: bool = False,
     ) -> None:
         self.dataset, self.rows, self.shuffle = dataset, rows, shuffle
         self.batch_size: int = config["train_batch_size"] if shuffle else config["eval_batch_size"]
         if at_once:
             self.batch_size = len(rows)
-        self.label_type = np.float64 if at_once else np.float32
+        self.label_type = np.float64 if in_double else np.float32
         self.seed: int = config["seed"]
         self.n_frames: int | None = config["n_frames"]
         self.reads_missing: bool = config.model_class.reads_missing_frames(config)

@@ -106,6 +106,11 @@ class PopularityModel(Trainable, AbstractRecommender):
         return cls.fit_once is not PopularityModel.fit_once
 
     @classmethod
+    def condenses(cls) -> bool:
+        """Whether :meth:`condensed` leaves out of a batch what :meth:`fit_once` does not need of it."""
+        return cls.condensed is not PopularityModel.condensed
+
+    @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:
         """What the title of a run's results says beside the data; empty for nothing."""
         return ""
@@ -159,11 +164,19 @@ class PopularityModel(Trainable, AbstractRecommender):
 
     # -- fitting -------------------------------------------------------------------------------
 
+    def condensed(self, batch: Batch) -> Batch:
+        """What :meth:`fit_once` needs of a batch, fields of one row per video.
+
+        A model that overrides it is shown a split batch by batch, so that the frames of all videos never lie in memory
+        at once; :meth:`fit_once` gets what it gave of each, joined.
+        """
+        return batch
+
     def fit_once(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Fit in one go; the validation videos only choose a setting.
 
         Args:
-            train: All training videos in one batch, with labels in double precision.
+            train: All training videos in one batch, :meth:`condensed`, with labels in double precision.
             valid: The validation videos, likewise.
 
         Returns:

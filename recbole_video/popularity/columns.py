@@ -60,5 +60,8 @@ def labels_of(batch: Batch) -> np.ndarray:
 
 
 def _numbers_and_codes(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers, float64 [B, n], and codes of categories, int64 [B, m]."""
+    """Numbers, float64 [B, n], and codes of categories, int64 [B, m]; no column without metadata."""
+    if "numeric" not in batch:
+        n = len(batch["row"])
+        return np.zeros((n, 0)), np.zeros((n, 0), dtype=np.int64)
     return batch["numeric"].cpu().numpy().astype(np.float64), batch["categories"].cpu().numpy()

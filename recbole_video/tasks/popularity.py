@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from recbole_video.config import Config
 from recbole_video.data.labelled import SPLITS, PopularityDataset
@@ -65,9 +66,14 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         return self.train(trainer, PopularityLoader(config, data, data.rows["train"], shuffle=True))
 
     def _fit_once(self) -> Fitted:
-        [train], [valid] = self._batches("train"), self._batches("valid")
+        train, valid = self._condensed("train"), self._condensed("valid")
         about_data = popularity_checkpoint_data(self.data, self.model.inputs)
         return self.fit_in_one_go(lambda: self.model.fit_once(train, valid), about_data)
+
+    def _condensed(self, split: str) -> Batch:
+        """What the model is fitted to of a split, gathered batch by batch."""
+        parts = [self.model.condensed(batch) for batch in self._batches(split)]
+        return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def evaluate(self, split: str) -> tuple[Predictions, Metrics]:
         """Predict the videos of the split; metrics are of all together."""
@@ -130,8 +136,10 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     def _loader(self, split: str) -> PopularityLoader:
         """Batches of the videos of a split in their order, in the CPU's memory."""
-        at_once = self.model.is_fitted_once()  # row by row, a product's last digits are others
-        return PopularityLoader(self.config, self.data, self.data.rows[split], shuffle=False, at_once=at_once)
+        fitted_once = self.model.is_fitted_once()
+        at_once = fitted_once and not self.model.condenses()  # row by row, a product's last digits are others
+        rows = self.data.rows[split]
+        return PopularityLoader(self.config, self.data, rows, shuffle=False, at_once=at_once, in_double=fitted_once)
 
     def _batches(self, split: str) -> Iterator[Batch]:
         """The batches of a split in the order of its videos, on the device of the run."""
