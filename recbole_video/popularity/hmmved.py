@@ -1,4 +1,4 @@
-"""HMMVED (Xie et al., IEEE TMM 2021): a variational bottleneck, whose prior follows from what is known of the author."""
+"""HMMVED (Xie et al., IEEE TMM 2021): a variational bottleneck whose prior follows from what is known of authors."""
 
 from __future__ import annotations
 
