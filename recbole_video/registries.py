@@ -52,6 +52,7 @@ POPULARITY_MODELS: Registry[Any] = Registry(
         "CLSTM": "recbole_video.popularity.clstm:CLSTM",
         "HMMVED": "recbole_video.popularity.hmmved:HMMVED",
         "MASSL": "recbole_video.popularity.massl:MASSL",
+        "MQMC": "recbole_video.popularity.mqmc:MQMC",
         "TMALL": "recbole_video.popularity.tmall:TMALL",
         "Constant": "recbole_video.popularity.constant:Constant",
         "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",

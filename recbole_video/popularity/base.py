@@ -102,12 +102,12 @@ class PopularityModel(Trainable, AbstractRecommender):
 
     @classmethod
     def is_fitted_once(cls, options: Mapping[str, Any] | None = None) -> bool:
-        """Whether it is fitted in one go, in place of training by gradient; of one with variants of both, by options."""
+        """Whether it is fitted in one go, in place of training by gradient; options decide where variants differ."""
         return cls.fit_once is not PopularityModel.fit_once
 
     @classmethod
     def is_transductive(cls, options: Mapping[str, Any]) -> bool:
-        """Whether :meth:`take_unlabelled` is called before :meth:`fit_once`: what it predicts, it has seen unlabelled."""
+        """Whether the test videos, without labels, are shown by :meth:`take_unlabelled` before :meth:`fit_once`."""
         return False
 
     @classmethod

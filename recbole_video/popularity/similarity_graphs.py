@@ -199,7 +199,7 @@ def _solved(
     smoothness: float,
     start: np.ndarray,
 ) -> np.ndarray:
-    """f of ``(D + mu L) f = D y``; zero at videos that no path joins to a labelled one."""
+    """Solve ``(D + mu L) f = D y``; zero at videos that no path joins to a labelled one."""
     common = sum(share * one for share, one in zip(shares, laplacians, strict=True))
     matrix = csr_array(diags_array(is_labelled.astype(np.float64)) + smoothness * common)
     values, failed = cg(matrix, labels, x0=start, rtol=_TOLERANCE, atol=0.0)
