@@ -121,8 +121,10 @@ class HMMVED(PopularityModel):
         """Train the user stage on the training videos, once."""
         if self.user is None or self.user.is_trained:
             return
-        kept = [({name: batch[name] for name in _OF_USERS}, self.scaled_labels(batch)) for batch in batches]
-        users = {name: torch.cat([fields[name] for fields, _ in kept]) for name in _OF_USERS}
+        kept = [
+            ({name: batch[name] for name in _OF_USERS if name in batch}, self.scaled_labels(batch)) for batch in batches
+        ]
+        users = {name: torch.cat([fields[name] for fields, _ in kept]) for name in kept[0][0]}
         labels = torch.cat([labels for _, labels in kept])
         loss = self.user.train_on(users, labels, self.kl_weight, batch_size=self._batch_size, **self._of_user_stage)
         logging.getLogger().info(f"User stage on {len(labels):,} videos: loss of its last epoch {loss:.4f}")

@@ -67,7 +67,7 @@ def _median_distance(rows: np.ndarray, seed: int) -> float:
         rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), _MEDIAN_OF, replace=False))]
     squares = _squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
     differing = squares[squares > 1e-12 * max(squares.max(initial=0.0), 1e-300)]
-    return float(np.sqrt(np.median(differing))) if len(differing) else 0.0
+    return float(np.median(np.sqrt(differing))) if len(differing) else 0.0
 
 
 def nearest(
