@@ -1,8 +1,9 @@
-"""CLSTM, CBAN, MASSL, HMMVED, TMALL and MQMC: sizes, equations by hand in NumPy, what they can and cannot learn, runs."""
+"""CLSTM, CBAN, MASSL, HMMVED, TMALL and MQMC: sizes, equations by hand, what they can and cannot learn, whole runs."""
 
 import json
 import signal
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ class TestSizes:
         return POPULARITY_MODELS.get(name)(Chosen(asdict(options)), shape).parameter_counts()["model"]
 
     def dense(self, *widths):
-        return sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+        return sum((a + 1) * b for a, b in pairwise(widths))
 
     @property
     def transformer(self):
@@ -805,7 +806,7 @@ class TestTMALL:
                 (tmp_path / rule / f"{rule}.frames.{end}").unlink()
             path = tmp_path / rule / f"{rule}.frames.npy"
             write_frame_store(path, [f"v{i}" for i in range(n)], frames, vfm="random", sampling="none")
-            task, outcome = fitted(tmp_path, "TMALL", name=rule, use_text=False)
+            task, _ = fitted(tmp_path, "TMALL", name=rule, use_text=False)
             _, metrics = task.evaluate("test")
             assert (metrics["nmse"] < 0.3) == (rule == "group") and (metrics["nmse"] > 0.8) == (rule == "order"), (
                 metrics
