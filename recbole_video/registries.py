@@ -48,6 +48,12 @@ POPULARITY_MODELS: Registry[Any] = Registry(
     "popularity model",
     {
         "STAP": "recbole_video.popularity.stap.model:STAP",
+        "CBAN": "recbole_video.popularity.cban:CBAN",
+        "CLSTM": "recbole_video.popularity.clstm:CLSTM",
+        "HMMVED": "recbole_video.popularity.hmmved:HMMVED",
+        "MASSL": "recbole_video.popularity.massl:MASSL",
+        "MQMC": "recbole_video.popularity.mqmc:MQMC",
+        "TMALL": "recbole_video.popularity.tmall:TMALL",
         "Constant": "recbole_video.popularity.constant:Constant",
         "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
         "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",

@@ -131,13 +131,17 @@ class Declaring(Kind):
         rules = self.model_class.Options
         if ignored := sorted(rules.without_effect & set(changed)):
             raise ConfigError(f"`{ignored[0]}` has no effect on {rules.models}; remove it.")
-        if not config.is_shared and (ignored := sorted(rules.of_training & set(changed))):
+        if not config.is_shared and (ignored := sorted(self._of_training(values) & set(changed))):
             raise ConfigError(f"`{ignored[0]}` has no effect on {self.model}, which is fitted in one go; remove it.")
         free_width = self._free_width(values)
         for name, value in config.given.items():
             if not (value is None and name == free_width):
                 config.declarations[name].check(value, config.defaults.get(name))
         check_no_void_options(config.declarations.values(), changed, values)
+
+    def _of_training(self, options: Mapping[str, Any]) -> frozenset[str]:
+        """Options that nothing reads, because the model is fitted in one go."""
+        return self.model_class.Options.of_training
 
     def _free_width(self, options: Mapping[str, Any]) -> str | None:
         """The option of d where it follows the frames: empty, unless another width is asked for."""

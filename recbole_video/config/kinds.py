@@ -100,6 +100,9 @@ class PopularityModels(Declaring):
             return named_layer(kind, self.model, name)
         return {kind: name, **layer(f"{kind}/{self.model}-{name}.yaml")} if name in choices else {}
 
+    def _of_training(self, options: Mapping[str, Any]) -> frozenset[str]:
+        return super()._of_training(options) if self.model_class.is_fitted_once(options) else frozenset()
+
     def complete(self, config: Any, values: dict[str, Any], device: torch.device) -> None:
         """Nothing follows."""
 

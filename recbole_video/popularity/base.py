@@ -101,9 +101,14 @@ class PopularityModel(Trainable, AbstractRecommender):
     # -- what a class says of itself -----------------------------------------------------------
 
     @classmethod
-    def is_fitted_once(cls) -> bool:
-        """Whether it is fitted in one go, in place of training by gradient."""
+    def is_fitted_once(cls, options: Mapping[str, Any] | None = None) -> bool:
+        """Whether it is fitted in one go, in place of training by gradient; options decide where variants differ."""
         return cls.fit_once is not PopularityModel.fit_once
+
+    @classmethod
+    def is_transductive(cls, options: Mapping[str, Any]) -> bool:
+        """Whether the test videos, without labels, are shown by :meth:`take_unlabelled` before :meth:`fit_once`."""
+        return False
 
     @classmethod
     def condenses(cls) -> bool:
@@ -171,6 +176,13 @@ class PopularityModel(Trainable, AbstractRecommender):
         at once; :meth:`fit_once` gets what it gave of each, joined.
         """
         return batch
+
+    def take_unlabelled(self, videos: Batch) -> None:
+        """Be told, before :meth:`fit_once`, what the test videos are like.
+
+        Args:
+            videos: All of them, :meth:`condensed`; there is no label among the fields.
+        """
 
     def fit_once(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Fit in one go; the validation videos only choose a setting.

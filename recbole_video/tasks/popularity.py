@@ -49,7 +49,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
     def fit(self) -> Fitted:
         """Train by gradient, or fit in one go."""
         self._metrics = PopularityMetrics(self.config)
-        return self._fit_once() if self.model.is_fitted_once() else self._train()
+        return self._fit_once() if self.model.is_fitted_once(self.config) else self._train()
 
     def _train(self) -> Fitted:
         config, data, model = self.config, self.data, self.model
@@ -67,12 +67,16 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     def _fit_once(self) -> Fitted:
         train, valid = self._condensed("train"), self._condensed("valid")
+        if self.model.is_transductive(self.config):
+            self.model.take_unlabelled(self._condensed("test", labelled=False))
         about_data = popularity_checkpoint_data(self.data, self.model.inputs)
         return self.fit_in_one_go(lambda: self.model.fit_once(train, valid), about_data)
 
-    def _condensed(self, split: str) -> Batch:
+    def _condensed(self, split: str, labelled: bool = True) -> Batch:
         """What the model is fitted to of a split, gathered batch by batch."""
-        parts = [self.model.condensed(batch) for batch in self._batches(split)]
+        left_out = () if labelled else ("label",)
+        batches = ({name: batch[name] for name in batch if name not in left_out} for batch in self._batches(split))
+        parts = [self.model.condensed(batch) for batch in batches]
         return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def evaluate(self, split: str) -> tuple[Predictions, Metrics]:
@@ -88,7 +92,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         inside = self.model.look_inside(self._batches, self.data.items, best_epoch, folder)
         return {
             "parameters": self.model.parameter_counts(),
-            **({"control": self.fitted.notes} if self.model.is_fitted_once() else {}),
+            **({"control": self.fitted.notes} if self.model.is_fitted_once(self.config) else {}),
             **plain(inside),
             "groups": regression_results_by_group(test, self.data, self.config),
             "data": self.data.summary(),
@@ -136,7 +140,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     def _loader(self, split: str) -> PopularityLoader:
         """Batches of the videos of a split in their order, in the CPU's memory."""
-        fitted_once = self.model.is_fitted_once()
+        fitted_once = self.model.is_fitted_once(self.config)
         at_once = fitted_once and not self.model.condenses()  # row by row, a product's last digits are others
         rows = self.data.rows[split]
         return PopularityLoader(self.config, self.data, rows, shuffle=False, at_once=at_once, in_double=fitted_once)
