@@ -11,7 +11,9 @@ from recbole_video.errors import ConfigError
 from recbole_video.files.reading import dump_yaml, read_yaml
 from recbole_video.item_encoders import ITEM_ENCODERS
 from recbole_video.options.parse import _ALONE, convert_value, keep_text, parse_command_line, split_paths
-from recbole_video.registries import CONTROLS, LISTS
+from recbole_video.options.show import by_section
+from recbole_video.popularity.options import PopularityOptions
+from recbole_video.registries import CONTROLS, LISTS, POPULARITY_MODELS
 from recbole_video.user_encoders import USER_ENCODERS
 
 from .conftest import MODELS
@@ -103,7 +105,12 @@ class TestLayers:
     def test_every_model_and_encoder_has_its_file_and_no_file_is_left_over(self):
         stems = {folder: {f.name[:-5] for f in (PROPERTIES / folder).iterdir()} for folder in ("model", "item_encoder")}
         controls = set(CONTROLS) - {"Random"}  # it has no option of its own
-        assert stems["model"] == {*USER_ENCODERS, *controls, *LISTS, "STAP"} and set(USER_ENCODERS) == set(MODELS)
+        own = {
+            name
+            for name in POPULARITY_MODELS
+            if any(by_section(POPULARITY_MODELS.get(name).Options, PopularityOptions))
+        }
+        assert stems["model"] == {*USER_ENCODERS, *controls, *LISTS, *own} and set(USER_ENCODERS) == set(MODELS)
         assert stems["item_encoder"] == set(ITEM_ENCODERS)
 
     @pytest.mark.parametrize(
@@ -116,9 +123,10 @@ class TestLayers:
                 Config(model, "ml-100k", config_dict={**content, **own})
             return
         model = path.stem if path.parent.name == "model" else "SASRec"
-        of_popularity = ("popularity", "popularity-demo", "microlens-100k", "smpd-video", "informs", "STAP")
+        of_popularity = ("popularity", "popularity-demo", "microlens-100k", "smpd-video", "informs", *POPULARITY_MODELS)
         if path.stem in of_popularity or path.parent.name in ("variant", "preset", "preset_of_variant"):
-            Config("STAP", config_dict=content)
+            named = path.stem.split("-")[0]
+            Config(named if named in POPULARITY_MODELS else "STAP", config_dict=content)
             return
         if path.stem == "controls" or model in CONTROLS:
             Config(model if model in CONTROLS else "Random", "ml-100k", config_dict=content)

@@ -89,9 +89,16 @@ class PopularityModels(Declaring):
         for kind, plain_one in (("variant", "paper"), ("preset", None)):
             name = given.get(kind, defaults.get(kind))
             if kind in defaults and name not in (None, plain_one):
-                defaults |= named_layer(kind, self.model, str(name))
+                defaults |= self._named_layer(kind, str(name))
         of_both = f"{self.model}-{defaults.get('variant')}-{defaults.get('preset')}"
         defaults |= layer(f"preset_of_variant/{of_both}.yaml")
+
+    def _named_layer(self, kind: str, name: str) -> dict[str, Any]:
+        """What a variant or preset changes; one that the class lists in a ``Literal`` needs no file."""
+        choices = declared(self.model_class.Options)[kind].choices
+        if not choices:
+            return named_layer(kind, self.model, name)
+        return {kind: name, **layer(f"{kind}/{self.model}-{name}.yaml")} if name in choices else {}
 
     def complete(self, config: Any, values: dict[str, Any], device: torch.device) -> None:
         """Nothing follows."""
