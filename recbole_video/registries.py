@@ -48,6 +48,7 @@ POPULARITY_MODELS: Registry[Any] = Registry(
     "popularity model",
     {
         "STAP": "recbole_video.popularity.stap.model:STAP",
+        "MMRA": "recbole_video.popularity.mmra:MMRA",
         "Constant": "recbole_video.popularity.constant:Constant",
         "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
         "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",

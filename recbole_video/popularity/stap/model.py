@@ -28,7 +28,7 @@ from recbole_video.popularity.stap.official import Interaction, MambaBlock, Offi
 from recbole_video.popularity.stap.routing_losses import BalanceLoss, PreferenceLoss
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
-from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, sequence_mean
+from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, never_empty, sequence_mean
 from recbole_video.runtime.processes import processes
 from recbole_video.runtime.trainable import beside
 
@@ -301,7 +301,7 @@ class STAP(PopularityModel):
         """All that the model makes of a batch."""
         video = self._encode_frames(batch)
         text = None if self.text is None else self.text(batch["text"])
-        text_mask = None if text is None else _never_empty(batch["text_mask"])
+        text_mask = None if text is None else never_empty(batch["text_mask"])
         metadata = self._encode_metadata(batch)
         pooled = [] if video is None else [video.pooled]
         if text is not None and text_mask is not None:
@@ -321,7 +321,7 @@ class STAP(PopularityModel):
         if self.encoder is None:
             return None
         mask = batch["frame_mask"] if self.mask_padding else torch.ones_like(batch["frame_mask"])
-        return self.encoder(batch["frames"], _never_empty(mask))
+        return self.encoder(batch["frames"], never_empty(mask))
 
     def _encode_metadata(self, batch: Batch) -> list[Tensor]:
         """The metadata vector U [B, d_u], projected with ``project_metadata``; an empty list without metadata."""
@@ -623,15 +623,6 @@ def _head(n_inputs: int, sizes: list[int], dropout: float) -> nn.Sequential:
         layers += [nn.Linear(n_inputs, size), nn.ReLU(), *([nn.Dropout(dropout)] if i == 0 else [])]
         n_inputs = size
     return nn.Sequential(*layers, nn.Linear(n_inputs, 1))
-
-
-def _never_empty(mask: Tensor) -> Tensor:
-    """The mask, with the first place taken where there is nothing: attention over nothing is not a number.
-
-    The place holds zeros, so that a video without frames or text is read as the bias of the projection.
-    """
-    empty = ~mask.any(dim=1, keepdim=True)
-    return torch.cat([mask[:, :1] | empty, mask[:, 1:]], dim=1)
 
 
 def _standardised(features: Tensor, widths: list[int]) -> Tensor:

@@ -115,6 +115,15 @@ def sequence_mean(x: Tensor, mask: Tensor) -> Tensor:
     return (x * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
+def never_empty(mask: Tensor) -> Tensor:
+    """The mask [B, T], with the first place taken where there is nothing: attention over nothing is not a number.
+
+    The place holds zeros, so that a video without frames or text is read as the bias of the projection.
+    """
+    empty = ~mask.any(dim=1, keepdim=True)
+    return torch.cat([mask[:, :1] | empty, mask[:, 1:]], dim=1)
+
+
 def sinusoidal(length: int, width: int) -> Tensor:
     """Position encoding of Vaswani et al. (2017), [length, width]."""
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
