@@ -49,6 +49,7 @@ POPULARITY_MODELS: Registry[Any] = Registry(
     {
         "STAP": "recbole_video.popularity.stap.model:STAP",
         "MMRA": "recbole_video.popularity.mmra:MMRA",
+        "ICPF": "recbole_video.popularity.icpf:ICPF",
         "Constant": "recbole_video.popularity.constant:Constant",
         "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
         "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",
