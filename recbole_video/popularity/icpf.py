@@ -94,14 +94,14 @@ class ICPF(RetrievalModel):
         return by_text, by_frames
 
     def _read_text(self, batch: Batch, found: Neighbours) -> tuple[Tensor, Tensor]:
-        """Tokens [B, L + prompts, d] and mask; what was found is one text, their mean."""
+        """Tokens [B, 1 + L + prompts, d] and mask; what was found is one text, their mean."""
         text, others = batch["text"], self.memory.vectors_of("text", found.places).mean(dim=1)[:, None, None]
         if self.of_text is not None:
             text, others = self.of_text(text), self.of_text(others)
         return self.text_branch(text, batch["text_mask"], others, torch.ones_like(others[..., 0], dtype=torch.bool))
 
     def _read_frames(self, batch: Batch, found: Neighbours) -> tuple[Tensor, Tensor]:
-        """Tokens [B, F + prompts, d] and mask; each video that was found is attended to apart."""
+        """Tokens [B, 1 + F + prompts, d] and mask; each video that was found is attended to apart."""
         frames, mask = self.memory.chosen_frames(batch)
         others, other_mask = self.memory.frames_of(found.places)
         if self.of_frames is not None:
@@ -133,8 +133,9 @@ class ICPF(RetrievalModel):
 
 
 class Branch(nn.Module):
-    """One modality: prompts of what its neighbours have, behind its own tokens in front of an encoder.
+    """One modality: a class token, its own tokens, and prompts of what its neighbours have, before an encoder.
 
+    The class token stands for that of the frozen encoders, whose place the prediction reads.
     Sizes follow d as those of the public code follow 768: a hidden layer of 4/3 d, eight heads of d / 12.
 
     Args:
@@ -145,6 +146,7 @@ class Branch(nn.Module):
     def __init__(self, width: int, options: ICPF.Options) -> None:
         super().__init__()
         hidden, dropout = max(1, 4 * width // 3), options.dropout
+        self.first = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width))
         self.attention = CrossAttention(width, max(1, width // 12), dropout)
         self.pool = nn.Sequential(nn.Linear(width, _POOL_WIDTH), nn.Tanh(), nn.Linear(_POOL_WIDTH, options.n_prompts))
@@ -162,9 +164,10 @@ class Branch(nn.Module):
             other_mask: [B, K, m] bool.
 
         Returns:
-            [B, n + prompts, d] and its mask.
+            [B, 1 + n + prompts, d], the class token first, and its mask.
         """
-        mask = never_empty(mask)
+        own = torch.cat([self.first.expand(len(own), -1, -1), own], dim=1)
+        mask = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
         prompts = self.prompts(own, mask, others, never_empty(other_mask.flatten(0, 1)).view_as(other_mask))
         tokens, mask = torch.cat([own, prompts], dim=1), torch.cat([mask, mask.new_ones(prompts.shape[:2])], dim=1)
         return self.project(self.encoder(tokens, src_key_padding_mask=~mask)), mask
