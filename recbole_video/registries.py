@@ -54,6 +54,8 @@ POPULARITY_MODELS: Registry[Any] = Registry(
         "MASSL": "recbole_video.popularity.massl:MASSL",
         "MQMC": "recbole_video.popularity.mqmc:MQMC",
         "TMALL": "recbole_video.popularity.tmall:TMALL",
+        "MMRA": "recbole_video.popularity.mmra:MMRA",
+        "ICPF": "recbole_video.popularity.icpf:ICPF",
         "Constant": "recbole_video.popularity.constant:Constant",
         "MetadataRidge": "recbole_video.popularity.ridge:MetadataRidge",
         "MetadataGBDT": "recbole_video.popularity.gbdt:MetadataGBDT",

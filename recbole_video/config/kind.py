@@ -137,7 +137,8 @@ class Declaring(Kind):
         for name, value in config.given.items():
             if not (value is None and name == free_width):
                 config.declarations[name].check(value, config.defaults.get(name))
-        check_no_void_options(config.declarations.values(), changed, values)
+        if not config.is_stored:  # what does nothing by now did something when the model was made
+            check_no_void_options(config.declarations.values(), changed, values)
 
     def _of_training(self, options: Mapping[str, Any]) -> frozenset[str]:
         """Options that nothing reads, because the model is fitted in one go."""

@@ -113,7 +113,7 @@ class PopularityModels(Declaring):
         check_batch_fields(name for name in chosen_content(config) if name in read)
 
     def inputs_read(self, options: Mapping[str, Any]) -> frozenset[str]:
-        return self.model_class.inputs_read
+        return self.model_class.reads(options)
 
 
 class Ranking(Declaring):

@@ -116,6 +116,11 @@ class PopularityModel(Trainable, AbstractRecommender):
         return cls.condensed is not PopularityModel.condensed
 
     @classmethod
+    def reads(cls, options: Mapping[str, Any]) -> frozenset[str]:
+        """What it reads with these options; ``inputs_read``, where no option names a further modality."""
+        return cls.inputs_read
+
+    @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:
         """What the title of a run's results says beside the data; empty for nothing."""
         return ""

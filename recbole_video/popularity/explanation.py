@@ -34,12 +34,14 @@ class Explanation:
         frame_weights: Score of each frame, [T]; None where frames are not scored.
         slots: What was retrieved, the heaviest first; empty where nothing is, as without a memory bank.
         weights: Weight of each of them.
+        kind: What they are, in a word.
     """
 
     popularity: float
     frame_weights: np.ndarray | None = None
     slots: Sequence[Retrieved] = ()
     weights: Sequence[float] = ()
+    kind: str = "slot"
 
     def as_text(self, item: str, label: float) -> str:
         """Lines for the console.
@@ -52,5 +54,6 @@ class Explanation:
         if self.frame_weights is not None:
             lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in self.frame_weights))
         for slot, weight in zip(self.slots, self.weights, strict=True):
-            lines.append(f"  slot: {slot.label}, weight {weight:.3f}, popularity {slot.popularity:.3f}, {slot.details}")
+            about = f"weight {weight:.3f}, popularity {slot.popularity:.3f}, {slot.details}"
+            lines.append(f"  {self.kind}: {slot.label}, {about}")
         return "\n".join(lines)

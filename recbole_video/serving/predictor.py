@@ -224,7 +224,7 @@ class PopularityPredictor:
             batch[name] = torch.zeros(n, 1, self.inputs.other_dims[name])
         for name in self._widths_without_order:
             batch[mask_name(name)] = batch[name].abs().sum(dim=-1) > 0
-        batch["row"] = torch.arange(n)
+        batch["row"] = torch.full((n,), -1)  # of no data set
         return batch
 
     def _given_content(self, videos: Inputs) -> dict[str, Array]:

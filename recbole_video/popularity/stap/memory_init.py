@@ -14,6 +14,7 @@ from recbole_video.errors import DataError
 
 _JITTER = 0.1  # of the standard deviation: how far slots without videos lie from the mean
 _RESTARTS = 3
+_RESTARTS_ON_COMPONENTS = 10  # of the released code
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def initial_grid(
         raise DataError("The memory bank cannot be laid out: an embedding or a label is NaN or infinite.")
     rng = np.random.default_rng(seed)
     partition, edges = equal_partitions(y, n_partitions)
-    cluster = _clusters(x, partition, n_partitions, n_clusters, clustering, seed)
     places = _places(queries.detach().float().cpu().numpy(), x, space, rng)
+    seen, restarts = (places, _RESTARTS_ON_COMPONENTS) if space == "pca" else (x, _RESTARTS)
+    cluster = _clusters(seen, partition, n_partitions, n_clusters, clustering, seed, restarts)
     slots, counts = _slots(places, partition, cluster, n_partitions, n_clusters, clustering, rng)
     return Grid(
         slots=torch.from_numpy(slots).float(),
@@ -80,21 +82,21 @@ def equal_partitions(labels: np.ndarray, n_partitions: int) -> tuple[np.ndarray,
 
 
 def _clusters(
-    x: np.ndarray, partition: np.ndarray, n_partitions: int, n_clusters: int, clustering: str, seed: int
+    x: np.ndarray, partition: np.ndarray, n_partitions: int, n_clusters: int, clustering: str, seed: int, restarts: int
 ) -> np.ndarray:
     if clustering == "global":
-        return _k_means(x, n_clusters, seed)
+        return _k_means(x, n_clusters, seed, restarts)
     cluster = np.zeros(len(x), dtype=np.int64)
     for p in range(n_partitions):
         members = partition == p
         if members.any():
-            cluster[members] = _k_means(x[members], n_clusters, seed)
+            cluster[members] = _k_means(x[members], n_clusters, seed, restarts)
     return cluster
 
 
-def _k_means(x: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
+def _k_means(x: np.ndarray, n_clusters: int, seed: int, restarts: int) -> np.ndarray:
     k = min(n_clusters, len(np.unique(x, axis=0)))
-    return KMeans(k, n_init=_RESTARTS, random_state=seed).fit_predict(x).astype(np.int64)
+    return KMeans(k, n_init=restarts, random_state=seed).fit_predict(x).astype(np.int64)
 
 
 def _places(queries: np.ndarray, x: np.ndarray, space: str, rng: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,13 @@ from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.figures import SLOT_USAGE, draw_slot_usage
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
 from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing, usage_statistics
-from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, OfficialTemporalEncoder
+from recbole_video.popularity.stap.official import (
+    Interaction,
+    MambaBlock,
+    OfficialBlock,
+    OfficialTemporalEncoder,
+    WindowedAttention,
+)
 from recbole_video.popularity.stap.routing_losses import BalanceLoss, PreferenceLoss
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
@@ -34,6 +40,7 @@ from recbole_video.runtime.trainable import beside
 
 # Options of the paper's blocks alone.
 _OFFICIAL_BLOCKS = ("temporal_blocks", "official")
+_USER_WIDTH = 64  # of the hidden layer on U in the released code
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,14 @@ class Reading:
         query: What the bank was asked, [B, d]; None without a bank.
         routing: Its answer; None without a bank, or before it is laid out.
         frame_weights: How much each frame matters, [B, T]; None where frames are not scored.
+        visual: The video as one vector, [B, d]; None without frames.
     """
 
     value: Tensor
     query: Tensor | None
     routing: Routing | None
     frame_weights: Tensor | None
+    visual: Tensor | None = None
 
 
 class STAP(PopularityModel):
@@ -81,7 +90,9 @@ class STAP(PopularityModel):
         dropout: float = option(0.1, at_least=0, below=1, must="is a share, at least 0 and below 1")
         encoder_lr_ratio: float = option(1.0, "Learning rate of the temporal encoder over that of the rest.")
         mask_padding: bool = option(True, "Leave out frames that are not there; False takes them for black frames.")
-        project_metadata: bool = option(False, "Map U to d before it is used.")
+        project_metadata: bool = option(
+            False, "Map U to d before it is used; with fusion=interaction through a hidden layer."
+        )
         temporal: Literal["full", "pooled", "none"] = option(
             "full", "full; pooled: the mean frame; none: no video at all.", section="Temporal enlargement (Eq. 4 to 7)"
         )
@@ -96,7 +107,7 @@ class STAP(PopularityModel):
             "equation", "equation, prose or algorithm_s1: which way the step goes.", void_when=(_OFFICIAL_BLOCKS,)
         )
         delta_min: float = option(0.01, void_when=(_OFFICIAL_BLOCKS,))
-        delta_max: float = option(1.0)
+        delta_max: float = option(1.0, void_when=(_OFFICIAL_BLOCKS,))
         delta_bound: Literal["sigmoid", "clamp"] = option(
             "sigmoid", "sigmoid or clamp.", void_when=(_OFFICIAL_BLOCKS, ("ssm_step_mode", "algorithm_s1"))
         )
@@ -104,18 +115,23 @@ class STAP(PopularityModel):
         use_attention: bool = option(True)
         attn_heads: int = size_option(1)
         base_window: int | float = option(
-            10, "Half width in frames, or up to 1.0: a share of the frames (1.0: the main text's 100 %).", by_hand=True
+            10,
+            "Half width in frames, or up to 1.0: a share of the frames (1.0: the main text's 100 %); with "
+            "temporal_blocks=official the whole width.",
+            by_hand=True,
         )
         window_signal: Literal["norm_zscore", "norm_raw", "importance"] = option(
-            "norm_zscore", "norm_zscore, norm_raw or importance."
+            "norm_zscore", "norm_zscore, norm_raw or importance.", void_when=(_OFFICIAL_BLOCKS,)
         )
-        window_mask: Literal["soft", "hard", "ste"] = option("soft", "soft, hard or ste.")
+        window_mask: Literal["soft", "hard", "ste"] = option(
+            "soft", "soft, hard or ste.", void_when=(_OFFICIAL_BLOCKS,)
+        )
         window_edge: float = option(
             1.0,
             "Width of the soft edge in frames, above 0.",
             above=0,
             must="is a number of frames above 0",
-            void_when=(("window_mask", "hard"),),
+            void_when=(_OFFICIAL_BLOCKS, ("window_mask", "hard")),
         )
         memory: Literal["full", "off"] = option("full", "full or off.", section="Memory bank (Eq. 8, 9)")
         n_partitions: int = size_option(6, "P, popularity partitions.")
@@ -126,7 +142,9 @@ class STAP(PopularityModel):
         renormalize_topk: bool = option(False, "Kept weights sum to one.")
         routing_grad: Literal["ste", "masked"] = option("ste", "ste or masked.")
         query_norm: bool = option(True, "tanh and layer norm on the query, scores over the root of d.")
-        use_pop_context: bool = option(True, "Retrieve the slots' popularity too.")
+        use_pop_context: bool = option(
+            True, "Retrieve the slots' popularity too.", void_when=(("fusion", "interaction"),)
+        )
         centroid_shrinkage: float = option(
             5.0, "Videos' worth of the partition's mean in a slot's popularity.", at_least=0
         )
@@ -165,7 +183,9 @@ class STAP(PopularityModel):
             "ascending", "ascending: most is routed to the least popular partition; descending."
         )
         fusion: Literal["cross_attention", "interaction"] = option(
-            "cross_attention", "cross_attention or interaction.", section="Fusion and head (Eq. 12)"
+            "cross_attention",
+            "cross_attention or interaction: of the released code, with its layers on text, U and what is retrieved.",
+            section="Fusion and head (Eq. 12)",
         )
         n_cross_layers: int = option(2, at_least=1, void_when=(("fusion", "interaction"),))
         cross_heads: int = option(4, at_least=1, void_when=(("fusion", "interaction"),))
@@ -221,11 +241,10 @@ class STAP(PopularityModel):
         width = options.hidden_size
         self.mask_padding: bool = options.mask_padding
         self.encoder = _temporal_encoder(options, inputs, width)
-        self.text = nn.Linear(inputs.text_dim, width) if inputs.text_dim else None
+        self.text = _of_text(options, inputs.text_dim, width) if inputs.text_dim else None
         self.metadata = MetadataVector(inputs)
-        self.project_metadata = (
-            nn.Linear(self.metadata.width, width) if options.project_metadata and self.metadata.width else None
-        )
+        projects = options.project_metadata and self.metadata.width
+        self.project_metadata = _of_metadata(options, self.metadata.width, width) if projects else None
         metadata_width = width if self.project_metadata is not None else self.metadata.width
         n_streams = (self.encoder is not None) + (self.text is not None)
         self._build_memory(options, n_streams * width + metadata_width, width)
@@ -266,8 +285,12 @@ class STAP(PopularityModel):
         self.n_shown_between_epochs = options.memory_init_videos
         self.query = nn.Linear(query_width, width)
         self.query_norm = nn.LayerNorm(width) if options.query_norm else None
-        self.use_pop_context: bool = options.use_pop_context
-        self.retrieved = nn.Linear(width + self.use_pop_context, width)
+        is_released = options.fusion == "interaction"
+        self.use_pop_context = options.use_pop_context and not is_released
+        self.query_dropout = nn.Dropout(options.dropout if is_released else 0.0)
+        self.retrieved = (
+            Interaction(width, shares_map=True) if is_released else nn.Linear(width + self.use_pop_context, width)
+        )
         self._build_routing_losses(options, width)
 
     def _build_routing_losses(self, options: STAP.Options, width: int) -> None:
@@ -315,7 +338,8 @@ class STAP(PopularityModel):
         if self.bank is not None:
             blocks.extend(self._retrieve(streams, routing, blocks[0]))
         value = self.head(torch.cat(blocks, dim=-1)).squeeze(-1)
-        return Reading(value, query, routing, None if video is None else video.weights)
+        weights, visual = (None, None) if video is None else (video.weights, video.pooled)
+        return Reading(value, query, routing, weights, visual)
 
     def _encode_frames(self, batch: Batch) -> Video | None:
         if self.encoder is None:
@@ -336,18 +360,25 @@ class STAP(PopularityModel):
         query = self.query(torch.cat(parts, dim=-1))
         if self.query_norm is not None:
             query = torch.tanh(self.query_norm(query))
+        query = self.query_dropout(query)
         return query, self.bank(query) if self.bank.is_initialised else None
 
     def _retrieve(self, streams: list[Tensor], routing: Routing | None, like: Tensor) -> list[Tensor]:
         """R and its products with the streams; zero before the bank is laid out."""
         if routing is None:
-            nothing = torch.zeros_like(like[:, :1]).expand(-1, self.retrieved.out_features)
+            nothing = torch.zeros_like(like[:, :1]).expand(-1, self.query.out_features)
             return [nothing] * (1 + len(streams))
+        context = self._context(routing)
+        return [context, *(stream * context for stream in streams)]
+
+    def _context(self, routing: Routing) -> Tensor:
+        """R of what was retrieved, [B, d]; the released code lets it interact with itself, of which half is used."""
+        if isinstance(self.retrieved, Interaction):
+            return self.retrieved.interact(routing.retrieved, routing.retrieved)[0]
         parts = [routing.retrieved]
         if self.use_pop_context:
             parts.append(routing.popularity[:, None])
-        context = torch.relu(self.retrieved(torch.cat(parts, dim=-1)))
-        return [context, *(stream * context for stream in streams)]
+        return torch.relu(self.retrieved(torch.cat(parts, dim=-1)))
 
     def _topic(self, batch: Batch) -> Tensor:
         """What topics are clustered by: mean frame, mean text and metadata as they came, [B, e]."""
@@ -385,7 +416,9 @@ class STAP(PopularityModel):
         if self.preference_weight:
             of_pool = self.preference.pairs == "pool"  # the released code's margins are on the labels' own scale
             wanted = interaction["label"] if of_pool else self._standard_labels(interaction)
-            preference = self.preference(self.bank, routing, reading.query, wanted)
+            # and its pool holds the visual vector, which the query's projection has not seen
+            asked = reading.visual if of_pool and reading.visual is not None else reading.query
+            preference = self.preference(self.bank, routing, asked, wanted)
             loss = loss + self.preference_weight * self._record_loss("preference", preference)
         if self.balance_weight:
             loss = loss + self.balance_weight * self._record_loss("balance", self.balance(routing.gate))
@@ -403,9 +436,10 @@ class STAP(PopularityModel):
         group = processes()
         value = group.gathered(own.value, sizes)
         query = None if own.query is None else group.gathered(own.query, sizes)
+        visual = None if own.visual is None else group.gathered(own.visual, sizes)
         routing = None if self.bank is None or own.routing is None or query is None else self.bank(query)
         labels = group.gathered(batch["label"], sizes)
-        return Reading(value, query, routing, None), {"label": labels}
+        return Reading(value, query, routing, None, visual), {"label": labels}
 
     def _standard_labels(self, batch: Batch) -> Tensor:
         """Labels in standard deviations of the training labels, whatever the model's scale, [B]."""
@@ -568,10 +602,10 @@ def _temporal_encoder(options: STAP.Options, inputs: InputShape, width: int) -> 
     )
     if is_official:
         blocks = [
-            OfficialBlock(width, _mamba(options, width), _attention(options, width), options.dropout)
+            OfficialBlock(width, _mamba(options, width), _windowed(options, width), options.dropout)
             for _ in range(options.n_blocks)
         ]
-        return OfficialTemporalEncoder(inputs.frame_dim, width, scorer, blocks, options.pos_encoding)
+        return OfficialTemporalEncoder(inputs.frame_dim, width, scorer, blocks, options.pos_encoding, options.dropout)
     pairs = [
         (
             _ssm(options, width, inputs.n_frames) if options.use_ssm else None,
@@ -597,7 +631,11 @@ def _ssm(options: STAP.Options, width: int, n_frames: int) -> SSMBlock:
 
 def _mamba(options: STAP.Options, width: int) -> MambaBlock:
     ahead, back = options.ssm_direction_mix
-    return MambaBlock(width, options.delta_min, options.delta_max, (ahead, back))
+    return MambaBlock(width, (ahead, back), options.dropout)
+
+
+def _windowed(options: STAP.Options, width: int) -> WindowedAttention:
+    return WindowedAttention(width, options.base_window, options.attn_heads, options.dropout)
 
 
 def _attention(options: STAP.Options, width: int) -> SparseAttention:
@@ -609,6 +647,21 @@ def _attention(options: STAP.Options, width: int) -> SparseAttention:
         options.window_mask,
         options.window_edge,
     )
+
+
+def _of_text(options: STAP.Options, text_dim: int, width: int) -> nn.Module:
+    """Text to d; the released code has a norm and dropout behind the map."""
+    project = nn.Linear(text_dim, width)
+    if options.fusion != "interaction":
+        return project
+    return nn.Sequential(project, nn.LayerNorm(width), nn.Dropout(options.dropout))
+
+
+def _of_metadata(options: STAP.Options, metadata_width: int, width: int) -> nn.Module:
+    """U to d; the released code has a hidden layer."""
+    if options.fusion != "interaction":
+        return nn.Linear(metadata_width, width)
+    return nn.Sequential(nn.Linear(metadata_width, _USER_WIDTH), nn.ReLU(), nn.Linear(_USER_WIDTH, width))
 
 
 def _fusion(options: STAP.Options, width: int) -> nn.Module:

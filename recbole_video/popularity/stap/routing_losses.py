@@ -9,6 +9,7 @@ from torch.nn.functional import softplus
 from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing
 
 _TINY = 1e-12
+_LEAST_IN_POOL = 10  # videos
 
 
 class BalanceLoss(nn.Module):
@@ -78,7 +79,7 @@ class PreferenceLoss(nn.Module):
         gamma: Sharpness; beta_dppo of Table S1.
         margin: In units of the labels given.
         pairs: ``batch``: all ordered pairs of the batch; ``pool``: as in the released code, four pairs of the
-            last 1,000 videos, whose stored queries pass no gradient on, so that only slots learn.
+            last 1,000 videos, once there are ten, whose stored vectors pass no gradient on, so that only slots learn.
         width: d_m, for the pool.
     """
 
@@ -142,11 +143,10 @@ class PreferenceLoss(nn.Module):
         self._add_to_pool(queries.detach(), labels)
         size = min(self._n_seen, len(self.pool_labels))
         order = self.pool_labels[:size].argsort()
-        n_end = int(0.4 * size)
-        drawn = [(_random_pairs(order[-n_end:], order[:n_end], 3), 0.5, 1.0)] if n_end else []
-        drawn += [(_random_pairs(order, order, 1), 0.1, 0.5)] if size else []
-        if not drawn:
+        if size < _LEAST_IN_POOL:
             return queries.new_zeros(())
+        popular, others = order[int(0.6 * size) :], order[: int(0.4 * size)]
+        drawn = [(_random_pairs(popular, others, 3), 0.5, 1.0), (_middle_pair(order, popular, others), 0.1, 0.5)]
         pairs = torch.cat([found for found, *_ in drawn])  # [n, 2]
         margin = torch.cat([labels.new_full((len(found),), least) for found, least, _ in drawn])
         weight = torch.cat([labels.new_full((len(found),), share) for found, _, share in drawn])
@@ -164,6 +164,24 @@ class PreferenceLoss(nn.Module):
 
     def _note_size(self, _: object) -> None:
         self._n_seen = int(self.pool_size) if self.pairs == "pool" else 0
+
+
+def _middle_pair(order: Tensor, popular: Tensor, others: Tensor) -> Tensor:
+    """A pair of one of three kinds, by chance 4 : 4 : 2: popular and middle, middle and other, two of the middle.
+
+    Args:
+        order: Places of the pool by label, [N].
+        popular: Those of the upper 40 %.
+        others: Those of the lower 40 %.
+
+    Returns:
+        int64 [1, 2], of two of the middle the more popular one first.
+    """
+    middle = order[int(0.3 * len(order)) : int(0.7 * len(order))]
+    high, low = _random_pairs(popular, middle, 1), _random_pairs(middle, others, 1)
+    both = middle[torch.randint(len(middle), (1, 2), device=order.device).sort(descending=True).values]
+    chance = torch.rand((), device=order.device)
+    return torch.where(chance < 0.4, high, torch.where(chance < 0.8, low, both))
 
 
 def _random_pairs(first: Tensor, second: Tensor, n: int) -> Tensor:

@@ -48,24 +48,18 @@ class SparseAttention(nn.Module):
         self.beta_raw = nn.Parameter(torch.tensor(math.log(math.expm1(beta))))
         self._is_checked = False
 
-    def forward(self, frames: Tensor, weights: Tensor, mask: Tensor, token: Tensor | None = None) -> Tensor:
+    def forward(self, frames: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
         """Attend.
 
         Args:
             frames: [B, T, d] float.
             weights: [B, T] float, how much each frame matters.
             mask: [B, T] bool, true where a frame exists.
-            token: [B, d] float, sees all frames and is seen by all; the released code adds the anchor so.
 
         Returns:
-            [B, T, d], or [B, T + 1, d] with the token last.
+            [B, T, d].
         """
         bias = self._bias(self.windows(frames, weights, mask), mask)
-        if token is not None:
-            frames = torch.cat([frames, token[:, None]], dim=1)
-            bias = nn.functional.pad(bias, (0, 1))  # everybody sees the token
-            seen = torch.where(nn.functional.pad(mask, (0, 1), value=True), 0.0, -torch.inf).to(bias.dtype)
-            bias = torch.cat([bias, seen[:, None]], dim=1)  # and the token everybody
         q, k, v = (self._split(layer(frames)) for layer in (self.query, self.key, self.value))
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias[:, None].to(q.dtype)
         attended = self.dropout(scores.softmax(dim=-1)) @ v
