@@ -30,7 +30,7 @@ from .test_stap import Chosen, batch_of, shape_of
 SMALL = {
     "CBAN": {"hidden_size": 8, "dropout": 0.0}, "CLSTM": {"hidden_size": 8}, "MASSL": {"hidden_size": 16,
     "latent_size": 40, "attn_heads": 2}, "HMMVED": {"hidden_size": 16, "user_epochs": 3, "attn_heads": 2},
-    "MQMC": {"hidden_size": 8, "queue_size": 4, "n_bins": 3}, "TMALL": {"hidden_size": 8},
+    "MQMC": {"hidden_size": 8, "queue_size": 4, "n_bins": 3}, "TMALL": {"factor_size": 8},
 }  # fmt: skip
 TRAINED = [
     ("CLSTM", "clstm"), ("CLSTM", "clstm_plain"), ("CBAN", "original"), ("CBAN", "reimplementation"), ("MASSL", None),
@@ -656,7 +656,7 @@ def root(tmp_path_factory):
 def small_options(root, name):
     own = {"data_path": str(root), "figures": False, "show_progress": False, **METADATA, **SMALL[name]}
     if name == "TMALL":  # its default is fitted in one go
-        return {key: value for key, value in own.items() if key != "hidden_size"}
+        return {key: value for key, value in own.items() if key != "factor_size"}
     own |= {"epochs": 2, "train_batch_size": 16, "learning_rate": 0.003}
     return {key: value for key, value in own.items() if name != "HMMVED" or key != "attn_heads"}
 
@@ -813,7 +813,7 @@ class TestTMALL:
             )
 
     def test_variants_differ_in_how_they_are_fitted(self, root, in_tmp):
-        result = run(root, "TMALL", variant="tmall_linear", hidden_size=4, epochs=1)
+        result = run(root, "TMALL", variant="tmall_linear", factor_size=4, epochs=1)
         assert result["history"] and "control" not in result and result["parameters"]
         predictor = load_model(result["run_folder"])
         written = pd.read_csv(f"{result['run_folder']}/predictions.tsv", sep="\t")

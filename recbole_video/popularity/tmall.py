@@ -73,13 +73,7 @@ class TMALL(FeatureModel):
             0.01, "lambda over the square of the number of videos.", at_least=0, void_when=_NO_GRAPH
         )
         evenness: float = option(0.01, "theta over the number of videos.", above=0, void_when=_NO_GRAPH)
-        hidden_size: int = option(256, "Width of the linear model's factors.", at_least=1, void_when=_NO_TRAINING)
-        regression_loss: Literal["huber", "mse"] = option("mse", "huber or mse.")
-        learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"] = option("adam", "As in the public code.")
-        learning_rate: float = option(1e-3, "As in the public code.", at_least=0)
-        weight_decay: float = option(1e-4, "The public code has none.", at_least=0)
-        epochs: int = option(100, at_least=1)
-        train_batch_size: int = option(64, at_least=1)
+        factor_size: int = option(256, "Width of the linear model's factors.", at_least=1, void_when=_NO_TRAINING)
 
     def __init__(self, config: Any, inputs: InputShape) -> None:
         super().__init__(config, inputs)
@@ -93,8 +87,8 @@ class TMALL(FeatureModel):
         self.linear = nn.Sequential()
         if options.variant == "tmall_linear":
             n_inputs = inputs.frame_dim + inputs.text_dim + self.metadata.width
-            self.linear.append(nn.Linear(n_inputs, options.hidden_size, bias=False))
-            self.linear.append(nn.Linear(options.hidden_size, 1))
+            self.linear.append(nn.Linear(n_inputs, options.factor_size, bias=False))
+            self.linear.append(nn.Linear(options.factor_size, 1))
         self._options = options
         self._test: Batch | None = None
         self._state: dict[str, Tensor] = {}
