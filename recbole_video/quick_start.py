@@ -18,6 +18,7 @@ from recbole_video.files.reading import read_json
 from recbole_video.files.values import plain
 from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
+from recbole_video.results.targets import cases_of
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.launch import launch
 from recbole_video.runtime.launch_on_ray import launch_on_ray
@@ -242,8 +243,7 @@ def _log_results(task: Task, result: dict[str, Any], log_path: Path) -> None:
     if "item_encoder" in parameters:
         cost += f" ({parameters['item_encoder']:,} in the item encoder)"
     places = f"Run folder: {result['run_folder'] or '(none: saved=False)'} · log: {log_path}"
-    logger.info(
-        "\n".join(["", task.title(result), "", result_table(task.rows(result)), "", *task.scale(result), cost, places])
-    )
+    table = result_table(task.rows(result), cases_of(result.get("data") or {}))
+    logger.info("\n".join(["", task.title(result), "", table, "", *task.scale(result), cost, places]))
     logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}", extra=FILE_ONLY)
     logger.info(set_color("test result", "yellow") + f": {result['test_result']}", extra=FILE_ONLY)

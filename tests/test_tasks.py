@@ -11,6 +11,8 @@ from recbole_video import load_model, run_recbole_video
 from recbole_video.config import Config, kinds
 from recbole_video.errors import CheckpointError
 from recbole_video.registry import class_path
+from recbole_video.results.console_table import result_table
+from recbole_video.results.targets import cases_of
 from recbole_video.tasks import TASKS, task_of
 from recbole_video.tasks.recommendation import scale_of_test
 from recbole_video.tasks.task import Hooks
@@ -162,3 +164,9 @@ def test_stap_is_named_by_the_registry_alone():
     for folder in ("tasks", "serving", "training", "evaluation", "data"):
         for path in (root / folder).glob("*.py"):
             assert not re.search(r"popularity\.stap|memory_bank\b|\bslots\.", path.read_text(encoding="utf-8")), path
+
+
+def test_the_column_of_cases_says_what_it_counts():
+    several = {"test_users": 3, "temporal": {"test_targets": 7}}
+    assert [cases_of(data) for data in ({"test_users": 3}, several, {})] == ["users", "targets", "users"]
+    assert result_table([("test", {"hit@10": 0.5, "users": 7})], "targets").split()[0] == "targets"

@@ -10,15 +10,16 @@ from recbole_video.runtime.metric_names import is_share, metric_label
 _TABLE_WIDTH = 110  # characters; a wider table is printed on its side
 
 
-def result_table(rows: Sequence[tuple[str, Metrics]]) -> str:
+def result_table(rows: Sequence[tuple[str, Metrics]], cases: str = "users") -> str:
     """Align named rows of metrics; accuracy metrics are printed x 100, as in the papers.
 
     Args:
         rows: (label, metrics) pairs; a row's ``users`` goes into a column of its own.
+        cases: What that column counts.
     """
     keys = [key for key in rows[0][1] if key != "users"]
     has_users = any("users" in metrics for _, metrics in rows)
-    table = [["", *(["users"] if has_users else []), *map(metric_label, keys)]]
+    table = [["", *([cases] if has_users else []), *map(metric_label, keys)]]
     for label, metrics in rows:
         users = [f"{metrics['users']:,}" if "users" in metrics else ""] if has_users else []
         table.append([label, *users, *(_number(key, metrics.get(key)) for key in keys)])

@@ -17,3 +17,8 @@ def n_test_targets(data: Mapping[str, Any]) -> int | None:
     """
     n = (data.get("temporal") or {}).get("test_targets", data.get("test_users"))
     return n if isinstance(n, int) and n > 0 else None
+
+
+def cases_of(data: Mapping[str, Any]) -> str:
+    """What groups of the test count: users, or targets where users have several."""
+    return "users" if n_test_targets(data) == data.get("test_users") else "targets"
