@@ -71,6 +71,14 @@ class TestScale:
         [line] = self.lines({"hit@20": 0.3, "ndcg@10": 0.1, "hit@10": 0.2})
         assert line == "HR@10: one hit is 0.25 points, the standard error 2.00; by chance 5.00"  # sqrt(.2 * .8 / 400)
 
+    def test_more_parameters_than_actions_can_tell(self):
+        data = {"test_users": 400, "items": 200, "interactions": 2000}
+        of = [
+            scale_of_test({"test_result": {"hit@10": 0.2}, "data": data, "parameters": {"model": n}})[1:]
+            for n in (200_000, 500_000)
+        ]
+        assert of == [[], ["500,000 parameters are 250 to each of 2,000 actions."]]
+
     def test_a_cut_off_that_says_little(self):
         first, second = self.lines({"hit@5": 0.1, "hit@20": 0.2, "hit@50": 0.5})
         assert first.startswith("HR@5:") and second.startswith("HR@50 ranks more than a tenth of the catalogue")

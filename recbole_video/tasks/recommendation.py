@@ -28,6 +28,7 @@ from recbole_video.training.trainer import Trainer
 from recbole_video.user_encoders.base import VideoRecommender
 
 _HIT = re.compile(r"hit@\d+$")
+_MANY_PARAMETERS = 100  # to an action
 _GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
 
@@ -188,6 +189,11 @@ def scale_of_test(result: dict[str, Any]) -> list[str]:
     lines = [f"HR@{k}: one hit is {100 / n:.2g} points{error}; by chance {100 * min(1, k / n_items):.2f}"]
     if most := [k for k in shares if k > n_items / 10]:
         lines.append(f"HR@{max(most)} ranks more than a tenth of the catalogue: it says little.")
+    n_parameters, n_actions = (result.get("parameters") or {}).get("model", 0), data.get("interactions") or 0
+    if n_actions and n_parameters > _MANY_PARAMETERS * n_actions:
+        lines.append(
+            f"{n_parameters:,} parameters are {n_parameters / n_actions:,.0f} to each of {n_actions:,} actions."
+        )
     return lines
 
 
