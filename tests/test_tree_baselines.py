@@ -139,6 +139,21 @@ class TestFeatureRows:
         with pytest.raises(DataError, match=f"All 40 training videos have the same features: {model} has nothing to l"):
             fitted(tmp_path, model, **options)
 
+    @pytest.mark.parametrize(
+        ("model", "options"),
+        [
+            ("SVR", {}),
+            ("HyFea", {"n_trees": 5, "patience": 5}),
+            ("MFTM", {"tabnet_epochs": 1}),
+            ("MVP", {"n_trees": 5}),
+        ],
+    )
+    def test_a_category_of_one_class_and_a_constant(self, tmp_path, model, options):
+        """Told, and learned nothing from."""
+        write_popularity(tmp_path, kind="x", seconds=2.0)
+        task, _ = fitted(tmp_path, model, **options, **METADATA)
+        assert np.isfinite(task.evaluate("test")[0].values).all()
+
 
 class TestSVR:
     @pytest.mark.parametrize("kernel", ["rbf", "linear"])
