@@ -856,6 +856,19 @@ class TestTMALL:
         ):
             fitted(tmp_path, "TMALL", metadata_numeric=["seconds"], use_frames=False, use_text=False)
 
+    def test_no_two_videos_to_join(self, tmp_path):
+        """All but one have nothing of the only modality."""
+        write_popularity(tmp_path, seconds=[0.0, 9.0] + [0.0] * (N - 2))
+        for end in ("npy", "json"):
+            (tmp_path / "pop" / f"pop.text.frames.{end}").unlink()
+        text = np.zeros((N, 1, 5))
+        text[3] = 1
+        write_frame_store(
+            tmp_path / "pop" / "pop.text.frames.npy", [f"v{i}" for i in range(N)], text, vfm="random", sampling="none"
+        )
+        with pytest.raises(DataError, match="TMALL joins videos that are similar, .* no two with different text; read"):
+            fitted(tmp_path, "TMALL", use_frames=False)
+
     def test_a_system_that_is_not_solved(self, root, monkeypatch):
         from recbole_video.popularity import similarity_graphs
 
