@@ -379,6 +379,18 @@ class TestByHand:
             assert not weights[1, :, 2:].any()
         assert (torch.nn.functional.cosine_similarity(near[0], far[0], dim=-1) < 0.999).all()
 
+    @torch.no_grad()
+    def test_cban_explains_by_its_weights_of_frames(self):
+        batch = part(batch_of([4, 2], n_text=3), [1])
+        for variant in ("original", "reimplementation"):
+            model = settled(model_of("CBAN", variant, batch))
+            found = model.explain(batch)
+            assert found.frame_weights.shape == (2,) and found.popularity == pytest.approx(
+                float(model.predict(batch)[0])
+            )
+            if variant == "original":
+                assert found.frame_weights.sum() == pytest.approx(1)
+
     def last_frame(self, w, frames, heads=2):
         """One encoder layer of a Transformer, normalised after each half."""
 
