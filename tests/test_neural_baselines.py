@@ -379,6 +379,18 @@ class TestByHand:
             assert not weights[1, :, 2:].any()
         assert (torch.nn.functional.cosine_similarity(near[0], far[0], dim=-1) < 0.999).all()
 
+    @torch.no_grad()
+    def test_cban_explains_by_its_weights_of_frames(self):
+        batch = part(batch_of([4, 2], n_text=3), [1])
+        for variant in ("original", "reimplementation"):
+            model = settled(model_of("CBAN", variant, batch))
+            found = model.explain(batch)
+            assert found.frame_weights.shape == (2,) and found.popularity == pytest.approx(
+                float(model.predict(batch)[0])
+            )
+            if variant == "original":
+                assert found.frame_weights.sum() == pytest.approx(1)
+
     def last_frame(self, w, frames, heads=2):
         """One encoder layer of a Transformer, normalised after each half."""
 
@@ -855,6 +867,19 @@ class TestTMALL:
             DataError, match="All 40 training videos have the same features: TMALL has nothing to learn"
         ):
             fitted(tmp_path, "TMALL", metadata_numeric=["seconds"], use_frames=False, use_text=False)
+
+    def test_no_two_videos_to_join(self, tmp_path):
+        """All but one have nothing of the only modality."""
+        write_popularity(tmp_path, seconds=[0.0, 9.0] + [0.0] * (N - 2))
+        for end in ("npy", "json"):
+            (tmp_path / "pop" / f"pop.text.frames.{end}").unlink()
+        text = np.zeros((N, 1, 5))
+        text[3] = 1
+        write_frame_store(
+            tmp_path / "pop" / "pop.text.frames.npy", [f"v{i}" for i in range(N)], text, vfm="random", sampling="none"
+        )
+        with pytest.raises(DataError, match="TMALL joins videos that are similar, .* no two with different text; read"):
+            fitted(tmp_path, "TMALL", use_frames=False)
 
     def test_a_system_that_is_not_solved(self, root, monkeypatch):
         from recbole_video.popularity import similarity_graphs

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recbole_video.options.option import option, share_option
 from recbole_video.popularity.base import Batch, InputShape, MetadataVector, PopularityModel
+from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.layers import AttentionPooling, masked_softmax, mean_of, require, with_metadata
 from recbole_video.popularity.public_code import PublicCodeOptions
 from recbole_video.popularity.stap.temporal import never_empty
@@ -58,8 +59,13 @@ class CBAN(PopularityModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """Prediction on the model's scale, [B]."""
-        text, frames = self.attention(batch)
+        text, frames, _ = self.attention(batch)
         return self.head(with_metadata(self.metadata, batch, text, frames)).squeeze(-1)
+
+    def explain(self, batch: Batch) -> Explanation:
+        """The weight of each frame in what the head reads."""
+        *_, weights = self.attention(batch)
+        return Explanation(float(self.predict(batch)[0]), weights[0][batch["frame_mask"][0]].cpu().numpy())
 
 
 class BipolarAttention(nn.Module):
@@ -84,8 +90,8 @@ class BipolarAttention(nn.Module):
         self.pool_text, self.pool_frames = AttentionPooling(width), AttentionPooling(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Text and frames of a batch as a vector each, [B, d]."""
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Text and frames of a batch as a vector each, [B, d], and the weights of the frames in it, [B, T]."""
         t, v = batch["text"], batch["frames"]
         text_mask, frame_mask = never_empty(batch["text_mask"]), never_empty(batch["frame_mask"])
         scores = self.scores(t, v)
@@ -93,7 +99,7 @@ class BipolarAttention(nn.Module):
         of_text = [masked_softmax(sign * scores.transpose(1, 2), text_mask[:, None]) @ t for sign in (1, -1)]
         t = self._joined(self.to_text, t, self.seen_by_text, of_frames)
         v = self._joined(self.to_frames, v, self.seen_by_frames, of_text)
-        return self.pool_text(t, text_mask), self.pool_frames(v, frame_mask)
+        return self.pool_text(t, text_mask)[0], *self.pool_frames(v, frame_mask)
 
     def scores(self, t: Tensor, v: Tensor) -> Tensor:
         """A, [B, L, T]."""
@@ -127,15 +133,15 @@ class CopiedAttention(nn.Module):
         self.to_text, self.to_frames = nn.Linear(text_dim + width, width), nn.Linear(frame_dim + width, width)
         self.pool_text, self.pool_frames = _PositionPooling(width, 1), _PositionPooling(width, n_frames)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Text and frames of a batch as a vector each, [B, d]."""
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Text and frames of a batch as a vector each, [B, d], and the weights of the frames in it, [B, T]."""
         t, v, mask = mean_of(batch, "text")[:, None], batch["frames"], never_empty(batch["frame_mask"])
         scores = torch.tanh(self.score(torch.tanh(self.map_frames(v)) + torch.tanh(self.map_text(t))))
         of_text = masked_softmax(scores, mask[..., None], dim=1) @ t
         of_frames = (v * mask[..., None]).sum(dim=1, keepdim=True)
         t = _joined_with_copy(self.to_text, t, self.seen_by_text, of_frames)
         v = _joined_with_copy(self.to_frames, v, self.seen_by_frames, of_text)
-        return self.pool_text(t, torch.ones_like(mask[:, :1])), self.pool_frames(v, mask)
+        return self.pool_text(t, torch.ones_like(mask[:, :1]))[0], *self.pool_frames(v, mask)
 
 
 def _joined_with_copy(join: nn.Linear, own: Tensor, see: nn.Linear, seen: Tensor) -> Tensor:
@@ -151,7 +157,7 @@ class _PositionPooling(nn.Module):
         self.score = nn.Linear(width, 1)
         self.position = nn.Parameter(torch.zeros(max(1, n_places), width))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.arange(x.shape[1], device=x.device).clamp(max=len(self.position) - 1)
         weights = torch.tanh(self.score(x + self.position[places])) * mask[..., None]
-        return (weights * x).sum(dim=1)
+        return (weights * x).sum(dim=1), weights.squeeze(-1)

@@ -71,10 +71,10 @@ class AttentionPooling(nn.Module):
         super().__init__()
         self.score = nn.Linear(width, 1, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Pool x [B, n, d] over the places of the mask [B, n], at least one of each row, to [B, d]."""
-        scores = self.score(x).squeeze(-1) / x.shape[-1] ** 0.5
-        return (masked_softmax(scores, mask)[..., None] * x).sum(dim=1)
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool x [B, n, d] over the places of the mask [B, n], at least one of each row: [B, d], and weights [B, n]."""
+        weights = masked_softmax(self.score(x).squeeze(-1) / x.shape[-1] ** 0.5, mask)
+        return (weights[..., None] * x).sum(dim=1), weights
 
 
 def last_place(x: Tensor, mask: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -84,7 +84,8 @@ class MQMC(PopularityModel):
         options = config.options(self.Options)
         width = options.hidden_size
         self.encoders = Encoders(inputs, width)
-        self.copies = deepcopy(self.encoders).requires_grad_(False)
+        self.copies = deepcopy(self.encoders)
+        self.copies.requires_grad_(False)
         self.fusion = Fusion(width)
         self.metadata = MetadataVector(inputs)
         self.head = mlp(width + self.metadata.width, max(1, width // 4), 1, last_is_linear=True)
@@ -99,7 +100,8 @@ class MQMC(PopularityModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """Prediction on the model's scale, [B]."""
-        return self._value(*self.encoders(batch), batch)
+        frames, text = self.encoders(batch)
+        return self._value(frames, text, batch)
 
     def _value(self, frames: Tensor, text: Tensor, batch: Batch) -> Tensor:
         instance = self.encoders.instance(self.fusion(frames, text))
@@ -153,12 +155,15 @@ class MQMC(PopularityModel):
         bins = torch.bucketize(batch["label"], self.bin_edges, right=True)
         return Keys(frames, text, bins, batch["frame_mask"].any(dim=1) & batch["text_mask"].any(dim=1))
 
+    def _queues_of(self, side: str) -> Queues:
+        return cast(Queues, self.queues[side])
+
     def _contrast(self, queries: dict[str, Tensor], keys: Keys) -> Tensor:
         """Mean over both directions and the videos that have frames and text."""
         total = self.label_mean.new_zeros(len(keys.bins))
         for side, key in (("frames", keys.text), ("text", keys.frames)):
             other = "text" if side == "frames" else "frames"
-            total = total + self.queues[other].contrast(queries[side], key, keys.bins)
+            total = total + self._queues_of(other).contrast(queries[side], key, keys.bins)
         return (total * keys.present).sum() / (len(_SIDES) * keys.present.sum().clamp(min=1))
 
     @torch.no_grad()
@@ -170,7 +175,7 @@ class MQMC(PopularityModel):
         for copy, own in zip(self.copies.parameters(), self.encoders.parameters(), strict=True):
             copy.lerp_(own, 1 - self._options.momentum)
         for side, values in (("frames", keys.frames), ("text", keys.text)):
-            self.queues[side].push(values[keys.present], keys.bins[keys.present])
+            self._queues_of(side).push(values[keys.present], keys.bins[keys.present])
 
     def epoch_statistics(self) -> dict[str, float]:
         """The mean contrast."""

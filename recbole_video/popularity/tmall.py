@@ -12,7 +12,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from recbole_video.errors import ConfigError
+from recbole_video.errors import ConfigError, DataError
 from recbole_video.options.option import option
 from recbole_video.popularity.base import Batch, InputShape, MetadataVector
 from recbole_video.popularity.columns import labels_of
@@ -139,21 +139,31 @@ class TMALL(FeatureModel):
         graphs = self._graphs(features := np.concatenate(rows).astype(np.float32))
         padded = np.concatenate([(labels - mean) / sd, np.zeros(len(features) - n_train)])
         truth = (labels_of(valid) - mean) / sd
-        best, error = (np.nan, None), np.inf
+        fits: list[tuple[float, Smooth]] = []
+        errors: list[float] = []
         for smoothness in self._options.smoothness:
             found = self._smooth(graphs, padded, np.arange(len(features)) < n_train, smoothness)
-            own = float(np.mean((found.values[n_train : n_train + n_valid] - truth) ** 2))
-            if own < error:
-                best, error = (smoothness, found), own
-        return self._keep(features, graphs, best, mean, sd)
+            fits.append((smoothness, found))
+            errors.append(float(np.mean((found.values[n_train : n_train + n_valid] - truth) ** 2)))
+        return self._keep(features, graphs, fits[int(np.argmin(errors))], mean, sd)
 
     def _graphs(self, features: np.ndarray) -> dict[str, Neighbourhood]:
-        """The graph of each modality in which videos differ, by its name."""
+        """The graph of each modality in which videos differ, by its name.
+
+        Raises:
+            DataError: If there is none.
+        """
         parts = self._parts(features)
         graphs = {
             name: neighbourhood(part, self._options.n_neighbours, self._options.seed) for name, part in parts.items()
         }
-        return {name: graph for name, graph in graphs.items() if graph.width}
+        found = {name: graph for name, graph in graphs.items() if graph.width}
+        if not found:
+            raise DataError(
+                f"TMALL joins videos that are similar, and there are no two with different {' or '.join(parts)}; read "
+                "other modalities too."
+            )
+        return found
 
     def _parts(self, features: np.ndarray) -> dict[str, np.ndarray]:
         """Columns of each modality in double precision, by its name."""
