@@ -504,6 +504,14 @@ class TestRuns:
         with pytest.raises(CheckpointError, match=message):
             load_model(tmp_path / "model.pth")
 
+    def test_an_option_that_does_nothing_by_now_is_loaded(self, name, trained, tmp_path):
+        state = torch.load(trained[name], weights_only=True)
+        state["config"] |= {"regression_loss": "mse", "huber_delta": 3.0}
+        torch.save(state, tmp_path / "model.pth")
+        assert load_model(tmp_path / "model.pth").config["huber_delta"] == 3.0
+        with pytest.raises(ConfigError, match="`huber_delta` has no effect on runs with regression_loss=mse"):
+            Config(name, "none", config_dict={"huber_delta": 3.0})
+
     def test_more_neighbours_than_training_videos(self, name, root, in_tmp):
         with pytest.raises(ConfigError, match="`n_neighbours` is 40, but there are 40 training videos"):
             run(root, name, n_neighbours=40)

@@ -64,16 +64,25 @@ class TestNoWaiting:
         assert watcher.seen == []
 
     @pytest.mark.parametrize(
-        "options", [{}, {"memory_update": "both"}, {"dppo_pairs": "pool"}, {"variant": "official"}]
+        ("name", "options"),
+        [
+            ("STAP", {}),
+            ("STAP", {"memory_update": "both"}),
+            ("STAP", {"dppo_pairs": "pool"}),
+            ("STAP", {"variant": "official"}),
+            ("MMRA", {"hidden_size": 8, "n_neighbours": 3}),
+            ("ICPF", {"hidden_size": 8, "n_neighbours": 3}),
+        ],
     )
-    def test_of_popularity(self, tmp_path, options):
+    def test_of_popularity(self, tmp_path, name, options):
         """From the second step on: the first one looks whether windows are constant, and warns."""
         write_popularity(tmp_path)
         small = {k: v for k, v in SMALL.items() if not (options.get("variant") and k in ("state_size", "base_window"))}
         small |= {"hidden_size": 24} if options.get("variant") else {}
+        small = small if name == "STAP" else {"train_batch_size": 16}
 
         def steps(device):
-            config = Config("STAP", "pop", config_dict={**small, **METADATA, **options, "data_path": str(tmp_path)})
+            config = Config(name, "pop", config_dict={**small, **METADATA, **options, "data_path": str(tmp_path)})
             task = task_of(config)(config)
             task.read_data(), task.make_model()
             loader = PopularityLoader(config, task.data, task.data.rows["train"], shuffle=True)

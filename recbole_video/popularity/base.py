@@ -116,11 +116,6 @@ class PopularityModel(Trainable, AbstractRecommender):
         return cls.condensed is not PopularityModel.condensed
 
     @classmethod
-    def reads(cls, options: Mapping[str, Any]) -> frozenset[str]:
-        """What it reads with these options; ``inputs_read``, where no option names a further modality."""
-        return cls.inputs_read
-
-    @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:
         """What the title of a run's results says beside the data; empty for nothing."""
         return ""
@@ -133,6 +128,11 @@ class PopularityModel(Trainable, AbstractRecommender):
         out of it; for other models it is cut to its own longest video.
         """
         return False
+
+    @classmethod
+    def reads(cls, options: Mapping[str, Any]) -> frozenset[str]:
+        """What it reads with these options; ``inputs_read``, where no option names a further modality."""
+        return cls.inputs_read
 
     # -- prediction and loss -------------------------------------------------------------------
 
