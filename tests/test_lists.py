@@ -218,7 +218,7 @@ class TestCommand:
         (in_tmp / "mine.csv").write_text("\n".join(["user_id,item_id,rank", *lines, "u0,unknown,13"]) + "\n")
         words = ["--score_lists", "mine.csv", "--dataset=tiny", f"--data_path={data_root}", "--topk=[5]"]
         assert main([*words, "--valid_metric=Hit@5", "--use_gpu=False", "--protocol=recbole"]) == 0
-        shown = capsys.readouterr().err
+        shown = capsys.readouterr().out
         assert (
             "The lists of mine.csv on tiny: 40 users, ranked among 30 items, protocol recbole; 20 targets of users"
             in shown
@@ -228,7 +228,7 @@ class TestCommand:
         record = json.loads((folder / "metrics.json").read_text())
         assert record["lists"]["targets_without_list"] == 20 and record["lists"]["short_lists"] == {"5": 20}
         assert record["best_valid_score"] is None and record["data"]["leaks"]["targets"] == 40
-        assert main([f"--resume={folder}"]) == 0 and "nothing is trained" in capsys.readouterr().err
+        assert main([f"--resume={folder}"]) == 0 and "nothing is trained" in capsys.readouterr().out
         with pytest.raises(CheckpointError, match="keeps no checkpoint"):
             load_model(folder)
         assert main([f"--report={folder}"]) == 0

@@ -460,6 +460,7 @@ class TestRuns:
         inputs = inputs_of(root, predictor, items)
         np.testing.assert_allclose(predictor.predict(inputs), values, rtol=1e-4)
         assert predictor.explain(inputs, 2).popularity == pytest.approx(values[2], rel=1e-4)
+        capsys.readouterr()
         assert explain([str(folder), items[0], "v3"]) == 0
         first, second = capsys.readouterr().out.split("v3: predicted")
         assert first.startswith(f"{items[0]}: predicted {values[0]:.4f}"[:-1])
