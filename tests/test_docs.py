@@ -12,6 +12,8 @@ from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
 from recbole_video.dataset_tools.__main__ import main as convert
 from recbole_video.dataset_tools.label import settings_of
 from recbole_video.dataset_tools.popularity.presets import PRESETS
+from recbole_video.dataset_tools.popularity_demo import GeneratingRule
+from recbole_video.dataset_tools.popularity_demo import make as make_popularity_demo
 
 from recbole_video import run_recbole_video
 from recbole_video.cli import main as run
@@ -108,14 +110,15 @@ def test_runs_are_accepted(words, in_tmp, monkeypatch):
 
 
 def test_use_of_a_trained_popularity_model(in_tmp, capsys):
-    """The example in Python runs as it is printed, then the command that explains, on the example's run."""
+    """The example in Python runs as it is printed, then the commands on its run, on a tenth of the data set."""
+    make_popularity_demo(in_tmp / "dataset" / "popularity-demo", GeneratingRule(n_videos=600, n_authors=100))
     [code] = re.findall(r"<!-- example: popularity -->\n```python\n(.*?)```", TEXTS["popularity.md"], re.DOTALL)
     names = {}
     exec(compile(code, "example", "exec"), names)
     line, submission = [line for line in OTHERS if "recbole_video.popularity " in line]
     _, *items = shlex.split(line.partition("-m recbole_video.popularity ")[2])
     _, *words = shlex.split(submission.partition("-m recbole_video.popularity ")[2])
-    assert explain([names["folder"], *words]) == 0 and capsys.readouterr().out.endswith("n.json: 1,200 posts\n")
+    assert explain([names["folder"], *words]) == 0 and capsys.readouterr().out.endswith("n.json: 120 posts\n")
     assert explain([names["folder"], *items]) == 0
     told = capsys.readouterr().out
     assert all(f"{item}: predicted" in told for item in items)

@@ -102,7 +102,8 @@ def test_each_readme_leads_to_the_other():
 
 def test_use_of_a_model(in_tmp, capsys):
     code = example("use").replace(
-        '{"epochs": 1}', '{"epochs": 1, "encoder_depth": 1, "hidden_size": 16, "inner_size": 16}'
+        '{"epochs": 1}',
+        '{"epochs": 1, "encoder_depth": 1, "encoder_latent_dim": 16, "hidden_size": 16, "inner_size": 16}',
     )
     (in_tmp / "use.py").write_text(code)
     runpy.run_path("use.py")
