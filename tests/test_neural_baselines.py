@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import norm
 
-from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
+from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, DataError, TrainingError
 from recbole_video.popularity import layers
@@ -24,7 +24,7 @@ from recbole_video.popularity.mqmc import Queues
 from recbole_video.popularity.similarity_graphs import Smoothing, nearest, neighbourhood, next_shares, smooth_values
 from recbole_video.registries import POPULARITY_MODELS
 
-from .test_popularity import METADATA, N, fitted, inputs_of, write_popularity
+from .test_popularity import METADATA, N, fitted, inputs_of, with_other_test_videos, write_popularity
 from .test_stap import Chosen, batch_of, shape_of
 
 SMALL = {
@@ -675,28 +675,6 @@ def small_options(root, name):
 
 def run(root, name, **options):
     return run_recbole_video(name, "pop", config_dict={**small_options(root, name), **options})
-
-
-def with_other_test_videos(root, folder, only_labels=False):
-    """The data set with other labels, and but for ``only_labels`` frames, authors and metadata, of the test videos."""
-    table = write_popularity(folder / "same")
-    is_test = (table["split"] == "test").to_numpy()
-    rng = np.random.default_rng(7)
-    changes = {"label": rng.normal(50, 9, N), "user_id": np.full(N, "a0"), "seconds": rng.normal(900, 9, N)}
-    changes = {"label": changes["label"]} if only_labels else changes
-    write_popularity(folder, **{name: np.where(is_test, new, table[name]) for name, new in changes.items()})
-    if only_labels:
-        return folder
-    for suffix in (".frames", ".text.frames"):
-        store = FrameStore(root / "pop" / f"pop{suffix}.npy")
-        rows = store.rows_of(table["item_id"].tolist())
-        values, counts = store.read(rows).astype(np.float32), store.counts_of(rows)
-        values[is_test] = rng.normal(size=values[is_test].shape)
-        for end in ("npy", "json"):
-            (folder / "pop" / f"pop{suffix}.{end}").unlink()
-        path = folder / "pop" / f"pop{suffix}.npy"
-        write_frame_store(path, table["item_id"], values, counts, vfm="random", sampling="none")
-    return folder
 
 
 def tensors_of(result):

@@ -100,6 +100,28 @@ def write_popularity(root, name="pop", n=N, labels=None, **changed):
     return table
 
 
+def with_other_test_videos(root, folder, only_labels=False):
+    """The data set with other labels, and but for ``only_labels`` frames, authors and metadata, of the test videos."""
+    table = write_popularity(folder / "same")
+    is_test = (table["split"] == "test").to_numpy()
+    rng = np.random.default_rng(7)
+    changes = {"label": rng.normal(50, 9, N), "user_id": np.full(N, "a0"), "seconds": rng.normal(900, 9, N)}
+    changes = {"label": changes["label"]} if only_labels else changes
+    write_popularity(folder, **{name: np.where(is_test, new, table[name]) for name, new in changes.items()})
+    if only_labels:
+        return folder
+    for suffix in (".frames", ".text.frames"):
+        store = FrameStore(root / "pop" / f"pop{suffix}.npy")
+        rows = store.rows_of(table["item_id"].tolist())
+        values, counts = store.read(rows).astype(np.float32), store.counts_of(rows)
+        values[is_test] = rng.normal(size=values[is_test].shape)
+        for end in ("npy", "json"):
+            (folder / "pop" / f"pop{suffix}.{end}").unlink()
+        path = folder / "pop" / f"pop{suffix}.npy"
+        write_frame_store(path, table["item_id"], values, counts, vfm="random", sampling="none")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("popularity")

@@ -336,6 +336,11 @@ class TestRepeats:
         (tmp_path / "b" / "metrics.json").write_text(json.dumps(result))
         [collection] = collect([tmp_path])
         assert len(collection.sweep.rows) == 2 and collection.repeats == ()
+        assert all(", data=" in row.label for row in collection.sweep.rows)
+        result["config"]["frame_store"] = "other"  # an option tells, and the checksum need not
+        (tmp_path / "b" / "metrics.json").write_text(json.dumps(result))
+        [collection] = collect([tmp_path])
+        assert sorted(row.label for row in collection.sweep.rows) == ["SASRec + CVA", "SASRec + CVA, frame_store=other"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
+from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, TrainingError
 from recbole_video.popularity.base import InputShape
@@ -18,7 +18,7 @@ from recbole_video.popularity.mmra import MMRA, BipolarAttention
 from recbole_video.popularity.neighbours import NeighbourIndex, chunk_size
 from recbole_video.serving.explain import main as explain
 
-from .test_popularity import METADATA, N, inputs_of, write_popularity
+from .test_popularity import METADATA, inputs_of, with_other_test_videos, write_popularity
 from .test_stap import Chosen, batch_of, shape_of
 
 MODELS = {"MMRA": MMRA, "ICPF": ICPF}
@@ -413,25 +413,6 @@ def root(tmp_path_factory):
 
 def run(root, name, **options):
     return run_recbole_video(name, "pop", config_dict={"data_path": str(root), **RUN, **options})
-
-
-def with_other_test_videos(root, folder):
-    """The data set with other labels, frames, text, authors and metadata of the test videos."""
-    table = write_popularity(folder / "same")
-    is_test = (table["split"] == "test").to_numpy()
-    rng = np.random.default_rng(7)
-    changes = {"label": rng.normal(50, 9, N), "user_id": np.full(N, "a0"), "seconds": rng.normal(900, 9, N)}
-    write_popularity(folder, **{name: np.where(is_test, new, table[name]) for name, new in changes.items()})
-    for suffix in (".frames", ".text.frames"):
-        store = FrameStore(root / "pop" / f"pop{suffix}.npy")
-        rows = store.rows_of(table["item_id"].tolist())
-        values, counts = store.read(rows).astype(np.float32), store.counts_of(rows)
-        values[is_test] = rng.normal(size=values[is_test].shape)
-        for end in ("npy", "json"):
-            (folder / "pop" / f"pop{suffix}.{end}").unlink()
-        path = folder / "pop" / f"pop{suffix}.npy"
-        write_frame_store(path, table["item_id"], values, counts, vfm="random", sampling="none")
-    return folder
 
 
 def weights_of(result):

@@ -265,10 +265,15 @@ def _differing_options(configs: list[dict[str, Any]]) -> dict[tuple[str, str], l
     same: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for config in configs:
         same.setdefault(_kind(config), []).append(config)
-    return {
-        kind: [name for name in names if len({str(config.get(name)) for config in of_kind}) > 1]
-        for kind, of_kind in same.items()
-    }
+    return {kind: _telling(names, of_kind) for kind, of_kind in same.items()}
+
+
+def _telling(names: list[str], configs: list[dict[str, Any]]) -> list[str]:
+    """The options that tell some runs apart; the checksum of the data among them only where no option tells."""
+    differing = [name for name in names if len({str(config.get(name)) for config in configs}) > 1]
+    options = [name for name in differing if name != "data"]
+    n_told, n_all = (len({str([config.get(name) for name in of]) for config in configs}) for of in (options, differing))
+    return options if n_told == n_all else differing
 
 
 def _model_label(config: dict[str, Any]) -> str:
