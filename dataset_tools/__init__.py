@@ -14,6 +14,7 @@ BUNDLED = {
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",
     "popularity-demo": "recbole_video.dataset_tools.popularity_demo",
+    "trends-demo": "recbole_video.dataset_tools.trends_demo",
 }
 
 

@@ -59,6 +59,9 @@ class GeneratingRule:
         trend: Standard deviation of a trend's popularity.
         noise: Standard deviation of what is left to chance.
         profile_error: Error of the follower count's logarithm as a sign of reach.
+        topic_size: Size of a topic's text embedding.
+        trend_directions: In how many directions of frames and text trends differ; None for all.
+        trend_distance: Standard deviation of trends in each of these.
     """
 
     seed: int = 11
@@ -78,6 +81,9 @@ class GeneratingRule:
     noise: float = 0.4
     profile_error: float = 0.4
     background: float = 0.5
+    topic_size: float = 1.0
+    trend_directions: int | None = None
+    trend_distance: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class Platform:
     terms: Terms
 
 
-def make(folder: Path, rule: GeneratingRule | None = None) -> None:
+def make(folder: Path, rule: GeneratingRule | None = None, name: str = NAME) -> None:
     """Write the atomic files, both stores, counts, labels and a card of the data set into ``folder``."""
     rule = rule or GeneratingRule()
     platform = generate(rule)
@@ -118,12 +124,12 @@ def make(folder: Path, rule: GeneratingRule | None = None) -> None:
     users = np.array([f"a{i:04d}" for i in range(rule.n_authors)], dtype=object)
     views = np.round(np.exp(7.0 + platform.terms.total())).astype(np.int64)
     write_atomic_file(
-        folder / f"{NAME}.inter",
+        folder / f"{name}.inter",
         {"user_id:token": users[platform.authors], "item_id:token": items, "timestamp:float": platform.times},
     )
-    write_atomic_file(folder / f"{NAME}.item", {"item_id:token": items, "duration:float": 0.5 * platform.counts})
+    write_atomic_file(folder / f"{name}.item", {"item_id:token": items, "duration:float": 0.5 * platform.counts})
     write_atomic_file(
-        folder / f"{NAME}.user",
+        folder / f"{name}.user",
         {
             "user_id:token": users,
             "followers:float": platform.followers,
@@ -131,18 +137,18 @@ def make(folder: Path, rule: GeneratingRule | None = None) -> None:
             "videos:float": np.bincount(platform.authors, minlength=rule.n_authors),
         },
     )
-    write_atomic_file(folder / f"{NAME}.counts", {"item_id:token": items, "views:float": views})
+    write_atomic_file(folder / f"{name}.counts", {"item_id:token": items, "views:float": views})
     made: dict[str, Any] = {"vfm": "synthetic", "sampling": f"generator version {GENERATOR_VERSION}"}
     tokens = items.tolist()
-    write_frame_store(folder / f"{NAME}.frames.npy", tokens, platform.frames, platform.counts, **made)
-    write_frame_store(folder / f"{NAME}.text.frames.npy", tokens, platform.text[:, None], **made)
+    write_frame_store(folder / f"{name}.frames.npy", tokens, platform.frames, platform.counts, **made)
+    write_frame_store(folder / f"{name}.text.frames.npy", tokens, platform.text[:, None], **made)
     split = SplitSettings("temporal", (0.7, 0.1, 0.2))
-    label_items(folder, NAME, LABEL, LabelSettings(("views",), "log2_1p", split=split))
-    variances = {name: float(np.var(term)) for name, term in vars(platform.terms).items()}
+    label_items(folder, name, LABEL, LabelSettings(("views",), "log2_1p", split=split))
+    variances = {term: float(np.var(values)) for term, values in vars(platform.terms).items()}
     write_json(
-        folder / f"{NAME}.card.json",
+        folder / f"{name}.card.json",
         {
-            "data_set": NAME,
+            "data_set": name,
             "synthetic": True,
             "generator_version": GENERATOR_VERSION,
             "rule": asdict(rule),
@@ -193,10 +199,19 @@ def _make_text(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Text embeddings [N, Dt], and the standardised effect of their topics [N]."""
     directions = rng.normal(size=(rule.n_topics, rule.text_dim))
-    trends = rng.normal(size=(rule.n_trends, rule.text_dim)) * 0.5
-    text = topics @ directions + trends[trend] + 0.2 * rng.normal(size=(len(topics), rule.text_dim))
+    trends = _make_trends(rule, rule.text_dim, rng)
+    text = rule.topic_size * topics @ directions + trends[trend] + 0.2 * rng.normal(size=(len(topics), rule.text_dim))
     effect = topics @ rng.normal(size=rule.n_topics) + topics[:, 0] * topics[:, 1] * 4
     return text, (effect - effect.mean()) / effect.std()
+
+
+def _make_trends(rule: GeneratingRule, width: int, rng: np.random.Generator) -> np.ndarray:
+    """What is common to the embeddings of a trend's videos, [n_trends, width]."""
+    if rule.trend_directions is None:
+        return rng.normal(size=(rule.n_trends, width)) * rule.trend_distance
+    places = np.random.default_rng(rule.seed).normal(size=(rule.n_trends, rule.trend_directions))  # of both contents
+    directions = np.linalg.qr(rng.normal(size=(width, rule.trend_directions)))[0]
+    return places @ directions.T * rule.trend_distance
 
 
 def _make_frames(
@@ -206,7 +221,7 @@ def _make_frames(
     n, f, d = len(trend), rule.n_frames, rule.frame_dim
     basis = np.linalg.qr(rng.normal(size=(d, d)))[0] * np.sqrt(d)
     quality, mark, impression = basis[:3]
-    trends = rng.normal(size=(rule.n_trends, d)) * 0.5
+    trends = _make_trends(rule, d, rng)
     counts = rng.integers(f * 2 // 3, f + 1, size=n)
     frames = np.zeros((n, f, d))
     events = {name: np.zeros(n) for name in ("highlight", "surprise")}

@@ -123,7 +123,15 @@ class TestLayers:
                 Config(model, "ml-100k", config_dict={**content, **own})
             return
         model = path.stem if path.parent.name == "model" else "SASRec"
-        of_popularity = ("popularity", "popularity-demo", "microlens-100k", "smpd-video", "informs", *POPULARITY_MODELS)
+        of_popularity = (
+            "popularity",
+            "popularity-demo",
+            "trends-demo",
+            "microlens-100k",
+            "smpd-video",
+            "informs",
+            *POPULARITY_MODELS,
+        )
         if path.stem in of_popularity or path.parent.name in ("variant", "preset", "preset_of_variant"):
             named = path.stem.split("-")[0]
             Config(named if named in POPULARITY_MODELS else "STAP", config_dict=content)

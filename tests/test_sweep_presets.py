@@ -56,7 +56,7 @@ def test_plan(name, demo):
     """Every option of every trial is known, every metric computed; trials have folders of their own."""
     plan = make_plan(load_sweep(name, demo))
     assert plan.n_trials == len({trial.name for trial in plan.trials}) > 0
-    bundled = {"microvideo-demo", "popularity-demo", "ml-100k"}
+    bundled = {"microvideo-demo", "popularity-demo", "trends-demo", "ml-100k"}
     datasets = {dataset.name for dataset in plan.datasets}
     assert (datasets <= bundled) == demo
     needed = {need.dataset: need for need in plan.sweep.needs}

@@ -133,7 +133,11 @@ class STAP(PopularityModel):
             must="is a number of frames above 0",
             void_when=(_OFFICIAL_BLOCKS, ("window_mask", "hard")),
         )
-        memory: Literal["full", "off"] = option("full", "full or off.", section="Memory bank (Eq. 8, 9)")
+        memory: Literal["full", "query", "off"] = option(
+            "full",
+            "full; query: no bank, R is made of the query itself, to tell what is retrieved from wider layers; off.",
+            section="Memory bank (Eq. 8, 9)",
+        )
         n_partitions: int = size_option(6, "P, popularity partitions.")
         n_clusters: int = size_option(32, "C, topics in each.")
         memory_top_k: int = size_option(5, "K, slots that a video keeps.")
@@ -200,7 +204,7 @@ class STAP(PopularityModel):
         def _check_memory(self) -> None:
             warm_up, epochs = self.memory_warmup_epochs, self.epochs
             # a warm-up as long as training would train a model without its memory; a single epoch is for trying out
-            if self.memory != "off" and 1 < epochs <= warm_up:
+            if self.memory == "full" and 1 < epochs <= warm_up:
                 raise ConfigError(
                     f"`memory_warmup_epochs` is {warm_up} of {epochs} epochs, so that the memory bank would never be "
                     "laid out; lower it, or set memory=off."
@@ -249,7 +253,7 @@ class STAP(PopularityModel):
         n_streams = (self.encoder is not None) + (self.text is not None)
         self._build_memory(options, n_streams * width + metadata_width, width)
         self.fusion: nn.Module | None = _fusion(options, width) if n_streams == 2 else None
-        n_blocks = n_streams + (0 if self.bank is None else 1 + n_streams)
+        n_blocks = n_streams + (1 + n_streams if self.has_context else 0)
         self.head = _head(n_blocks * width + metadata_width, options.head_sizes, options.dropout)
         self._encoder_lr_ratio = options.encoder_lr_ratio
         self._last: tuple[Tensor, Routing] | None = None
@@ -259,8 +263,21 @@ class STAP(PopularityModel):
 
     def _build_memory(self, options: STAP.Options, query_width: int, width: int) -> None:
         self.bank: MemoryBank | None = None
-        if options.memory == "off":
+        self.has_context = options.memory != "off"
+        if not self.has_context:
             return
+        if options.memory == "full":
+            self._build_bank(options, width)
+        self.query = nn.Linear(query_width, width)
+        self.query_norm = nn.LayerNorm(width) if options.query_norm else None
+        is_released = options.fusion == "interaction"
+        self.query_dropout = nn.Dropout(options.dropout if is_released else 0.0)
+        self.use_pop_context = options.use_pop_context and self.bank is not None and not is_released
+        self.retrieved = (
+            Interaction(width, shares_map=True) if is_released else nn.Linear(width + self.use_pop_context, width)
+        )
+
+    def _build_bank(self, options: STAP.Options, width: int) -> None:
         self.bank = MemoryBank(
             width,
             options.n_partitions,
@@ -283,14 +300,6 @@ class STAP(PopularityModel):
         }
         self.memory_warmup_epochs: int = options.memory_warmup_epochs
         self.n_shown_between_epochs = options.memory_init_videos
-        self.query = nn.Linear(query_width, width)
-        self.query_norm = nn.LayerNorm(width) if options.query_norm else None
-        is_released = options.fusion == "interaction"
-        self.use_pop_context = options.use_pop_context and not is_released
-        self.query_dropout = nn.Dropout(options.dropout if is_released else 0.0)
-        self.retrieved = (
-            Interaction(width, shares_map=True) if is_released else nn.Linear(width + self.use_pop_context, width)
-        )
         self._build_routing_losses(options, width)
 
     def _build_routing_losses(self, options: STAP.Options, width: int) -> None:
@@ -335,8 +344,8 @@ class STAP(PopularityModel):
         else:
             streams = pooled
         blocks = [*streams, *metadata]
-        if self.bank is not None:
-            blocks.extend(self._retrieve(streams, routing, blocks[0]))
+        if query is not None:
+            blocks.extend(self._retrieve(streams, query, routing))
         value = self.head(torch.cat(blocks, dim=-1)).squeeze(-1)
         weights, visual = (None, None) if video is None else (video.weights, video.pooled)
         return Reading(value, query, routing, weights, visual)
@@ -355,28 +364,28 @@ class STAP(PopularityModel):
         return [vector if self.project_metadata is None else self.project_metadata(vector)]
 
     def _route(self, parts: list[Tensor]) -> tuple[Tensor | None, Routing | None]:
-        if self.bank is None:
+        if not self.has_context:
             return None, None
         query = self.query(torch.cat(parts, dim=-1))
         if self.query_norm is not None:
             query = torch.tanh(self.query_norm(query))
         query = self.query_dropout(query)
-        return query, self.bank(query) if self.bank.is_initialised else None
+        return query, self.bank(query) if self.bank is not None and self.bank.is_initialised else None
 
-    def _retrieve(self, streams: list[Tensor], routing: Routing | None, like: Tensor) -> list[Tensor]:
+    def _retrieve(self, streams: list[Tensor], query: Tensor, routing: Routing | None) -> list[Tensor]:
         """R and its products with the streams; zero before the bank is laid out."""
-        if routing is None:
-            nothing = torch.zeros_like(like[:, :1]).expand(-1, self.query.out_features)
-            return [nothing] * (1 + len(streams))
-        context = self._context(routing)
+        if routing is None and self.bank is not None:
+            return [torch.zeros_like(query)] * (1 + len(streams))
+        context = self._context(query, routing)
         return [context, *(stream * context for stream in streams)]
 
-    def _context(self, routing: Routing) -> Tensor:
-        """R of what was retrieved, [B, d]; the released code lets it interact with itself, of which half is used."""
+    def _context(self, query: Tensor, routing: Routing | None) -> Tensor:
+        """R [B, d], of what was retrieved, or without a bank of the query; the released code lets it meet itself."""
+        retrieved = query if routing is None else routing.retrieved
         if isinstance(self.retrieved, Interaction):
-            return self.retrieved.interact(routing.retrieved, routing.retrieved)[0]
-        parts = [routing.retrieved]
-        if self.use_pop_context:
+            return self.retrieved.interact(retrieved, retrieved)[0]  # half of it is used
+        parts = [retrieved]
+        if routing is not None and self.use_pop_context:
             parts.append(routing.popularity[:, None])
         return torch.relu(self.retrieved(torch.cat(parts, dim=-1)))
 
