@@ -20,12 +20,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
 from recbole_video.dataset_tools.popularity_demo import GeneratingRule, generate
+from recbole_video.dataset_tools.trends_demo import RULE as RULE_OF_TRENDS
 from recbole_video.dataset_tools.video.samplers import Sampling
 from recbole_video.dataset_tools.video.samples import Sample
 from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error, mean_squared_error
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
@@ -886,6 +888,18 @@ class TestRuns:
         for name in ("frames", "text", "times"):
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
         assert one.terms.total() == pytest.approx(two.terms.total()) and len(one.frames) == 50
+
+    def test_trends_are_near_videos_of_a_popularity_that_no_line_tells(self):
+        rule = replace(RULE_OF_TRENDS, n_videos=1500)
+        platform = generate(rule)
+        variances = {name: np.var(term) for name, term in vars(platform.terms).items()}
+        assert variances["trend"] / sum(variances.values()) > 0.9
+        trend = np.unique(platform.terms.trend, return_inverse=True)[1]
+        fit, rest = slice(0, 1000), slice(1000, 1500)
+        nearest = KNeighborsClassifier(5).fit(platform.text[fit], trend[fit])
+        assert nearest.score(platform.text[rest], trend[rest]) > 0.75
+        line = LinearRegression().fit(platform.text[fit], platform.terms.trend[fit])
+        assert line.score(platform.text[rest], platform.terms.trend[rest]) < 0.2
 
     def test_smpd_from_raw_files_to_a_report(self, in_tmp):
         """JSON lines of the challenge -> data set -> label -> model and control, metadata of the released code."""

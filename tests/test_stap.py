@@ -11,6 +11,7 @@ import yaml
 from recbole_video.popularity.base import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
+from recbole_video.popularity.stap.memory_bank import Routing
 from recbole_video.popularity.stap.model import STAP, Reading
 from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, WindowedAttention
 from recbole_video.popularity.stap.routing_losses import _middle_pair
@@ -499,6 +500,7 @@ class TestModel:
             {"dppo_weight": 0.0},
             {"balance_weight": 0.0},
             {"memory": "off"},
+            {"memory": "query"},
             {"n_partitions": 2, "n_clusters": 1, "memory_top_k": 1},
             {"n_blocks": 2, "pos_encoding": "sinusoidal"},
             {"memory_update": "ema"},
@@ -560,6 +562,19 @@ class TestModel:
         fresh.before_epoch(1, [batch])
         assert fresh.read(batch).routing is None and not fresh.bank.is_initialised
         assert model.read(batch).routing is not None
+
+    @pytest.mark.parametrize("changes", [{"use_pop_context": False}, SMALL_OFFICIAL], ids=["paper", "official"])
+    def test_the_query_in_the_place_of_the_bank(self, changes):
+        """The same layers; what they read is the query, as it is from a bank that answers with what it is asked."""
+        batch = batch_of([4] * 6)
+        of_query, full = (model_of(batch, **{**changes, "memory": name}).eval() for name in ("query", "full"))
+        of_bank = ("bank.", "preference.", "balance.")
+        state = {name: value for name, value in full.state_dict().items() if not name.startswith(of_bank)}
+        of_query.load_state_dict(state)
+        full.bank.forward = lambda asked: Routing(*[None] * 4, retrieved=asked, popularity=None)
+        torch.testing.assert_close(of_query.predict(batch), full.predict(batch))
+        counts = of_query.parameter_counts()
+        assert counts["memory"] == 0 and counts["model"] == sum(value.numel() for value in of_query.parameters())
 
     def test_labels_are_predicted_on_their_own_scale(self):
         batch = batch_of([4, 4])
