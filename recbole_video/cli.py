@@ -80,6 +80,11 @@ def _run_named(command: str, words: list[str]) -> int:
         from recbole_video.dataset_tools.__main__ import run_tool
 
         return run_tool([*["frames"] * (command == "frames"), *words])
+    from recbole_video.commands.help import HELP
+
+    if {"-h", "--help"} & set(words) and command in HELP:
+        print(HELP[command], end="")
+        return 0
     return _run(_as_flags(command, words))
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from recbole_video.cli import main
+from recbole_video.cli import COMMANDS, main
+from recbole_video.commands.help import HELP
+from recbole_video.commands.sweep import _OWN
 from recbole_video.config import Config
 from recbole_video.entry_point import put_working_folder_last
 from recbole_video.errors import ConfigError
 from recbole_video.options.listed import check_names, listed_names
+from recbole_video.options.option import declared
+from recbole_video.options.run import CommandOptions
 from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
 from recbole_video.runtime.recbole_options import _READ_BY
 
@@ -194,6 +199,21 @@ def test_list_and_help(capsys):
     printed = capsys.readouterr().out
     for name in ("FMLPRec", "PerceiverIO", "microvideo-demo", "usage:"):
         assert name in printed
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_of_a_command(command, capsys):
+    """It is printed, each command has one, and what it names is there."""
+    assert main([command, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == HELP[command] and printed.startswith(f"usage: recbole-video {command}")
+    known = listed_names() | set(declared(CommandOptions)) | set(_OWN) | {"OPTION"}
+    assert set(re.findall(r"--(\w+)", printed)) <= known
+
+
+def test_the_help_of_a_sweep_leaves_nothing_out():
+    assert set(_OWN) - {"sweep"} <= set(re.findall(r"--(\w+)", HELP["sweep"]))
+    assert {*HELP, "data", "frames", "recommend", "completion"} == set(COMMANDS)
 
 
 class TestNames:

@@ -123,14 +123,13 @@ def commands_page() -> str:
     from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
 
     from recbole_video.cli import USAGE
+    from recbole_video.commands.help import HELP
     from recbole_video.commands.recommend import recommend_parser
 
-    lines = [
-        "# Commands",
-        "",
-        "``` { .text .help }",
-        USAGE.rstrip(),
-        "```",
+    lines = ["# Commands", "", "``` { .text .help }", USAGE.rstrip(), "```"]
+    for name, text in HELP.items():
+        lines += ["", f"## {name}", "", "``` { .text .help }", text.rstrip(), "```"]
+    lines += [
         "",
         "## recommend",
         "",
