@@ -21,6 +21,7 @@ from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.runtime.checkpoint_checks import difference
 
 OFFICIAL = yaml.safe_load(files("recbole_video.properties").joinpath("variant/STAP-official.yaml").read_text("utf-8"))
+STEP_MODES = ("equation", "prose", "prose_euler", "algorithm_s1")
 SMALL = {"hidden_size": 16, "state_size": 24, "n_partitions": 3, "n_clusters": 4, "memory_warmup_epochs": 0}
 SMALL_OFFICIAL = {**OFFICIAL, "hidden_size": 16, "attn_heads": 2, "n_partitions": 3, "n_clusters": 4}
 
@@ -129,7 +130,7 @@ class TestFrameScoring:
 
 
 class TestSSM:
-    @pytest.mark.parametrize("mode", ["equation", "prose", "algorithm_s1"])
+    @pytest.mark.parametrize("mode", STEP_MODES)
     def test_formula(self, mode):
         """The whole block, frame by frame and number by number."""
         torch.manual_seed(1)
@@ -155,7 +156,7 @@ class TestSSM:
                     cosine = g @ frames[t] / np.linalg.norm(g) / np.linalg.norm(frames[t])
                     delta = 0.05 + 0.85 / (1 + np.exp(-(0.2 + 0.7 * cosine - 0.4 * weights[t])))
                 decay = np.exp(-delta * rate)
-                gain = (1 - decay) / rate if mode == "equation" else 1.0
+                gain = {"equation": (1 - decay) / rate, "prose_euler": delta}.get(mode, 1.0)
                 state = decay * state + gain * (b @ frames[t])
                 total[t] += c @ state + (0 if mode == "algorithm_s1" else np.array([0.5, -1, 2]) * frames[t])
         found = block(x, w, anchor, torch.ones(1, 6, dtype=torch.bool))
@@ -164,14 +165,13 @@ class TestSSM:
     def test_sign_of_the_step(self):
         x, anchor = torch.zeros(1, 2, 3), torch.ones(1, 3)
         weights = torch.tensor([[0.1, 0.9]])
-        steps = {
-            mode: SSMBlock(3, 4, mode).steps(x, weights, anchor)[0] for mode in ("equation", "prose", "algorithm_s1")
-        }
+        steps = {mode: SSMBlock(3, 4, mode).steps(x, weights, anchor)[0] for mode in STEP_MODES}
         assert steps["equation"][0] < steps["equation"][1]
-        assert steps["prose"][0] > steps["prose"][1] and steps["algorithm_s1"][0] > steps["algorithm_s1"][1]
+        assert all(steps[mode][0] > steps[mode][1] for mode in STEP_MODES[1:])
+        assert torch.equal(steps["prose"], steps["prose_euler"])
         assert all((s >= 0.01).all() and (s <= 1).all() for s in steps.values())
 
-    @pytest.mark.parametrize("mode", ["equation", "prose", "algorithm_s1"])
+    @pytest.mark.parametrize("mode", STEP_MODES)
     @pytest.mark.parametrize("bounds", [(0.01, 1.0), (0.001, 0.1)])
     def test_clamped_steps_start_between_the_bounds(self, mode, bounds):
         """Where they are cut, nothing that makes them learns."""
@@ -185,7 +185,21 @@ class TestSSM:
         learned = [block.base, block.alpha] + ([] if mode == "algorithm_s1" else [block.rho])
         assert all(parameter.grad.abs() > 1e-6 for parameter in learned)
         if mode != "algorithm_s1":
-            assert (block.alpha < 0) == (mode == "prose") and block.rho == block.alpha
+            assert (block.alpha < 0) == (mode != "equation") and block.rho == block.alpha
+
+    @pytest.mark.parametrize("mode", STEP_MODES)
+    def test_a_video_that_stands_still_is_passed_on_by_all_channels_alike(self, mode):
+        """At steps in the middle of their range, of many frames: what a channel adds up is its input map's first size."""
+        torch.manual_seed(0)
+        block = SSMBlock(5, 64, mode, 0.05, 1.0, direction_mix=(1.0, 0.0), n_frames=20).double()
+        torch.manual_seed(0)
+        before = torch.nn.Linear(5, 64, bias=False).weight.double()
+        delta, rate = 0.525, np.log1p(np.exp(block.rate_raw.detach().numpy()))
+        gain = {"equation": (1 - np.exp(-delta * rate)) / rate, "prose_euler": delta}.get(mode, 1.0)
+        held = gain / (1 - np.exp(-delta * rate)) * np.linalg.norm(block.input.weight.detach(), axis=1)
+        slow = rate * delta < 0.5
+        assert 10 < slow.sum() < 64
+        np.testing.assert_allclose(held[slow], np.linalg.norm(before.detach(), axis=1)[slow], rtol=1e-5)
 
     def test_one_direction(self):
         """Without the backward scan a frame does not see the later ones."""
@@ -506,6 +520,7 @@ class TestModel:
             {"memory_init_space": "pca", "topic_clustering": "global", "query_norm": False},
             {"dppo_pairs": "pool", "dppo_support": "full"},
             {"ssm_step_mode": "algorithm_s1", "window_mask": "hard", "scorer": "linear_abs"},
+            {"ssm_step_mode": "prose_euler"},
             SMALL_OFFICIAL,
         ],
         ids=lambda changes: "-".join(map(str, changes))[:40],

@@ -103,8 +103,10 @@ class STAP(PopularityModel):
         scorer: Literal["mlp_delta", "linear_abs"] = option("mlp_delta", "mlp_delta (Eq. 4) or linear_abs.")
         use_ssm: bool = option(True)
         state_size: int = option(1536, "d_h.", at_least=1, void_when=(_OFFICIAL_BLOCKS,))
-        ssm_step_mode: Literal["equation", "prose", "algorithm_s1"] = option(
-            "equation", "equation, prose or algorithm_s1: which way the step goes.", void_when=(_OFFICIAL_BLOCKS,)
+        ssm_step_mode: Literal["equation", "prose", "prose_euler", "algorithm_s1"] = option(
+            "equation",
+            "equation, prose, prose_euler or algorithm_s1: which way the step goes, and what it does to the input.",
+            void_when=(_OFFICIAL_BLOCKS,),
         )
         delta_min: float = option(0.01, void_when=(_OFFICIAL_BLOCKS,))
         delta_max: float = option(1.0, void_when=(_OFFICIAL_BLOCKS,))

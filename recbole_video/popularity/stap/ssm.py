@@ -17,13 +17,16 @@ class SSMBlock(nn.Module):
     r"""A diagonal state space model, scanned in both directions with shared weights.
 
     ``h_t = exp(-delta_t L) h_{t-1} + b(delta_t) B x_t``, ``y_t = C h_t + D x_t``, both directions summed. One step
-    ``delta_t`` per frame. The paper says in three places which way it goes, and no two agree:
+    ``delta_t`` per frame. The paper says in three places which way it goes, and no two agree; the released code has a
+    fourth reading:
 
     - ``equation`` (Eq. 5): ``delta = base + alpha sim(anchor, x) + rho w`` with alpha, rho = +1 at first, so
       that a step is large where a frame matters: the past is forgotten and the frame is written. Zero-order
       hold, ``b = (1 - exp(-delta L)) / L``.
     - ``prose`` (the sentence after it: small steps are a dense scan of salient frames): alpha, rho = -1 at
       first, and ``b = 1``; with zero-order hold it would suppress the frames that matter.
+    - ``prose_euler``: the same steps, and ``b = delta`` (Euler), as in the released code (f6aec3b), whose alpha and rho
+      are -0.1 at first: a frame that matters changes the state less, in what it forgets and in what it writes.
     - ``algorithm_s1`` (Algorithm S1): ``delta = base (1 + alpha (1 - w))``, ``b = 1``, no ``D``, no anchor.
 
     That is for ``sigmoid``, whose range is open. With ``clamp`` alpha and rho start with the same signs at a quarter
@@ -70,6 +73,8 @@ class SSMBlock(nn.Module):
         # A slow channel adds up many frames: it starts with small inputs, so that a video that stands still is passed
         # on by all channels alike.
         gain = rates if step_mode == "equation" else -torch.expm1(-rates * middle)
+        if step_mode == "prose_euler":
+            gain = gain / middle
         with torch.no_grad():
             self.input.weight *= gain.clamp(max=1.0)[:, None]
 
@@ -78,7 +83,7 @@ class SSMBlock(nn.Module):
         middle = (self.delta_min + self.delta_max) / 2
         if self.step_mode == "algorithm_s1":
             return middle, 1.0
-        sign = -1.0 if self.step_mode == "prose" else 1.0
+        sign = 1.0 if self.step_mode == "equation" else -1.0
         if self.delta_bound == "sigmoid":
             return 0.0, sign
         slope = sign * (self.delta_max - self.delta_min) / 4  # sim + w is within [-1, 2]: three quarters of the range
@@ -104,7 +109,7 @@ class SSMBlock(nn.Module):
             if self.step_mode == "equation":  # (1 - decay) / rate, the latter where it is small: in the weights
                 inputs = nn.functional.linear(seen, self.input.weight / -rate[:, None]) * change
             else:
-                inputs = self.input(seen)
+                inputs = self.input(seen * steps.T[..., None] if self.step_mode == "prose_euler" else seen)
             states = self._scan(change + 1, inputs)
         outputs = self.output(states.to(frames.dtype)).transpose(0, 1)
         if self.step_mode != "algorithm_s1":
