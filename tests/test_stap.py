@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from recbole_video.config import Config
 from recbole_video.popularity.base import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
@@ -189,7 +190,7 @@ class TestSSM:
 
     @pytest.mark.parametrize("mode", STEP_MODES)
     def test_a_video_that_stands_still_is_passed_on_by_all_channels_alike(self, mode):
-        """At steps in the middle of their range, of many frames: what a channel adds up is its input map's first size."""
+        """At steps in the middle of their range, what a channel adds up in the end is its input map's first size."""
         torch.manual_seed(0)
         block = SSMBlock(5, 64, mode, 0.05, 1.0, direction_mix=(1.0, 0.0), n_frames=20).double()
         torch.manual_seed(0)
@@ -271,6 +272,57 @@ class TestSparseAttention:
         x = torch.nn.functional.normalize(torch.randn(2, 5, 4), dim=-1)
         SparseAttention(4, 2)(x, torch.rand(2, 5), torch.ones(2, 5, dtype=torch.bool))
         assert "windows are constant" in caplog.text
+
+
+class TestPresets:
+    """Table S1 of the paper, column by column, as it is printed; a rate of the temporal encoder over the other."""
+
+    OF_ALL = {
+        "learner": "adam", "train_batch_size": 32, "epochs": 350, "weight_decay": 1e-5, "dropout": 0.1,
+        "memory_top_k": 5, "n_partitions": 6, "n_clusters": 32, "tau": 1.0, "state_size": 1536, "n_cross_layers": 2,
+        "balance_partitions": 0.01, "balance_clusters": 0.01,
+    }  # fmt: skip
+    ROWS = (
+        "learning_rate", "encoder_rate", "stopping_step", "n_frames", "delta_min", "delta_max", "base_window",
+        "dppo_weight", "dppo_gamma",
+    )  # fmt: skip
+    COLUMNS = {
+        "smpd": (2e-4, 8e-6, 10, 100, 0.01, 1.0, 20, 0.10, 0.5),
+        "informs": (1e-5, 4e-7, 5, 100, 0.01, 1.0, 20, 0.05, 0.3),
+        "microlens": (3.5e-4, 1.4e-5, 6, 31, 0.001, 0.1, 10, 0.10, 0.5),
+    }
+
+    @pytest.mark.parametrize("dataset", ["popularity-demo", "of-data-set"])
+    @pytest.mark.parametrize("name", COLUMNS)
+    def test_columns_of_table_s1(self, name, dataset):
+        """Whatever the data set says of the same options; the real data sets name their column themselves."""
+        of_column = {"smpd": "smpd-video", "informs": "informs", "microlens": "microlens-100k"}[name]
+        given = {} if dataset == "of-data-set" else {"preset": name}
+        config = Config("STAP", of_column if dataset == "of-data-set" else dataset, config_dict=given)
+        expected = self.OF_ALL | dict(zip(self.ROWS, self.COLUMNS[name], strict=True))
+        encoder_rate = expected.pop("encoder_rate")
+        assert {option: config[option] for option in expected} == expected
+        assert config["learning_rate"] * config["encoder_lr_ratio"] == pytest.approx(encoder_rate)
+
+    def test_main_text(self):
+        expected = {
+            "learner": "adamw", "learning_rate": 2e-4, "train_batch_size": 32, "epochs": 50, "memory_top_k": 5,
+            "n_partitions": 6, "n_clusters": 32, "base_window": 1.0,
+        }  # fmt: skip
+        config = Config("STAP", "popularity-demo", config_dict={"preset": "main_text"})
+        assert {option: config[option] for option in expected} == expected
+        assert config["learning_rate"] * config["encoder_lr_ratio"] == pytest.approx(8e-6)
+
+    def test_without_one(self):
+        """The encoder learns as fast as the rest, and windows are ten frames to each side."""
+        config = Config("STAP", "mine")
+        assert (config["preset"], config["encoder_lr_ratio"], config["base_window"]) == (None, 1.0, 10)
+
+    @pytest.mark.parametrize(("name", "width"), [("smpd", 20), ("informs", 20), ("microlens", 10)])
+    def test_the_released_code_keeps_its_own(self, name, width):
+        config = Config("STAP", "mine", config_dict={"preset": name, "variant": "official"})
+        assert (config["base_window"], config["tau"], config["encoder_lr_ratio"]) == (width, 1.316, 0.04)
+        assert config["regression_loss"] == ("huber" if name == "microlens" else "mse")
 
 
 class TestFrameTextAttention:
