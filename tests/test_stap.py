@@ -12,6 +12,7 @@ from recbole_video.config import Config
 from recbole_video.popularity.base import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
+from recbole_video.popularity.stap.memory_bank import MemoryBank
 from recbole_video.popularity.stap.model import STAP, Reading
 from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, WindowedAttention
 from recbole_video.popularity.stap.routing_losses import _middle_pair
@@ -348,6 +349,36 @@ class TestFrameTextAttention:
         torch.testing.assert_close(v_star[0], layer(module.to_frames[0], t[0], v[0]), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(t_star[0], layer(module.to_text[0], v[0], t[0]), rtol=1e-4, atol=1e-5)
 
+    def test_as_printed(self):
+        """Attention alone, layer upon layer: with one text vector, T* is a function of it, whatever the frames."""
+        torch.manual_seed(0)
+        module = FrameTextAttention(8, n_layers=2, heads=1, dropout=0.0, residual=False, norm=False).double()
+        v, t = torch.randn(2, 5, 8).double(), torch.randn(2, 1, 8).double()
+        masks = torch.ones(2, 5, dtype=torch.bool), torch.ones(2, 1, dtype=torch.bool)
+
+        def layer(part, queries, keys):
+            p = {name: value.detach().numpy() for name, value in part.attention.named_parameters()}
+            parts = zip(np.split(p["in_proj_weight"], 3), np.split(p["in_proj_bias"], 3), strict=True)
+            q, k, values = (x @ w.T + b for x, (w, b) in zip((queries, keys, keys), parts, strict=True))
+            shares = np.exp(q @ k.T / 8**0.5)
+            attended = shares / shares.sum(axis=1, keepdims=True) @ values
+            return attended @ p["out_proj.weight"].T + p["out_proj.bias"]
+
+        v_star, t_star = (x.detach().numpy() for x in module(v, masks[0], t, masks[1]))
+        for i in range(2):
+            frames, text = v[i].numpy(), t[i].numpy()
+            first, second = module.to_frames
+            expected = layer(second, layer(first, text, frames), frames).mean(axis=0)
+            np.testing.assert_allclose(v_star[i], expected, rtol=1e-9)
+            first, second = module.to_text
+            expected = layer(second, layer(first, frames, text), text).mean(axis=0)
+            np.testing.assert_allclose(t_star[i], expected, rtol=1e-9)
+        others = torch.randn(2, 5, 8).double()
+        np.testing.assert_allclose(module(others, masks[0], t, masks[1])[1].detach(), t_star, rtol=1e-9)
+        residual = FrameTextAttention(8, n_layers=2, heads=1, dropout=0.0).double()
+        moved = residual(others, masks[0], t, masks[1])[1] - residual(v, masks[0], t, masks[1])[1]
+        assert moved.abs().max() > 0.1
+
 
 class TestOfficial:
     """The blocks of the released code, frame by frame and number by number."""
@@ -573,6 +604,7 @@ class TestModel:
             {"dppo_pairs": "pool", "dppo_support": "full"},
             {"ssm_step_mode": "algorithm_s1", "window_mask": "hard", "scorer": "linear_abs"},
             {"ssm_step_mode": "prose_euler"},
+            {"cross_residual": False, "cross_norm": False, "cross_heads": 1, "topic_features": "encoded"},
             SMALL_OFFICIAL,
         ],
         ids=lambda changes: "-".join(map(str, changes))[:40],
@@ -627,6 +659,21 @@ class TestModel:
         fresh.before_epoch(1, [batch])
         assert fresh.read(batch).routing is None and not fresh.bank.is_initialised
         assert model.read(batch).routing is not None
+
+    @pytest.mark.parametrize("changes", [{}, {"project_metadata": True}], ids=str)
+    def test_topics_of_what_the_encoder_makes(self, changes, monkeypatch):
+        """[mean V; mean T; U], each centred and of total variance one."""
+        batch, shown = batch_of([5, 3, 4, 5, 2, 5, 4], n_text=2), []
+        monkeypatch.setattr(MemoryBank, "initialise", lambda bank, queries, features, *_, **__: shown.append(features))
+        model = model_of(batch, topic_features="encoded", **changes).eval()
+        model_of(batch)
+        text = (batch["text"] @ model.text.weight.T + model.text.bias).mean(dim=1)
+        metadata = model.project_metadata(batch["numeric"]) if changes else batch["numeric"]
+        parts = [model.encoder(batch["frames"], batch["frame_mask"]).pooled, text, metadata]
+        blocks = [(part - part.mean(dim=0)).detach().numpy() for part in parts]
+        expected = np.hstack([block / np.sqrt((block**2).sum() / 7) for block in blocks])
+        np.testing.assert_allclose(shown[0], expected, rtol=1e-4, atol=1e-5)
+        assert shown[1].shape == (7, 6 + 5 + 3)  # as they came
 
     def test_labels_are_predicted_on_their_own_scale(self):
         batch = batch_of([4, 4])

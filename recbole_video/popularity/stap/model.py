@@ -53,6 +53,7 @@ class Reading:
         routing: Its answer; None without a bank, or before it is laid out.
         frame_weights: How much each frame matters, [B, T]; None where frames are not scored.
         visual: The video as one vector, [B, d]; None without frames.
+        asking: What the query is made of, [mean V; mean T; U], [B, e]; None where only the rest is of use.
     """
 
     value: Tensor
@@ -60,6 +61,7 @@ class Reading:
     routing: Routing | None
     frame_weights: Tensor | None
     visual: Tensor | None = None
+    asking: Tensor | None = None
 
 
 class STAP(PopularityModel):
@@ -158,6 +160,9 @@ class STAP(PopularityModel):
         )
         memory_init_space: Literal["query", "pca", "random"] = option("query", "query, pca or random.")
         topic_clustering: Literal["per_partition", "global"] = option("per_partition", "per_partition or global.")
+        topic_features: Literal["raw", "encoded"] = option(
+            "raw", "raw: mean frame, mean text and U as they came; encoded: mean V, mean T and U, as in the paper."
+        )
         memory_update: Literal["gradient", "ema", "both"] = option("gradient", "gradient, ema or both.")
         memory_eta: float = option(
             0.01,
@@ -191,6 +196,12 @@ class STAP(PopularityModel):
         )
         n_cross_layers: int = option(2, at_least=1, void_when=(("fusion", "interaction"),))
         cross_heads: int = option(4, at_least=1, void_when=(("fusion", "interaction"),))
+        cross_residual: bool = option(
+            True, "Add each layer's queries to its output; Eq. 12 does not.", void_when=(("fusion", "interaction"),)
+        )
+        cross_norm: bool = option(
+            True, "End each layer in a layer norm; Eq. 12 does not.", void_when=(("fusion", "interaction"),)
+        )
         head_sizes: list[int] = option([128], at_least=1)
 
         def check(self) -> None:
@@ -283,6 +294,7 @@ class STAP(PopularityModel):
             "seed": options.seed,
             "shrinkage": options.centroid_shrinkage,
         }
+        self.topic_features: str = options.topic_features
         self.memory_warmup_epochs: int = options.memory_warmup_epochs
         self.n_shown_between_epochs = options.memory_init_videos
         self.query = nn.Linear(query_width, width)
@@ -331,7 +343,8 @@ class STAP(PopularityModel):
         pooled = [] if video is None else [video.pooled]
         if text is not None and text_mask is not None:
             pooled.append(sequence_mean(text, text_mask))
-        query, routing = self._route([*pooled, *metadata])
+        asking = torch.cat([*pooled, *metadata], dim=-1)
+        query, routing = self._route(asking)
         if video is not None and text is not None and self.fusion is not None:
             streams = [*self.fusion(video.sequence, video.mask, text, text_mask)]
         else:
@@ -341,7 +354,7 @@ class STAP(PopularityModel):
             blocks.extend(self._retrieve(streams, routing, blocks[0]))
         value = self.head(torch.cat(blocks, dim=-1)).squeeze(-1)
         weights, visual = (None, None) if video is None else (video.weights, video.pooled)
-        return Reading(value, query, routing, weights, visual)
+        return Reading(value, query, routing, weights, visual, asking)
 
     def _encode_frames(self, batch: Batch) -> Video | None:
         if self.encoder is None:
@@ -356,10 +369,10 @@ class STAP(PopularityModel):
         vector = self.metadata(batch)
         return [vector if self.project_metadata is None else self.project_metadata(vector)]
 
-    def _route(self, parts: list[Tensor]) -> tuple[Tensor | None, Routing | None]:
+    def _route(self, asking: Tensor) -> tuple[Tensor | None, Routing | None]:
         if self.bank is None:
             return None, None
-        query = self.query(torch.cat(parts, dim=-1))
+        query = self.query(asking)
         if self.query_norm is not None:
             query = torch.tanh(self.query_norm(query))
         query = self.query_dropout(query)
@@ -382,8 +395,10 @@ class STAP(PopularityModel):
             parts.append(routing.popularity[:, None])
         return torch.relu(self.retrieved(torch.cat(parts, dim=-1)))
 
-    def _topic(self, batch: Batch) -> Tensor:
-        """What topics are clustered by: mean frame, mean text and metadata as they came, [B, e]."""
+    def _topic(self, batch: Batch, reading: Reading) -> Tensor:
+        """What topics are clustered by: mean frame, mean text and metadata, as they came or encoded, [B, e]."""
+        if self.topic_features == "encoded" and reading.asking is not None:
+            return reading.asking
         parts = []
         if self.encoder is not None:
             parts.append(sequence_mean(batch["frames"], batch["frame_mask"]))
@@ -474,15 +489,19 @@ class STAP(PopularityModel):
                 reading = self.read(batch)
                 if reading.query is not None:
                     queries.append(reading.query.float().cpu())
-                topics.append(self._topic(batch).float().cpu())
+                topics.append(self._topic(batch, reading).float().cpu())
                 labels.append(self._standard_labels(batch).cpu())
         self.train(was_training)
         features = _standardised(torch.cat(topics), self._topic_widths())
         self.bank.initialise(torch.cat(queries), features, torch.cat(labels), **self.memory_init)
 
     def _topic_widths(self) -> list[int]:
-        widths = (self.inputs.frame_dim * (self.encoder is not None), self.inputs.text_dim, self.metadata.width)
-        return [width for width in widths if width]
+        shape, width = self.inputs, self.query.out_features
+        frames, text, metadata = shape.frame_dim * (self.encoder is not None), shape.text_dim, self.metadata.width
+        if self.topic_features == "encoded":
+            frames, text = width * (frames > 0), width * (text > 0)
+            metadata = metadata if self.project_metadata is None else width
+        return [n for n in (frames, text, metadata) if n]
 
     def after_step(self) -> None:
         """Move the slots by moving average, where that is asked for."""
@@ -669,7 +688,14 @@ def _of_metadata(options: STAP.Options, metadata_width: int, width: int) -> nn.M
 def _fusion(options: STAP.Options, width: int) -> nn.Module:
     if options.fusion == "interaction":
         return Interaction(width)
-    return FrameTextAttention(width, options.n_cross_layers, options.cross_heads, options.dropout)
+    return FrameTextAttention(
+        width,
+        options.n_cross_layers,
+        options.cross_heads,
+        options.dropout,
+        options.cross_residual,
+        options.cross_norm,
+    )
 
 
 def _head(n_inputs: int, sizes: list[int], dropout: float) -> nn.Sequential:
