@@ -203,6 +203,42 @@ class TestSSM:
         assert 10 < slow.sum() < 64
         np.testing.assert_allclose(held[slow], np.linalg.norm(before.detach(), axis=1)[slow], rtol=1e-5)
 
+    @pytest.mark.parametrize("mode", STEP_MODES)
+    @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-12), (torch.float32, 2e-5)], ids=str)
+    def test_videos_in_parts_are_the_unchunked_loop(self, mode, dtype, close):
+        """Outputs and every gradient, of seven videos two or three at a time; the loop is autograd's own, over all."""
+        torch.manual_seed(2)
+        block = SSMBlock(3, 8, mode, n_frames=9).to(dtype)
+        block.bytes_at_once = 3 * 4 * 9 * 8 + 5
+        x, w = torch.randn(7, 9, 3, dtype=dtype, requires_grad=True), torch.rand(7, 9, dtype=dtype, requires_grad=True)
+        anchor = torch.randn(7, 3, dtype=dtype).tanh().requires_grad_()
+        mask = torch.arange(9) < torch.tensor([9, 3, 1, 5, 9, 2, 9])[:, None]
+        assert [len(part[0]) for part in block._parts(x, w, anchor, mask)] == [3, 2, 2]
+        delta, rate = block.steps(x, w, anchor).T[..., None], torch.nn.functional.softplus(block.rate_raw)
+        gain = {"equation": -torch.expm1(-delta * rate) / rate, "prose_euler": delta}.get(mode, 1.0)
+        inputs = gain * block.input((x * mask[..., None]).transpose(0, 1))
+        states = sum(loop_scan(torch.exp(-delta * rate), inputs, reverse) for reverse in (False, True))
+        expected = block.output(states).transpose(0, 1) + (0 if mode == "algorithm_s1" else 2 * block.skip * x)
+        learned = [x, w, *([] if mode == "algorithm_s1" else [anchor]), *block.parameters()]
+        factors = torch.randn(7, 9, 3, dtype=dtype)
+        found = block(x, w, anchor, mask)
+        torch.testing.assert_close(found, expected, rtol=close, atol=close)
+        for one, other in zip(
+            torch.autograd.grad((found * factors).sum(), learned),
+            torch.autograd.grad((expected * factors).sum(), learned),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=close, atol=close * float(other.abs().max()))
+
+    def test_few_frames_are_one_part(self):
+        """The paper's hundred frames of 32 videos too: what they were computed as before there were parts."""
+        block, mask = SSMBlock(3, 1536), torch.ones(32, 100, dtype=torch.bool)
+        for n_frames, n_parts in ((25, 1), (100, 1), (400, 4)):
+            inputs = torch.empty(32, n_frames, 3), torch.empty(32, n_frames), mask
+            assert len(list(block._parts(*inputs))) == n_parts
+        assert len(list(SSMBlock(3, 1536)._parts(torch.empty(4, 20_000, 3)))) == 4  # one video at a time, at least
+        assert len(list(SSMBlock(3, 1536)._parts(torch.empty(32, 400, 3, device="meta")))) == 1
+
     def test_one_direction(self):
         """Without the backward scan a frame does not see the later ones."""
         block = SSMBlock(3, 4, direction_mix=(1.0, 0.0))

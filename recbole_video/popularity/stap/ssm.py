@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ class SSMBlock(nn.Module):
     That is for ``sigmoid``, whose range is open. With ``clamp`` alpha and rho start with the same signs at a quarter
     of the range, about its middle, so that no step starts at a bound, where there is no gradient.
 
+    On a CPU, a batch is scanned some videos at a time (``bytes_at_once``): a step makes a dozen arrays [T, B, d_h], and
+    larger ones are fetched anew from the operating system each time, page by page, which takes as long as the rest.
+
     Args:
         width: d of the frames.
         state_width: d_h, width of the state.
@@ -42,7 +45,13 @@ class SSMBlock(nn.Module):
         direction_mix: Weights of the forward and the backward scan; 0 leaves one out. Eq. 5 has (1, 1), the
             released code (0.75, 0.25).
         n_frames: T that the initial memory spans: time constants run from a third of a step to T steps.
+
+    Attributes:
+        bytes_at_once: Most bytes of an array over frames and states, on a CPU, where that is more than one video's:
+            below 32 MiB, where the GNU C library begins to fetch every array anew from the operating system.
     """
+
+    bytes_at_once: int = 24 * 2**20
 
     def __init__(
         self,
@@ -101,6 +110,19 @@ class SSMBlock(nn.Module):
         Returns:
             [B, T, d]; what stands where there is no frame means nothing.
         """
+        parts = [self._scan_videos(*part) for part in self._parts(frames, weights, anchor, mask)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _parts(self, frames: Tensor, *others: Tensor) -> Iterable[tuple[Tensor, ...]]:
+        """All inputs, a number of videos at a time, which do not depend on each other."""
+        n_videos, n_frames, _ = frames.shape
+        at_once = max(1, self.bytes_at_once // (4 * n_frames * self.output.in_features))
+        if frames.device.type != "cpu" or n_videos <= at_once:
+            return [(frames, *others)]
+        n_parts = math.ceil(n_videos / at_once)
+        return zip(*(x.tensor_split(n_parts) for x in (frames, *others)), strict=True)
+
+    def _scan_videos(self, frames: Tensor, weights: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
         seen = _precise(frames * mask[..., None]).transpose(0, 1)
         with full_precision(frames.device):  # products of a hundred decays need their digits
             steps = self.steps(*(_precise(x) for x in (frames, weights, anchor)))
