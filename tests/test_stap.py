@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from recbole_video.config import Config
+from recbole_video.errors import ConfigError
 from recbole_video.popularity.base import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
@@ -17,10 +18,12 @@ from recbole_video.popularity.stap.model import STAP, Reading
 from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, WindowedAttention
 from recbole_video.popularity.stap.routing_losses import _middle_pair
 from recbole_video.popularity.stap.scan import linear_scan, loop_scan
+from recbole_video.popularity.stap.selection import RULES
 from recbole_video.popularity.stap.slots import describe_slots
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.runtime.checkpoint_checks import difference
+from recbole_video.training.trainer import Progress
 
 OFFICIAL = yaml.safe_load(files("recbole_video.properties").joinpath("variant/STAP-official.yaml").read_text("utf-8"))
 STEP_MODES = ("equation", "prose", "prose_euler", "algorithm_s1")
@@ -360,6 +363,80 @@ class TestPresets:
         config = Config("STAP", "mine", config_dict={"preset": name, "variant": "official"})
         assert (config["base_window"], config["tau"], config["encoder_lr_ratio"]) == (width, 1.316, 0.04)
         assert config["regression_loss"] == ("huber" if name == "microlens" else "mse")
+
+
+class TestSelection:
+    """Which epoch the released scripts keep: their loops, written out over made-up validation curves."""
+
+    def kept_by_a_loop(self, name, curve, patience):
+        """Epoch and epochs run; as in the scripts with the mean squared error, and MAPE in percent."""
+        best, kept, count = None, None, 0
+        for epoch, (mape, mae, mse, src) in enumerate(curve):
+            error = mae if name == "microlens" else 100 * mape
+            is_kept = best is None
+            if best is not None and error < best["error"]:
+                of_mape, of_mae, of_mse = (
+                    (best[m] - now) / best[m] * 100 for m, now in (("mape", mape), ("mae", mae), ("mse", mse))
+                )
+                of_src = (src - best["src"]) / abs(best["src"]) * 100
+                is_kept = {
+                    "smpd": of_mape + of_mae + of_mse > 0.5,
+                    "informs": of_mape + of_mae + of_mse > 0,
+                    "microlens": of_mae > 0.1 or of_src > 0.1,
+                }[name]
+            if is_kept:
+                best, kept, count = {"error": error, "mape": mape, "mae": mae, "mse": mse, "src": src}, epoch, 0
+            else:
+                count += 1
+            if count > patience:
+                break
+        return kept, epoch
+
+    @pytest.mark.parametrize("patience", [3, 1000])
+    @pytest.mark.parametrize("name", ["smpd", "informs", "microlens"])
+    def test_loops_of_the_scripts(self, name, patience):
+        rng, metric = np.random.default_rng(5), {"microlens": "MAE"}.get(name, "MAPE")
+        model = model_of(batch_of([3, 3]), selection=name, valid_metric=metric, memory="off")
+        plainly = 0
+        for _ in range(200):
+            noise = rng.normal(0, 0.002, (25, 4)).cumsum(axis=0) - 0.0005 * np.arange(25)[:, None]
+            curve = np.array([0.25, 1.6, 3.0, -0.4]) * (1 + noise)
+            progress = Progress(best_valid_score=np.inf)
+            for epoch, (mape, mae, mse, src) in enumerate(curve):
+                result = {"nmse": mse / 2.7, "mae": mae, "src": src, "mape": mape}
+                progress.judge(epoch, result, result[metric.lower()], False, patience, model.is_better_epoch)
+                if progress.is_stopped:
+                    break
+            assert (progress.best_epoch, epoch) == self.kept_by_a_loop(name, curve, patience)
+            assert progress.best_valid_score == curve[progress.best_epoch][1 if name == "microlens" else 0]
+            plainly += progress.best_epoch == curve[: epoch + 1, 1 if name == "microlens" else 0].argmin()
+        assert plainly < 190  # the rule matters
+
+    def test_an_error_of_zero(self):
+        keeps = RULES["smpd"].keeps
+        assert not keeps({"mape": 0, "mae": 0, "nmse": 0}, {"mape": 0, "mae": 0, "nmse": 0})
+        assert keeps({"mape": 0.1, "mae": 0, "nmse": 0}, {"mape": 0.2, "mae": 0, "nmse": 0})
+        assert RULES["microlens"].keeps({"mae": 0.99999, "src": 0.1}, {"mae": 1.0, "src": 0.0})
+
+    def test_another_metric_decides_alone(self):
+        worse = {"mape": 2.0, "mae": 2.0, "nmse": 2.0, "src": 0.0}
+        best = {"mape": 1.0, "mae": 1.0, "nmse": 1.0, "src": 0.5}
+        batch = batch_of([3, 3])
+        assert not model_of(batch, selection="smpd", valid_metric="MAPE", memory="off").is_better_epoch(worse, best)
+        for changes in ({"selection": "smpd", "valid_metric": "MAE"}, {}):
+            assert model_of(batch, memory="off", **changes).is_better_epoch(worse, best)
+
+    @pytest.mark.parametrize(
+        ("preset", "name"), [(None, "smpd"), ("smpd", "smpd"), ("informs", "informs"), ("microlens", "microlens")]
+    )
+    def test_of_the_released_code(self, preset, name):
+        assert Config("STAP", config_dict={"variant": "official", "preset": preset})["selection"] == name
+        assert Config("STAP", config_dict={"preset": preset})["selection"] == "valid_metric"
+
+    def test_metrics_that_it_reads(self):
+        with pytest.raises(ConfigError, match="`selection` is smpd, which judges epochs by nMSE, too; add it to metr"):
+            Config("STAP", config_dict={"variant": "official", "metrics": ["MAE", "MAPE"]})
+        Config("STAP", config_dict={"variant": "official", "metrics": ["MAE", "MAPE"], "selection": "valid_metric"})
 
 
 class TestFrameTextAttention:

@@ -32,6 +32,7 @@ from recbole_video.popularity.stap.official import (
     WindowedAttention,
 )
 from recbole_video.popularity.stap.routing_losses import BalanceLoss, PreferenceLoss
+from recbole_video.popularity.stap.selection import RULES, Rule
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, never_empty, sequence_mean
@@ -203,12 +204,29 @@ class STAP(PopularityModel):
             True, "End each layer in a layer norm; Eq. 12 does not.", void_when=(("fusion", "interaction"),)
         )
         head_sizes: list[int] = option([128], at_least=1)
+        selection: Literal["valid_metric", "smpd", "informs", "microlens"] = option(
+            "valid_metric",
+            "valid_metric: it alone; smpd, informs or microlens: what a released script asks of an epoch besides where "
+            "valid_metric is the script's, MAPE, MAPE or MAE.",
+            section="Which epoch is kept",
+        )
 
         def check(self) -> None:
             super().check()
+            self._check_selection()
             self._check_memory()
             self._check_blocks()
             self._check_window()
+
+        def _check_selection(self) -> None:
+            computed = {metric.lower() for metric in self.metrics}
+            rule = _selection(self.selection, self.valid_metric)
+            for metric in () if rule is None else rule.reads:
+                if metric.lower() not in computed:
+                    raise ConfigError(
+                        f"`selection` is {self.selection}, which judges epochs by {metric}, too; add it to metrics, or "
+                        "set selection=valid_metric."
+                    )
 
         def _check_memory(self) -> None:
             warm_up, epochs = self.memory_warmup_epochs, self.epochs
@@ -265,6 +283,7 @@ class STAP(PopularityModel):
         n_blocks = n_streams + (0 if self.bank is None else 1 + n_streams)
         self.head = _head(n_blocks * width + metadata_width, options.head_sizes, options.dropout)
         self._encoder_lr_ratio = options.encoder_lr_ratio
+        self._selection = _selection(options.selection, config["valid_metric"])
         self._last: tuple[Tensor, Routing] | None = None
         self._usage: Tensor | None = None
         self._losses: dict[str, list[Tensor]] = {}
@@ -509,6 +528,10 @@ class STAP(PopularityModel):
             self.bank.average_in(*self._last)
             self._last = None
 
+    def is_better_epoch(self, result: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """What the script that ``selection`` names asks of an epoch besides."""
+        return self._selection is None or self._selection.keeps(result, best)
+
     def epoch_statistics(self) -> dict[str, float]:
         """Mean of each loss; how evenly the slots were used; the temperature."""
         statistics = {name: float(torch.stack(values).mean()) for name, values in self._losses.items()}
@@ -606,6 +629,12 @@ def _layout_of(bank: MemoryBank, best_epoch: int) -> str:
         "model without memory; train longer, or lower memory_warmup_epochs."
     )
     return "not laid out"
+
+
+def _selection(name: str, valid_metric: str) -> Rule | None:
+    """The rule of that name, where its script selects by that metric, too."""
+    rule = RULES.get(name)
+    return rule if rule is not None and rule.metric.lower() == valid_metric.lower() else None
 
 
 def _temporal_encoder(options: STAP.Options, inputs: InputShape, width: int) -> nn.Module | None:
