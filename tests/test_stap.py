@@ -8,20 +8,25 @@ import pytest
 import torch
 import yaml
 
+from recbole_video.config import Config
+from recbole_video.errors import ConfigError
 from recbole_video.popularity.base import InputShape, MetadataVector
 from recbole_video.popularity.stap.cross_attention import FrameTextAttention
 from recbole_video.popularity.stap.frame_scoring import FrameScorer
-from recbole_video.popularity.stap.memory_bank import Routing
+from recbole_video.popularity.stap.memory_bank import MemoryBank, Routing
 from recbole_video.popularity.stap.model import STAP, Reading
 from recbole_video.popularity.stap.official import Interaction, MambaBlock, OfficialBlock, WindowedAttention
 from recbole_video.popularity.stap.routing_losses import _middle_pair
 from recbole_video.popularity.stap.scan import linear_scan, loop_scan
+from recbole_video.popularity.stap.selection import RULES
 from recbole_video.popularity.stap.slots import describe_slots
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.runtime.checkpoint_checks import difference
+from recbole_video.training.trainer import Progress
 
 OFFICIAL = yaml.safe_load(files("recbole_video.properties").joinpath("variant/STAP-official.yaml").read_text("utf-8"))
+STEP_MODES = ("equation", "prose", "prose_euler", "algorithm_s1")
 SMALL = {"hidden_size": 16, "state_size": 24, "n_partitions": 3, "n_clusters": 4, "memory_warmup_epochs": 0}
 SMALL_OFFICIAL = {**OFFICIAL, "hidden_size": 16, "attn_heads": 2, "n_partitions": 3, "n_clusters": 4}
 
@@ -130,7 +135,7 @@ class TestFrameScoring:
 
 
 class TestSSM:
-    @pytest.mark.parametrize("mode", ["equation", "prose", "algorithm_s1"])
+    @pytest.mark.parametrize("mode", STEP_MODES)
     def test_formula(self, mode):
         """The whole block, frame by frame and number by number."""
         torch.manual_seed(1)
@@ -156,7 +161,7 @@ class TestSSM:
                     cosine = g @ frames[t] / np.linalg.norm(g) / np.linalg.norm(frames[t])
                     delta = 0.05 + 0.85 / (1 + np.exp(-(0.2 + 0.7 * cosine - 0.4 * weights[t])))
                 decay = np.exp(-delta * rate)
-                gain = (1 - decay) / rate if mode == "equation" else 1.0
+                gain = {"equation": (1 - decay) / rate, "prose_euler": delta}.get(mode, 1.0)
                 state = decay * state + gain * (b @ frames[t])
                 total[t] += c @ state + (0 if mode == "algorithm_s1" else np.array([0.5, -1, 2]) * frames[t])
         found = block(x, w, anchor, torch.ones(1, 6, dtype=torch.bool))
@@ -165,14 +170,13 @@ class TestSSM:
     def test_sign_of_the_step(self):
         x, anchor = torch.zeros(1, 2, 3), torch.ones(1, 3)
         weights = torch.tensor([[0.1, 0.9]])
-        steps = {
-            mode: SSMBlock(3, 4, mode).steps(x, weights, anchor)[0] for mode in ("equation", "prose", "algorithm_s1")
-        }
+        steps = {mode: SSMBlock(3, 4, mode).steps(x, weights, anchor)[0] for mode in STEP_MODES}
         assert steps["equation"][0] < steps["equation"][1]
-        assert steps["prose"][0] > steps["prose"][1] and steps["algorithm_s1"][0] > steps["algorithm_s1"][1]
+        assert all(steps[mode][0] > steps[mode][1] for mode in STEP_MODES[1:])
+        assert torch.equal(steps["prose"], steps["prose_euler"])
         assert all((s >= 0.01).all() and (s <= 1).all() for s in steps.values())
 
-    @pytest.mark.parametrize("mode", ["equation", "prose", "algorithm_s1"])
+    @pytest.mark.parametrize("mode", STEP_MODES)
     @pytest.mark.parametrize("bounds", [(0.01, 1.0), (0.001, 0.1)])
     def test_clamped_steps_start_between_the_bounds(self, mode, bounds):
         """Where they are cut, nothing that makes them learns."""
@@ -186,7 +190,57 @@ class TestSSM:
         learned = [block.base, block.alpha] + ([] if mode == "algorithm_s1" else [block.rho])
         assert all(parameter.grad.abs() > 1e-6 for parameter in learned)
         if mode != "algorithm_s1":
-            assert (block.alpha < 0) == (mode == "prose") and block.rho == block.alpha
+            assert (block.alpha < 0) == (mode != "equation") and block.rho == block.alpha
+
+    @pytest.mark.parametrize("mode", STEP_MODES)
+    def test_a_video_that_stands_still_is_passed_on_by_all_channels_alike(self, mode):
+        """At steps in the middle of their range, what a channel adds up in the end is its input map's first size."""
+        torch.manual_seed(0)
+        block = SSMBlock(5, 64, mode, 0.05, 1.0, direction_mix=(1.0, 0.0), n_frames=20).double()
+        torch.manual_seed(0)
+        before = torch.nn.Linear(5, 64, bias=False).weight.double()
+        delta, rate = 0.525, np.log1p(np.exp(block.rate_raw.detach().numpy()))
+        gain = {"equation": (1 - np.exp(-delta * rate)) / rate, "prose_euler": delta}.get(mode, 1.0)
+        held = gain / (1 - np.exp(-delta * rate)) * np.linalg.norm(block.input.weight.detach(), axis=1)
+        slow = rate * delta < 0.5
+        assert 10 < slow.sum() < 64
+        np.testing.assert_allclose(held[slow], np.linalg.norm(before.detach(), axis=1)[slow], rtol=1e-5)
+
+    @pytest.mark.parametrize("mode", STEP_MODES)
+    @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-12), (torch.float32, 2e-5)], ids=str)
+    def test_videos_in_parts_are_the_unchunked_loop(self, mode, dtype, close):
+        """Outputs and every gradient, of seven videos two or three at a time; the loop is autograd's own, over all."""
+        torch.manual_seed(2)
+        block = SSMBlock(3, 8, mode, n_frames=9).to(dtype)
+        block.bytes_at_once = 3 * 4 * 9 * 8 + 5
+        x, w = torch.randn(7, 9, 3, dtype=dtype, requires_grad=True), torch.rand(7, 9, dtype=dtype, requires_grad=True)
+        anchor = torch.randn(7, 3, dtype=dtype).tanh().requires_grad_()
+        mask = torch.arange(9) < torch.tensor([9, 3, 1, 5, 9, 2, 9])[:, None]
+        assert [len(part[0]) for part in block._parts(x, w, anchor, mask)] == [3, 2, 2]
+        delta, rate = block.steps(x, w, anchor).T[..., None], torch.nn.functional.softplus(block.rate_raw)
+        gain = {"equation": -torch.expm1(-delta * rate) / rate, "prose_euler": delta}.get(mode, 1.0)
+        inputs = gain * block.input((x * mask[..., None]).transpose(0, 1))
+        states = sum(loop_scan(torch.exp(-delta * rate), inputs, reverse) for reverse in (False, True))
+        expected = block.output(states).transpose(0, 1) + (0 if mode == "algorithm_s1" else 2 * block.skip * x)
+        learned = [x, w, *([] if mode == "algorithm_s1" else [anchor]), *block.parameters()]
+        factors = torch.randn(7, 9, 3, dtype=dtype)
+        found = block(x, w, anchor, mask)
+        torch.testing.assert_close(found, expected, rtol=close, atol=close)
+        for one, other in zip(
+            torch.autograd.grad((found * factors).sum(), learned),
+            torch.autograd.grad((expected * factors).sum(), learned),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=close, atol=close * float(other.abs().max()))
+
+    def test_few_frames_are_one_part(self):
+        """The paper's hundred frames of 32 videos too: what they were computed as before there were parts."""
+        block, mask = SSMBlock(3, 1536), torch.ones(32, 100, dtype=torch.bool)
+        for n_frames, n_parts in ((25, 1), (100, 1), (400, 4)):
+            inputs = torch.empty(32, n_frames, 3), torch.empty(32, n_frames), mask
+            assert len(list(block._parts(*inputs))) == n_parts
+        assert len(list(SSMBlock(3, 1536)._parts(torch.empty(4, 20_000, 3)))) == 4  # one video at a time, at least
+        assert len(list(SSMBlock(3, 1536)._parts(torch.empty(32, 400, 3, device="meta")))) == 1
 
     def test_one_direction(self):
         """Without the backward scan a frame does not see the later ones."""
@@ -260,6 +314,131 @@ class TestSparseAttention:
         assert "windows are constant" in caplog.text
 
 
+class TestPresets:
+    """Table S1 of the paper, column by column, as it is printed; a rate of the temporal encoder over the other."""
+
+    OF_ALL = {
+        "learner": "adam", "train_batch_size": 32, "epochs": 350, "weight_decay": 1e-5, "dropout": 0.1,
+        "memory_top_k": 5, "n_partitions": 6, "n_clusters": 32, "tau": 1.0, "state_size": 1536, "n_cross_layers": 2,
+        "balance_partitions": 0.01, "balance_clusters": 0.01,
+    }  # fmt: skip
+    ROWS = (
+        "learning_rate", "encoder_rate", "stopping_step", "n_frames", "delta_min", "delta_max", "base_window",
+        "dppo_weight", "dppo_gamma",
+    )  # fmt: skip
+    COLUMNS = {
+        "smpd": (2e-4, 8e-6, 10, 100, 0.01, 1.0, 20, 0.10, 0.5),
+        "informs": (1e-5, 4e-7, 5, 100, 0.01, 1.0, 20, 0.05, 0.3),
+        "microlens": (3.5e-4, 1.4e-5, 6, 31, 0.001, 0.1, 10, 0.10, 0.5),
+    }
+
+    @pytest.mark.parametrize("dataset", ["popularity-demo", "of-data-set"])
+    @pytest.mark.parametrize("name", COLUMNS)
+    def test_columns_of_table_s1(self, name, dataset):
+        """Whatever the data set says of the same options; the real data sets name their column themselves."""
+        of_column = {"smpd": "smpd-video", "informs": "informs", "microlens": "microlens-100k"}[name]
+        given = {} if dataset == "of-data-set" else {"preset": name}
+        config = Config("STAP", of_column if dataset == "of-data-set" else dataset, config_dict=given)
+        expected = self.OF_ALL | dict(zip(self.ROWS, self.COLUMNS[name], strict=True))
+        encoder_rate = expected.pop("encoder_rate")
+        assert {option: config[option] for option in expected} == expected
+        assert config["learning_rate"] * config["encoder_lr_ratio"] == pytest.approx(encoder_rate)
+
+    def test_main_text(self):
+        expected = {
+            "learner": "adamw", "learning_rate": 2e-4, "train_batch_size": 32, "epochs": 50, "memory_top_k": 5,
+            "n_partitions": 6, "n_clusters": 32, "base_window": 1.0,
+        }  # fmt: skip
+        config = Config("STAP", "popularity-demo", config_dict={"preset": "main_text"})
+        assert {option: config[option] for option in expected} == expected
+        assert config["learning_rate"] * config["encoder_lr_ratio"] == pytest.approx(8e-6)
+
+    def test_without_one(self):
+        """The encoder learns as fast as the rest, and windows are ten frames to each side."""
+        config = Config("STAP", "mine")
+        assert (config["preset"], config["encoder_lr_ratio"], config["base_window"]) == (None, 1.0, 10)
+
+    @pytest.mark.parametrize(("name", "width"), [("smpd", 20), ("informs", 20), ("microlens", 10)])
+    def test_the_released_code_keeps_its_own(self, name, width):
+        config = Config("STAP", "mine", config_dict={"preset": name, "variant": "official"})
+        assert (config["base_window"], config["tau"], config["encoder_lr_ratio"]) == (width, 1.316, 0.04)
+        assert config["regression_loss"] == ("huber" if name == "microlens" else "mse")
+
+
+class TestSelection:
+    """Which epoch the released scripts keep: their loops, written out over made-up validation curves."""
+
+    def kept_by_a_loop(self, name, curve, patience):
+        """Epoch and epochs run; as in the scripts with the mean squared error, and MAPE in percent."""
+        best, kept, count = None, None, 0
+        for epoch, (mape, mae, mse, src) in enumerate(curve):
+            error = mae if name == "microlens" else 100 * mape
+            is_kept = best is None
+            if best is not None and error < best["error"]:
+                of_mape, of_mae, of_mse = (
+                    (best[m] - now) / best[m] * 100 for m, now in (("mape", mape), ("mae", mae), ("mse", mse))
+                )
+                of_src = (src - best["src"]) / abs(best["src"]) * 100
+                is_kept = {
+                    "smpd": of_mape + of_mae + of_mse > 0.5,
+                    "informs": of_mape + of_mae + of_mse > 0,
+                    "microlens": of_mae > 0.1 or of_src > 0.1,
+                }[name]
+            if is_kept:
+                best, kept, count = {"error": error, "mape": mape, "mae": mae, "mse": mse, "src": src}, epoch, 0
+            else:
+                count += 1
+            if count > patience:
+                break
+        return kept, epoch
+
+    @pytest.mark.parametrize("patience", [3, 1000])
+    @pytest.mark.parametrize("name", ["smpd", "informs", "microlens"])
+    def test_loops_of_the_scripts(self, name, patience):
+        rng, metric = np.random.default_rng(5), {"microlens": "MAE"}.get(name, "MAPE")
+        model = model_of(batch_of([3, 3]), selection=name, valid_metric=metric, memory="off")
+        plainly = 0
+        for _ in range(200):
+            noise = rng.normal(0, 0.002, (25, 4)).cumsum(axis=0) - 0.0005 * np.arange(25)[:, None]
+            curve = np.array([0.25, 1.6, 3.0, -0.4]) * (1 + noise)
+            progress = Progress(best_valid_score=np.inf)
+            for epoch, (mape, mae, mse, src) in enumerate(curve):
+                result = {"nmse": mse / 2.7, "mae": mae, "src": src, "mape": mape}
+                progress.judge(epoch, result, result[metric.lower()], False, patience, model.is_better_epoch)
+                if progress.is_stopped:
+                    break
+            assert (progress.best_epoch, epoch) == self.kept_by_a_loop(name, curve, patience)
+            assert progress.best_valid_score == curve[progress.best_epoch][1 if name == "microlens" else 0]
+            plainly += progress.best_epoch == curve[: epoch + 1, 1 if name == "microlens" else 0].argmin()
+        assert plainly < 190  # the rule matters
+
+    def test_an_error_of_zero(self):
+        keeps = RULES["smpd"].keeps
+        assert not keeps({"mape": 0, "mae": 0, "nmse": 0}, {"mape": 0, "mae": 0, "nmse": 0})
+        assert keeps({"mape": 0.1, "mae": 0, "nmse": 0}, {"mape": 0.2, "mae": 0, "nmse": 0})
+        assert RULES["microlens"].keeps({"mae": 0.99999, "src": 0.1}, {"mae": 1.0, "src": 0.0})
+
+    def test_another_metric_decides_alone(self):
+        worse = {"mape": 2.0, "mae": 2.0, "nmse": 2.0, "src": 0.0}
+        best = {"mape": 1.0, "mae": 1.0, "nmse": 1.0, "src": 0.5}
+        batch = batch_of([3, 3])
+        assert not model_of(batch, selection="smpd", valid_metric="MAPE", memory="off").is_better_epoch(worse, best)
+        for changes in ({"selection": "smpd", "valid_metric": "MAE"}, {}):
+            assert model_of(batch, memory="off", **changes).is_better_epoch(worse, best)
+
+    @pytest.mark.parametrize(
+        ("preset", "name"), [(None, "smpd"), ("smpd", "smpd"), ("informs", "informs"), ("microlens", "microlens")]
+    )
+    def test_of_the_released_code(self, preset, name):
+        assert Config("STAP", config_dict={"variant": "official", "preset": preset})["selection"] == name
+        assert Config("STAP", config_dict={"preset": preset})["selection"] == "valid_metric"
+
+    def test_metrics_that_it_reads(self):
+        with pytest.raises(ConfigError, match="`selection` is smpd, which judges epochs by nMSE, too; add it to metr"):
+            Config("STAP", config_dict={"variant": "official", "metrics": ["MAE", "MAPE"]})
+        Config("STAP", config_dict={"variant": "official", "metrics": ["MAE", "MAPE"], "selection": "valid_metric"})
+
+
 class TestFrameTextAttention:
     def test_one_layer_against_the_formula(self):
         torch.manual_seed(0)
@@ -282,6 +461,36 @@ class TestFrameTextAttention:
         v_star, t_star = module(v, torch.ones(1, 5, dtype=torch.bool), t, torch.ones(1, 3, dtype=torch.bool))
         torch.testing.assert_close(v_star[0], layer(module.to_frames[0], t[0], v[0]), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(t_star[0], layer(module.to_text[0], v[0], t[0]), rtol=1e-4, atol=1e-5)
+
+    def test_as_printed(self):
+        """Attention alone, layer upon layer: with one text vector, T* is a function of it, whatever the frames."""
+        torch.manual_seed(0)
+        module = FrameTextAttention(8, n_layers=2, heads=1, dropout=0.0, residual=False, norm=False).double()
+        v, t = torch.randn(2, 5, 8).double(), torch.randn(2, 1, 8).double()
+        masks = torch.ones(2, 5, dtype=torch.bool), torch.ones(2, 1, dtype=torch.bool)
+
+        def layer(part, queries, keys):
+            p = {name: value.detach().numpy() for name, value in part.attention.named_parameters()}
+            parts = zip(np.split(p["in_proj_weight"], 3), np.split(p["in_proj_bias"], 3), strict=True)
+            q, k, values = (x @ w.T + b for x, (w, b) in zip((queries, keys, keys), parts, strict=True))
+            shares = np.exp(q @ k.T / 8**0.5)
+            attended = shares / shares.sum(axis=1, keepdims=True) @ values
+            return attended @ p["out_proj.weight"].T + p["out_proj.bias"]
+
+        v_star, t_star = (x.detach().numpy() for x in module(v, masks[0], t, masks[1]))
+        for i in range(2):
+            frames, text = v[i].numpy(), t[i].numpy()
+            first, second = module.to_frames
+            expected = layer(second, layer(first, text, frames), frames).mean(axis=0)
+            np.testing.assert_allclose(v_star[i], expected, rtol=1e-9)
+            first, second = module.to_text
+            expected = layer(second, layer(first, frames, text), text).mean(axis=0)
+            np.testing.assert_allclose(t_star[i], expected, rtol=1e-9)
+        others = torch.randn(2, 5, 8).double()
+        np.testing.assert_allclose(module(others, masks[0], t, masks[1])[1].detach(), t_star, rtol=1e-9)
+        residual = FrameTextAttention(8, n_layers=2, heads=1, dropout=0.0).double()
+        moved = residual(others, masks[0], t, masks[1])[1] - residual(v, masks[0], t, masks[1])[1]
+        assert moved.abs().max() > 0.1
 
 
 class TestOfficial:
@@ -508,6 +717,8 @@ class TestModel:
             {"memory_init_space": "pca", "topic_clustering": "global", "query_norm": False},
             {"dppo_pairs": "pool", "dppo_support": "full"},
             {"ssm_step_mode": "algorithm_s1", "window_mask": "hard", "scorer": "linear_abs"},
+            {"ssm_step_mode": "prose_euler"},
+            {"cross_residual": False, "cross_norm": False, "cross_heads": 1, "topic_features": "encoded"},
             SMALL_OFFICIAL,
         ],
         ids=lambda changes: "-".join(map(str, changes))[:40],
@@ -575,6 +786,21 @@ class TestModel:
         torch.testing.assert_close(of_query.predict(batch), full.predict(batch))
         counts = of_query.parameter_counts()
         assert counts["memory"] == 0 and counts["model"] == sum(value.numel() for value in of_query.parameters())
+
+    @pytest.mark.parametrize("changes", [{}, {"project_metadata": True}], ids=str)
+    def test_topics_of_what_the_encoder_makes(self, changes, monkeypatch):
+        """[mean V; mean T; U], each centred and of total variance one."""
+        batch, shown = batch_of([5, 3, 4, 5, 2, 5, 4], n_text=2), []
+        monkeypatch.setattr(MemoryBank, "initialise", lambda bank, queries, features, *_, **__: shown.append(features))
+        model = model_of(batch, topic_features="encoded", **changes).eval()
+        model_of(batch)
+        text = (batch["text"] @ model.text.weight.T + model.text.bias).mean(dim=1)
+        metadata = model.project_metadata(batch["numeric"]) if changes else batch["numeric"]
+        parts = [model.encoder(batch["frames"], batch["frame_mask"]).pooled, text, metadata]
+        blocks = [(part - part.mean(dim=0)).detach().numpy() for part in parts]
+        expected = np.hstack([block / np.sqrt((block**2).sum() / 7) for block in blocks])
+        np.testing.assert_allclose(shown[0], expected, rtol=1e-4, atol=1e-5)
+        assert shown[1].shape == (7, 6 + 5 + 3)  # as they came
 
     def test_labels_are_predicted_on_their_own_scale(self):
         batch = batch_of([4, 4])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -46,6 +46,15 @@ class Trainable:
 
     def after_step(self) -> None:
         """Called after each step of the optimiser."""
+
+    def is_better_epoch(self, result: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether an epoch whose ``valid_metric`` is as good as the best so far, or better, takes its place.
+
+        Args:
+            result: Validation metrics of the epoch, by their names in lower case.
+            best: Those of the best epoch so far.
+        """
+        return True
 
     def epoch_statistics(self) -> dict[str, float]:
         """Numbers for the record of an epoch, of what was seen since the last call."""

@@ -64,6 +64,33 @@ class Progress:
     is_stopped: bool = False
     seconds_before: float = 0.0
 
+    def judge(
+        self,
+        epoch: int,
+        result: Metrics,
+        score: float,
+        bigger: bool,
+        patience: int,
+        is_better: Callable[[Metrics, Metrics], bool],
+    ) -> None:
+        """Take in the validation of an epoch: RecBole's early stopping, in which the model has a say.
+
+        Args:
+            epoch: The epoch.
+            result: Its validation metrics.
+            score: The one that counts.
+            bigger: Whether more of it is better.
+            patience: Evaluations without a better one after which training goes on once more and no further.
+            is_better: Whether metrics may take the place of the best ones so far.
+        """
+        if self.best_valid_result and not is_better(result, self.best_valid_result):
+            score = -np.inf if bigger else np.inf
+        self.best_valid_score, self.cur_step, self.is_stopped, improved = early_stopping(
+            score, self.best_valid_score, self.cur_step, max_step=patience, bigger=bigger
+        )
+        if improved:
+            self.best_epoch, self.best_valid_result = epoch, result
+
 
 class Trainer:
     """Trains one model of this package, whose own part in it is :class:`~recbole_video.runtime.trainable.Trainable`.
@@ -267,9 +294,7 @@ class Trainer:
                 "choose another valid_metric, such as MAE, or another split."
             )
         p = self.progress
-        p.best_valid_score, p.cur_step, p.is_stopped, improved = early_stopping(
-            score, p.best_valid_score, p.cur_step, max_step=self.config["stopping_step"], bigger=self.bigger
-        )
+        p.judge(epoch, result, score, self.bigger, self.config["stopping_step"], self.model.is_better_epoch)
         record.update(valid_score=score, valid_seconds=perf_counter() - started)
         self.logger.info(
             set_color(f"epoch {epoch} evaluating", "green")
@@ -280,8 +305,6 @@ class Trainer:
         self.logger.info(self._epoch_line(record), extra=SHORT)
         self.tensorboard.add_scalar("Vaild_score", score, epoch)  # RecBole's spelling
         self.wandb.log_metrics({**result, "valid_step": epoch}, head="valid")
-        if improved:
-            p.best_epoch, p.best_valid_result = epoch, result
         if p.is_stopped:
             self.logger.info(f"Finished training, best eval result in epoch {p.best_epoch}")
         return score

@@ -32,6 +32,7 @@ from recbole_video.popularity.stap.official import (
     WindowedAttention,
 )
 from recbole_video.popularity.stap.routing_losses import BalanceLoss, PreferenceLoss
+from recbole_video.popularity.stap.selection import RULES, Rule
 from recbole_video.popularity.stap.sparse_attention import SparseAttention
 from recbole_video.popularity.stap.ssm import SSMBlock
 from recbole_video.popularity.stap.temporal import PooledFrames, TemporalEncoder, Video, never_empty, sequence_mean
@@ -53,6 +54,7 @@ class Reading:
         routing: Its answer; None without a bank, or before it is laid out.
         frame_weights: How much each frame matters, [B, T]; None where frames are not scored.
         visual: The video as one vector, [B, d]; None without frames.
+        asking: What the query is made of, [mean V; mean T; U], [B, e]; None where only the rest is of use.
     """
 
     value: Tensor
@@ -60,6 +62,7 @@ class Reading:
     routing: Routing | None
     frame_weights: Tensor | None
     visual: Tensor | None = None
+    asking: Tensor | None = None
 
 
 class STAP(PopularityModel):
@@ -103,8 +106,10 @@ class STAP(PopularityModel):
         scorer: Literal["mlp_delta", "linear_abs"] = option("mlp_delta", "mlp_delta (Eq. 4) or linear_abs.")
         use_ssm: bool = option(True)
         state_size: int = option(1536, "d_h.", at_least=1, void_when=(_OFFICIAL_BLOCKS,))
-        ssm_step_mode: Literal["equation", "prose", "algorithm_s1"] = option(
-            "equation", "equation, prose or algorithm_s1: which way the step goes.", void_when=(_OFFICIAL_BLOCKS,)
+        ssm_step_mode: Literal["equation", "prose", "prose_euler", "algorithm_s1"] = option(
+            "equation",
+            "equation, prose, prose_euler or algorithm_s1: which way the step goes, and what it does to the input.",
+            void_when=(_OFFICIAL_BLOCKS,),
         )
         delta_min: float = option(0.01, void_when=(_OFFICIAL_BLOCKS,))
         delta_max: float = option(1.0, void_when=(_OFFICIAL_BLOCKS,))
@@ -160,6 +165,9 @@ class STAP(PopularityModel):
         )
         memory_init_space: Literal["query", "pca", "random"] = option("query", "query, pca or random.")
         topic_clustering: Literal["per_partition", "global"] = option("per_partition", "per_partition or global.")
+        topic_features: Literal["raw", "encoded"] = option(
+            "raw", "raw: mean frame, mean text and U as they came; encoded: mean V, mean T and U, as in the paper."
+        )
         memory_update: Literal["gradient", "ema", "both"] = option("gradient", "gradient, ema or both.")
         memory_eta: float = option(
             0.01,
@@ -193,13 +201,36 @@ class STAP(PopularityModel):
         )
         n_cross_layers: int = option(2, at_least=1, void_when=(("fusion", "interaction"),))
         cross_heads: int = option(4, at_least=1, void_when=(("fusion", "interaction"),))
+        cross_residual: bool = option(
+            True, "Add each layer's queries to its output; Eq. 12 does not.", void_when=(("fusion", "interaction"),)
+        )
+        cross_norm: bool = option(
+            True, "End each layer in a layer norm; Eq. 12 does not.", void_when=(("fusion", "interaction"),)
+        )
         head_sizes: list[int] = option([128], at_least=1)
+        selection: Literal["valid_metric", "smpd", "informs", "microlens"] = option(
+            "valid_metric",
+            "valid_metric: it alone; smpd, informs or microlens: what a released script asks of an epoch besides where "
+            "valid_metric is the script's, MAPE, MAPE or MAE.",
+            section="Which epoch is kept",
+        )
 
         def check(self) -> None:
             super().check()
+            self._check_selection()
             self._check_memory()
             self._check_blocks()
             self._check_window()
+
+        def _check_selection(self) -> None:
+            computed = {metric.lower() for metric in self.metrics}
+            rule = _selection(self.selection, self.valid_metric)
+            for metric in () if rule is None else rule.reads:
+                if metric.lower() not in computed:
+                    raise ConfigError(
+                        f"`selection` is {self.selection}, which judges epochs by {metric}, too; add it to metrics, or "
+                        "set selection=valid_metric."
+                    )
 
         def _check_memory(self) -> None:
             warm_up, epochs = self.memory_warmup_epochs, self.epochs
@@ -256,6 +287,7 @@ class STAP(PopularityModel):
         n_blocks = n_streams + (1 + n_streams if self.has_context else 0)
         self.head = _head(n_blocks * width + metadata_width, options.head_sizes, options.dropout)
         self._encoder_lr_ratio = options.encoder_lr_ratio
+        self._selection = _selection(options.selection, config["valid_metric"])
         self._last: tuple[Tensor, Routing] | None = None
         self._usage: Tensor | None = None
         self._losses: dict[str, list[Tensor]] = {}
@@ -298,6 +330,7 @@ class STAP(PopularityModel):
             "seed": options.seed,
             "shrinkage": options.centroid_shrinkage,
         }
+        self.topic_features: str = options.topic_features
         self.memory_warmup_epochs: int = options.memory_warmup_epochs
         self.n_shown_between_epochs = options.memory_init_videos
         self._build_routing_losses(options, width)
@@ -338,7 +371,8 @@ class STAP(PopularityModel):
         pooled = [] if video is None else [video.pooled]
         if text is not None and text_mask is not None:
             pooled.append(sequence_mean(text, text_mask))
-        query, routing = self._route([*pooled, *metadata])
+        asking = torch.cat([*pooled, *metadata], dim=-1)
+        query, routing = self._route(asking)
         if video is not None and text is not None and self.fusion is not None:
             streams = [*self.fusion(video.sequence, video.mask, text, text_mask)]
         else:
@@ -348,7 +382,7 @@ class STAP(PopularityModel):
             blocks.extend(self._retrieve(streams, query, routing))
         value = self.head(torch.cat(blocks, dim=-1)).squeeze(-1)
         weights, visual = (None, None) if video is None else (video.weights, video.pooled)
-        return Reading(value, query, routing, weights, visual)
+        return Reading(value, query, routing, weights, visual, asking)
 
     def _encode_frames(self, batch: Batch) -> Video | None:
         if self.encoder is None:
@@ -363,10 +397,10 @@ class STAP(PopularityModel):
         vector = self.metadata(batch)
         return [vector if self.project_metadata is None else self.project_metadata(vector)]
 
-    def _route(self, parts: list[Tensor]) -> tuple[Tensor | None, Routing | None]:
+    def _route(self, asking: Tensor) -> tuple[Tensor | None, Routing | None]:
         if not self.has_context:
             return None, None
-        query = self.query(torch.cat(parts, dim=-1))
+        query = self.query(asking)
         if self.query_norm is not None:
             query = torch.tanh(self.query_norm(query))
         query = self.query_dropout(query)
@@ -389,8 +423,10 @@ class STAP(PopularityModel):
             parts.append(routing.popularity[:, None])
         return torch.relu(self.retrieved(torch.cat(parts, dim=-1)))
 
-    def _topic(self, batch: Batch) -> Tensor:
-        """What topics are clustered by: mean frame, mean text and metadata as they came, [B, e]."""
+    def _topic(self, batch: Batch, reading: Reading) -> Tensor:
+        """What topics are clustered by: mean frame, mean text and metadata, as they came or encoded, [B, e]."""
+        if self.topic_features == "encoded" and reading.asking is not None:
+            return reading.asking
         parts = []
         if self.encoder is not None:
             parts.append(sequence_mean(batch["frames"], batch["frame_mask"]))
@@ -481,21 +517,29 @@ class STAP(PopularityModel):
                 reading = self.read(batch)
                 if reading.query is not None:
                     queries.append(reading.query.float().cpu())
-                topics.append(self._topic(batch).float().cpu())
+                topics.append(self._topic(batch, reading).float().cpu())
                 labels.append(self._standard_labels(batch).cpu())
         self.train(was_training)
         features = _standardised(torch.cat(topics), self._topic_widths())
         self.bank.initialise(torch.cat(queries), features, torch.cat(labels), **self.memory_init)
 
     def _topic_widths(self) -> list[int]:
-        widths = (self.inputs.frame_dim * (self.encoder is not None), self.inputs.text_dim, self.metadata.width)
-        return [width for width in widths if width]
+        shape, width = self.inputs, self.query.out_features
+        frames, text, metadata = shape.frame_dim * (self.encoder is not None), shape.text_dim, self.metadata.width
+        if self.topic_features == "encoded":
+            frames, text = width * (frames > 0), width * (text > 0)
+            metadata = metadata if self.project_metadata is None else width
+        return [n for n in (frames, text, metadata) if n]
 
     def after_step(self) -> None:
         """Move the slots by moving average, where that is asked for."""
         if self._last is not None and self.bank is not None:
             self.bank.average_in(*self._last)
             self._last = None
+
+    def is_better_epoch(self, result: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """What the script that ``selection`` names asks of an epoch besides."""
+        return self._selection is None or self._selection.keeps(result, best)
 
     def epoch_statistics(self) -> dict[str, float]:
         """Mean of each loss; how evenly the slots were used; the temperature."""
@@ -596,6 +640,12 @@ def _layout_of(bank: MemoryBank, best_epoch: int) -> str:
     return "not laid out"
 
 
+def _selection(name: str, valid_metric: str) -> Rule | None:
+    """The rule of that name, where its script selects by that metric, too."""
+    rule = RULES.get(name)
+    return rule if rule is not None and rule.metric.lower() == valid_metric.lower() else None
+
+
 def _temporal_encoder(options: STAP.Options, inputs: InputShape, width: int) -> nn.Module | None:
     if not inputs.frame_dim or options.temporal == "none":
         return None
@@ -676,7 +726,14 @@ def _of_metadata(options: STAP.Options, metadata_width: int, width: int) -> nn.M
 def _fusion(options: STAP.Options, width: int) -> nn.Module:
     if options.fusion == "interaction":
         return Interaction(width)
-    return FrameTextAttention(width, options.n_cross_layers, options.cross_heads, options.dropout)
+    return FrameTextAttention(
+        width,
+        options.n_cross_layers,
+        options.cross_heads,
+        options.dropout,
+        options.cross_residual,
+        options.cross_norm,
+    )
 
 
 def _head(n_inputs: int, sizes: list[int], dropout: float) -> nn.Sequential:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +17,23 @@ class SSMBlock(nn.Module):
     r"""A diagonal state space model, scanned in both directions with shared weights.
 
     ``h_t = exp(-delta_t L) h_{t-1} + b(delta_t) B x_t``, ``y_t = C h_t + D x_t``, both directions summed. One step
-    ``delta_t`` per frame. The paper says in three places which way it goes, and no two agree:
+    ``delta_t`` per frame. The paper says in three places which way it goes, and no two agree; the released code has a
+    fourth reading:
 
     - ``equation`` (Eq. 5): ``delta = base + alpha sim(anchor, x) + rho w`` with alpha, rho = +1 at first, so
       that a step is large where a frame matters: the past is forgotten and the frame is written. Zero-order
       hold, ``b = (1 - exp(-delta L)) / L``.
     - ``prose`` (the sentence after it: small steps are a dense scan of salient frames): alpha, rho = -1 at
       first, and ``b = 1``; with zero-order hold it would suppress the frames that matter.
+    - ``prose_euler``: the same steps, and ``b = delta`` (Euler), as in the released code (f6aec3b), whose alpha and rho
+      are -0.1 at first: a frame that matters changes the state less, in what it forgets and in what it writes.
     - ``algorithm_s1`` (Algorithm S1): ``delta = base (1 + alpha (1 - w))``, ``b = 1``, no ``D``, no anchor.
 
     That is for ``sigmoid``, whose range is open. With ``clamp`` alpha and rho start with the same signs at a quarter
     of the range, about its middle, so that no step starts at a bound, where there is no gradient.
+
+    On a CPU, a batch is scanned some videos at a time (``bytes_at_once``): a step makes a dozen arrays [T, B, d_h], and
+    larger ones are fetched anew from the operating system each time, page by page, which takes as long as the rest.
 
     Args:
         width: d of the frames.
@@ -39,7 +45,13 @@ class SSMBlock(nn.Module):
         direction_mix: Weights of the forward and the backward scan; 0 leaves one out. Eq. 5 has (1, 1), the
             released code (0.75, 0.25).
         n_frames: T that the initial memory spans: time constants run from a third of a step to T steps.
+
+    Attributes:
+        bytes_at_once: Most bytes of an array over frames and states, on a CPU, where that is more than one video's:
+            below 32 MiB, where the GNU C library begins to fetch every array anew from the operating system.
     """
+
+    bytes_at_once: int = 24 * 2**20
 
     def __init__(
         self,
@@ -70,6 +82,8 @@ class SSMBlock(nn.Module):
         # A slow channel adds up many frames: it starts with small inputs, so that a video that stands still is passed
         # on by all channels alike.
         gain = rates if step_mode == "equation" else -torch.expm1(-rates * middle)
+        if step_mode == "prose_euler":
+            gain = gain / middle
         with torch.no_grad():
             self.input.weight *= gain.clamp(max=1.0)[:, None]
 
@@ -78,7 +92,7 @@ class SSMBlock(nn.Module):
         middle = (self.delta_min + self.delta_max) / 2
         if self.step_mode == "algorithm_s1":
             return middle, 1.0
-        sign = -1.0 if self.step_mode == "prose" else 1.0
+        sign = 1.0 if self.step_mode == "equation" else -1.0
         if self.delta_bound == "sigmoid":
             return 0.0, sign
         slope = sign * (self.delta_max - self.delta_min) / 4  # sim + w is within [-1, 2]: three quarters of the range
@@ -96,6 +110,19 @@ class SSMBlock(nn.Module):
         Returns:
             [B, T, d]; what stands where there is no frame means nothing.
         """
+        parts = [self._scan_videos(*part) for part in self._parts(frames, weights, anchor, mask)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _parts(self, frames: Tensor, *others: Tensor) -> Iterable[tuple[Tensor, ...]]:
+        """All inputs, a number of videos at a time, which do not depend on each other."""
+        n_videos, n_frames, _ = frames.shape
+        at_once = max(1, self.bytes_at_once // (4 * n_frames * self.output.in_features))
+        if frames.device.type != "cpu" or n_videos <= at_once:
+            return [(frames, *others)]
+        n_parts = math.ceil(n_videos / at_once)
+        return zip(*(x.tensor_split(n_parts) for x in (frames, *others)), strict=True)
+
+    def _scan_videos(self, frames: Tensor, weights: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
         seen = _precise(frames * mask[..., None]).transpose(0, 1)
         with full_precision(frames.device):  # products of a hundred decays need their digits
             steps = self.steps(*(_precise(x) for x in (frames, weights, anchor)))
@@ -104,7 +131,7 @@ class SSMBlock(nn.Module):
             if self.step_mode == "equation":  # (1 - decay) / rate, the latter where it is small: in the weights
                 inputs = nn.functional.linear(seen, self.input.weight / -rate[:, None]) * change
             else:
-                inputs = self.input(seen)
+                inputs = self.input(seen * steps.T[..., None] if self.step_mode == "prose_euler" else seen)
             states = self._scan(change + 1, inputs)
         outputs = self.output(states.to(frames.dtype)).transpose(0, 1)
         if self.step_mode != "algorithm_s1":
