@@ -46,3 +46,9 @@ RULES = {
     "informs": Rule("MAPE", _ERRORS, lambda gains: sum(gains.values()) > 0),
     "microlens": Rule("MAE", ("MAE", "SRC"), lambda gains: max(gains.values()) > 0.001),
 }
+
+
+def rule_for(name: str, valid_metric: str) -> Rule | None:
+    """The rule of that name, where its script selects by that metric, too."""
+    rule = RULES.get(name)
+    return rule if rule is not None and rule.metric.lower() == valid_metric.lower() else None
