@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 FIND_LINKS = $(subst $(space),$(comma),$(strip $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))))
 WITH_LINKS = $(if $(FIND_LINKS),UV_FIND_LINKS=$(FIND_LINKS))
 
-.PHONY: demo test test-lowest test-newest docs lint format bench fuzz kills pins clean
+.PHONY: demo test test-lowest test-newest docs style lint format bench fuzz kills pins clean
 
 demo: $(READY)  ## Train a small SASRec + CVA on the bundled synthetic data and print the result.
 	$(VENV)/bin/python run_recbole_video.py --model=SASRec --item_encoder=CVA --epochs=5 \
@@ -29,8 +29,11 @@ demo: $(READY)  ## Train a small SASRec + CVA on the bundled synthetic data and 
 	@echo '  python run_recbole_video.py --model=MostPopular        # a control: what needs no training'
 	@echo '  python -m recbole_video.dataset_tools generic --help   # a csv of your own'
 
-test: lint  ## Lint, check types, run all tests.
-	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)/bin/python -m pytest
+# Types are checked beside the tests: in a fresh clone mypy keeps one core busy for a minute.
+test: style  ## Lint, check types, run all tests.
+	$(VENV)/bin/mypy & types=$$!; \
+	$(WITH_LINKS) PATH="$(abspath $(dir $(UV))):$$PATH" $(VENV)/bin/python -m pytest; tests=$$?; \
+	wait $$types && exit $$tests
 
 # Each in an environment of its own, made anew; PYTHON chooses the interpreter, PYTEST adds options of pytest's.
 test-lowest: RESOLUTION := lowest-direct
@@ -47,9 +50,11 @@ docs: $(READY)  ## Build the documentation site into site/; a warning is an erro
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -W ignore -m mkdocs build --strict
 	@echo 'Open site/index.html; to search as well: $(VENV)/bin/python -m http.server --directory site --bind 127.0.0.1'
 
-lint: $(READY)
+style: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+lint: style
 	$(VENV)/bin/mypy
 
 format: $(READY)

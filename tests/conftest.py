@@ -33,8 +33,12 @@ def pytest_configure(config):
 
 
 def spare_what_every_run_repeats():
-    """Half of the time of a tiny run: its curve's pixels, and what its record says alike each time."""
+    """Most of the time of a tiny run: its curve's pixels, what its record says alike each time, waiting for the disk.
+
+    A kill loses nothing that has been written; what waits for the disk is there for a machine that loses its power.
+    """
     Figure.savefig = _save_without_pixels
+    os.fsync = _leave_to_the_system
     for name in ("_commit", "_version"):
         setattr(provenance, name, cache(getattr(provenance, name)))
 
@@ -45,6 +49,10 @@ _savefig = Figure.savefig
 def _save_without_pixels(figure, target, **options):
     """In place of a figure, which has been made whole, one dot."""
     _savefig(Figure(figsize=(1, 1)), target, **{**options, "dpi": 1})
+
+
+def _leave_to_the_system(handle):
+    os.fstat(handle)  # of a handle that is none, the same error
 
 
 @pytest.fixture
@@ -62,9 +70,9 @@ def pytest_collection_finish():
 # A module is one worker's, with its fixtures and what it alone imports. What takes longest comes first, beside the
 # others, so that no worker is left alone with it at the end.
 _LONGEST = (
-    "test_sweep_runs", "test_popularity", "test_processes", "test_readme", "test_site", "test_video_pipeline",
-    "test_packaging", "test_run_folder", "test_training", "test_video_cluster", "test_kills", "test_user_encoders",
-    "test_docs", "test_step_plan", "test_recommender", "test_content",
+    "test_sweep_kills", "test_on_ray", "test_popularity", "test_processes", "test_site", "test_video_pipeline",
+    "test_packaging", "test_run_folder", "test_training", "test_neural_baselines", "test_retrieval_baselines",
+    "test_kills", "test_readme", "test_user_encoders", "test_docs", "test_step_plan", "test_recommender",
 )  # fmt: skip
 
 
@@ -98,8 +106,8 @@ def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0,
 
 @pytest.fixture(scope="session")
 def forks():
-    """Starts commands in forks; what asks for it is in the group of the same name, so that one worker has it."""
-    with Forks() as forks:
+    """Starts commands in forks of one process for all workers."""
+    with Forks(run=os.environ.get("PYTEST_XDIST_TESTRUNUID")) as forks:
         yield forks
 
 

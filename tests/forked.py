@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+import tempfile
 from pathlib import Path
 
 from .kills.process import Command, Launcher
@@ -17,10 +18,13 @@ _SECONDS = 600
 
 
 class Forks:
-    """Starts programs in forks; a context manager."""
+    """Starts programs in forks; a context manager.
 
-    def __init__(self):
-        self.launcher = Launcher(MODULES)
+    Those of the same ``run`` have one process that does the imports.
+    """
+
+    def __init__(self, run=None):
+        self.launcher = Launcher(MODULES, shared=run and Path(tempfile.gettempdir(), f"k-{run}.socket"))
 
     def __enter__(self):
         self.launcher.__enter__()

@@ -109,6 +109,7 @@ def test_importing_recbole_leaves_anomaly_detection_as_it_was():
     """RecBole's SINE switches it on for the whole process when it is imported."""
     script = """
 import os
+import pandas, sklearn.metrics, torch.utils.tensorboard  # of what RecBole imports, what takes long
 import torch
 from recbole_video.runtime import recbole_compat
 for before in (False, True):

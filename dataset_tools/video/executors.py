@@ -15,7 +15,6 @@ import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -29,7 +28,7 @@ from recbole_video.dataset_tools.video.job import FramePlan
 from recbole_video.dataset_tools.video.samplers import best, item_rng
 from recbole_video.dataset_tools.video.samples import Finished, Sample
 from recbole_video.dataset_tools.video.titles import noisy
-from recbole_video.dataset_tools.video.workers import TIMEOUT, DecodePool
+from recbole_video.dataset_tools.video.workers import TIMEOUT, DecodePool, decode_row
 from torch import Tensor
 
 from recbole_video.errors import ConfigError, DataError
@@ -93,7 +92,7 @@ def _stream(ray: Any, rows: list[dict[str, bytes]], plan: FramePlan, n_actors: i
     if gpus is None:
         gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
     videos = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // _VIDEOS_PER_TASK))
-    return videos.map(_decode, num_cpus=1).map_batches(
+    return videos.map(decode_row, num_cpus=1).map_batches(
         _Actor,
         fn_constructor_args=(plan,),
         batch_size=_videos_per_call(plan),
@@ -108,18 +107,6 @@ def _videos_per_call(plan: FramePlan) -> int:
     sampling = plan.sampling
     n_decoded = sampling.n_frames if plan.scorer is None else sampling.n_candidates
     return max(1, min(plan.placement.pictures_per_pass // sampling.n_frames, _PICTURES_PER_CALL // n_decoded))
-
-
-def _decode(row: dict[str, Any]) -> dict[str, Any]:
-    """Decode one video, in a process that may die without harm to the task."""
-    [decoded] = _pool().decode([pickle.loads(row["task"])])
-    return {"decoded": pickle.dumps(decoded)}
-
-
-@cache
-def _pool() -> DecodePool:
-    """The decoding process of this Ray worker; it ends with it."""
-    return DecodePool(1, threads=1).__enter__()
 
 
 class _Actor:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection
+from typing import Any
 
 from recbole_video.dataset_tools.video.decode import Decoded, DecodeTask, decode_task, failed
 from recbole_video.dataset_tools.video.hand_over import receive, send
@@ -144,3 +147,18 @@ class _Worker:
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decode_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Decode the video of a row of Ray Data, in a process that may die without harm to the row's task.
+
+    It is here since Ray's workers import the module of what they run: this one needs no PyTorch.
+    """
+    [decoded] = _pool().decode([pickle.loads(row["task"])])
+    return {"decoded": pickle.dumps(decoded)}
+
+
+@cache
+def _pool() -> DecodePool:
+    """The decoding process of this Ray worker; it ends with it."""
+    return DecodePool(1, threads=1).__enter__()

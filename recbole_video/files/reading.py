@@ -14,6 +14,8 @@ from recbole_video.errors import DataError, RecBoleVideoError
 
 # Aliases make a few lines of YAML stand for billions of values; a real file has some thousands.
 _MOST_VALUES = 100_000
+# Of open brackets. Python's own limit ends what is half as deep, but PyYAML looks ahead first, in quadratic time.
+_DEEPEST = 1000
 _YAML = "tag:yaml.org,2002:"
 _TAGS_OF_CODE = (f"{_YAML}python/", "!")
 # What these errors say of a text in JSON or YAML.
@@ -26,6 +28,12 @@ _BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 class SafeLoader(yaml.SafeLoader):
     """The one YAML loader of this package: plain values only, each key once, ``1e-3`` is a number."""
+
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        """Open a bracket, if not too many are open."""
+        if self.flow_level >= _DEEPEST:
+            raise RecursionError
+        super().fetch_flow_collection_start(token_class)
 
 
 class _Dumper(yaml.SafeDumper):

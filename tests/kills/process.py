@@ -1,10 +1,12 @@
 """Commands that run in sessions of their own, and their ends."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,8 @@ from pathlib import Path
 from threading import Thread
 
 import psutil
+
+from .server import READY
 
 ROOT = Path(__file__).parents[2]
 _AGENTS_OF_RAY = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # they end a minute after what they serve
@@ -98,10 +102,14 @@ class Running:
 
 
 class Launcher:
-    """Starts commands in forks of a process that has imported ``modules``, or afresh; a context manager."""
+    """Starts commands in forks of a process that has imported ``modules``, or afresh; a context manager.
 
-    def __init__(self, modules, threads=1):
-        self._modules = modules
+    With ``shared``, the place of a socket, that process is one that another Launcher of the same place has started, if
+    any has; the imports take longer than most commands.
+    """
+
+    def __init__(self, modules, threads=1, shared=None):
+        self._modules, self._shared = modules, shared
         count = str(threads)
         self._environment = {
             **os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count,
@@ -110,23 +118,53 @@ class Launcher:
         self._n_started = 0
 
     def __enter__(self):
-        self._temporary = tempfile.mkdtemp(prefix="k-")  # short: the names of Ray's sockets have a longest length
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.kills.server", *self._modules], cwd=ROOT, env=self._environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        if self._server.stdout.readline() != "ready\n":
-            raise RuntimeError(f"{' '.join(self._modules)} cannot be imported.")
+        self._temporary = tempfile.mkdtemp(prefix="k-")  # short: the names of sockets have a longest length
+        self._server = None
+        place = self._shared or Path(self._temporary, "socket")
+        with place.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._connect(place):
+                self._start_server(place)
+                if not self._connect(place):
+                    raise RuntimeError(f"{' '.join(self._modules)} cannot be imported.")
         return self
 
+    def _connect(self, place):
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect(str(place))
+            except OSError:
+                return False
+            self._answers, self._questions = connection.makefile("r"), connection.makefile("w")
+        return self._answers.readline() == READY
+
+    def _start_server(self, place):
+        place.unlink(missing_ok=True)
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.kills.server", str(place), *self._modules], cwd=ROOT, env=self._environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self._server.stdout.readline()
+
     def __exit__(self, *error):
+        self._questions.close()
+        self._answers.close()
+        if self._server is not None:
+            self._end_server()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _end_server(self):
+        """Nobody connects any more; those who have a server keep it."""
         self._server.stdin.close()
         try:
             self._server.wait(5)
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._server.stdout.close()
+        if self._shared is not None:
+            self._shared.unlink(missing_ok=True)
+            self._shared.with_suffix(".lock").unlink(missing_ok=True)
 
     def start(self, command, fresh=False, environment=()):
         self._n_started += 1
@@ -148,6 +186,6 @@ class Launcher:
             "entry": command.entry, "program": command.program[-1], "words": command.words,
             "folder": str(command.folder), "log": str(command.log), "environment": own,
         }  # fmt: skip
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        return Running(int(self._server.stdout.readline()), lambda: int(self._server.stdout.readline()), mark)
+        self._questions.write(json.dumps(request) + "\n")
+        self._questions.flush()
+        return Running(int(self._answers.readline()), lambda: int(self._answers.readline()), mark)

@@ -1,26 +1,48 @@
-"""Starts commands in processes of their own, imports done: ``python -m tests.kills.server MODULE ...``.
+"""Starts commands in processes of their own, imports done: ``python -m tests.kills.server SOCKET MODULE ...``.
 
-Reads a line of JSON per command, imports nothing for it but forks, and answers with its process id, then with its exit
-status. The command runs in a session of its own, from its entry point to the end of the interpreter, as if started from
-a shell that had the imports behind it.
+Whoever connects has a server of its own, a fork of this process; all end when nobody holds their other end any more.
+A server reads a line of JSON per command, imports nothing for it but forks, and answers with its process id, then with
+its exit status. The command runs in a session of its own, from its entry point to the end of the interpreter, as if
+started from a shell that had the imports behind it.
 """
 
 import json
 import os
+import select
 import signal
+import socket
 import sys
 import tempfile
 from importlib import import_module
 
+READY = "ready\n"
 
-def serve(modules):
+
+def listen(path, modules):
+    """Serve until standard input ends; in a process that is to become a command, what was asked for."""
     # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for module in modules:
         import_module(module)
-    answers = os.fdopen(os.dup(1), "w")
-    print("ready", file=answers, flush=True)
-    for line in sys.stdin:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        print(READY, end="", flush=True)
+        while listener in select.select([listener, 0], [], [])[0]:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                return serve(connection)
+            connection.close()
+    return None
+
+
+def serve(connection):
+    """Start what is asked for, one command after the other."""
+    questions, answers = connection.makefile("r"), connection.makefile("w")
+    connection.close()  # it stays open until both of these are closed
+    print(READY, end="", file=answers, flush=True)
+    for line in questions:
         request = json.loads(line)
         ready, is_ready = os.pipe()
         child = os.fork()
@@ -28,6 +50,7 @@ def serve(modules):
             os.setsid()
             os.close(ready)
             os.close(is_ready)
+            questions.close()
             answers.close()
             return request
         os.close(is_ready)
@@ -53,5 +76,7 @@ def become(request):
 
 
 if __name__ == "__main__":
-    asked = serve(sys.argv[1:])
-    sys.exit(0 if asked is None else become(asked))
+    asked = listen(sys.argv[1], sys.argv[2:])
+    if asked is None:
+        os._exit(0)  # the interpreter's own end takes a second, with all that is imported
+    sys.exit(become(asked))

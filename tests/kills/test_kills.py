@@ -2,11 +2,14 @@
 
 import json
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from .case import Bench, Outcome, Unbroken, _Case
 from .kinds import file_names
+from .process import Command, Launcher
 from .results import Results
 
 
@@ -19,6 +22,26 @@ class TestKills:
                 outcomes.append(bench.run("SIGINT", 0, len(outcomes), 1))
         assert [fault for outcome in outcomes for fault in outcome.faults] == []
         assert outcomes[-1].starts >= 2 and outcomes[-1].kills[0]["code"] in (130, -2)  # the last as Python itself ends
+
+
+class TestLauncher:
+    def test_those_of_one_place_share_a_process(self, tmp_path):
+        """And whoever has joined goes on when the one that started it has ended."""
+        nothing = Command("gc:disable", ("gc",), (), tmp_path, tmp_path / "log")
+        nothing.log.touch()
+        with TemporaryDirectory(prefix="k-") as short:
+            first, second = (Launcher(("gc",), shared=Path(short, "socket")) for _ in range(2))
+            first.__enter__()
+            with second:
+                assert [self.code_of(launcher, nothing) for launcher in (first, second, first)] == [0, 0, 0]
+                assert second._server is None
+                first.__exit__()
+                assert self.code_of(second, nothing) == 0
+
+    def code_of(self, launcher, command):
+        running = launcher.start(command)
+        assert running.ended_within(60)
+        return running.code
 
 
 class TestComparison:
