@@ -308,7 +308,12 @@ class TestStep:
         assert sorted(grouped) == sorted(id(p) for p in model.parameters())
         if n_groups == 2:
             n_encoder = sum(p.numel() for p in groups[1]["params"])
-            assert n_encoder == model.parameter_counts()["item_encoder"] and "lr" not in groups[0]
+            of_encoder = sum(p.numel() for p in model.item_embedding.encoder.parameters())
+            assert n_encoder == of_encoder and "lr" not in groups[0]
+            of_ids = 0 if model.item_embedding.fusion is None else 1  # a vector per item, and the gate
+            counted = model.parameter_counts()["item_encoder"] - of_encoder
+            assert counted == of_ids * sum(p.numel() for n, p in model.named_parameters() if ".fusion." in n)
+            assert (counted >= model.n_items * 8) == bool(of_ids)
 
     @pytest.mark.parametrize(
         ("enable_amp", "dtype"), [(True, torch.bfloat16), (False, torch.float32), ("auto", torch.float32)]

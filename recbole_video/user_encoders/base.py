@@ -184,10 +184,12 @@ class VideoRecommender(Trainable, SequentialRecommender):
         self.item_embedding.encode_catalogue_together()
 
     def parameter_counts(self) -> dict[str, int]:
-        """Trainable parameters of the model, and those of its item encoder."""
+        """Trainable parameters of the model, and those of what stands for its id table: encoder, and ids beside it."""
+        tower = self.item_embedding
+        of_items = [tower.encoder] if tower.fusion is None else [tower.encoder, tower.fusion]
         return {
             "model": sum(p.numel() for p in self.parameters() if p.requires_grad),
-            "item_encoder": sum(p.numel() for p in self.item_embedding.encoder.parameters()),
+            "item_encoder": sum(p.numel() for module in of_items for p in module.parameters()),
         }
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
