@@ -559,7 +559,9 @@ class TestDependencies:
 
         monkeypatch.setattr(ray_session, "_connect", start)
         with (
-            pytest.raises(SweepError, match=r"has not started in time \(The current node .*--resume\.$"),
+            pytest.raises(
+                SweepError, match=r"has not started in time \(The current node .*type the same command again"
+            ),
             ray_session.ray_session(None),
         ):
             raise AssertionError

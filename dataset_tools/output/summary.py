@@ -30,9 +30,9 @@ def print_summary(out: DatasetWriter, remark: str = "", next_command: str | None
     print(f"Next: {next_command or _training(out.folder, out.name)}")
 
 
-def label_command(out: DatasetWriter, preset: str) -> str:
-    """The command that makes popularity labels by a preset."""
-    words = ["python", "-m", "recbole_video.dataset_tools", "label", out.name, f"--preset={preset}"]
+def label_command(out: DatasetWriter, *settings: str) -> str:
+    """The command that makes popularity labels by these settings of ``label``: a preset, or sources and the like."""
+    words = ["python", "-m", "recbole_video.dataset_tools", "label", out.name, *settings]
     return shlex.join(words + _place(out.folder))
 
 

@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
+from recbole_video.entry_point import own_code_error
 from recbole_video.errors import RecBoleVideoError, TrainingError
 from recbole_video.runtime.processes import ProcessLostError, join, leave
 
@@ -146,10 +147,15 @@ def _answer(answer: Connection, found: Any, error: Exception | None = None) -> N
 
 
 def _fit_to_be_sent(error: Exception) -> Exception:
-    """An exception that another process can raise; a fault takes its traceback along."""
-    if not isinstance(error, RecBoleVideoError):
-        return RuntimeError("".join(traceback.format_exception(error)))
-    return error
+    """An exception that another process can raise; a fault, ours or the user's, takes its traceback along."""
+    if isinstance(error, RecBoleVideoError):
+        return error
+    told = "".join(traceback.format_exception(error))
+    own = own_code_error(error)
+    if own is None:
+        return RuntimeError(told)
+    own.add_note(told)
+    return own
 
 
 def _end_with_parent(alive: Connection) -> None:
