@@ -183,7 +183,7 @@ def own_code_error(error: Exception) -> OwnCodeError | None:
     if entered is None:
         return None
     frame, line = of_user[-1]
-    file = os.path.relpath(frame.f_code.co_filename)
+    file = Path(frame.f_code.co_filename).name
     given = _shapes_given(entered)
     return OwnCodeError(
         f"`{_owner(entered)}` ({file}, line {line}) raised {type(error).__name__}: {' '.join(str(error).split())}"

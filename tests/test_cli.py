@@ -17,12 +17,13 @@ from recbole_video.commands.help import HELP
 from recbole_video.commands.sweep import _OWN
 from recbole_video.config import Config
 from recbole_video.entry_point import REQUIRED, put_working_folder_last, run_command
-from recbole_video.errors import ConfigError
+from recbole_video.errors import ConfigError, OwnCodeError
 from recbole_video.options.listed import check_names, listed_names
 from recbole_video.options.option import declared
 from recbole_video.options.run import CommandOptions
 from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
-from recbole_video.runtime.launch import _fit_to_be_sent
+from recbole_video.runtime import launch_on_ray
+from recbole_video.runtime.launch import fit_to_be_sent
 from recbole_video.runtime.recbole_options import _READ_BY
 
 from .conftest import small_options, write_dataset
@@ -166,7 +167,12 @@ def test_whose_fault_it_is_is_known_of_another_process(in_tmp, monkeypatch, caps
     own = importlib.import_module("their_class").Own()
     with pytest.raises(ZeroDivisionError) as raised:
         own.work(None)
-    sent = pickle.loads(pickle.dumps(_fit_to_be_sent(raised.value)))
+    sent = pickle.loads(pickle.dumps(fit_to_be_sent(raised.value)))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OwnCodeError, match="their_class:Own"):
+        for name in ("join", "leave"):
+            patch.setattr(launch_on_ray, name, lambda **_: None)
+        patch.setattr("os.environ", {})
+        launch_on_ray._Worker(".").work(lambda: own.work(None), 0, 1, "tcp://here:1")
 
     def fail():
         raise sent

@@ -136,7 +136,7 @@ def _work(
     except KeyboardInterrupt:
         os._exit(128 + signal.SIGINT)
     except Exception as error:
-        _answer(answer, None, _fit_to_be_sent(error))
+        _answer(answer, None, fit_to_be_sent(error))
         sys.stderr.flush()
         os._exit(1)  # the others may wait for this one, and their group cannot be dissolved
 
@@ -146,7 +146,7 @@ def _answer(answer: Connection, found: Any, error: Exception | None = None) -> N
     answer.send_bytes(pickle.dumps((found, error)))
 
 
-def _fit_to_be_sent(error: Exception) -> Exception:
+def fit_to_be_sent(error: Exception) -> Exception:
     """An exception that another process can raise; a fault, ours or the user's, takes its traceback along."""
     if isinstance(error, RecBoleVideoError):
         return error
