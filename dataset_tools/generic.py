@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ import numpy as np
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.cleaning.filters import add_filter_arguments, apply_filters, drop_copies
 from recbole_video.dataset_tools.cleaning.interactions import codes_of, select
-from recbole_video.dataset_tools.output.summary import print_summary
+from recbole_video.dataset_tools.output.summary import label_command, print_summary
 from recbole_video.dataset_tools.output.writer import DatasetWriter, add_output_arguments
 from recbole_video.dataset_tools.raw.columns import (
     TEXT,
@@ -40,7 +41,7 @@ from recbole_video.dataset_tools.raw.columns import (
     parse_count,
 )
 from recbole_video.dataset_tools.raw.sequences import SequenceBuffer
-from recbole_video.dataset_tools.raw.tables import Dialect, column_names, read_chunks, where_in
+from recbole_video.dataset_tools.raw.tables import AbsentColumnError, Dialect, column_names, read_chunks, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, warn_of_old_times
 
 from recbole_video.errors import ConfigError, DataError, counted
@@ -128,16 +129,34 @@ def run(arguments: argparse.Namespace) -> None:
     dialect, items_dialect, users_dialect = _dialects(arguments)
     arguments.name = arguments.file.name.partition(".")[0] if arguments.name is None else arguments.name
     with DatasetWriter.from_arguments(arguments) as out:
-        table, unit = read_interactions(arguments, inter, dialect, out.card)
+        with _options_told(arguments, "user", "item", "time"):
+            table, unit = read_interactions(arguments, inter, dialect, out.card)
         table = apply_filters(drop_copies(table, out.card), arguments, out.card)
         out.write_interactions(table, unit, _types(inter))
         if arguments.items is not None:
             source = FeatureTable(arguments.items, arguments.item_id, item, items_dialect)
-            _convert_items(out, source, counts, arguments.list_separator, table)
+            with _options_told(arguments, "item_id"):
+                _convert_items(out, source, counts, arguments.list_separator, table)
         if arguments.users is not None:
             source = FeatureTable(arguments.users, arguments.user_id, user, users_dialect)
-            out.write_users(_read_features(source, "user_id", arguments.list_separator, table, out.card), _types(user))
-    print_summary(out, how)
+            with _options_told(arguments, "user_id"):
+                users = _read_features(source, "user_id", arguments.list_separator, table, out.card)
+            out.write_users(users, _types(user))
+    labels = [f"--source={counts[0].name}", "--transform=log1p"] if counts else []
+    print_summary(out, how, label_command(out, *labels) if labels else None)
+
+
+@contextmanager
+def _options_told(arguments: argparse.Namespace, *options: str) -> Iterator[None]:
+    """Where a column is absent that one of these options names, say which option that is."""
+    try:
+        yield
+    except AbsentColumnError as error:
+        of_column = {getattr(arguments, option): option for option in options}
+        if error.column not in of_column:
+            raise
+        advice = f"name the right one by --{of_column[error.column]}=COLUMN"
+        raise DataError(f"{str(error).removesuffix('.')}; {advice}.") from error
 
 
 def _recognise_pairs(arguments: argparse.Namespace) -> str:

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         out.write_items(videos, _ITEM_TYPES)
         out.write_counts(videos[["item_id", *TARGETS.values()]])
         out.write_text({"item_id": item, **spool.get(item)} for item in videos["item_id"])
-    print_summary(out, next_command=label_command(out, "informs"))
+    print_summary(out, next_command=label_command(out, "--preset=informs"))
 
 
 def read_videos(raw: Path, spool: TextSpool, card: Card) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
         _describe_split(posts, out.card)
         if arguments.videos is not None:
             _count_videos(arguments.videos, posts["item_id"], spool, out.card)
-    print_summary(out, next_command=label_command(out, "stap-smpd"))
+    print_summary(out, next_command=label_command(out, "--preset=stap-smpd"))
 
 
 def join_posts(tables: Tables, card: Card) -> pd.DataFrame:

@@ -42,6 +42,14 @@ A class of your own that a config file or a run to resume names (module:Class) i
 COMMANDS = ("run", "sweep", "report", "data", "frames", "recommend", "leaks", "list", "options", "completion")
 
 
+_INTERRUPTED = {
+    "run": "Interrupted; a video model's run goes on with --resume.",
+    "sweep": "Interrupted; a sweep that has begun goes on with --resume.",
+    "frames": "Interrupted; the same command goes on.",
+    "data": "Interrupted; what makes frames goes on by the same command.",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run an experiment from the command line.
 
@@ -50,13 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and not given[0].startswith("-"):
-        return run_command(
-            lambda: _run_named(given[0], given[1:]), "Interrupted; what has begun goes on with --resume."
-        )
+        return run_command(lambda: _run_named(given[0], given[1:]), _INTERRUPTED.get(given[0], "Interrupted."))
     words = given
     if _has(words, "--sweep"):
-        return run_command(lambda: _run(words), "Interrupted; a sweep that has begun goes on with --resume.")
-    return run_command(lambda: _run(words), "Interrupted; a video model's run goes on with --resume.")
+        return run_command(lambda: _run(words), _INTERRUPTED["sweep"])
+    return run_command(lambda: _run(words), _INTERRUPTED["run"])
 
 
 def _run_named(command: str, words: list[str]) -> int:

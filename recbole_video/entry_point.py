@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
-from recbole_video.errors import RecBoleVideoError, fit_for_message
+from recbole_video.errors import MissingDependencyError, OwnCodeError, RecBoleVideoError, fit_for_message, nearest
 
 # Other modules are imported where they are needed: `tempfile` imports `random`, and before `put_working_folder_last`
 # that may be one of the working folder.
@@ -21,13 +22,36 @@ from recbole_video.errors import RecBoleVideoError, fit_for_message
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 _SIGPIPE = 13  # Windows has none
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Module -> the library of pyproject.toml that it is of: those without which nothing runs.
+REQUIRED = {
+    "recbole": "recbole", "torch": "torch", "numpy": "numpy", "pandas": "pandas", "scipy": "scipy",
+    "sklearn": "scikit-learn", "matplotlib": "matplotlib", "jinja2": "jinja2", "psutil": "psutil", "yaml": "pyyaml",
+    "tqdm": "tqdm",
+}  # fmt: skip
 
 
 class Parser(ArgumentParser):
-    """A parser whose errors repeat what was typed so that a terminal can show it."""
+    """A parser that says in one sentence what is wrong, and what was probably meant."""
+
+    _given: Sequence[str] = ()
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, which tells :meth:`error` not what was typed."""
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        super().error(fit_for_message(message))
+        """End with argparse's status, and without its list of all options.
+
+        A name that is misspelt is told first: argparse would miss the option that it stands for.
+        """
+        known = self._option_string_actions
+        for word in self._given:
+            name = word.partition("=")[0]
+            if name.startswith("--") and len(name) > 2 and not any(option.startswith(name) for option in known):
+                message = f"`{word}` is no option{nearest(name, known)}"
+                break
+        self.exit(2, f"{fit_for_message(message).rstrip('.')}; {self.prog} --help shows all options.\n")
 
 
 def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -> int:
@@ -39,13 +63,15 @@ def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -
 
     Returns:
         The command's status; 1 after an error that is the user's to mend, or on a full disk; 130 after Ctrl-C; 141 if
-        the reader of the output went away; 70 after a fault of this package, whose traceback is in a file that the
-        message names.
+        the reader of the output went away; 70 after a fault of this package. The traceback of that, and of what a
+        class of the user's own raised, is in a file that the message names.
     """
     try:
         put_working_folder_last()
         status = command()
         sys.stdout.flush()  # here, where a reader that went away can be told from a fault
+    except OwnCodeError as error:
+        return _print_error(*_describe_unexpected(error))
     except RecBoleVideoError as error:
         return _print_error(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
@@ -120,10 +146,75 @@ def _describe_unexpected(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         place = f" (`{error.filename}`)" if error.filename else ""
         return fit_for_message(f"RunFolderError: The disk is full{place}; make room, or write elsewhere."), 1
-    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if missing := _missing_library(error):
+        return f"{MissingDependencyError.__name__}: {missing}", 1
+    own = own_code_error(error)
     path = write_fault(error)
-    where = f"its traceback is in `{path}`, please report it" if path else "no folder takes its traceback"
-    return fit_for_message(f"This is a fault of recbole_video, `{what}`; {where}."), FAULT
+    where = f"its traceback is in `{path}`" if path else "no folder takes its traceback"
+    if own is not None:
+        return f"{str(own).removesuffix('.')}; {where}.", 1
+    what, please = " ".join(f"{type(error).__name__}: {error}".split()), ", please report it" if path else ""
+    return fit_for_message(f"This is a fault of recbole_video, `{what}`; {where}{please}."), FAULT
+
+
+def _missing_library(error: Exception) -> str | None:
+    """What to say where a library that is always needed is not there; None where it is another error."""
+    if not isinstance(error, ModuleNotFoundError) or error.name not in REQUIRED:
+        return None
+    return (
+        f"{REQUIRED[error.name]} is not installed in this Python ({sys.executable}): activate the environment "
+        "(`source .venv/bin/activate`), or see Installing in README.md."
+    )
+
+
+def own_code_error(error: Exception) -> OwnCodeError | None:
+    """Whose fault an exception is that a class of the user's own, an encoder or a model, let through.
+
+    Returns:
+        An error that names the class, the line, and the shapes of what it was given; None where no method of such a
+        class was running.
+    """
+    import traceback
+
+    if isinstance(error, OwnCodeError):  # from another process
+        return error
+    of_user = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_of_user(frame)]
+    entered = next((frame for frame, _ in of_user if _owner(frame)), None)
+    if entered is None:
+        return None
+    frame, line = of_user[-1]
+    file = Path(frame.f_code.co_filename).name
+    given = _shapes_given(entered)
+    return OwnCodeError(
+        f"`{_owner(entered)}` ({file}, line {line}) raised {type(error).__name__}: {' '.join(str(error).split())}"
+        + (f"; it was given {given}." if given else ".")
+    )
+
+
+def _is_of_user(frame: FrameType) -> bool:
+    """Whether code is neither of this package nor of an installed library, nor made without a file."""
+    import site
+    import sysconfig
+
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in (__name__.partition(".")[0], *REQUIRED):
+        return False
+    file = Path(frame.f_code.co_filename).resolve()
+    libraries = (*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages())
+    return file.is_file() and not any(file.is_relative_to(Path(folder).resolve()) for folder in libraries)
+
+
+def _owner(frame: FrameType) -> str | None:
+    """``module:Class`` of the object whose method is running; None where it is a function."""
+    names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+    owner = type(frame.f_locals.get(names[0])) if names[:1] == ("self",) else None
+    return f"{owner.__module__}:{owner.__qualname__}" if owner else None
+
+
+def _shapes_given(frame: FrameType) -> str:
+    """The arguments of a method that have a shape: ``frames [67, 5, 32], mask [67, 5]``."""
+    names = frame.f_code.co_varnames[1 : frame.f_code.co_argcount]
+    shapes: dict[str, Any] = {name: getattr(frame.f_locals.get(name), "shape", None) for name in names}
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items() if isinstance(shape, tuple))
 
 
 def _print_error(message: str, status: int) -> int:

@@ -82,6 +82,10 @@ class MissingDependencyError(RecBoleVideoError, ImportError):
     """An optional library is not installed, or one that is installed cannot be used."""
 
 
+class OwnCodeError(RecBoleVideoError, RuntimeError):
+    """A class of the user's own, an encoder or a model, raised an exception."""
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """A number and what there are so many of: ``1 item has``, ``1,200 items have``; by default many get an s."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"

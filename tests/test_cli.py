@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,14 @@ from recbole_video.cli import COMMANDS, main
 from recbole_video.commands.help import HELP
 from recbole_video.commands.sweep import _OWN
 from recbole_video.config import Config
-from recbole_video.entry_point import put_working_folder_last
-from recbole_video.errors import ConfigError
+from recbole_video.entry_point import REQUIRED, put_working_folder_last, run_command
+from recbole_video.errors import ConfigError, OwnCodeError
 from recbole_video.options.listed import check_names, listed_names
 from recbole_video.options.option import declared
 from recbole_video.options.run import CommandOptions
 from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+from recbole_video.runtime import launch_on_ray
+from recbole_video.runtime.launch import fit_to_be_sent
 from recbole_video.runtime.recbole_options import _READ_BY
 
 from .conftest import small_options, write_dataset
@@ -143,6 +147,81 @@ class TestLastResort:
         """It is no reader of the output that went away."""
         monkeypatch.setattr("recbole_video.entry_point._has_no_reader", lambda: False)
         assert self.run(monkeypatch, main_of, BrokenPipeError()) == 70
+
+
+OWN_ENCODER = """
+from recbole_video.item_encoders.cva import CVA
+
+class Raises(CVA):
+    def forward(self, frames, mask):
+        return self.joined(frames)
+
+    def joined(self, frames):
+        raise AssertionError("no\\nway")
+"""
+
+
+def test_whose_fault_it_is_is_known_of_another_process(in_tmp, monkeypatch, capsys):
+    (in_tmp / "their_class.py").write_text("class Own:\n    def work(self, rows):\n        return 1 / 0\n")
+    monkeypatch.syspath_prepend(in_tmp)
+    own = importlib.import_module("their_class").Own()
+    with pytest.raises(ZeroDivisionError) as raised:
+        own.work(None)
+    sent = pickle.loads(pickle.dumps(fit_to_be_sent(raised.value)))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OwnCodeError, match="their_class:Own"):
+        for name in ("join", "leave"):
+            patch.setattr(launch_on_ray, name, lambda **_: None)
+        patch.setattr("os.environ", {})
+        launch_on_ray._Worker(".").work(lambda: own.work(None), 0, 1, "tcp://here:1")
+
+    def fail():
+        raise sent
+
+    assert run_command(fail) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("`their_class:Own` (their_class.py, line 3) raised ZeroDivisionError: division by zero;")
+    [file] = (in_tmp / "log").iterdir()
+    assert "return 1 / 0" in file.read_text()
+
+
+class TestWhoseFaultItIs:
+    def test_a_class_of_the_users_own(self, in_tmp, data_root, capsys, monkeypatch):
+        """The class that was called, the line that raised, what it was given, and the traceback in the log."""
+        (in_tmp / "my_encoder.py").write_text(OWN_ENCODER)
+        monkeypatch.syspath_prepend(in_tmp)
+        monkeypatch.setattr("sys.path", [*sys.path])
+        assert main(["--dataset=tiny", *words(data_root, item_encoder="my_encoder:Raises")]) == 1
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert re.fullmatch(
+            r"`my_encoder:Raises` \(my_encoder.py, line 9\) raised AssertionError: no way; it was given frames "
+            r"\[30, 1, 8\], mask \[30, 1\]; its traceback is in `log/fault-[\w-]+.txt`.",
+            told,
+        )
+        [file] = (in_tmp / "log").glob("fault-*.txt")
+        assert "in joined" in file.read_text()
+
+    def test_a_library_without_which_nothing_runs(self, in_tmp, capsys):
+        def needs(name):
+            return lambda: importlib.import_module(name)
+
+        for module, library in (("recbole", "recbole"), ("yaml", "pyyaml")):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("sys.path", [])
+                patch.setattr("sys.meta_path", [])
+                patch.delitem(sys.modules, module)
+                assert run_command(needs(module)) == 1
+            told = capsys.readouterr().err
+            assert told.startswith(
+                f"MissingDependencyError: {library} is not installed in this Python ({sys.executable})"
+            )
+            assert "`source .venv/bin/activate`" in told and "Installing in README.md" in told
+        assert not list(in_tmp.iterdir())
+
+    def test_each_of_them_is_known(self):
+        """Those that pyproject.toml asks for; a module of ours that is not there is a fault of ours."""
+        asked = tomllib.loads((SCRIPT.parent / "pyproject.toml").read_text())["project"]["dependencies"]
+        assert set(REQUIRED.values()) == {re.split(r"[=>]", one)[0] for one in asked}
+        assert all(importlib.import_module(name) for name in REQUIRED)
 
 
 def test_an_interrupt_while_the_interpreter_ends(in_tmp):

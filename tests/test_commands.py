@@ -3,9 +3,10 @@
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
-from recbole_video import load_model, run_recbole_video
+from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.cli import COMMANDS, _as_flags, main
 from recbole_video.commands.completion import completion_script
 
@@ -62,10 +63,32 @@ class TestRecommend:
         for line, (user, rank, item, score) in zip(lines, expected.itertuples(index=False), strict=True):
             assert line == f"{user}\t{rank}\t{item}\t{score:.6g}"
 
+    def test_items_that_it_does_not_know_are_told_in_a_sentence(self, run, capsys, recwarn):
+        assert main(["recommend", run, "--history=i1 x", "--history=y", "--k=2"]) == 0
+        told = capsys.readouterr()
+        assert len(told.out.splitlines()) == 3 and not recwarn.list
+        assert told.err == (
+            "The model does not know 2 items of the histories (first: `x`), and 1 user of whom it knows none: left "
+            "out.\n"
+        )
+
+    def test_videos_that_came_later(self, run, tmp_path, capsys):
+        rows = np.random.default_rng(0).normal(size=(2, 1, 8))
+        store = write_frame_store(tmp_path / "tiny.new.frames.npy", ["n1", "n2"], rows, vfm="random", sampling="s")
+        assert main(["recommend", run, "--history=n2 i1", "--k=99", f"--add_store={store.path}"]) == 0
+        told = capsys.readouterr()
+        assert "\tn1\t" in told.out and told.err == f"2 new videos from {store.path}.\n"
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [
             ([], "recommend needs what was watched: --history="),
+            (
+                ["--history=i1,i2"],
+                "does not know 1 item of the histories (first: `i1,i2`), which are all; separate items by",
+            ),
+            (["--history=x"], "which are all; new videos are taken in by --add_store=FILE."),
+            (["--history=" + " ".join(f"i{n}" for n in range(30))], "Nothing is left to recommend"),
             (["--histories=no.txt"], "no.txt"),
             (["--histories=empty.txt"], "`empty.txt`, line 2 is empty"),
         ],
@@ -80,7 +103,7 @@ class TestCompletion:
     def complete(self, *words):
         """What bash completes behind the last of some words."""
         script = completion_script(
-            "bash", COMMANDS, {"sweep": ["cva-table6", "--demo"], "*": ["--model=CVA", "--epochs="]}
+            "bash", COMMANDS, {"sweep": ["cva-table6", "--demo"], "*": ["--model=CVA", "--epochs=", "--dataset=demo"]}
         )
         typed = " ".join(f"'{word}'" for word in ("recbole-video", *words))
         ask = f"COMP_WORDS=({typed}); COMP_CWORD={len(words)}; _recbole_video; printf '%s\\n' \"${{COMPREPLY[@]}}\""
@@ -88,8 +111,23 @@ class TestCompletion:
 
     @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
     def test_bash(self):
-        assert self.complete("re") == ["report", "recommend"] and self.complete("sweep", "cva") == ["cva-table6"]
+        assert self.complete("re") == ["recommend", "report"] and self.complete("sweep", "cva") == ["cva-table6"]
         assert self.complete("run", "--mo") == ["--model=CVA"] and self.complete("run", "--e") == ["--epochs="]
+
+    @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+    def test_values(self, in_tmp):
+        """Behind the =, at which bash takes a word apart; data sets are those below dataset/, too."""
+        (in_tmp / "dataset" / "mine").mkdir(parents=True)
+        assert self.complete("run", "--dataset", "=") == ["demo", "mine"]
+        assert self.complete("run", "--dataset", "=", "m") == ["mine"] and self.complete(
+            "run", "--model", "=", "C"
+        ) == ["CVA"]
+        assert self.complete("run", "--dataset=m") == ["--dataset=mine"] and not self.complete("sweep", "--dat")
+
+    def test_names_of_data_sets_are_no_options(self, capsys):
+        assert main(["completion", "bash"]) == 0
+        script = capsys.readouterr().out
+        assert "--amazon" not in script and "--ml-100k" not in script and "--dataset=microvideo-demo" in script
 
     def test_it_names_what_there_is(self, capsys):
         assert main(["completion", "zsh"]) == 0

@@ -809,7 +809,11 @@ class TestUse:
                 DataError,
                 "are of `frames`, of which no",
             ),
-            ({"frames": np.ones((2, 8))}, DataError, r"Frames of 2 new videos must be \[2, F, 8\], not \[2, 8\]"),
+            (
+                {"frames": np.ones((2, 8))},
+                DataError,
+                r"Frames of 2 new videos must be \[2, F, 8\], not \[2, 8\]; of one row each, give vec",
+            ),
         ],
         ids=str,
     )

@@ -154,6 +154,25 @@ class TestCommands:
             main([command, "--help"])
         assert f"dataset_tools {command}" in capsys.readouterr().out
 
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["generic", "x.csv", "--nme=mine"], "`--nme=mine` is no option (did you mean `--name`?)"),
+            (["frames", "--videos=v", "--nme", "mine"], "`--nme` is no option (did you mean `--name`?)"),
+            (["frames", "--videos=v"], "the following arguments are required: --name"),
+            (["generic", "x.csv", "more"], "unrecognized arguments: more"),
+            (
+                ["generic", "x.csv", "--min_user=3", "--no_tim", "--time_unit=h"],
+                "argument --time_unit: invalid choice: 'h'",
+            ),
+        ],
+    )
+    def test_a_slip_is_one_sentence(self, words, told, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            main(words)
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(told) and line.endswith(f"dataset_tools {words[0]} --help shows all options.")
+
     def test_converters_import_neither_torch_nor_recbole(self, tmp_path):
         (tmp_path / "mine.csv").write_text("user_id,item_id,timestamp\na,x,1\nb,x,2\n")
         code = (

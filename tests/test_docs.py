@@ -17,7 +17,9 @@ from recbole_video.dataset_tools.popularity_demo import make as make_popularity_
 
 from recbole_video import run_recbole_video
 from recbole_video.cli import main as run
+from recbole_video.commands.recommend import recommend_parser
 from recbole_video.config import Config, known_options
+from recbole_video.content.store import store_path
 from recbole_video.options.parse import parse_command_line
 from recbole_video.serving.explain import main as explain
 from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
@@ -54,10 +56,19 @@ def words_behind(program):
 
 CONVERSIONS = words_behind("-m recbole_video.dataset_tools ")
 RUNS = words_behind("run_recbole_video.py ")
+RECOMMENDATIONS = words_behind("recbole-video recommend ")
 
 
 def test_commands_are_found():
-    assert len(CONVERSIONS) >= 6 and len(RUNS) >= 2 and len(CONVERSIONS) + len(RUNS) + len(OTHERS) == len(LINES)
+    found = (CONVERSIONS, RUNS, RECOMMENDATIONS, OTHERS)
+    assert len(CONVERSIONS) >= 6 and len(RUNS) >= 2 and sum(map(len, found)) == len(LINES)
+
+
+def test_new_videos_are_recommended_from_the_store_that_is_made_of_them():
+    [asked] = [recommend_parser().parse_args(words) for words in RECOMMENDATIONS]
+    [made] = [words for words in CONVERSIONS if words[0] == "frames" and "--new" in words]
+    name, store = (one.partition("=")[2] for one in made if one.startswith(("--name=", "--store=")))
+    assert asked.add_store == [store_path(Path("dataset") / name, name, store)]
 
 
 def test_nothing_is_installed_from_an_index_that_lacks_it():

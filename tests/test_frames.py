@@ -180,6 +180,11 @@ class TestStore:
             write_frame_blocks(store.path, list("abc"), 4, 5, blocks, vfm="m", sampling="s")
         FrameStore(store.path).verify()
 
+    @pytest.mark.parametrize(("shape", "advice"), [((2, 5), r"; of one row each, give vectors\[:, None\]"), ((5,), "")])
+    def test_frames_of_another_shape(self, tmp_path, shape, advice):
+        with pytest.raises(DataError, match=r"of 2 items must be \[2, F, D\], not \[[\d, ]*\]" + advice + r"\.$"):
+            write_frame_store(tmp_path / "x.frames.npy", ["a", "b"], np.zeros(shape), vfm="m", sampling="s")
+
     def test_names_of_stores(self, tmp_path):
         assert store_path("d", "ml", None).as_posix() == "d/ml.frames.npy"
         assert store_path("d", "ml", "clip").as_posix() == "d/ml.clip.frames.npy"

@@ -245,6 +245,18 @@ class TestErrors:
             ("a,x,1\n", ["--time_unit=iso"], "mine.csv`, line 2, column `timestamp`: `1` is no ISO date"),
             ("a,x,1661000000123\n", [], "line 2, column `timestamp`: `1661000000123` lies beyond the year 2200 in s"),
             ("a,x,1\n", ["--time=timestam"], "has no column `timestam` (did you mean `timestamp`?)"),
+            (
+                "a,x,1\n",
+                ["--user=u"],
+                "has no column `u`; it has `user_id`, `item_id`, `timestamp`; name the right one by --user",
+            ),
+            ("a,x,1\n", ["--item=i"], "name the right one by --item=COLUMN."),
+            (
+                "a,x,1\na,y,2020-01-02T03:04:05Z\n",
+                [],
+                "`2020-01-02T03:04:05Z` is no number; mend it, or give --time_unit=iso.",
+            ),
+            ("a,x,1\na,y,2 Jan\n", [], "`2 Jan` is no number; mend it, or give another --time_unit."),
             ("a,x,1\n", ["--columns", "n:float=item_id"], "line 2, column `item_id`: `x` is not a number"),
             ("a,x,1\na,y\n", [], "line 3: 2 columns where the first line has 3"),
             ("a,x,1\na,y,2,3\n", [], "line 3: 4 columns where the first line has 3"),
@@ -643,9 +655,14 @@ class TestCounts:
         (tmp_path / "items.csv").write_text(self.TABLE)
         return convert(tmp_path / "mine.csv", f"--items={tmp_path / 'items.csv'}", "--item_id=id", *options, **more)
 
-    def test_counts_are_of_items_with_interactions_by_id(self, convert, tmp_path):
+    def test_counts_are_of_items_with_interactions_by_id(self, convert, tmp_path, capsys):
         folder = self.convert_it(convert, tmp_path, "--counts", "views=seen", "likes")
         assert lines(folder, ".counts") == ["item_id:token\tviews:float\tlikes:float", "a\t10\t3", "b\t20\t"]
+        following = (
+            capsys.readouterr().out.splitlines()[-1].removeprefix("Next: python -m recbole_video.dataset_tools ")
+        )
+        assert main([*shlex.split(following), "--shares", "1", "0", "0"]) == 0
+        assert (folder / "mine.views-log1p.popularity").is_file()
         assert not (folder / "mine.item").exists()
 
     def test_labels_are_made_of_them(self, convert, tmp_path):
@@ -668,7 +685,8 @@ class TestCounts:
         [
             ("id,seen\na,many\n", "line 2, column `seen`: `many` is not a number"),
             ("id,seen\na,1\na,2\n", "line 3: `a` is there a second time, with other values"),
-            ("id,views\na,1\n", "has no column `seen`"),
+            ("id,views\na,1\n", "has no column `seen`; it has `id`, `views`.\n"),
+            ("key,seen\na,1\n", "has no column `id`; it has `key`, `seen`; name the right one by --item_id=COLUMN."),
             ("id,seen\nz,1\n", "items.csv` counts nothing of the items that have interactions"),
         ],
     )

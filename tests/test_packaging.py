@@ -120,6 +120,28 @@ def lend_compiled_code(python):
             shutil.copytree(compiled, place)
 
 
+def test_a_script_in_the_folder_above_the_checkout_finds_the_package(in_tmp):
+    """There the checkout's own folder, which has no __init__.py, bears the package's name, too."""
+    (in_tmp / "recbole_video").symlink_to(ROOT, target_is_directory=True)
+    names = "recbole_video, recbole_video.properties, recbole_video.dataset_tools"
+    (in_tmp / "use.py").write_text(f"import {names}\nprint(recbole_video.__version__)\n")
+    done = subprocess.run([sys.executable, "use.py"], capture_output=True, text=True, check=False)
+    assert done.stdout == f"{recbole_video.__version__}\n", done.stderr
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv, which `make test` brings along")
+def test_uv_run_leaves_the_environment_of_make_as_it_is(in_tmp):
+    """That has the versions of constraints.txt, and uv by itself would bring the newest."""
+    (in_tmp / "pyproject.toml").write_text(PYPROJECT)
+    environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable], check=True, env=environment)
+    before = sorted(in_tmp.rglob("*"))
+    command = ["uv", "run", "--offline", "python", "-c", "import sys; print(sys.prefix)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout == f"{in_tmp / '.venv'}\n", done.stderr
+    assert sorted(in_tmp.rglob("*")) == before
+
+
 @pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv, which `make test` brings along")
 def test_built_wheel_runs_in_an_empty_environment(in_tmp):
     def uv(*arguments):

@@ -248,6 +248,7 @@ class TestPlan:
             folder = in_tmp / "sweeps" / f"cva-table6-{i}" / "trials" / "any"
             folder.mkdir(parents=True)
             (folder / "metrics.json").write_text(json.dumps({"seconds": seconds}))
+        assert ": about 3 min for all, 20 at a time; " in hours_text(plan, in_tmp, 20)
         ran = "2 trials that ran here took 200 s on average: about 0.5 h for all, 2 at a time; published"
         assert hours_text(plan, in_tmp, 2).startswith(ran)  # 18 trials
         assert not hours_text(make_plan(load_sweep("cva-table6", True)), in_tmp / "elsewhere", 2).startswith("2 trials")
@@ -559,7 +560,9 @@ class TestDependencies:
 
         monkeypatch.setattr(ray_session, "_connect", start)
         with (
-            pytest.raises(SweepError, match=r"has not started in time \(The current node .*--resume\.$"),
+            pytest.raises(
+                SweepError, match=r"has not started in time \(The current node .*type the same command again"
+            ),
             ray_session.ray_session(None),
         ):
             raise AssertionError

@@ -252,7 +252,10 @@ class TestTfidf:
     @pytest.mark.parametrize(
         "words, message",
         [
-            (["--dim=40"], "8 texts have 8 words in common with others, too few for 40 dimensions; lower --dim"),
+            (
+                ["--dim=40"],
+                "8 texts have 8 words in common with others, too few for 40 dimensions; lower --dim to 7 or less.",
+            ),
             (["--dim=0"], "--dim is 0; it must be at least 1"),
             (["--parts="], "--parts is empty"),
             (["--weights=here"], "tfidf has no weights"),

@@ -225,6 +225,47 @@ class TestWholeCommand:
             run("sample", raw, tmp_path, "--titles", "x")
 
 
+class TestLastWords:
+    """Where the frames are and what comes next; before that, what may be a slip."""
+
+    WORDS = ("--sampler", "uniform", "--n_frames", "1")
+
+    @pytest.fixture(scope="class")
+    def one(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("one")
+        write_video(folder / "fresh.mp4", 4)
+        return ["--videos", str(folder), *self.WORDS]
+
+    @staticmethod
+    def convert(root, name="d"):
+        (root / name).mkdir()
+        (root / name / f"{name}.inter").write_text("user_id:token\titem_id:token\nu\told\nu\tfresh\nu\tolder\n")
+
+    def test_a_name_of_no_data_set(self, raw, one, tmp_path, capsys, caplog):
+        self.convert(tmp_path, "dd")
+        folder = run("frames", raw, tmp_path, *one)
+        assert f"There is no {folder / 'd.inter'} (did you mean `dd`?)" in caplog.text
+        written, following = capsys.readouterr().out.splitlines()
+        assert written == f"1 video has frames; written: {folder / 'd.frames.npy'}"
+        assert following == f"Next: python -m recbole_video.dataset_tools generic CLICKS.csv --name=d --out={tmp_path}"
+
+    def test_items_without_videos_are_missed_but_not_by_new_videos(self, raw, one, tmp_path, capsys, caplog):
+        self.convert(tmp_path)
+        folder = run("frames", raw, tmp_path, *one)
+        assert "2 of 3 items of d.inter have no video" in caplog.text and "2 missing" in caplog.text
+        following = capsys.readouterr().out.splitlines()[-1]
+        assert following == f"Next: python run_recbole_video.py --dataset=d --data_path={tmp_path}"
+        caplog.clear()
+        run("frames", raw, tmp_path, *one, "--new", "--store=new")
+        store = folder / "d.new.frames.npy"
+        assert FrameStore(store).items == ["fresh"] and not caplog.text
+        assert len((folder / "d.new.failures.csv").read_text().splitlines()) == 1
+        following = capsys.readouterr().out.splitlines()[-1]
+        assert following == f'Next: recbole-video recommend RUN_FOLDER --add_store={store} --history="ITEM ITEM"'
+        with pytest.raises(ConfigError, match="--new needs a store of its own .* give --store=new"):
+            run("frames", raw, tmp_path, *one, "--new")
+
+
 class TestSteps:
     def test_sample_and_embed_make_what_frames_makes(self, raw, unbroken, tmp_path):
         run("sample", raw, tmp_path)

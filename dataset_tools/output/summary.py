@@ -27,18 +27,22 @@ def print_summary(out: DatasetWriter, remark: str = "", next_command: str | None
         f"{sizes['items']:,} items.{f' {remark}' if remark else ''}"
     )
     print(f"{_left_out(out.card)} Card: {out.folder / out.name}.card.html")
-    print(f"Next: {next_command or _training(out.folder, out.name)}")
+    print(f"Next: {next_command or training_command(out.folder, out.name)}")
 
 
-def label_command(out: DatasetWriter, preset: str) -> str:
-    """The command that makes popularity labels by a preset."""
-    words = ["python", "-m", "recbole_video.dataset_tools", "label", out.name, f"--preset={preset}"]
-    return shlex.join(words + _place(out.folder))
+def label_command(out: DatasetWriter, *settings: str) -> str:
+    """The command that makes popularity labels by these settings of ``label``: a preset, or sources and the like."""
+    return tool_command("label", out.name, *settings, *place(out.folder))
 
 
-def _place(folder: Path) -> list[str]:
+def tool_command(*words: str) -> str:
+    """A command of the data tools as it is typed."""
+    return shlex.join(["python", "-m", "recbole_video.dataset_tools", *words])
+
+
+def place(folder: Path, option: str = "data_path") -> list[str]:
     """The option that says where the data sets are, if it is needed."""
-    return [] if folder.parent == Path("dataset") else [f"--data_path={folder.parent}"]
+    return [] if folder.parent == Path("dataset") else [f"--{option}={folder.parent}"]
 
 
 def _left_out(card: Card) -> str:
@@ -52,12 +56,14 @@ def _left_out(card: Card) -> str:
     return f"{left_out} {n} warning{'s' if n > 1 else ''}." if n else left_out
 
 
-def _training(folder: Path, name: str) -> str:
-    """Train on the content that is there; without any, on ids."""
-    words = ["python", "run_recbole_video.py", f"--dataset={name}", *_place(folder)]
+def training_command(folder: Path, name: str, store: str = "") -> str:
+    """Train on a store, or else on the content that is there; without any, on ids."""
+    words = ["python", "run_recbole_video.py", f"--dataset={name}", *place(folder)]
     stores = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
     if not stores:
         words.append("--item_encoder=ID")
+    elif store:
+        words.append(f"--frame_store={store}")
     elif f"{name}{SUFFIX}" not in stores:
         words.append(f"--frame_store={stores[0].removeprefix(f'{name}.').removesuffix(SUFFIX)}")
     content = "" if stores else "   # or make content first, by `frames` of videos or `embed-text` of titles"

@@ -129,7 +129,14 @@ def _dates(values: pd.Series, where: Where) -> np.ndarray:
 def _check_filled(values: pd.Series, gaps: pd.Series, kind: str, where: Where) -> None:
     if gaps.any():
         row = int(gaps.to_numpy(dtype=bool).argmax())
+        value = values.iloc[row]
+        other = "--time_unit=iso" if kind == "number" and _is_date(value) else "another --time_unit"
         raise DataError(
-            f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` is no {kind}; mend it, or give "
-            "another --time_unit."
+            f"{where(values.index[row])}, column `{values.name}`: `{value}` is no {kind}; mend it, or give {other}."
         )
+
+
+def _is_date(value: object) -> bool:
+    import pandas as pd
+
+    return isinstance(value, str) and not pd.isna(pd.to_datetime(value, format="ISO8601", errors="coerce", utc=True))

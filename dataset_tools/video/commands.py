@@ -29,6 +29,7 @@ class FramesCommand:
 
       frames --videos videos/ --name mine                     of 100 frames a video the 5 most like its title, by DINOv2
       frames --videos videos/ --name mine --sampler uniform   without titles and CLIP
+      frames --videos new/ --name mine --new --store new      videos that came later, for a model that is trained
 
     Writes NAME.frames.npy with its manifest, NAME.samples.jsonl (the chosen frames) and NAME.failures.csv (videos
     without frames, and why). A run that was stopped goes on when the same command is given again.
@@ -90,7 +91,8 @@ def _make_from_videos(arguments: argparse.Namespace, encoder: Source | None) -> 
     )
     results = options.outputs(arguments)
     job = Job(videos, plan, titles, results, overwrite=arguments.overwrite)
-    options.report(run_job(job, options.executor(arguments)), results)
+    made = results.samples if encoder is None else results.frames
+    options.report(run_job(job, options.executor(arguments)), results, made, arguments.new)
 
 
 class EmbedCommand:
@@ -139,7 +141,7 @@ class EmbedCommand:
             min_short_side=chosen.short_side,
         )
         job = Job(videos, plan, Titles({}), results, chosen, failed, arguments.overwrite)
-        options.report(run_job(job, options.executor(arguments)), results)
+        options.report(run_job(job, options.executor(arguments)), results, results.frames, arguments.new)
 
 
 def split_by_choice(

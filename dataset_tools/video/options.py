@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_video.dataset_tools.output.summary import place, tool_command, training_command
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampling
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
 
 from recbole_video.data.text import read_media, sidecar_path
-from recbole_video.errors import ConfigError, DataError, counted
+from recbole_video.errors import ConfigError, DataError, counted, nearest
 from recbole_video.files.names import is_plain_name
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ _FRAME_ENCODERS = "dinov2, dinov3, clip, vit, or, without weights, histogram and
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """``--videos``, ``--name``, ``--out``, ``--store`` and ``--overwrite``."""
+    """``--videos``, ``--name``, ``--out``, ``--store``, ``--new`` and ``--overwrite``."""
     parser.add_argument(
         "--videos",
         type=Path,
@@ -39,6 +41,11 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="name of the data set")
     parser.add_argument("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")
     parser.add_argument("--store", default="", help="name of the frame store, where a data set has several")
+    parser.add_argument(
+        "--new",
+        action="store_true",
+        help="videos that came after the training, named by item, into a --store of their own: no other item is missed",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
 
 
@@ -111,8 +118,10 @@ def check_names(arguments: argparse.Namespace) -> None:
     """Check that no name of a data set or store leads out of the data set's folder.
 
     Raises:
-        ConfigError: If one is no plain name.
+        ConfigError: If one is no plain name, or new videos have no store of their own.
     """
+    if getattr(arguments, "new", False) and not arguments.store:
+        raise ConfigError("--new needs a store of its own beside that of the training: give --store=new.")
     for option in ("name", "store"):
         given = getattr(arguments, option)
         if not is_plain_name(given) and (given or option == "name"):
@@ -122,7 +131,8 @@ def check_names(arguments: argparse.Namespace) -> None:
 def videos(arguments: argparse.Namespace) -> list[VideoFile]:
     """The videos: of a folder, those that the data set's text names as ``media``, or each file by its name.
 
-    An item of the data set without a video is one that is missing, so that the report of failures names it.
+    An item of the data set without a video is one that is missing, so that the report of failures names it; unless
+    the videos are new ones, which neither the interactions nor the text know.
     """
     from recbole_video.dataset_tools.video.listing import list_videos, with_items
 
@@ -131,6 +141,8 @@ def videos(arguments: argparse.Namespace) -> list[VideoFile]:
     check_names(arguments)
     log = logging.getLogger(__name__)
     folder = arguments.out / arguments.name
+    if arguments.new:
+        return list_videos(arguments.videos)
     media: dict[str, str] = {}
     if arguments.videos.is_dir():
         path = sidecar_path(folder, arguments.name)
@@ -139,6 +151,11 @@ def videos(arguments: argparse.Namespace) -> list[VideoFile]:
             log.info(f"{path.name} says which of the files belongs to which item.")
     inter = folder / f"{arguments.name}.inter"
     if not inter.is_file():
+        converted = [path.stem for path in arguments.out.glob("*/*.inter") if path.stem == path.parent.name]
+        log.warning(
+            f"There is no {inter}{nearest(arguments.name, converted)}; frames are made of every video all the same, by "
+            "the item that its file is named after."
+        )
         return list_videos(arguments.videos, media)
     wanted = set(read_columns(inter, {"item_id"}, set())["item_id"])
     found = list_videos(arguments.videos, media, wanted)
@@ -244,10 +261,38 @@ def executor(arguments: argparse.Namespace) -> Executor:
     return run_here(arguments.workers, arguments.timeout)
 
 
-def report(summary: Summary, results: Outputs) -> None:
-    """Log how a run ended."""
+def report(summary: Summary, results: Outputs, made: Path, is_new: bool = False) -> None:
+    """Log how a run ended, and print what it made and what may be typed next.
+
+    Args:
+        summary: What was done.
+        results: The files of the results.
+        made: The file that matters: the frame store, or the chosen frames.
+        is_new: Whether these are videos for a model that is trained already.
+    """
+    _report_failures(summary, results)
+    print(f"{counted(summary.n_videos, 'video has', 'videos have')} frames; written: {made}")
+    following = None if made == results.samples else _next_command(results, is_new)
+    if following:
+        print(f"Next: {following}")
+
+
+def _next_command(results: Outputs, is_new: bool) -> str | None:
+    """What a frame store is made for; None where that depends on labels to come."""
+    folder, name = results.folder, results.name
+    if is_new:
+        return (
+            f'recbole-video recommend RUN_FOLDER --add_store={shlex.quote(str(results.frames))} --history="ITEM ITEM"'
+        )
+    if (folder / f"{name}.counts").is_file():  # for popularity
+        return None
+    if (folder / f"{name}.inter").is_file():
+        return training_command(folder, name, results.store)
+    return tool_command("generic", "CLICKS.csv", f"--name={name}", *place(folder, "out"))
+
+
+def _report_failures(summary: Summary, results: Outputs) -> None:
     log = logging.getLogger(__name__)
-    log.info(f"{counted(summary.n_videos, 'video has', 'videos have')} frames.")
     if summary.n_untitled:
         log.warning(
             f"{counted(summary.n_untitled, 'video has', 'videos have')} no title: frames were chosen at random."

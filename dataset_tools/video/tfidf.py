@@ -39,9 +39,11 @@ class TfidfEncoder:
         except ValueError:  # no word is left
             weights = np.zeros((len(texts), 0))
         if min(weights.shape) <= dim:
+            most = min(weights.shape) - 1
+            advice = f"lower --dim to {most} or less" if most > 0 else "give other --fields, or --encoder uae"
             raise DataError(
                 f"{counted(len(texts), 'text has', 'texts have')} {counted(weights.shape[1], 'word')} in common with "
-                f"others, too few for {dim} dimensions; lower --dim."
+                f"others, too few for {counted(dim, 'dimension')}; {advice}."
             )
         self._reduction = TruncatedSVD(dim, random_state=_SEED).fit(weights)
 

@@ -10,7 +10,13 @@ SHELLS = ("bash", "zsh")
 _SCRIPT = """\
 # Tab completion of recbole-video in {shell}; made by `recbole-video completion {shell}`.
 {first}_recbole_video() {{
-  local word="${{COMP_WORDS[COMP_CWORD]}}" known
+  local word="${{COMP_WORDS[COMP_CWORD]}}" before="" known name
+  # bash takes --NAME=VALUE apart at the =, zsh does not
+  if [ "$word" = "=" ]; then
+    before="${{COMP_WORDS[COMP_CWORD-1]}}=" word=""
+  elif [ "$COMP_CWORD" -ge 3 ] && [ "${{COMP_WORDS[COMP_CWORD-1]}}" = "=" ]; then
+    before="${{COMP_WORDS[COMP_CWORD-2]}}="
+  fi
   if [ "$COMP_CWORD" -eq 1 ]; then
     known="{commands}"
   else
@@ -18,7 +24,11 @@ _SCRIPT = """\
 {cases}
     esac
   fi
-  COMPREPLY=($(compgen -W "$known" -- "$word"))
+  case "$known" in
+    *--dataset=*) for name in $(ls dataset 2>/dev/null); do known="$known --dataset=$name"; done ;;
+  esac
+  COMPREPLY=($(compgen -W "$known" -- "$before$word" | sort -u))
+  COMPREPLY=("${{COMPREPLY[@]#"$before"}}")
   case "${{COMPREPLY[0]}}" in *=) compopt -o nospace 2>/dev/null ;; esac
 }}
 complete -o default -F _recbole_video recbole-video
@@ -55,20 +65,31 @@ def completion_script(shell: str, commands: Iterable[str], words: Mapping[str, I
 
 
 def _words_by_command() -> dict[str, list[str]]:
+    from recbole_video.dataset_tools import BUNDLED
     from recbole_video.dataset_tools.__main__ import COMMANDS
     from recbole_video.options.listed import listed_names
     from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
     from recbole_video.sweep.spec import preset_names
 
     named = {"model": [*USER_ENCODERS, *CONTROLS, *POPULARITY_MODELS], "item_encoder": list(ITEM_ENCODERS)}
+    named["dataset"] = list(BUNDLED)
     options = [f"--{name}={value}" for name, values in named.items() for value in values]
     options += [f"--{name}=" for name in sorted(listed_names() - set(named))]
     return {
         "sweep": [*preset_names(), "--demo", "--dry_run", "--verbose", "--resume", "--latex", *options],
         "data": list(COMMANDS),
-        "frames": ["--videos=", "--name=", "--sampler=", "--n_frames=", "--frame_encoder=", "--store=", "--help"],
+        "frames": [
+            "--videos=",
+            "--name=",
+            "--sampler=",
+            "--n_frames=",
+            "--frame_encoder=",
+            "--store=",
+            "--new",
+            "--help",
+        ],
         "report": ["--out=", "--latex", "--correction="],
-        "recommend": ["--history=", "--histories=", "--k=", "--include_seen"],
+        "recommend": ["--history=", "--histories=", "--k=", "--add_store=", "--include_seen"],
         "completion": list(SHELLS),
         "help": [],
         "*": options,

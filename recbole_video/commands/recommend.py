@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recbole_video.entry_point import Parser, expand_path_arguments
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, counted, fit_for_message
 from recbole_video.files.reading import read_text
 
 _DESCRIPTION = """\
@@ -15,6 +17,7 @@ Recommend videos for what users have watched, by a trained recommender.
 
   recbole-video recommend saved/SASRec-CVA-mine-... --history="v12 v7 v31"
   recbole-video recommend saved/SASRec-CVA-mine-... --histories=histories.txt --k=20 > lists.tsv
+  recbole-video recommend saved/SASRec-CVA-mine-... --history="v12" --add_store=dataset/mine/mine.new.frames.npy
 
 Prints a line per recommendation: user (by number, from 0), rank, item and score, tab-separated."""
 
@@ -42,11 +45,36 @@ def recommend_command(words: Sequence[str]) -> int:
     model = load_model(asked.run)
     if not isinstance(model, Recommender):
         raise ConfigError(f"`{asked.run}` is no recommender but a {type(model).__name__}, which has other uses.")
-    table = model.recommend(histories, k=asked.k, exclude_seen=not asked.include_seen)
+    for path in asked.add_store:
+        print(f"{counted(model.add_store(path), 'new video')} from {path}.", file=sys.stderr)
+    _tell_unknown(histories, frozenset(model.items))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Left out: ")  # it has just been told
+        table = model.recommend(histories, k=asked.k, exclude_seen=not asked.include_seen)
+    if table.empty:
+        raise DataError("Nothing is left to recommend: the histories hold all videos; give --include_seen.")
     print("\t".join(table.columns))
     for user, rank, item, score in table.itertuples(index=False):
         print(f"{user}\t{rank}\t{item}\t{score:.6g}")
     return 0
+
+
+def _tell_unknown(histories: Sequence[Sequence[str]], known: frozenset[str]) -> None:
+    """Say which items are left out.
+
+    Raises:
+        DataError: If no history has an item that the model knows.
+    """
+    unknown = [item for history in histories for item in history if item not in known]
+    if not unknown:
+        return
+    told = f"The model does not know {counted(len(unknown), 'item')} of the histories (first: `{unknown[0]}`)"
+    advice = "; separate items by spaces, not commas" if any("," in item for item in unknown) else ""
+    lost = sum(known.isdisjoint(history) for history in histories)
+    if lost == len(histories):
+        raise DataError(f"{told}, which are all{advice or '; new videos are taken in by --add_store=FILE'}.")
+    users = f", and {counted(lost, 'user')} of whom it knows none" if lost else ""
+    print(fit_for_message(f"{told}{users}: left out{advice}."), file=sys.stderr)
 
 
 def _read(path: Path) -> Iterator[list[str]]:
@@ -68,5 +96,13 @@ def recommend_parser() -> Parser:
     )
     parser.add_argument("--histories", type=Path, metavar="FILE", help="a text file, a history per line")
     parser.add_argument("--k", type=int, default=10, help="how many (default: 10)")
+    parser.add_argument(
+        "--add_store",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a frame store of videos that came after the training, as `frames --new` makes it; repeatable",
+    )
     parser.add_argument("--include_seen", action="store_true", help="recommend what is in the history, too")
     return parser

@@ -79,8 +79,7 @@ def sweep_command(words: Sequence[str]) -> int:
         states = run_sweep(plan, folder, resources)
     except KeyboardInterrupt:
         _report_finished(folder, bool(ours.get("latex")))
-        print("Interrupted; the sweep goes on with --resume.", file=sys.stderr)
-        raise
+        raise  # the command line says that it goes on with --resume
     content = write_report([folder.path], latex=bool(ours.get("latex")))
     print(console_table(content.sections[0]))
     failed = [name for name, state in states.items() if state.kind == FAILED]

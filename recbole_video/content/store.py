@@ -202,6 +202,7 @@ def write_frame_store(
 ) -> FrameStore:
     """Write a frame store; array and manifest appear together, and until then an earlier store stays as it is.
 
+    An earlier store of that name is replaced without a question, where the commands ask for ``--overwrite``.
     Warns of items with identical frames, which no model can tell apart.
 
     Args:
@@ -219,8 +220,9 @@ def write_frame_store(
     """
     items, frames = ordered_tokens(items), as_array("frames", frames)
     if frames.ndim != 3 or len(frames) != len(items):
+        one_each = "; of one row each, give vectors[:, None]" if frames.ndim == 2 and len(frames) == len(items) else ""
         raise DataError(
-            f"Frames of {counted(len(items), 'item')} must be [{len(items)}, F, D], not {list(frames.shape)}."
+            f"Frames of {counted(len(items), 'item')} must be [{len(items)}, F, D], not {list(frames.shape)}{one_each}."
         )
     counts = np.full(len(items), frames.shape[1]) if frame_counts is None else np.asarray(frame_counts)
     _check_counts(counts, len(items), frames.shape[1], expanded(path))

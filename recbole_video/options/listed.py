@@ -16,6 +16,7 @@ from recbole_video.runtime.recbole_options import UNLISTED, UNLISTED_OF_MODELS
 _IN_YAML = re.compile(r"^#? ?([\w-]+):", re.MULTILINE)
 _IN_PYTHON = re.compile(r"""config(?:\[|\.get\()\s*['"](\w+)['"]""")
 _IN_A_LIST = re.compile(r"""['"](\w+)['"]""")
+_NO_OPTIONS = ("url.yaml", "kg_url.yaml")  # RecBole's data sets, and where it gets them
 _OPEN = frozenset(["config_files", "trust", "resume"])  # what they bring may declare options of its own
 
 
@@ -62,4 +63,5 @@ def _folder(package: str) -> Path:
 
 
 def _names(folder: Path, pattern: str, name: re.Pattern[str]) -> set[str]:
-    return {found for path in folder.rglob(pattern) for found in name.findall(path.read_text(encoding="utf-8"))}
+    files = (path for path in folder.rglob(pattern) if path.name not in _NO_OPTIONS)
+    return {found for path in files for found in name.findall(path.read_text(encoding="utf-8"))}

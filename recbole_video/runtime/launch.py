@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
+from recbole_video.entry_point import own_code_error
 from recbole_video.errors import RecBoleVideoError, TrainingError
 from recbole_video.runtime.processes import ProcessLostError, join, leave
 
@@ -135,7 +136,7 @@ def _work(
     except KeyboardInterrupt:
         os._exit(128 + signal.SIGINT)
     except Exception as error:
-        _answer(answer, None, _fit_to_be_sent(error))
+        _answer(answer, None, fit_to_be_sent(error))
         sys.stderr.flush()
         os._exit(1)  # the others may wait for this one, and their group cannot be dissolved
 
@@ -145,11 +146,16 @@ def _answer(answer: Connection, found: Any, error: Exception | None = None) -> N
     answer.send_bytes(pickle.dumps((found, error)))
 
 
-def _fit_to_be_sent(error: Exception) -> Exception:
-    """An exception that another process can raise; a fault takes its traceback along."""
-    if not isinstance(error, RecBoleVideoError):
-        return RuntimeError("".join(traceback.format_exception(error)))
-    return error
+def fit_to_be_sent(error: Exception) -> Exception:
+    """An exception that another process can raise; a fault, ours or the user's, takes its traceback along."""
+    if isinstance(error, RecBoleVideoError):
+        return error
+    told = "".join(traceback.format_exception(error))
+    own = own_code_error(error)
+    if own is None:
+        return RuntimeError(told)
+    own.add_note(told)
+    return own
 
 
 def _end_with_parent(alive: Connection) -> None:

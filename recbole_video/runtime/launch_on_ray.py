@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from recbole_video.errors import RecBoleVideoError, TrainingError
+from recbole_video.errors import OwnCodeError, RecBoleVideoError, TrainingError
+from recbole_video.runtime.launch import fit_to_be_sent
 from recbole_video.runtime.processes import ProcessLostError, join, leave
 from recbole_video.runtime.ray_session import ray_session
 
@@ -109,5 +110,10 @@ class _Worker:
         try:
             found = function()
             return found if rank == 0 else None
+        except Exception as error:
+            sent = fit_to_be_sent(error)
+            if isinstance(sent, OwnCodeError):
+                raise sent from error
+            raise
         finally:
             leave()

@@ -96,7 +96,7 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
             raise
         raise SweepError(
             f"Ray has not started in time ({str(error).splitlines()[0].rstrip('.')}); this machine may be too busy or "
-            "short of memory: start again when it is less so, a sweep with --resume."
+            "short of memory: type the same command again when it is less so."
         ) from error
     try:
         yield ray

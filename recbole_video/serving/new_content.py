@@ -120,9 +120,10 @@ def _checked_rows(
     if values.ndim == 2 and name != FRAMES:  # one row of each video
         values = values[:, None]
     if values.ndim != 3 or len(values) != len(items) or values.shape[2] != dims[name]:
+        one_each = "; of one row each, give vectors[:, None]" if values.shape == (len(items), dims[name]) else ""
         raise DataError(
             f"{name.capitalize()} of {counted(len(items), 'new video')} must be [{len(items)}, F, {dims[name]}], not "
-            f"{list(values.shape)}."
+            f"{list(values.shape)}{one_each}."
         )
     lowest = 1 if len(dims) == 1 else 0
     mask = torch.arange(values.shape[1]) < as_counts(counts, len(items), lowest, values.shape[1])[:, None]

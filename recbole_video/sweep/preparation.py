@@ -212,14 +212,19 @@ def _seconds_of(path: Path) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def _length(hours: float) -> str:
+    """``0.5 h``, or minutes where that would be 0.0 or 0.1."""
+    return f"{hours:.1f} h" if hours >= 0.2 else f"{max(1, round(60 * hours))} min"
+
+
 def hours_text(plan: Plan, root: Path, parallel: int) -> str:
     """How long the trials will take, by those that ran before and by the paper's seconds; empty if neither is known."""
     parts = []
     if before := seconds_before(plan, root):
         hours = fmean(before) * plan.n_trials / parallel / _SECONDS_PER_HOUR
         ran = f"{counted(len(before), 'trial')} that ran here took {fmean(before):,.0f} s on average"
-        parts.append(f"{ran}: about {hours:.1f} h for all, {parallel} at a time")
+        parts.append(f"{ran}: about {_length(hours)} for all, {parallel} at a time")
     if published := published_seconds(plan.sweep):
         low, high, total = min(published), max(published), sum(published) / _SECONDS_PER_HOUR
-        parts.append(f"published: {low:,.0f} to {high:,.0f} s a run, {total:.1f} h in all, on the paper's GPUs")
+        parts.append(f"published: {low:,.0f} to {high:,.0f} s a run, {_length(total)} in all, on the paper's GPUs")
     return "; ".join(parts)
