@@ -79,6 +79,11 @@ class TestScale:
         ]
         assert of == [[], ["500,000 parameters are 250 to each of 2,000 actions."]]
 
+    @pytest.mark.parametrize(("n", "is_told"), [(0, True), (1, False)])
+    def test_that_no_target_is_cold(self, n, is_told):
+        result = {"test_result": {}, "data": {"test_users": 4, "items": 20}, "groups": {"cold": {"cold": {"users": n}}}}
+        assert any("No target is cold" in line for line in scale_of_test(result)) == is_told
+
     def test_a_cut_off_that_says_little(self):
         first, second = self.lines({"hit@5": 0.1, "hit@20": 0.2, "hit@50": 0.5})
         assert first.startswith("HR@5:") and second.startswith("HR@50 ranks more than a tenth of the catalogue")

@@ -21,6 +21,7 @@ _FIRST_MARKS = re.compile(r"^(?:#{1,6}|[+=-]|\d+[.)])(?=\s|[-=]|$)")  # of a hea
 CSV_HEAD = ("sweep", "group", "row", "column", "metric", "ours", "std", "seeds", "published", "difference", "missing")
 _CSV_MORE = ("low", "high", "marks", "stars")  # behind what every report has had
 LATEX_HEAD = "% needs \\usepackage{booktabs}\n\\begin{table}\n"
+AGAINST_HEAD = "### Not told apart"
 TRIALS_HEAD, LAST_HEAD = "### Trials", "## How this was made"
 
 
@@ -55,6 +56,8 @@ def _section(section: Section) -> list[str]:
     for picture in section.pictures:
         caption = plain_text(picture.caption)
         parts += [f"![{caption}]({section.prefix}{picture.name}.png)", "", f"*{caption}*", ""]
+    if section.against:
+        parts += [AGAINST_HEAD, "", *[f"- {plain_text(line)}" for line in section.against], ""]
     if section.interval_rows:
         shown = [[plain_text(cell) for cell in row] for row in section.interval_rows]
         heads = [plain_text(head) for head in section.interval_heads]
