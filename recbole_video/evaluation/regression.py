@@ -164,6 +164,12 @@ def regression_results_by_group(predictions: Predictions, dataset: PopularityDat
     return results
 
 
+def standard_error_of_mae(predictions: Predictions) -> float | None:
+    """How far the mean absolute error may be off, by the spread of the errors of single videos; None below two."""
+    errors = np.abs(predictions.values - predictions.labels)
+    return float(errors.std(ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else None
+
+
 def author_counts(dataset: PopularityDataset, config: Any) -> np.ndarray | None:
     """How many videos the author of each row has, float [N]; NaN where it is not known; None without authors."""
     if config["cold_author_count"] == "profile":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import atanh, isfinite, sqrt, tanh
 
 import numpy as np
 from recbole.evaluator import register as tables
@@ -24,6 +25,21 @@ class NMSE(LossMetric):
             logging.getLogger().warning("All labels are the same: nMSE, which divides by their variance, is undefined.")
             return float("nan")
         return float(np.mean((preds - trues) ** 2)) / variance
+
+
+def interval_of_src(src: float, n: int) -> tuple[float, float] | None:
+    """The 95 % interval of a rank correlation over ``n`` videos, approximate: by Fisher's z.
+
+    Its standard error is Bonett's and Wright's, sqrt((1 + src^2 / 2) / (n - 3)): that of a correlation of values,
+    1 / sqrt(n - 3), is too small for ranks.
+
+    Returns:
+        Both ends; None for fewer than five videos, or a correlation that is none or complete.
+    """
+    if n < 5 or not isfinite(src) or abs(src) >= 1:
+        return None
+    half = 1.959964 * sqrt((1 + src**2 / 2) / (n - 3))
+    return tanh(atanh(src) - half), tanh(atanh(src) + half)
 
 
 class SRC(LossMetric):
