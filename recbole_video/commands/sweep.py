@@ -17,7 +17,7 @@ from recbole_video.options.parse import expand_home, parse_command_line, split_p
 from recbole_video.options.run import CommandOptions
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, check_trusted
-from recbole_video.reports.console import console_table
+from recbole_video.reports.console import against_lines, console_table
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, count_control_trials, make_plan
@@ -82,7 +82,7 @@ def sweep_command(words: Sequence[str]) -> int:
         print("Interrupted; the sweep goes on with --resume.", file=sys.stderr)
         raise
     content = write_report([folder.path], latex=bool(ours.get("latex")))
-    print(console_table(content.sections[0]))
+    print("\n\n".join([console_table(content.sections[0]), *against_lines(content.sections[0])]))
     failed = [name for name, state in states.items() if state.kind == FAILED]
     for name in failed:
         print(f"Failed: {name}: {states[name].detail}", file=sys.stderr)
