@@ -22,6 +22,7 @@ from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, count_control_trials, make_plan
 from recbole_video.sweep.preparation import (
+    demo_advice,
     frame_costs,
     hours_text,
     missing_data,
@@ -113,7 +114,7 @@ def _preparation_text(plan: Plan) -> str:
         return "  Missing:    nothing"
     lines = ["", "Before it can run:"]
     for missing in found:
-        lines.append(f"  {missing.dataset}")
+        lines.append(f"  {missing.dataset}{missing.near}")
         lines += [f"    there is no {path}" for path in missing.files]
         if missing.need is None:
             lines.append("    check data_path, or make it with dataset_tools")
@@ -123,7 +124,7 @@ def _preparation_text(plan: Plan) -> str:
         lines += [f"    {line}" for line in frame_costs(missing)]
     weights = weights_needed(found)
     lines += ["  weights of frozen models", *(f"    {line}" for line in weights)] if weights else []
-    return "\n".join([*lines, "or add --demo for the same sweep on bundled data."])
+    return "\n".join([*lines, *filter(None, [demo_advice(plan.sweep)])])
 
 
 def plan_text(plan: Plan, resources: Resources, lists_trials: bool = False) -> str:

@@ -61,7 +61,7 @@ def write_report(
     return content
 
 
-def report_folder(folders: Sequence[Path]) -> Path:
+def report_folder(folders: Sequence[str | Path]) -> Path:
     """Where a report goes that is given no place.
 
     Into the folder that is reported on, be it of a sweep or one that holds runs. A run's own folder holds what that run
