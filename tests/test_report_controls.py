@@ -13,11 +13,13 @@ from recbole_video.errors import ConfigError
 from recbole_video.registries import CONTROLS
 from recbole_video.reports.collect import collect
 from recbole_video.reports.intervals import bootstrap
+from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.marks import judge
 from recbole_video.reports.significance import adjust
-from recbole_video.reports.table import make_table
+from recbole_video.reports.table import Cell, make_table
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import SweepFolder, write_trial
+from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.spec import read_sweep
 
@@ -266,6 +268,25 @@ class TestNextWorse:
 
 def judged_text(folder):
     return (folder / "report.md").read_text()
+
+
+def test_counts_that_do_not_vary_have_no_deviation():
+    """And those of a model without parameters are none, not missing."""
+    count, seconds, share = Metric.of("parameters"), Metric.of("seconds"), Metric.of("HR@10")
+    assert cell_texts(Cell((2592.0, 2592.0), None), count) == ("2,592", "")
+    assert cell_texts(Cell((2.0, 4.0), None), seconds)[0] == "3 ± 1"
+    assert cell_texts(Cell((2.0, 2.0), None), share)[0] == "2.000 ± 0.000"
+
+
+def test_a_control_has_no_parameters(made, tmp_path):
+    text = SWEEP.replace("metrics: [HR@10, NDCG@10]", "metrics: [HR@10, parameters]").replace("[50, 20]", "[50, 7]")
+    folder = SweepFolder.create(make_plan(read_sweep(text, "mine", "mine.yaml")), tmp_path, "")
+    for trial in make_plan(read_sweep(text, "mine", "mine.yaml")).trials:
+        write_trial(place := folder.trial_folder(trial), trial)
+        more = {"control": {}, "parameters": {}} if trial.row.startswith("Controls") else {}
+        (place / "metrics.json").write_text(json.dumps({**result_of(0.1, 1), **more}))
+    rows = make_table(collect([folder.path])[0]).rows
+    assert [row.cells[1].missing for row in rows] == ["", "", "", "none", "none"]
 
 
 class TestGroups:

@@ -16,7 +16,7 @@ from recbole.utils import set_color
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_video.errors import ConfigError, TrainingError
+from recbole_video.errors import ConfigError, TrainingError, counted
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.runtime.processes import processes
 
@@ -151,8 +151,8 @@ def regression_results_by_group(predictions: Predictions, dataset: PopularityDat
         cold = predictions.take(counts[predictions.rows] <= config["cold_author_threshold"])
         if not len(cold):
             logging.getLogger().info(
-                f"No test video is by an author with at most {config['cold_author_threshold']} videos: there is no "
-                "cold-start result."
+                f"No test video is by an author with at most {counted(config['cold_author_threshold'], 'video')}: "
+                "there is no cold-start result."
             )
         results["cold_start"] = _group_result(cold, config)
     n_groups = config["n_popularity_groups"]

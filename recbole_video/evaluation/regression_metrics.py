@@ -10,6 +10,8 @@ from recbole.evaluator import register as tables
 from recbole.evaluator.base_metric import LossMetric
 from scipy.stats import spearmanr
 
+from recbole_video.runtime.logs import ONCE
+
 
 class NMSE(LossMetric):
     """Mean squared error over the variance of the labels (population): 1 is what their mean would get."""
@@ -22,7 +24,9 @@ class NMSE(LossMetric):
     def metric_info(self, preds: np.ndarray, trues: np.ndarray) -> float:
         variance = float(np.var(trues))
         if variance == 0:
-            logging.getLogger().warning("All labels are the same: nMSE, which divides by their variance, is undefined.")
+            logging.getLogger().warning(
+                "All labels are the same: nMSE, which divides by their variance, is undefined.", extra=ONCE
+            )
             return float("nan")
         return float(np.mean((preds - trues) ** 2)) / variance
 
@@ -52,10 +56,10 @@ class SRC(LossMetric):
 
     def metric_info(self, preds: np.ndarray, trues: np.ndarray) -> float:
         if len(trues) < 2 or np.ptp(trues) == 0:
-            logging.getLogger().warning("SRC needs two different labels: it is undefined.")
+            logging.getLogger().warning("SRC needs two different labels: it is undefined.", extra=ONCE)
             return float("nan")
         if np.ptp(preds) == 0:
-            logging.getLogger().warning("All predictions are the same: SRC is reported as 0.")
+            logging.getLogger().warning("All predictions are the same: SRC is reported as 0.", extra=ONCE)
             return 0.0
         return float(spearmanr(preds, trues).statistic)
 

@@ -107,7 +107,8 @@ def cell_texts(cell: Cell, metric: Metric) -> tuple[str, str]:
     if cell.mean is None:
         ours = "–" if cell.missing in ("", "published only") else cell.missing
     else:
-        ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread)}" if cell.spread is not None else "")
+        varies = cell.spread is not None and (cell.spread > 0 or metric.decimals > 0)  # a count that does not is exact
+        ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread or 0.0)}" if varies else "")
         ours += cell.stars + (f" {cell.marks}" if cell.marks else "")
         ours += f" [{cell.missing}]" if cell.missing else ""
     if cell.published is None:

@@ -160,6 +160,8 @@ def _cell(row: Row, column: Column, metric: Metric, records: list[Record], n_see
 def _why_missing(metric: Metric, records: list[Record]) -> str:
     finished = [record for record in records if record.state.kind == FINISHED]
     if finished:
+        if metric.key == "parameters" and all(record.result.get("parameters") == {} for record in finished):
+            return "none"
         sizes = {n_in_group(metric, record) for record in finished}
         return f"no {_of_group(metric)}" if sizes == {0} else "not reported"
     kinds = {record.state.kind for record in records}

@@ -13,6 +13,7 @@ import torch
 from recbole_video.config import Config
 from recbole_video.data.labelled import SPLITS, PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, sample_rows
+from recbole_video.errors import counted
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.evaluation.regression import (
     PopularityMetrics,
@@ -116,7 +117,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         cold = result["groups"].get("cold_start", {})
         if cold.get("videos"):
             threshold = self.config["cold_author_threshold"]
-            rows.append((f"test, {cold['videos']:,} by authors with at most {threshold} videos", cold))
+            rows.append((f"test, {cold['videos']:,} by authors with at most {counted(threshold, 'video')}", cold))
         groups = result["groups"].get("popularity", {})
         return rows + [(f"test, popularity {name}", values) for name, values in groups.items()]
 
@@ -177,12 +178,12 @@ def scale_of_videos(result: dict[str, Any], is_of_whole: bool = True) -> list[st
     about = [f"standard error of MAE {error:.4f}"] if error is not None and "mae" in test else []
     ends = interval_of_src(test["src"], n) if is_of_whole and test.get("src") is not None else None
     about += [f"SRC 95 % about {ends[0]:.2f} to {ends[1]:.2f}"] if ends else []
-    lines = [f"{n:,} test video{'s' * (n != 1)}{': ' * bool(about)}{', '.join(about)}"]
+    lines = [f"{counted(n, 'test video')}{': ' * bool(about)}{', '.join(about)}"]
     if few := _of_few(result, n):
         lines.append(f"Fewer than {_FEW_VIDEOS} videos: {', '.join(few)}. Chance decides such numbers.")
     n_parameters = (result.get("parameters") or {}).get("model", 0)
     if n_parameters > _MANY_PARAMETERS * rows["train"]:
-        lines.append(f"{n_parameters:,} parameters, {rows['train']:,} training video{'s' * (rows['train'] != 1)}.")
+        lines.append(f"{n_parameters:,} parameters, {counted(rows['train'], 'training video')}.")
     return lines
 
 
