@@ -557,6 +557,11 @@ class TestControls:
         written = pd.read_csv(f"{folder}/predictions.tsv", sep="\t", float_precision="round_trip")
         videos = inputs_of(root, predictor, written["item_id"].tolist())
         assert predictor.predict(videos).tolist() == written["prediction"].tolist()
+        groups = json.loads(Path(folder, "metrics.json").read_text())["groups"]
+        errors = (written["prediction"] - written["label"]).abs()
+        cold = errors[written["cold_author"] == 1]
+        assert len(cold) == groups["cold_start"]["videos"]
+        assert not len(cold) or cold.mean() == pytest.approx(groups["cold_start"]["mae"], abs=1e-4)
         predictor.save(in_tmp / "again.pth")
         for twin in (load_model(in_tmp / "again.pth"), pickle.loads(pickle.dumps(predictor))):
             assert twin.predict(videos).tolist() == written["prediction"].tolist()

@@ -11,16 +11,17 @@ from scipy import stats
 from recbole_video.cli import main
 from recbole_video.errors import ConfigError
 from recbole_video.registries import CONTROLS
-from recbole_video.reports.collect import collect
-from recbole_video.reports.intervals import bootstrap
+from recbole_video.reports.cases import Cases
+from recbole_video.reports.collect import Record, collect
+from recbole_video.reports.intervals import bootstrap, interval_of
 from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.marks import judge
 from recbole_video.reports.significance import adjust
 from recbole_video.reports.table import Cell, make_table
 from recbole_video.reports.write import write_report
-from recbole_video.sweep.folder import SweepFolder, write_trial
+from recbole_video.sweep.folder import SweepFolder, TrialState, write_trial
 from recbole_video.sweep.metrics import Metric
-from recbole_video.sweep.plan import make_plan
+from recbole_video.sweep.plan import Trial, make_plan
 from recbole_video.sweep.spec import read_sweep
 
 from .test_reports import result_of
@@ -376,3 +377,15 @@ class TestGroups:
         judged = judge(collection, make_table(collection))
         hit, ndcg = judged.table.rows[0].cells
         assert hit.interval is not None and ndcg.interval is None and not judged.has_marks
+
+    def test_of_videos_by_authors_with_few(self, tmp_path):
+        """By predictions.tsv: the absolute error of the videos of the group."""
+        rng, flags = np.random.default_rng(4), np.arange(60) % 3 == 0
+        labels, values = rng.normal(size=(2, 60))
+        lines = [f"v{i}\t{labels[i]}\t{values[i]}\t{int(flags[i])}" for i in range(60)]
+        (tmp_path / "predictions.tsv").write_text("\n".join(["item_id\tlabel\tprediction\tcold_author", *lines]))
+        record = Record(Trial("", "", {}, 1, {}), tmp_path, TrialState("finished"), {})
+        metric = Metric.of({"name": "MAE, cold authors", "key": "groups/cold_start/mae"})
+        found = interval_of(metric, [record], Cases())
+        low, high = bootstrap(np.abs(labels - values)[flags])
+        assert (found.low, found.high) == pytest.approx((low, high))

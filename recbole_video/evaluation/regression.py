@@ -164,6 +164,24 @@ def regression_results_by_group(predictions: Predictions, dataset: PopularityDat
     return results
 
 
+def groups_of_videos(predictions: Predictions, dataset: PopularityDataset, config: Any) -> dict[str, np.ndarray]:
+    """The groups of :func:`regression_results_by_group` that each video is in, int64 [n], by column of a table.
+
+    Returns:
+        ``cold_author``, 1 or 0, where authors are known, and ``popularity_group`` from 1, where there are groups.
+    """
+    found = {}
+    counts = author_counts(dataset, config)
+    if counts is not None:
+        found["cold_author"] = (counts[predictions.rows] <= config["cold_author_threshold"]).astype(np.int64)
+    if config["n_popularity_groups"]:
+        found["popularity_group"] = np.zeros(len(predictions), np.int64)
+        parts = np.array_split(np.argsort(predictions.labels, kind="stable"), config["n_popularity_groups"])
+        for i, part in enumerate(parts, 1):
+            found["popularity_group"][part] = i
+    return found
+
+
 def standard_error_of_mae(predictions: Predictions) -> float | None:
     """How far the mean absolute error may be off, by the spread of the errors of single videos; None below two."""
     errors = np.abs(predictions.values - predictions.labels)

@@ -10,9 +10,10 @@ import pandas as pd
 from recbole_video.reports.collect import Record
 from recbole_video.sweep.metrics import Metric
 
-# Kind of groups in ``metrics.json`` -> column of per_user.tsv, and what it holds for names that are no number.
+# Kind of groups in ``metrics.json`` -> column of per_user.tsv or predictions.tsv, and what stands there for names.
 _GROUP_COLUMNS: dict[str, tuple[str, dict[str, int]]] = {
     "cold": ("cold", {"cold": 1, "warm": 0}),
+    "cold_start": ("cold_author", {"": 1}),
     "popularity": ("popularity_group", {}),
 }
 
@@ -48,7 +49,8 @@ class Part:
         column, names = _GROUP_COLUMNS.get(self.kind, ("", {}))
         if column not in table:
             return None
-        value = names.get(self.group, int(self.group) if self.group.isdecimal() else None)
+        number = self.group.removeprefix("group ")  # as groups of videos are called
+        value = names.get(self.group, int(number) if number.isdecimal() else None)
         return None if value is None else table[column] == value
 
 
@@ -109,5 +111,6 @@ def _read_cases(folder: Path) -> pd.DataFrame | None:
         )
     if (folder / "predictions.tsv").is_file():
         table = pd.read_csv(folder / "predictions.tsv", sep="\t", dtype={"item_id": str}).set_index("item_id")
-        return pd.DataFrame({"mae": (table["prediction"] - table["label"]).abs()})
+        errors = (table["prediction"] - table["label"]).abs()
+        return table.drop(columns=["label", "prediction"]).assign(mae=errors)
     return None

@@ -18,6 +18,7 @@ from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.evaluation.regression import (
     PopularityMetrics,
     Predictions,
+    groups_of_videos,
     predict_all,
     regression_results_by_group,
     standard_error_of_mae,
@@ -140,7 +141,8 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         """Write ``predictions.tsv``, and the figures of predictions, training and model, as the options ask."""
         config, history = self.config, self.fitted.history or []
         if config["save_predictions"]:
-            _write_predictions(folder.predictions, self.data.items, test)
+            groups = groups_of_videos(test, self.data, config)
+            _write_predictions(folder.predictions, self.data.items, test, groups)
         if not config["figures"]:
             return
         figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")
@@ -238,7 +240,10 @@ def popularity_checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -
     )
 
 
-def _write_predictions(path: Path, items: np.ndarray, test: Predictions) -> None:
+def _write_predictions(path: Path, items: np.ndarray, test: Predictions, groups: dict[str, np.ndarray]) -> None:
+    """A line per test video: its label, its prediction, and the groups that it is in."""
     rows = zip(items[test.rows], test.labels.tolist(), test.values.tolist(), strict=True)
-    lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label!r}\t{value!r}" for item, label, value in rows)]
+    lines = ["\t".join(["item_id", "label", "prediction", *groups])]
+    for i, (item, label, value) in enumerate(rows):
+        lines.append("\t".join([str(item), repr(label), repr(value), *(str(group[i]) for group in groups.values())]))
     write_text(path, "\n".join(lines) + "\n")
