@@ -183,7 +183,7 @@ def _listing() -> str:
             f"popularity:     {', '.join(POPULARITY_MODELS)}",
             f"item encoders:  {', '.join(ITEM_ENCODERS)}, or module:Class",
             f"data sets:      {', '.join(BUNDLED)} (made on first use), any folder of atomic files under dataset/",
-            f"sweeps:         {', '.join(preset_names())}, or a YAML file; each with --demo",
+            f"sweeps:         {', '.join(preset_names())}, each with --demo, or a YAML file",
             "their options:  --help_options NAME, for a model or an item encoder",
         ]
     )

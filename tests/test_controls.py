@@ -267,6 +267,9 @@ def test_a_run_leaves_what_a_trained_one_leaves(data, fitted, name):
     assert users["hit@3"].mean() == pytest.approx(result["test_result"]["hit@3"], abs=6e-6)
     groups = result["groups"]
     assert groups["cold"]["cold"]["users"] + groups["cold"]["warm"]["users"] == len(users)
+    assert users["cold"].sum() == groups["cold"]["cold"]["users"]
+    sizes = users["popularity_group"].value_counts().to_dict()
+    assert sizes == {int(name): one["users"] for name, one in groups["popularity"].items() if one["users"]}
     assert len(groups["popularity"]) == 10 and result["parameters"] == {} and result["best_epoch"] == 0
     assert "item_encoder" not in json.loads((folder / "metrics.json").read_text())["config"]
     assert sorted(recommender.items) == sorted(Truth(data[1], "microlens").catalogue)

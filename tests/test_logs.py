@@ -135,3 +135,16 @@ class TestConsole:
             with contextlib.suppress(OSError):
                 gone.close()
         assert result["test_result"] and "Logging error" not in capfd.readouterr().err
+
+
+def test_what_is_told_once(capsys):
+    """In each run anew, by text; other records as often as they come."""
+    logger = logging.getLogger()
+    for _ in range(2):
+        with logs.console_logging({"state": "INFO"}):
+            for text in ("same", "same", "other"):
+                logger.warning(text, extra=logs.ONCE)
+            for _ in range(2):
+                logger.warning("often")
+    printed = capsys.readouterr().out
+    assert [printed.count(word) for word in ("same", "other", "often")] == [2, 2, 4]

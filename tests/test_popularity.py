@@ -44,7 +44,8 @@ from recbole_video.popularity import POPULARITY_MODELS, register_popularity_mode
 from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
-from recbole_video.serving.explain import cold_start_cases
+from recbole_video.popularity.stap.slots import Slot
+from recbole_video.serving.explain import cold_start_cases, label_writer
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.plan import make_plan
@@ -556,10 +557,15 @@ class TestControls:
         written = pd.read_csv(f"{folder}/predictions.tsv", sep="\t", float_precision="round_trip")
         videos = inputs_of(root, predictor, written["item_id"].tolist())
         assert predictor.predict(videos).tolist() == written["prediction"].tolist()
+        groups = json.loads(Path(folder, "metrics.json").read_text())["groups"]
+        errors = (written["prediction"] - written["label"]).abs()
+        cold = errors[written["cold_author"] == 1]
+        assert len(cold) == groups["cold_start"]["videos"]
+        assert not len(cold) or cold.mean() == pytest.approx(groups["cold_start"]["mae"], abs=1e-4)
         predictor.save(in_tmp / "again.pth")
         for twin in (load_model(in_tmp / "again.pth"), pickle.loads(pickle.dumps(predictor))):
             assert twin.predict(videos).tolist() == written["prediction"].tolist()
-        with pytest.raises(ConfigError, match=f"{model} offers no explanation of a prediction"):
+        with pytest.raises(ConfigError, match=f"{model} offers no explanation .*; .*STAP.*MMRA.* do"):
             predictor.explain(videos)
         for update in (lambda: predictor.update_memory(videos.metadata.index, videos), predictor.freeze_memory):
             with pytest.raises(ConfigError, match=f"{model} has no memory bank to"):
@@ -994,8 +1000,17 @@ class TestPredictor:
         out = capsys.readouterr().out
         assert "v3: predicted " in out and out.count("  slot: partition ") == 4 and "nearest: v" in out
         assert (Path(trained) / "explain-v55.png").stat().st_size > 1000
+        assert f"drawn in {Path(trained) / 'explain-v55.png'}\n" in out and "partitions go from 1, the least pop" in out
         assert explain([str(trained), "v300"]) == 1
         assert "has no labelled video `v300` (did you mean `v30`?)" in capsys.readouterr().err
+
+    def test_a_label_beside_the_count_that_it_is_the_logarithm_of(self):
+        settings = {"sources": ["views"], "transform": "log2_1p", "scaling": "none", "cap": None}
+        write = label_writer(settings)
+        assert [write(np.log2(1 + n)) for n in (0, 1234)] == ["0.0000 (0 views)", "10.2703 (1,234 views)"]
+        others = [None, {**settings, "scaling": "minmax"}, {**settings, "transform": "raw"}, {**settings, "cap": 9.0}]
+        assert {label_writer(other)(3) for other in others} == {"3.0000"}
+        assert Slot(0, 1, 2.0, 1, 0.5, ("v1",)).details == "1 video; nearest: v1"
 
     def test_cases_of_the_cold_start(self, root, trained, pictures, capsys):
         """The least and the most popular test video of an author with at most nine, and one between."""

@@ -137,3 +137,16 @@ def test_options_in_the_table_exist():
     for word in words:
         if word != "--gpu_id=1":  # a run on a machine without it is refused
             Config(command_line=[word.replace('"', "")])
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["README.md", "README.zh.md"])
+def test_every_task_and_notebook_stands_first_among_the_pages(text):
+    of_pages = text[text.index("](docs/tasks/") : text.index("](docs/running.md")]
+    expected = [path for folder in ("tasks", "notebooks") for path in (ROOT / "docs" / folder).glob("*.*")]
+    assert links(of_pages) == sorted(str(path.relative_to(ROOT)) for path in expected) and "\n#" not in of_pages
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["README.md", "README.zh.md"])
+def test_the_diagram_has_room_beside_the_sites_menu(text):
+    [diagram] = [block for block in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if "─>" in block]
+    assert max(map(len, diagram.splitlines())) <= 80

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,14 +11,17 @@ from scipy import stats
 from recbole_video.cli import main
 from recbole_video.errors import ConfigError
 from recbole_video.registries import CONTROLS
-from recbole_video.reports.collect import collect
-from recbole_video.reports.intervals import bootstrap
+from recbole_video.reports.cases import Cases
+from recbole_video.reports.collect import Record, collect
+from recbole_video.reports.intervals import bootstrap, interval_of
+from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.marks import judge
 from recbole_video.reports.significance import adjust
-from recbole_video.reports.table import make_table
+from recbole_video.reports.table import Cell, make_table
 from recbole_video.reports.write import write_report
-from recbole_video.sweep.folder import SweepFolder, write_trial
-from recbole_video.sweep.plan import make_plan
+from recbole_video.sweep.folder import SweepFolder, TrialState, write_trial
+from recbole_video.sweep.metrics import Metric
+from recbole_video.sweep.plan import Trial, make_plan
 from recbole_video.sweep.spec import read_sweep
 
 from .test_reports import result_of
@@ -175,7 +179,7 @@ class TestReport:
         assert f"One hit is worth 0.25 points ({N_USERS} test users)." in text
         assert "p ≥ 0.05 after Holm's correction over 10 tests" in text and "### Intervals" in text
         assert (
-            "† cannot be told from the best control on its data" in text
+            "† cannot be told from the best control on its data, ‡ not from the next worse value of the column" in text
             and r"\dag{}" in (tmp_path / "results.tex").read_text()
         )
         rows = {
@@ -241,3 +245,147 @@ class TestReport:
         assert "(50.000)" in text and "(50.000, " not in text and "of the paper's own data" in text
         rows = list(csv.DictReader((tmp_path / "results.csv").open()))
         assert {row["difference"] for row in rows} == {""} and rows[0]["published"] == "50"
+
+
+class TestNextWorse:
+    """‡ is about the next worse value of the column, wherever its row stands, and says which row that is."""
+
+    def test_names_the_row_with_its_p(self, made, tmp_path, capsys):
+        path, users = made
+        write_report([path], tmp_path)
+        values = [users[row][0] for row in ("as strong", "strong")]
+        assert values[0].mean() > values[1].mean()  # the row above is the next worse one
+        judged = judge(collect([path])[0], make_table(collect([path])[0]))
+        cell = next(row for row in judged.table.rows if row.label == "as strong").cells[0]
+        p = max(one(*values).pvalue for one in (stats.ttest_rel, stats.wilcoxon))
+        assert cell.marks == "‡" and cell.against[0].startswith("‡ strong, HR@10: p = ")
+        assert float(cell.against[0].rpartition("= ")[2]) >= float(f"{p:.2g}")
+        line = f"‡ as strong against {cell.against[0].removeprefix('‡ ')}"
+        assert f"- {line}" in (tmp_path / "report.md").read_text() and "### Not told apart" in judged_text(tmp_path)
+        assert f'title="{cell.against[0]}"' in (tmp_path / "report.html").read_text()
+        weak = [one for one in judged.against if one.startswith("† weak against MostPopular")]
+        assert weak and len(judged.against) == sum(len(c.marks) for row in judged.table.rows for c in row.cells)
+
+
+def judged_text(folder):
+    return (folder / "report.md").read_text()
+
+
+def test_counts_that_do_not_vary_have_no_deviation():
+    """And those of a model without parameters are none, not missing."""
+    count, seconds, share = Metric.of("parameters"), Metric.of("seconds"), Metric.of("HR@10")
+    assert cell_texts(Cell((2592.0, 2592.0), None), count) == ("2,592", "")
+    assert cell_texts(Cell((2.0, 4.0), None), seconds)[0] == "3 ± 1"
+    assert cell_texts(Cell((2.0, 2.0), None), share)[0] == "2.000 ± 0.000"
+
+
+def test_a_control_has_no_parameters(made, tmp_path):
+    text = SWEEP.replace("metrics: [HR@10, NDCG@10]", "metrics: [HR@10, parameters]").replace("[50, 20]", "[50, 7]")
+    folder = SweepFolder.create(make_plan(read_sweep(text, "mine", "mine.yaml")), tmp_path, "")
+    for trial in make_plan(read_sweep(text, "mine", "mine.yaml")).trials:
+        write_trial(place := folder.trial_folder(trial), trial)
+        more = {"control": {}, "parameters": {}} if trial.row.startswith("Controls") else {}
+        (place / "metrics.json").write_text(json.dumps({**result_of(0.1, 1), **more}))
+    rows = make_table(collect([folder.path])[0]).rows
+    assert [row.cells[1].missing for row in rows] == ["", "", "", "none", "none"]
+
+
+class TestGroups:
+    """Columns of groups of targets: intervals, marks and numbers of targets, against SciPy on the group alone."""
+
+    HEAD = "metrics: [HR@10, NDCG@10]"
+    COLUMNS = (
+        "metrics: [{name: 'HR@10, cold', key: groups/cold/cold/hit@10}, {name: 'NDCG@10, cold', "
+        "key: groups/cold/cold/ndcg@10}]"
+    )
+
+    def write(self, root, seeds="[1]", cold=lambda i: i % 4 == 0):
+        """Two encoders and a control; every fourth target is cold."""
+        text = SWEEP.replace(self.HEAD, self.COLUMNS).replace("seeds: [1]", f"seeds: {seeds}").replace(
+            "metric: HR@10", "metric: 'HR@10, cold'").replace(", published: [50, 20]", "")  # fmt: skip
+        plan = make_plan(read_sweep(text, "mine", "mine.yaml"))
+        folder = SweepFolder.create(plan, root, "")
+        rng, users, flags = np.random.default_rng(1), {}, np.array([cold(i) for i in range(N_USERS)])
+        for trial in plan.trials:
+            place = folder.trial_folder(trial)
+            write_trial(place, trial)
+            hit, ndcg = values_of(rng, HITS[trial.row])
+            users.setdefault(trial.row, []).append((hit[flags], ndcg[flags]))
+            means = {"hit@10": float(hit[flags].mean()), "ndcg@10": float(ndcg[flags].mean())} if flags.any() else {}
+            result = result_of(float(hit.mean()), trial.seed)
+            result["data"]["test_users"] = N_USERS
+            result["groups"] = {"cold": {"cold": {"users": int(flags.sum()), **means}}}
+            result |= {"control": {}} if trial.row.startswith("Controls") else {}
+            (place / "metrics.json").write_text(json.dumps(result))
+            lines = [f"u{i}\ti\t1\t{h}\t{n:.6g}\t{int(flags[i])}" for i, (h, n) in enumerate(zip(hit, ndcg))]  # noqa: B905
+            head = "user_id\titem_id\trank\thit@10\tndcg@10\tcold"
+            (place / "per_user.tsv").write_text("\n".join([head, *lines]) + "\n")
+        return folder.path, users
+
+    def test_intervals_and_marks(self, tmp_path):
+        path, users = self.write(tmp_path)
+        [collection] = collect([path])
+        judged = judge(collection, make_table(collection))
+        rows = {row.name: row for row in judged.table.rows}
+        [(hit, ndcg)] = users["weak"]
+        hits, n = int(hit.sum()), len(hit)
+        exact = [stats.beta.ppf(0.025, hits, n - hits + 1), stats.beta.ppf(0.975, hits + 1, n - hits)]
+        found = [cell.interval for cell in rows["weak"].cells]
+        assert [found[0].low, found[0].high] == pytest.approx([100 * end for end in exact]) and found[0].is_exact
+        assert (found[1].low, found[1].high) == pytest.approx([100 * end for end in bootstrap(ndcg)], abs=0.01)
+        order = ["strong", "as strong", "weak"]
+        told = []
+        for m in (0, 1):
+            order = sorted(order, key=lambda row, m=m: -users[row][0][m].mean())
+            pairs = [(row, "Controls / MostPopular") for row in order] + [*pairwise(order)]
+            told += [(a, b, m, users[a][0][m], users[b][0][m]) for a, b in pairs]
+        p = [[one(a, b).pvalue for *_, a, b in told] for one in (stats.ttest_rel, stats.wilcoxon)]
+        apart = np.all([adjust(np.array(values), "holm") < 0.05 for values in p], axis=0)
+        expected = {
+            (a, m): "".join(
+                "†" if b.startswith("Controls") else "‡"
+                for (x, b, k, *_), yes in zip(told, apart, strict=True) if (x, k) == (a, m) and not yes
+            )
+            for a in order for m in (0, 1)
+        }  # fmt: skip
+        assert {(a, m): rows[a].cells[m].marks for a in order for m in (0, 1)} == expected
+        assert judged.n_tests == 10 and set(expected.values()) > {""}
+
+    def test_several_seeds_draw_the_groups_users(self, tmp_path):
+        path, users = self.write(tmp_path, "[1, 2]")
+        [collection] = collect([path])
+        cell = judge(collection, make_table(collection)).table.rows[0].cells[0]
+        low, high = bootstrap(np.mean([hit for hit, _ in users["strong"]], axis=0))
+        assert (cell.interval.low, cell.interval.high) == pytest.approx((100 * low, 100 * high))
+
+    def test_number_of_targets(self, tmp_path):
+        path, _ = self.write(tmp_path)
+        write_report([path])
+        assert "Of groups: cold: 100 targets, one hit is 1 points." in judged_text(path)
+
+    def test_no_target_is_cold(self, tmp_path):
+        path, _ = self.write(tmp_path, cold=lambda i: False)
+        write_report([path])
+        assert "| no cold target |" in judged_text(path) and "not reported" not in judged_text(path)
+
+    def test_an_earlier_versions_file_has_no_marks(self, tmp_path):
+        """It does not say which targets are cold: the exact interval of one run needs their number alone."""
+        path, _ = self.write(tmp_path)
+        for file in path.rglob("per_user.tsv"):
+            file.write_text("\n".join(line.rpartition("\t")[0] for line in file.read_text().splitlines()))
+        [collection] = collect([path])
+        judged = judge(collection, make_table(collection))
+        hit, ndcg = judged.table.rows[0].cells
+        assert hit.interval is not None and ndcg.interval is None and not judged.has_marks
+
+    def test_of_videos_by_authors_with_few(self, tmp_path):
+        """By predictions.tsv: the absolute error of the videos of the group."""
+        rng, flags = np.random.default_rng(4), np.arange(60) % 3 == 0
+        labels, values = rng.normal(size=(2, 60))
+        lines = [f"v{i}\t{labels[i]}\t{values[i]}\t{int(flags[i])}" for i in range(60)]
+        (tmp_path / "predictions.tsv").write_text("\n".join(["item_id\tlabel\tprediction\tcold_author", *lines]))
+        record = Record(Trial("", "", {}, 1, {}), tmp_path, TrialState("finished"), {})
+        metric = Metric.of({"name": "MAE, cold authors", "key": "groups/cold_start/mae"})
+        found = interval_of(metric, [record], Cases())
+        low, high = bootstrap(np.abs(labels - values)[flags])
+        assert (found.low, found.high) == pytest.approx((low, high))

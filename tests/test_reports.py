@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +12,17 @@ from scipy import stats
 
 from recbole_video.cli import main
 from recbole_video.commands.report import report_command
+from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect, matching_folders
+from recbole_video.reports.console import console_table
 from recbole_video.reports.figures import curve_styles
 from recbole_video.reports.marks import stars_by_cell
 from recbole_video.reports.significance import Tested
 from recbole_video.reports.significance import test_all as significance
 from recbole_video.reports.table import BEST, SECOND, make_table
-from recbole_video.reports.write import write_report
+from recbole_video.reports.write import report_folder, write_report
 from recbole_video.sweep.folder import FAILED, STOPPED, SweepFolder, TrialState, write_state, write_trial
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.spec import read_sweep
@@ -308,6 +311,40 @@ class TestRepeats:
         assert labels == [
             "one / SASRec + CVA, learning_rate=0.1", "one / SASRec + CVA, learning_rate=0.2", "two / SASRec + CVA",
         ]  # fmt: skip
+
+    def test_labels_leave_out_what_follows_from_the_protocol(self, tmp_path):
+        """That a history is not ranked is of the protocol, unless it was set otherwise."""
+        runs = {"a": ("microlens", False), "b": ("recbole", True), "c": ("microlens", True)}
+        masks = {name: PROTOCOLS[name].masks_history for name in ("microlens", "recbole")}
+        for name, (protocol, is_other) in runs.items():
+            mask = masks[protocol] if not (is_other and name == "c") else not masks[protocol]
+            self.write(tmp_path / name, 0.1, 1, protocol=protocol, mask_history=mask)
+        [collection] = collect([tmp_path])
+        other = f"SASRec + CVA, mask_history={not masks['microlens']}"
+        assert sorted(row.label for row in collection.sweep.rows) == ["SASRec + CVA", "SASRec + CVA", other]
+
+    def test_a_report_of_runs_is_written_into_none_of_them(self, tmp_path, capsys):
+        for name in ("run-a", "run-b"):
+            self.write(tmp_path / name, 0.1, len(name), learning_rate=len(name) + ord(name[-1]))
+        before = sorted(tmp_path.rglob("*"))
+        for _ in range(2):  # the second time, the pattern finds the first report as well
+            assert main([f"--report={tmp_path}/*"]) == 0
+        printed = Path(re.findall(r"Report: (.*)", capsys.readouterr().out)[-1])
+        assert printed.parent.parent == tmp_path / "reports" and printed.is_file()
+        assert {path for path in tmp_path.rglob("*") if "reports" not in path.parts} == set(before)
+        assert (
+            report_folder([tmp_path]) == tmp_path and report_folder([tmp_path / "run-a"]).parent == printed.parents[1]
+        )
+        sweep = make_sweep(tmp_path / "sweeps")
+        assert report_folder([sweep]) == sweep
+
+    def test_the_console_folds_to_the_terminals_width(self, folder, tmp_path):
+        section = write_report([folder], tmp_path).sections[0]
+        wide, narrow = console_table(section, 300), console_table(section, 50)
+        assert max(map(len, narrow.splitlines())) <= 50 < max(map(len, wide.splitlines())) and "(9.737" in wide
+        assert narrow.count("\nCVA ") == narrow.count("\n\n") + 1 > 1  # labels stand before each part
+        cells = {word for line in narrow.splitlines() for word in line.split()}
+        assert {"11.000", "HR@10", "nDCG@10", "seconds", "GB"} <= cells and "9.737" not in narrow
 
     def test_cold_and_warm_targets_have_columns(self, tmp_path):
         groups = {"cold": {"cold": {"hit@10": 0.04}, "warm": {"hit@10": 0.4}}}

@@ -298,6 +298,20 @@ class TestPlan:
         assert "dataset_tools microlens RAW" in str(caught.value) and "or add --demo" in str(caught.value)
         assert "--frame_encoder=clip --store=clip-resample5" in str(caught.value)
 
+    def test_missing_data_of_ones_own_sweep(self, in_tmp, capsys):
+        """It has no demo size to advise, and a name that is nearly right."""
+        Path("dataset/vec").mkdir(parents=True)
+        Path("dataset/vec/vec.inter").write_text("")
+        text = "metrics: [HR@10]\nbase: {model: SASRec, dataset: vecs}\n"
+        for more, has_demo in (("", False), ("demo: {base: {dataset: microvideo-demo}}\n", True)):
+            Path("own.yaml").write_text(text + more)
+            assert main(["--sweep=own.yaml", "--dry_run"]) == 0
+            printed = capsys.readouterr().out
+            with pytest.raises(DataError) as caught:
+                require_data(make_plan(load_sweep("own.yaml")))
+            for said in (printed, str(caught.value)):
+                assert ("--demo" in said) == has_demo and "(did you mean `vec`?)" in said
+
     def test_missing_stores_alone(self, in_tmp):
         folder = in_tmp / "dataset" / "microlens-100k"
         folder.mkdir(parents=True)

@@ -4,16 +4,21 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 import recbole_video.quick_start
 from recbole_video import load_model, run_recbole_video
 from recbole_video.config import Config, kinds
 from recbole_video.errors import CheckpointError
+from recbole_video.evaluation.regression import Predictions, standard_error_of_mae
+from recbole_video.evaluation.regression_metrics import interval_of_src
 from recbole_video.registry import class_path
 from recbole_video.results.console_table import result_table
 from recbole_video.results.targets import cases_of
 from recbole_video.tasks import TASKS, task_of
+from recbole_video.tasks.popularity import scale_of_videos
 from recbole_video.tasks.recommendation import scale_of_test
 from recbole_video.tasks.task import Hooks
 
@@ -28,9 +33,9 @@ EVERY = {
 OURS = EVERY | {"best_epoch", "history", "groups"}
 KEYS = {
     "SASRec": OURS | {"ties"},
-    "STAP": OURS | {"retrieved_popularity_correlation", "memory_bank"},
-    "MetadataRidge": OURS | {"control"},
-    "Constant": OURS | {"control"},
+    "STAP": OURS | {"standard_errors", "retrieved_popularity_correlation", "memory_bank"},
+    "MetadataRidge": OURS | {"control", "standard_errors"},
+    "Constant": OURS | {"control", "standard_errors"},
     "Pop": EVERY | {"protocol"},
 }
 
@@ -79,12 +84,52 @@ class TestScale:
         ]
         assert of == [[], ["500,000 parameters are 250 to each of 2,000 actions."]]
 
+    @pytest.mark.parametrize(("n", "is_told"), [(0, True), (1, False)])
+    def test_that_no_target_is_cold(self, n, is_told):
+        result = {"test_result": {}, "data": {"test_users": 4, "items": 20}, "groups": {"cold": {"cold": {"users": n}}}}
+        assert any("No target is cold" in line for line in scale_of_test(result)) == is_told
+
     def test_a_cut_off_that_says_little(self):
         first, second = self.lines({"hit@5": 0.1, "hit@20": 0.2, "hit@50": 0.5})
         assert first.startswith("HR@5:") and second.startswith("HR@50 ranks more than a tenth of the catalogue")
 
     def test_none_without_hit_rates(self):
         assert self.lines({"ndcg@10": 0.1}) == []
+
+
+class TestScaleOfVideos:
+    """What a popularity result says of itself, against a bootstrap."""
+
+    def result(self, n=8, parameters=0, **more):
+        data = {"rows": {"train": 64, "valid": 8, "test": n}}
+        test = {"mae": 0.5, "src": 0.8}
+        return {"data": data, "test_result": test, "parameters": {"model": parameters}, **more}
+
+    def test_errors_are_those_of_a_bootstrap(self):
+        rng = np.random.default_rng(0)
+        labels = rng.normal(size=200)
+        found = Predictions(np.arange(200), labels, labels + rng.normal(size=200))
+        drawn = rng.integers(0, 200, (500, 200))
+        mae = [found.take(chosen) for chosen in drawn]
+        spread = np.std([np.abs(one.values - one.labels).mean() for one in mae])
+        assert standard_error_of_mae(found) == pytest.approx(spread, rel=0.15)
+        src = [spearmanr(one.values, one.labels).statistic for one in mae]
+        ends = interval_of_src(float(spearmanr(found.values, labels).statistic), 200)
+        assert ends == pytest.approx(np.percentile(src, [2.5, 97.5]), abs=0.04)
+
+    def test_few_test_videos(self):
+        groups = {"cold_start": {"videos": 4}, "popularity": {"group 1": {"videos": 20}}}
+        first, second = scale_of_videos(self.result(groups=groups, standard_errors={"mae": 0.1}))
+        assert first == "8 test videos: standard error of MAE 0.1000, SRC 95 % about 0.09 to 0.97"
+        assert second.startswith("Fewer than 20 videos: the test has 8, authors with few videos has 4. ")
+
+    def test_many_parameters(self):
+        lines = [scale_of_videos(self.result(n=20, parameters=n))[1:] for n in (6_400, 895_930)]
+        assert lines == [[], ["895,930 parameters, 64 training videos."]]
+
+    def test_no_interval_where_there_is_none(self):
+        assert interval_of_src(0.5, 4) is interval_of_src(1.0, 50) is interval_of_src(float("nan"), 50) is None
+        assert standard_error_of_mae(Predictions(*np.zeros((3, 1)))) is None
 
 
 @pytest.mark.parametrize("model", KEYS)

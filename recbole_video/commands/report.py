@@ -12,9 +12,9 @@ from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
 from recbole_video.options.run import CommandOptions
 from recbole_video.reports.collect import matching_folders
-from recbole_video.reports.console import console_table
+from recbole_video.reports.console import against_lines, console_table
 from recbole_video.reports.markdown import one_line
-from recbole_video.reports.write import write_report
+from recbole_video.reports.write import report_folder, write_report
 from recbole_video.sweep.spec import CORRECTIONS
 
 
@@ -37,10 +37,10 @@ def report_command(words: Sequence[str]) -> int:
     named = [] if given["report"] is True else split_paths(given["report"], "report")
     if not named:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")
-    out = expand_home(given.get("out"))
     folders = matching_folders(map(expanded, named))
+    out = Path(expand_home(given["out"])) if given.get("out") else report_folder(folders)
     content = write_report(folders, out, bool(given.get("latex")), correction)
     for section in content.sections:
-        print(f"{one_line(section.title)}\n\n{console_table(section)}\n")
-    print(f"Report: {Path(out or folders[0]) / 'report.html'}")
+        print("\n\n".join([one_line(section.title), console_table(section), *against_lines(section)]) + "\n")
+    print(f"Report: {out / 'report.html'}")
     return 0

@@ -17,11 +17,12 @@ from recbole_video.options.parse import expand_home, parse_command_line, split_p
 from recbole_video.options.run import CommandOptions
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, check_trusted
-from recbole_video.reports.console import console_table
+from recbole_video.reports.console import against_lines, console_table
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, count_control_trials, make_plan
 from recbole_video.sweep.preparation import (
+    demo_advice,
     frame_costs,
     hours_text,
     missing_data,
@@ -81,7 +82,7 @@ def sweep_command(words: Sequence[str]) -> int:
         _report_finished(folder, bool(ours.get("latex")))
         raise  # the command line says that it goes on with --resume
     content = write_report([folder.path], latex=bool(ours.get("latex")))
-    print(console_table(content.sections[0]))
+    print("\n\n".join([console_table(content.sections[0]), *against_lines(content.sections[0])]))
     failed = [name for name, state in states.items() if state.kind == FAILED]
     for name in failed:
         print(f"Failed: {name}: {states[name].detail}", file=sys.stderr)
@@ -112,7 +113,7 @@ def _preparation_text(plan: Plan) -> str:
         return "  Missing:    nothing"
     lines = ["", "Before it can run:"]
     for missing in found:
-        lines.append(f"  {missing.dataset}")
+        lines.append(f"  {missing.dataset}{missing.near}")
         lines += [f"    there is no {path}" for path in missing.files]
         if missing.need is None:
             lines.append("    check data_path, or make it with dataset_tools")
@@ -122,7 +123,7 @@ def _preparation_text(plan: Plan) -> str:
         lines += [f"    {line}" for line in frame_costs(missing)]
     weights = weights_needed(found)
     lines += ["  weights of frozen models", *(f"    {line}" for line in weights)] if weights else []
-    return "\n".join([*lines, "or add --demo for the same sweep on bundled data."])
+    return "\n".join([*lines, *filter(None, [demo_advice(plan.sweep)])])
 
 
 def plan_text(plan: Plan, resources: Resources, lists_trials: bool = False) -> str:

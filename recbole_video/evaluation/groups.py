@@ -45,19 +45,39 @@ def ranking_results_by_group(
         Kind -> group -> metrics, with ``users``, the number of users in the group.
     """
     members: dict[str, dict[str, np.ndarray]] = {}
-    counts = metrics.train_counts
+    group_of = groups_of_targets(ranking.targets, metrics.train_counts, wanted, cold_threshold)
     if "popularity" in wanted:
-        group = popularity_groups(counts)[ranking.targets]
-        members["popularity"] = {str(g): group == g for g in range(1, N_POPULARITY_GROUPS + 1)}
+        members["popularity"] = {str(g): group_of["popularity_group"] == g for g in range(1, N_POPULARITY_GROUPS + 1)}
     if "cold" in wanted:
-        is_cold = counts[ranking.targets] < cold_threshold
-        members["cold"] = {"cold": is_cold, "warm": ~is_cold}
+        members["cold"] = {"cold": group_of["cold"] == 1, "warm": group_of["cold"] == 0}
     if tags is not None:
         members["tag"] = tag_groups(ranking.targets, tags)
     return {
         kind: {name: _group_result(ranking, metrics, inside) for name, inside in groups.items()}
         for kind, groups in members.items()
     }
+
+
+def groups_of_targets(
+    targets: np.ndarray, train_counts: np.ndarray, wanted: list[str], cold_threshold: int
+) -> dict[str, np.ndarray]:
+    """The group of each target, int64 [users], by column of ``per_user.tsv``; tags, of which one has several, are none.
+
+    Args:
+        targets: [users] item ids.
+        train_counts: [n_items] training actions of each item.
+        wanted: ``popularity`` and/or ``cold``.
+        cold_threshold: A cold item has fewer training actions than this.
+
+    Returns:
+        ``popularity_group``, 1 to 10, and ``cold``, 1 or 0, as wanted.
+    """
+    found = {}
+    if "popularity" in wanted:
+        found["popularity_group"] = popularity_groups(train_counts)[targets]
+    if "cold" in wanted:
+        found["cold"] = (train_counts[targets] < cold_threshold).astype(np.int64)
+    return found
 
 
 def tag_groups(targets: np.ndarray, tags: ItemTags) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from recbole.utils import set_color
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_video.errors import ConfigError, TrainingError
+from recbole_video.errors import ConfigError, TrainingError, counted
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.runtime.processes import processes
 
@@ -151,8 +151,8 @@ def regression_results_by_group(predictions: Predictions, dataset: PopularityDat
         cold = predictions.take(counts[predictions.rows] <= config["cold_author_threshold"])
         if not len(cold):
             logging.getLogger().info(
-                f"No test video is by an author with at most {config['cold_author_threshold']} videos: there is no "
-                "cold-start result."
+                f"No test video is by an author with at most {counted(config['cold_author_threshold'], 'video')}: "
+                "there is no cold-start result."
             )
         results["cold_start"] = _group_result(cold, config)
     n_groups = config["n_popularity_groups"]
@@ -162,6 +162,30 @@ def regression_results_by_group(predictions: Predictions, dataset: PopularityDat
             f"group {i}": _group_result(predictions.take(part), config) for i, part in enumerate(parts, 1)
         }
     return results
+
+
+def groups_of_videos(predictions: Predictions, dataset: PopularityDataset, config: Any) -> dict[str, np.ndarray]:
+    """The groups of :func:`regression_results_by_group` that each video is in, int64 [n], by column of a table.
+
+    Returns:
+        ``cold_author``, 1 or 0, where authors are known, and ``popularity_group`` from 1, where there are groups.
+    """
+    found = {}
+    counts = author_counts(dataset, config)
+    if counts is not None:
+        found["cold_author"] = (counts[predictions.rows] <= config["cold_author_threshold"]).astype(np.int64)
+    if config["n_popularity_groups"]:
+        found["popularity_group"] = np.zeros(len(predictions), np.int64)
+        parts = np.array_split(np.argsort(predictions.labels, kind="stable"), config["n_popularity_groups"])
+        for i, part in enumerate(parts, 1):
+            found["popularity_group"][part] = i
+    return found
+
+
+def standard_error_of_mae(predictions: Predictions) -> float | None:
+    """How far the mean absolute error may be off, by the spread of the errors of single videos; None below two."""
+    errors = np.abs(predictions.values - predictions.labels)
+    return float(errors.std(ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else None
 
 
 def author_counts(dataset: PopularityDataset, config: Any) -> np.ndarray | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from math import atanh, isfinite, sqrt, tanh
 
 import numpy as np
 from recbole.evaluator import register as tables
 from recbole.evaluator.base_metric import LossMetric
 from scipy.stats import spearmanr
+
+from recbole_video.runtime.logs import ONCE
 
 
 class NMSE(LossMetric):
@@ -21,9 +24,26 @@ class NMSE(LossMetric):
     def metric_info(self, preds: np.ndarray, trues: np.ndarray) -> float:
         variance = float(np.var(trues))
         if variance == 0:
-            logging.getLogger().warning("All labels are the same: nMSE, which divides by their variance, is undefined.")
+            logging.getLogger().warning(
+                "All labels are the same: nMSE, which divides by their variance, is undefined.", extra=ONCE
+            )
             return float("nan")
         return float(np.mean((preds - trues) ** 2)) / variance
+
+
+def interval_of_src(src: float, n: int) -> tuple[float, float] | None:
+    """The 95 % interval of a rank correlation over ``n`` videos, approximate: by Fisher's z.
+
+    Its standard error is Bonett's and Wright's, sqrt((1 + src^2 / 2) / (n - 3)): that of a correlation of values,
+    1 / sqrt(n - 3), is too small for ranks.
+
+    Returns:
+        Both ends; None for fewer than five videos, or a correlation that is none or complete.
+    """
+    if n < 5 or not isfinite(src) or abs(src) >= 1:
+        return None
+    half = 1.959964 * sqrt((1 + src**2 / 2) / (n - 3))
+    return tanh(atanh(src) - half), tanh(atanh(src) + half)
 
 
 class SRC(LossMetric):
@@ -36,10 +56,10 @@ class SRC(LossMetric):
 
     def metric_info(self, preds: np.ndarray, trues: np.ndarray) -> float:
         if len(trues) < 2 or np.ptp(trues) == 0:
-            logging.getLogger().warning("SRC needs two different labels: it is undefined.")
+            logging.getLogger().warning("SRC needs two different labels: it is undefined.", extra=ONCE)
             return float("nan")
         if np.ptp(preds) == 0:
-            logging.getLogger().warning("All predictions are the same: SRC is reported as 0.")
+            logging.getLogger().warning("All predictions are the same: SRC is reported as 0.", extra=ONCE)
             return 0.0
         return float(spearmanr(preds, trues).statistic)
 

@@ -18,6 +18,7 @@ from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.evaluation.regression import one_per_video
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.options import PopularityOptions
+from recbole_video.registries import POPULARITY_MODELS
 from recbole_video.runtime.trainable import Trainable
 
 Batch = Mapping[str, Tensor]
@@ -257,7 +258,12 @@ class PopularityModel(Trainable, AbstractRecommender):
         Raises:
             ConfigError: If the model offers no explanation.
         """
-        raise ConfigError(f"{type(self).__name__} offers no explanation of a prediction; STAP does.")
+        classes = {name: POPULARITY_MODELS.get(name) for name in POPULARITY_MODELS}
+        others = [name for name, one in classes.items() if one.explain is not PopularityModel.explain]
+        raise ConfigError(
+            f"{type(self).__name__} offers no explanation of a prediction; {', '.join(others)} "
+            f"{'do' if len(others) > 1 else 'does'}."
+        )
 
     def update(self, items: Sequence[str], batches: Iterable[Batch], labels: Tensor | None) -> None:
         """Take in new videos without training.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,7 @@ class Explanation:
         slots: What was retrieved, the heaviest first; empty where nothing is, as without a memory bank.
         weights: Weight of each of them.
         kind: What they are, in a word.
+        note: What their names mean, where they need it.
     """
 
     popularity: float
@@ -42,18 +43,21 @@ class Explanation:
     slots: Sequence[Retrieved] = ()
     weights: Sequence[float] = ()
     kind: str = "slot"
+    note: str = ""
 
-    def as_text(self, item: str, label: float) -> str:
+    def as_text(self, item: str, label: float, in_words: Callable[[float], str] = "{:.4f}".format) -> str:
         """Lines for the console.
 
         Args:
             item: Token of the video.
             label: Its true popularity.
+            in_words: Writes a popularity.
         """
-        lines = [f"{item}: predicted {self.popularity:.4f}, true {label:.4f}"]
+        lines = [f"{item}: predicted {in_words(self.popularity)}, true {in_words(label)}"]
         if self.frame_weights is not None:
             lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in self.frame_weights))
         for slot, weight in zip(self.slots, self.weights, strict=True):
             about = f"weight {weight:.3f}, popularity {slot.popularity:.3f}, {slot.details}"
             lines.append(f"  {self.kind}: {slot.label}, {about}")
+        lines += [f"  {self.note}"] if self.note and self.slots else []
         return "\n".join(lines)

@@ -11,6 +11,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.files.reading import read_json, read_text
 from recbole_video.runtime.metric_names import metric_label
@@ -107,10 +108,16 @@ def matching_folders(folders: Iterable[str | Path]) -> list[Path]:
     for given in map(str, folders):
         matches = [given] if Path(given).is_dir() else sorted(glob(given))  # noqa: PTH207 - it may be absolute
         named = [Path(path) for path in matches if Path(path).is_dir()]
+        named = [path for path in named if _holds_runs(path)] or named  # a pattern finds earlier reports as well
         if not named:
             raise DataError(f"There is no folder `{given}` to report on.")
         found += named
     return found
+
+
+def _holds_runs(path: Path) -> bool:
+    """Whether there is a run or a sweep somewhere under a folder."""
+    return any(True for name in ("metrics.json", "sweep.json") for _ in path.rglob(name))
 
 
 def _read_finished(path: Path, sweeps: list[Path]) -> dict[Path, dict[str, Any]]:
@@ -169,7 +176,7 @@ def _read_record(folder: Path) -> Record:
 
 def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collection:
     """Hand-made runs: a row for each set of options that differ, its seeds together; data sets and protocols apart."""
-    configs = {path: {**result["config"], "data": _data_read(result)} for path, result in runs.items()}
+    configs = {path: {**_as_chosen(result["config"]), "data": _data_read(result)} for path, result in runs.items()}
     has_protocols = len({str(config["protocol"]) for config in configs.values() if config.get("protocol")}) > 1
     differing = _differing_options(list(configs.values()))
     rows: dict[str, Row] = {}
@@ -256,6 +263,13 @@ def _cold_metrics(names: list[str], results: list[dict[str, Any]]) -> list[Metri
 def _kind(config: dict[str, Any]) -> tuple[str, str]:
     """Data set and model: between runs of which it is to be said what else differs."""
     return str(config.get("dataset")), _model_label(config)
+
+
+def _as_chosen(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without what only follows from its protocol, which nobody has set."""
+    protocol = PROTOCOLS.get(str(config.get("protocol")))
+    follows = protocol is not None and config.get("mask_history") == protocol.masks_history
+    return {**config, "mask_history": None} if follows else config
 
 
 def _differing_options(configs: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:

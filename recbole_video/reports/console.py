@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+
 from recbole_video.reports.content import Section
 from recbole_video.reports.markdown import cell_texts, head_text, one_line
 
-_WIDE = 150  # characters; a wider table leaves out the published numbers
+_NOT_A_TERMINAL = (100, 24)
+_MOST_LINES = 12  # on what marks are about; the report has all
 
 
-def console_table(section: Section) -> str:
-    """Aligned columns; ours with the paper's in brackets where there is room."""
-    full = _table(section, with_published=True)
-    return full if max(map(len, full.splitlines())) <= _WIDE else _table(section, with_published=False)
+def console_table(section: Section, width: int | None = None) -> str:
+    """Aligned columns; ours with the paper's in brackets where there is room, folded where ours alone are too wide.
+
+    Args:
+        section: What is shown.
+        width: In characters; by default that of the terminal, 100 where there is none.
+    """
+    width = width or shutil.get_terminal_size(_NOT_A_TERMINAL).columns
+    full = _cells(section, with_published=True)
+    if sum(_widths(full)) - 2 > width:
+        full = _cells(section, with_published=False)
+    return "\n\n".join(_aligned([[row[0], *(row[j] for j in part)] for row in full]) for part in _parts(full, width))
 
 
-def _table(section: Section, with_published: bool) -> str:
+def against_lines(section: Section) -> list[str]:
+    """What the marks of a table are about, as one paragraph; none without marks."""
+    shown = [one_line(line) for line in section.against[:_MOST_LINES]]
+    more = len(section.against) - len(shown)
+    lines = ["Cannot be told apart († best control, ‡ next worse value of the column):", *shown]
+    return ["\n".join([*lines, *([f"… and {more:,} more in the report"] if more else [])])] if shown else []
+
+
+def _cells(section: Section, with_published: bool) -> list[list[str]]:
+    """Heads and rows; a row by its label where all are of one group."""
     table = section.table
+    has_groups = len({row.group for row in table.rows}) > 1
     rows = [["", *(one_line(head_text(column.title, metric)) for column, metric in table.heads)]]
     for row in table.rows:
-        cells = [one_line(row.name) or "run"]
+        cells = [one_line(row.name if has_groups else row.label) or "run"]
         for cell, (_, metric) in zip(row.cells, table.heads, strict=True):
             ours, theirs = cell_texts(cell, metric)
             cells.append(f"{ours} ({theirs})" if theirs and with_published else ours)
         rows.append(cells)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return rows
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Of each column, with the space behind it."""
+    return [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+
+
+def _parts(rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Columns that stand beside each other: as many as there is room for behind the labels, one at least."""
+    first, *others = _widths(rows)
+    parts: list[list[int]] = [[]]
+    taken = first - 2
+    for j, own in enumerate(others, 1):
+        if parts[-1] and taken + own > width:
+            parts.append([])
+            taken = first - 2
+        parts[-1].append(j)
+        taken += own
+    return parts
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [width - 2 for width in _widths(rows)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows

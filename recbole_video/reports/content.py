@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from recbole_video.reports.cases import Part, n_in_group
 from recbole_video.reports.collect import HAND_MADE, Collection, Record
 from recbole_video.reports.figures import Picture, draw_all
 from recbole_video.reports.intervals import n_targets
@@ -31,6 +32,7 @@ class Section:
     prefix: str
     tests: tuple[Tested, ...]
     correction: str
+    against: tuple[str, ...]
     interval_heads: list[str]
     interval_rows: list[list[str]]
     trial_heads: list[str]
@@ -94,12 +96,19 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
         warnings=tuple(_warnings(collection)),
         table=table,
         legend=" ".join(
-            [*_legend(collection, table), *_hits(collection, table), *_marks(collection, judged), *_stars(table)]
+            [
+                *_legend(collection, table),
+                *_hits(collection, table),
+                *_group_sizes(table),
+                *_marks(collection, judged),
+                *_stars(table),
+            ]
         ),
         pictures=tuple(draw_all(collection, table)),
         prefix=f"{name}-" if several else "",
         tests=judged.tests,
         correction=_correction(collection, judged),
+        against=judged.against,
         interval_heads=heads,
         interval_rows=rows,
         trial_heads=["trial", "seed", "state", "validation", "epochs", "seconds", "GB"],
@@ -180,6 +189,25 @@ def _hits(collection: Collection, table: Table) -> list[str]:
     return [f"One hit is worth {', '.join(named)}."] if named else []
 
 
+def _group_sizes(table: Table) -> list[str]:
+    """Targets of each group that has a column, and what one hit is worth there."""
+    found: dict[tuple[str, str, int], None] = {}
+    for j, (_, metric) in enumerate(table.heads):
+        part = Part.of(metric)
+        if part is None or not part.kind or not part.metric.startswith("hit@"):
+            continue
+        group = part.group if part.kind == "cold" else f"{part.kind} {part.group}"
+        for record in (record for row in table.rows if row.records for record in row.records[j]):
+            if n := n_in_group(metric, record):
+                found[str(record.result["data"].get("dataset")), group, n] = None
+    several = len({dataset for dataset, _, _ in found}) > 1
+    shown = [
+        f"{group}{f' on {dataset}' * several}: {n:,} target{'s' * (n > 1)}, one hit is {100 / n:.2g} points"
+        for dataset, group, n in found
+    ]
+    return [f"Of groups: {'; '.join(shown)}."] if shown else []
+
+
 def _marks(collection: Collection, judged: Judged) -> list[str]:
     """What the marks mean, and by which tests they are given."""
     has_users = any(n_targets(record) is not None for record in collection.records if record.result)
@@ -187,8 +215,9 @@ def _marks(collection: Collection, judged: Judged) -> list[str]:
         is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
         return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
     return [
-        f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next row below: "
-        f"Student's paired t-test or Wilcoxon's signed-rank test over test cases, each the mean over the row's seeds, "
+        f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next worse value of the "
+        "column among the rows it is ranked with, controls left out; which row that is stands under Not told apart. "
+        "Student's paired t-test or Wilcoxon's signed-rank test over test cases, each the mean over the row's seeds, "
         f"gives p ≥ {ALPHA:g} {_correction(collection, judged)}."
     ]
 

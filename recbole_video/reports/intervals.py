@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from recbole_video.reports.cases import Cases
+from recbole_video.reports.cases import Cases, Part, n_in_group
 from recbole_video.reports.collect import Record
 from recbole_video.results.targets import n_test_targets
 from recbole_video.sweep.metrics import Metric
@@ -40,28 +40,28 @@ def interval_of(metric: Metric, records: list[Record], cases: Cases) -> Interval
     them, and that is done for hits as well.
 
     Args:
-        metric: A metric of the test split.
+        metric: A metric of the test split, or of a group of its targets.
         records: The finished runs of the cell.
         cases: Where values per user are read.
     """
-    head, _, name = metric.key.partition("/")
-    if head != "test_result" or not records:
+    part = Part.of(metric)
+    if part is None or not records:
         return None
-    if len(records) == 1 and name.startswith("hit@") and _has_a_target_each(records[0]):
-        return _of_hits(records[0], name, metric.factor)
-    table = cases.table(records)
-    if table is None or name not in table:
+    if len(records) == 1 and part.metric.startswith("hit@") and _has_a_target_each(records[0]):
+        return _of_hits(records[0], metric, part)
+    table = cases.table(records, part)
+    if table is None or part.metric not in table:
         return None
-    low, high = bootstrap(table[name].to_numpy(), cases.weights(records).to_numpy())
+    low, high = bootstrap(table[part.metric].to_numpy(), cases.weights(records, part).to_numpy())
     return Interval(low * metric.factor, high * metric.factor, is_exact=False)
 
 
-def _of_hits(record: Record, name: str, factor: float) -> Interval | None:
-    n, share = n_targets(record), record.result["test_result"].get(name)
-    if n is None or share is None:
+def _of_hits(record: Record, metric: Metric, part: Part) -> Interval | None:
+    n, shown = n_in_group(metric, record) if part.kind else n_targets(record), metric.read(record.result)
+    if not n or shown is None:
         return None
-    ends = stats.binomtest(round(share * n), n).proportion_ci(LEVEL, method="exact")
-    return Interval(float(ends.low) * factor, float(ends.high) * factor, is_exact=True)
+    ends = stats.binomtest(round(shown / metric.factor * n), n).proportion_ci(LEVEL, method="exact")
+    return Interval(float(ends.low) * metric.factor, float(ends.high) * metric.factor, is_exact=True)
 
 
 def n_targets(record: Record) -> int | None:

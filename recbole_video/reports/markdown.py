@@ -21,6 +21,7 @@ _FIRST_MARKS = re.compile(r"^(?:#{1,6}|[+=-]|\d+[.)])(?=\s|[-=]|$)")  # of a hea
 CSV_HEAD = ("sweep", "group", "row", "column", "metric", "ours", "std", "seeds", "published", "difference", "missing")
 _CSV_MORE = ("low", "high", "marks", "stars")  # behind what every report has had
 LATEX_HEAD = "% needs \\usepackage{booktabs}\n\\begin{table}\n"
+AGAINST_HEAD = "### Not told apart"
 TRIALS_HEAD, LAST_HEAD = "### Trials", "## How this was made"
 
 
@@ -55,6 +56,8 @@ def _section(section: Section) -> list[str]:
     for picture in section.pictures:
         caption = plain_text(picture.caption)
         parts += [f"![{caption}]({section.prefix}{picture.name}.png)", "", f"*{caption}*", ""]
+    if section.against:
+        parts += [AGAINST_HEAD, "", *[f"- {plain_text(line)}" for line in section.against], ""]
     if section.interval_rows:
         shown = [[plain_text(cell) for cell in row] for row in section.interval_rows]
         heads = [plain_text(head) for head in section.interval_heads]
@@ -104,7 +107,8 @@ def cell_texts(cell: Cell, metric: Metric) -> tuple[str, str]:
     if cell.mean is None:
         ours = "–" if cell.missing in ("", "published only") else cell.missing
     else:
-        ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread)}" if cell.spread is not None else "")
+        varies = cell.spread is not None and (cell.spread > 0 or metric.decimals > 0)  # a count that does not is exact
+        ours = metric.write(cell.mean) + (f" ± {metric.write(cell.spread or 0.0)}" if varies else "")
         ours += cell.stars + (f" {cell.marks}" if cell.marks else "")
         ours += f" [{cell.missing}]" if cell.missing else ""
     if cell.published is None:

@@ -1,14 +1,14 @@
-"""Which cells of a table cannot be told from the best control, or from the next row below."""
+"""Which cells of a table cannot be told from the best control, or from the next worse value of their column."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from recbole_video.reports.cases import Cases
+from recbole_video.reports.cases import Cases, Part
 from recbole_video.reports.collect import Collection, Record
 from recbole_video.reports.intervals import interval_of
-from recbole_video.reports.significance import Tested, corrected, over_cases, test_all
+from recbole_video.reports.significance import Tested, corrected, of_column, test_all
 from recbole_video.reports.table import Table, TableRow
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.spec import Comparison
@@ -25,12 +25,14 @@ class Judged:
         tests: The comparisons that the sweep asks for, corrected for all tests of the table.
         n_tests: How many tests there were.
         has_marks: Whether cells were tested, so that one without a mark is told apart.
+        against: Of each mark what it stands for, from the first row to the last.
     """
 
     table: Table
     tests: tuple[Tested, ...]
     n_tests: int
     has_marks: bool
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,44 @@ class _Rival:
     row: int
     head: int
     mark: str
+    other: int
     test: Tested
 
 
 def judge(collection: Collection, table: Table) -> Judged:
-    """Test each cell against the best control of its data and against the row below it, and give it its interval."""
+    """Test each cell against the best control and the next worse value of its column; give it its interval."""
     cases = Cases()
     asked = test_all(collection, cases)
     rivals = list(_rivals(collection, table, cases))
     tests = corrected([*asked, *(rival.test for rival in rivals)], collection.sweep.correction)
-    marks: dict[tuple[int, int], str] = {}
+    marks: dict[tuple[int, int], dict[str, str]] = {}
     for rival, test in zip(rivals, tests[len(asked) :], strict=True):
         if not test.is_told_apart:
-            place = (rival.row, rival.head)
-            marks[place] = marks.get(place, "") + rival.mark
+            marks.setdefault((rival.row, rival.head), {})[rival.mark] = _against(table, rival, test)
     stars = stars_by_cell(tests[: len(asked)])
     rows = tuple(_with_signs(table, i, marks, stars, cases) for i in range(len(table.rows)))
     n_tests = sum(test.p is not None for test in tests)
-    return Judged(replace(table, rows=rows), tuple(tests[: len(asked)]), n_tests, bool(rivals))
+    against = tuple(
+        f"{mark} {_shown(table, i)} against {about}"
+        for (i, _), own in sorted(marks.items())
+        for mark, about in own.items()
+    )
+    return Judged(replace(table, rows=rows), tuple(tests[: len(asked)]), n_tests, bool(rivals), against)
+
+
+def _against(table: Table, rival: _Rival, test: Tested) -> str:
+    """The row and the column of a test, and the larger of its p-values, for which it tells nothing apart."""
+    column, metric = table.heads[rival.head]
+    known = [p for p in test.corrected if p is not None]
+    about = f"p = {max(known):.2g}" if known else test.why_not
+    return f"{_shown(table, rival.other)}, {f'{column.title} {metric.name}'.strip()}: {about}"
+
+
+def _shown(table: Table, i: int) -> str:
+    """A row by its label, with its group where another row has that label."""
+    row = table.rows[i]
+    is_one = sum(other.label == row.label for other in table.rows) == 1
+    return (row.label if is_one else row.name) or "run"
 
 
 def stars_by_cell(tests: list[Tested]) -> dict[tuple[str, str, str], str]:
@@ -72,7 +94,7 @@ def stars_by_cell(tests: list[Tested]) -> dict[tuple[str, str, str], str]:
 def _with_signs(
     table: Table,
     i: int,
-    marks: dict[tuple[int, int], str],
+    marks: dict[tuple[int, int], dict[str, str]],
     stars: dict[tuple[str, str, str], str],
     cases: Cases,
 ) -> TableRow:
@@ -81,7 +103,8 @@ def _with_signs(
         replace(
             cell,
             interval=interval_of(metric, list(records), cases),
-            marks=marks.get((i, j), ""),
+            marks="".join(marks.get((i, j), {})),
+            against=tuple(f"{mark} {about}" for mark, about in marks.get((i, j), {}).items()),
             stars=stars.get((row.name, column.label, metric.name), ""),
         )
         for j, (cell, records, (column, metric)) in enumerate(zip(row.cells, row.records, table.heads, strict=True))
@@ -92,23 +115,22 @@ def _with_signs(
 def _rivals(collection: Collection, table: Table, cases: Cases) -> Iterator[_Rival]:
     """Every test of a cell that can be made over test users or videos."""
     for j, (column, metric) in enumerate(table.heads):
-        if not metric.is_quality or not metric.key.startswith("test_result/"):
+        if not metric.is_quality or Part.of(metric) is None:
             continue
         for i, row in enumerate(table.rows):
             if row.cells[j].mean is None or _are_of_a_control(row.records[j]):
                 continue
-            others = ((CONTROL, _best_control(table, i, j)), (NEIGHBOUR, _next_below(collection, table, i, j)))
+            others = ((CONTROL, _best_control(table, i, j)), (NEIGHBOUR, _next_worse(collection, table, i, j)))
             for mark, other in others:
                 if other is not None and (test := _test(table, (i, other), j, metric, column.label, cases)):
-                    yield _Rival(i, j, mark, test)
+                    yield _Rival(i, j, mark, other, test)
 
 
 def _test(table: Table, rows: tuple[int, int], j: int, metric: Metric, column: str, cases: Cases) -> Tested | None:
     a, b = (table.rows[row] for row in rows)
     comparison = Comparison(a.name, b.name, "cases")
-    found = over_cases(comparison, column, [metric], list(a.records[j]), list(b.records[j]), cases)
-    usable = [test for test in found if test.p is not None or test.difference is not None]
-    return usable[0] if usable else None
+    found = of_column(comparison, column, metric, list(a.records[j]), list(b.records[j]), cases)
+    return found if found is not None and found.difference is not None else None
 
 
 def _are_of_a_control(records: Iterable[Record]) -> bool:
@@ -125,8 +147,8 @@ def _best_control(table: Table, i: int, j: int) -> int | None:
     return max(rows, key=lambda k: _quality(table, k, j), default=None)
 
 
-def _next_below(collection: Collection, table: Table, i: int, j: int) -> int | None:
-    """The next worse row of the rows that a cell is ranked with, controls left out."""
+def _next_worse(collection: Collection, table: Table, i: int, j: int) -> int | None:
+    """The row of the next worse value in the column, of the rows that a cell is ranked with, controls left out."""
     within = collection.sweep.rank == "group"
     own, data = table.rows[i], _data_of(table.rows[i].records[j])
     rows = [

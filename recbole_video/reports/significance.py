@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from recbole_video.reports.cases import Cases
+from recbole_video.reports.cases import Cases, Part
 from recbole_video.reports.collect import Collection, Record
 from recbole_video.sweep.folder import FINISHED
 from recbole_video.sweep.metrics import Metric
@@ -127,15 +127,26 @@ def over_cases(
     if left is None or right is None:
         why = "needs per_user.tsv (save_per_user=True) or predictions.tsv of both rows"
         return [_untested(comparison, column, metrics[0], why)]
-    shared = left.index.intersection(right.index)
-    what = f"{len(shared):,} test cases{_of_seeds(len(a), len(b))}"
     found = []
-    for name in [name for name in left.columns if name in right.columns]:
+    for name in left.columns:
         metric = next((m for m in metrics if m.key == f"test_result/{name}"), None)
-        if metric is not None:
-            pairs = np.stack([side.loc[shared, name].to_numpy(dtype=float) for side in (left, right)]) * metric.factor
-            found.append(paired(comparison, column, metric.name, pairs, what))
+        if metric is not None and (test := of_column(comparison, column, metric, a, b, cases)):
+            found.append(test)
     return found
+
+
+def of_column(
+    comparison: Comparison, column: str, metric: Metric, a: list[Record], b: list[Record], cases: Cases
+) -> Tested | None:
+    """The test of one metric over test cases, those of a group where it is of one; None where they are not known."""
+    part = Part.of(metric)
+    tables = [table for side in (a, b) if part is not None and (table := cases.table(side, part)) is not None]
+    if part is None or len(tables) < 2 or any(part.metric not in table for table in tables):
+        return None
+    shared = tables[0].index.intersection(tables[1].index)
+    pairs = np.stack([table.loc[shared, part.metric].to_numpy(dtype=float) for table in tables]) * metric.factor
+    what = f"{len(shared):,} test cases{_of_seeds(len(a), len(b))}"
+    return paired(comparison, column, metric.name, pairs, what)
 
 
 def _of_seeds(a: int, b: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
+from recbole_video.reports.cases import Part, n_in_group
 from recbole_video.reports.collect import Collection, Record
 from recbole_video.reports.intervals import Interval
 from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED
@@ -28,6 +29,7 @@ class Cell:
         is_comparable: Whether the paper's number is of the same data, so that a difference means something.
         interval: 95 % interval over test users, where it is known.
         marks: What it cannot be told from, as signs that the report explains.
+        against: Of each mark the row that it is about, with the p-value.
         stars: How surely it differs from all that the sweep compares it with.
     """
 
@@ -38,6 +40,7 @@ class Cell:
     is_comparable: bool = True
     interval: Interval | None = None
     marks: str = ""
+    against: tuple[str, ...] = ()
     stars: str = ""
 
     @property
@@ -150,15 +153,27 @@ def _cell(row: Row, column: Column, metric: Metric, records: list[Record], n_see
     values = [metric.read(record.result) for record in here if record.state.kind == FINISHED]
     known = tuple(value for value in values if value is not None)
     if not known:
-        return Cell((), published, _why_missing(here, bool(values)))
+        return Cell((), published, _why_missing(metric, here))
     return Cell(known, published, f"{len(known)} of {n_seeds} seeds" if len(known) < n_seeds else "")
 
 
-def _why_missing(records: list[Record], has_finished: bool) -> str:
-    if has_finished:
-        return "not reported"
+def _why_missing(metric: Metric, records: list[Record]) -> str:
+    finished = [record for record in records if record.state.kind == FINISHED]
+    if finished:
+        if metric.key == "parameters" and all(record.result.get("parameters") == {} for record in finished):
+            return "none"
+        sizes = {n_in_group(metric, record) for record in finished}
+        return f"no {_of_group(metric)}" if sizes == {0} else "not reported"
     kinds = {record.state.kind for record in records}
     return next((kind for kind in (FAILED, STOPPED) if kind in kinds), "unfinished" if kinds else "not run")
+
+
+def _of_group(metric: Metric) -> str:
+    """What a group is made of; those of cold and of warm targets by their name."""
+    part = Part.of(metric)
+    if part is None or part.kind != "cold":
+        return "test video of the group" if part is not None and part.kind == "cold_start" else "target of the group"
+    return f"{part.group} target"
 
 
 def _ranked(heads: tuple[tuple[Column, Metric], ...], rows: list[TableRow], within: str) -> tuple[TableRow, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from recbole.utils import get_local_time
 
 from recbole_video.errors import RunFolderError
 from recbole_video.files.atomic import write_text
 from recbole_video.files.names import expanded
-from recbole_video.reports.collect import collect
+from recbole_video.reports.collect import collect, matching_folders
 from recbole_video.reports.content import Content, make_content
 from recbole_video.reports.figures import MADE_BY
 from recbole_video.reports.html import HTML_HEAD, to_html
@@ -33,7 +35,7 @@ def write_report(
 
     Args:
         folders: Folders of sweeps, or of hand-made runs; sweeps of one name become one table.
-        out: Where to write; by default the first of the folders.
+        out: Where to write; by default :func:`report_folder`.
         latex: Write ``results.tex`` too.
         correction: How p-values are corrected for several tests, ``holm`` or ``fdr``; by default as each sweep says.
 
@@ -46,7 +48,7 @@ def write_report(
     """
     folders = [expanded(folder) for folder in folders]
     content = make_content(collect(folders), correction)
-    target = expanded(out or folders[0])
+    target = expanded(out) if out else report_folder(folders)
     _check_replaceable(target, content, latex)
     for section in content.sections:
         for picture in section.pictures:
@@ -57,6 +59,19 @@ def write_report(
     write_text(target / "report.md", to_markdown(content))
     write_text(target / "report.html", to_html(content))
     return content
+
+
+def report_folder(folders: Sequence[str | Path]) -> Path:
+    """Where a report goes that is given no place.
+
+    Into the folder that is reported on, be it of a sweep or one that holds runs. A run's own folder holds what that run
+    wrote, and a sweep's its own report: what is about several goes into ``reports/<time>`` beside the first.
+    """
+    first = matching_folders(folders)[0]
+    is_run = (first / "metrics.json").is_file()
+    if not is_run and len(matching_folders(folders)) == 1:
+        return first
+    return first.resolve().parent / "reports" / get_local_time()
 
 
 def _check_replaceable(target: Path, content: Content, latex: bool) -> None:

@@ -20,6 +20,8 @@ from recbole_video.errors import RunFolderError
 FILE_ONLY = {"file_only": True}
 # RecBole's lines of an epoch, and the one line that stands for them in a notebook: log(..., extra=...).
 OF_EPOCH, SHORT = {"of_epoch": True}, {"short": True}
+# What is true of each split and group anew, and need not be told again in a run: log(..., extra=ONCE).
+ONCE = {"once": True}
 
 
 @contextmanager
@@ -67,6 +69,7 @@ def _handled_by(handlers: list[logging.Handler], config: Any) -> Iterator[None]:
     try:
         root.setLevel(level)
         for handler in handlers:
+            handler.addFilter(_Once())
             root.addHandler(handler)
         logging.getLogger("matplotlib").setLevel(logging.WARNING)
         yield
@@ -100,6 +103,21 @@ def _console() -> logging.Handler:
 def _is_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
     return "ipykernel" in sys.modules
+
+
+class _Once(logging.Filter):
+    """Lets what is to be told once through the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "once", False):
+            return True
+        is_new = record.getMessage() not in self._told
+        self._told.add(record.getMessage())
+        return is_new
 
 
 class _Console(logging.StreamHandler[Any]):

@@ -10,12 +10,12 @@ cases of the cold start (STAP, Fig. 7): test videos of authors with few videos, 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_video.entry_point import Parser, expand_path_arguments, run_command
-from recbole_video.errors import CheckpointError, DataError, nearest
+from recbole_video.errors import CheckpointError, DataError, counted, nearest
 from recbole_video.files.names import as_file_name
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
@@ -63,7 +63,7 @@ def _submit(arguments: argparse.Namespace) -> int:
     from recbole_video.serving.smp_submission import submission_of_run
 
     n = submission_of_run(arguments.run, arguments.smp_submission, arguments.details)
-    print(f"{arguments.smp_submission}: {n:,} posts")
+    print(f"{arguments.smp_submission}: {counted(n, 'post')}")
     return 0
 
 
@@ -92,19 +92,36 @@ def explain_items(
     if not isinstance(predictor, PopularityPredictor):
         raise CheckpointError(f"`{run}` is not the run of a popularity model.")
     dataset = PopularityDataset(predictor.config)
+    in_words = label_writer(dataset.summary()["label"]["settings"])
     row_of = {item: row for row, item in enumerate(dataset.items)}
     found = []
     for item in [*items, *(cold_start_cases(dataset, predictor.config, n_cold) if n_cold else [])]:
         if item not in row_of:
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
-        print(explanation.as_text(item, float(dataset.labels[row_of[item]])))
+        print(explanation.as_text(item, float(dataset.labels[row_of[item]]), in_words))
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
-        draw_explanation(title, explanation, run / f"explain-{as_file_name(item)}.png")
+        picture = run / f"explain-{as_file_name(item)}.png"
+        draw_explanation(title, explanation, picture)
+        print(f"  drawn in {picture}")
         if videos is not None:
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
     return found
+
+
+def label_writer(settings: Mapping[str, Any] | None) -> Callable[[float], str]:
+    """Writes a label with four digits and, where it is log2(1 + count) of one count as it is, the count behind it.
+
+    Args:
+        settings: As ``label`` keeps them beside the labels; None of labels of one's own.
+    """
+    settings = settings or {}
+    sources = settings.get("sources") or []
+    is_plain = len(sources) == 1 and settings.get("transform") == "log2_1p" and settings.get("cap") is None
+    if not is_plain or settings.get("scaling") not in (None, "none"):
+        return "{:.4f}".format
+    return lambda label: f"{label:.4f} ({max(0.0, 2**label - 1):,.0f} {sources[0]})"
 
 
 def cold_start_cases(dataset: PopularityDataset, config: Any, n: int) -> list[str]:

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from recbole_video.content.store import store_path
-from recbole_video.errors import DataError, counted
+from recbole_video.errors import DataError, counted, nearest
 from recbole_video.files.reading import read_json
 from recbole_video.sweep.plan import Dataset, Plan
 from recbole_video.sweep.spec import Need, Row, Sweep
@@ -32,12 +32,14 @@ class Missing:
         files: What is not there.
         need: Where it comes from; None where the sweep does not say.
         commands: What makes it, once it has been downloaded.
+        near: The data set that may have been meant, as a remark; empty for none.
     """
 
     dataset: str
     files: tuple[Path, ...]
     need: Need | None
     commands: tuple[str, ...]
+    near: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def _missing(dataset: Dataset, need: Need | None) -> Missing | None:
     if not files:
         return None
     if need is None:
-        return Missing(dataset.name, files, None, ())
+        return Missing(dataset.name, files, None, (), "" if inter.is_file() else _near(dataset))
     commands = [] if inter.is_file() else list(need.commands)
     commands += [
         f"python -m recbole_video.dataset_tools frames --videos=RAW/videos --name={dataset.name} "
@@ -87,6 +89,19 @@ def _missing(dataset: Dataset, need: Need | None) -> Missing | None:
     return Missing(dataset.name, files, need, tuple(commands or need.commands))
 
 
+def _near(dataset: Dataset) -> str:
+    """A data set that is there, or is made on first use, whose name is like that of one that is not."""
+    from recbole_video.dataset_tools import BUNDLED
+
+    there = {path.stem for path in dataset.folder.parent.glob("*/*.inter") if path.stem == path.parent.name}
+    return nearest(dataset.name, {*there, *BUNDLED})
+
+
+def demo_advice(sweep: Sweep) -> str:
+    """A last line for those who lack the data; empty where the sweep has no demo size."""
+    return "or add --demo for the same sweep on bundled data." if sweep.has_demo and not sweep.is_demo else ""
+
+
 def require_data(plan: Plan) -> None:
     """Refuse to start without the data.
 
@@ -95,8 +110,7 @@ def require_data(plan: Plan) -> None:
     """
     if found := missing_data(plan):
         sentences = "\n".join(_sentence(one, plan.sweep.name) for one in found)
-        known = any(one.need for one in found)
-        raise DataError(sentences + ("\nor add --demo for the same sweep on bundled data." if known else ""))
+        raise DataError("\n".join([sentences, *filter(None, [demo_advice(plan.sweep)])]))
 
 
 def _sentence(missing: Missing, sweep: str) -> str:
@@ -104,7 +118,7 @@ def _sentence(missing: Missing, sweep: str) -> str:
     message = f"The sweep `{sweep}` reads `{missing.dataset}`, and there is no `{missing.files[0]}`"
     message += f" (nor {more})" if more else ""
     if missing.need is None:
-        return f"{message}; check data_path, or make it with dataset_tools."
+        return f"{message}{missing.near}; check data_path, or make it with dataset_tools."
     lines = "\n".join(f"  {command}" for command in missing.commands)
     return f"{message}. Download {missing.need.download}, then run\n{lines}"
 

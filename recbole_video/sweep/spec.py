@@ -174,6 +174,7 @@ class Sweep:
     rank: str = "group"
     correction: str = "holm"
     is_demo: bool = False
+    has_demo: bool = False
     text: str = ""
 
     def classes(self) -> set[str]:
@@ -276,6 +277,7 @@ def _read(text: str, name: str, where: str, demo: bool, classes: Collection[str]
         rank=str(_one_of(raw.get("rank", "group"), RANKS, f"`rank` of `{where}`")),
         correction=str(_one_of(raw.get("correction", "holm"), CORRECTIONS, f"`correction` of `{where}`")),
         is_demo=demo,
+        has_demo=bool(raw.get("demo")),
         text=text,
     )
     _check_no_clashes(sweep, where)

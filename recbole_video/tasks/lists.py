@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from recbole_video.config import Config
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.errors import CheckpointError, ConfigError
-from recbole_video.evaluation.groups import ranking_results_by_group
+from recbole_video.evaluation.groups import groups_of_targets, ranking_results_by_group
 from recbole_video.evaluation.lists import check_metrics_follow, rank_listed
 from recbole_video.evaluation.ranking import Ranking
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
@@ -102,7 +102,10 @@ class ListsTask(RecommendationTask):
         """Each user's rank and metrics, where they are asked for."""
         dataset = self.data.dataset
         if self.config["save_per_user"]:
-            write_per_user(folder.per_user, test, self._metrics, dataset.user_tokens, dataset.item_tokens)
+            wanted, threshold = self.config["eval_groups"], self.config["cold_item_threshold"]
+            groups = groups_of_targets(test.targets, self._metrics.train_counts, wanted, threshold)
+            tokens = (dataset.user_tokens, dataset.item_tokens)
+            write_per_user(folder.per_user, test, self._metrics, tokens, groups)
 
     @classmethod
     def open(cls, config: Config, state: dict[str, Any], path: Path) -> NoReturn:

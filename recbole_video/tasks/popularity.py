@@ -13,8 +13,17 @@ import torch
 from recbole_video.config import Config
 from recbole_video.data.labelled import SPLITS, PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, sample_rows
+from recbole_video.errors import counted
 from recbole_video.evaluation.ranking_metrics import Metrics
-from recbole_video.evaluation.regression import PopularityMetrics, Predictions, predict_all, regression_results_by_group
+from recbole_video.evaluation.regression import (
+    PopularityMetrics,
+    Predictions,
+    groups_of_videos,
+    predict_all,
+    regression_results_by_group,
+    standard_error_of_mae,
+)
+from recbole_video.evaluation.regression_metrics import interval_of_src
 from recbole_video.files.atomic import write_text
 from recbole_video.files.values import plain
 from recbole_video.popularity import figures
@@ -24,6 +33,9 @@ from recbole_video.serving.predictor import PopularityPredictor, make_predictor
 from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
+
+_FEW_VIDEOS = 20
+_MANY_PARAMETERS = 100  # to a training video
 
 
 class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
@@ -94,6 +106,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             "parameters": self.model.parameter_counts(),
             **({"control": self.fitted.notes} if self.model.is_fitted_once(self.config) else {}),
             **plain(inside),
+            "standard_errors": {"mae": standard_error_of_mae(test)},
             "groups": regression_results_by_group(test, self.data, self.config),
             "data": self.data.summary(),
         }
@@ -105,7 +118,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         cold = result["groups"].get("cold_start", {})
         if cold.get("videos"):
             threshold = self.config["cold_author_threshold"]
-            rows.append((f"test, {cold['videos']:,} by authors with at most {threshold} videos", cold))
+            rows.append((f"test, {cold['videos']:,} by authors with at most {counted(threshold, 'video')}", cold))
         groups = result["groups"].get("popularity", {})
         return rows + [(f"test, popularity {name}", values) for name, values in groups.items()]
 
@@ -120,11 +133,16 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         remark = config.model_class.remark(result)
         return f"{title}; {remark}" if remark else title
 
+    def scale(self, result: dict[str, Any]) -> list[str]:
+        """How far the test may be off, and what there is too little of, as :func:`scale_of_videos`."""
+        return scale_of_videos(result, is_of_whole=self.config["metric_batching"] != "batch_mean")
+
     def write(self, folder: RunFolder, test: Predictions, result: dict[str, Any]) -> None:
         """Write ``predictions.tsv``, and the figures of predictions, training and model, as the options ask."""
         config, history = self.config, self.fitted.history or []
         if config["save_predictions"]:
-            _write_predictions(folder.predictions, self.data.items, test)
+            groups = groups_of_videos(test, self.data, config)
+            _write_predictions(folder.predictions, self.data.items, test, groups)
         if not config["figures"]:
             return
         figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")
@@ -148,6 +166,35 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
     def _batches(self, split: str) -> Iterator[Batch]:
         """The batches of a split in the order of its videos, on the device of the run."""
         return (batch.to(self.config["device"]) for batch in self._loader(split))
+
+
+def scale_of_videos(result: dict[str, Any], is_of_whole: bool = True) -> list[str]:
+    """How many test videos there are, how far MAE and SRC may be off, and which numbers rest on few.
+
+    Args:
+        result: That of a run; an older one has no standard errors.
+        is_of_whole: Whether metrics are of all test videos at once, and not means over batches.
+    """
+    rows, test = result["data"]["rows"], result["test_result"]
+    n, error = rows["test"], (result.get("standard_errors") or {}).get("mae")
+    about = [f"standard error of MAE {error:.4f}"] if error is not None and "mae" in test else []
+    ends = interval_of_src(test["src"], n) if is_of_whole and test.get("src") is not None else None
+    about += [f"SRC 95 % about {ends[0]:.2f} to {ends[1]:.2f}"] if ends else []
+    lines = [f"{counted(n, 'test video')}{': ' * bool(about)}{', '.join(about)}"]
+    if few := _of_few(result, n):
+        lines.append(f"Fewer than {_FEW_VIDEOS} videos: {', '.join(few)}. Chance decides such numbers.")
+    n_parameters = (result.get("parameters") or {}).get("model", 0)
+    if n_parameters > _MANY_PARAMETERS * rows["train"]:
+        lines.append(f"{n_parameters:,} parameters, {counted(rows['train'], 'training video')}.")
+    return lines
+
+
+def _of_few(result: dict[str, Any], n_test: int) -> list[str]:
+    """Parts of the test that hold too few videos to tell anything, the whole first."""
+    groups = result.get("groups") or {}
+    sizes = {"the test": n_test, "authors with few videos": groups.get("cold_start", {}).get("videos", 0)}
+    sizes |= {f"popularity {name}": group["videos"] for name, group in groups.get("popularity", {}).items()}
+    return [f"{name} has {n:,}" for name, n in sizes.items() if 0 < n < _FEW_VIDEOS]
 
 
 def _log_missing_inputs(dataset: PopularityDataset, config: Config) -> None:
@@ -193,7 +240,10 @@ def popularity_checkpoint_data(dataset: PopularityDataset, inputs: InputShape) -
     )
 
 
-def _write_predictions(path: Path, items: np.ndarray, test: Predictions) -> None:
+def _write_predictions(path: Path, items: np.ndarray, test: Predictions, groups: dict[str, np.ndarray]) -> None:
+    """A line per test video: its label, its prediction, and the groups that it is in."""
     rows = zip(items[test.rows], test.labels.tolist(), test.values.tolist(), strict=True)
-    lines = ["item_id\tlabel\tprediction", *(f"{item}\t{label!r}\t{value!r}" for item, label, value in rows)]
+    lines = ["\t".join(["item_id", "label", "prediction", *groups])]
+    for i, (item, label, value) in enumerate(rows):
+        lines.append("\t".join([str(item), repr(label), repr(value), *(str(group[i]) for group in groups.values())]))
     write_text(path, "\n".join(lines) + "\n")

@@ -13,7 +13,7 @@ from recbole_video.controls.base import Control
 from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.data.tags import ItemTags, read_item_tags
-from recbole_video.evaluation.groups import ranking_results_by_group
+from recbole_video.evaluation.groups import groups_of_targets, ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.recommendation.data import Data, describe_data, load_data, recommendation_checkpoint_data
@@ -29,6 +29,7 @@ from recbole_video.user_encoders.base import VideoRecommender
 
 _HIT = re.compile(r"hit@\d+$")
 _MANY_PARAMETERS = 100  # to an action
+_NO_COLD = "No target is cold under this protocol: docs/evaluation.md says how to get a test with cold videos."
 _GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
 
@@ -122,7 +123,10 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
         if fitted.history:
             draw_curve(fitted.history, self.config["valid_metric"], fitted.best_epoch or 0, folder.curve)
         if self.config["save_per_user"]:
-            write_per_user(folder.per_user, test, self._metrics, dataset.user_tokens, dataset.item_tokens)
+            wanted, threshold = self.config["eval_groups"], self.config["cold_item_threshold"]
+            groups = groups_of_targets(test.targets, self._metrics.train_counts, wanted, threshold)
+            tokens = (dataset.user_tokens, dataset.item_tokens)
+            write_per_user(folder.per_user, test, self._metrics, tokens, groups)
 
     @classmethod
     def leaks(cls, config: Any) -> dict[str, Any]:
@@ -179,11 +183,12 @@ def scale_of_test(result: dict[str, Any]) -> list[str]:
     By chance, a target stands among the first k of n items with k / n; the standard error is that of a share of users,
     and not told where a user has several targets, which are not independent.
     """
-    data = result["data"]
+    data, groups = result["data"], result.get("groups") or {}
+    cold = [_NO_COLD] if (groups.get("cold") or {}).get("cold", {}).get("users") == 0 else []
     n, n_items = n_test_targets(data), data["items"]
     shares = {int(key.partition("@")[2]): value for key, value in result["test_result"].items() if _HIT.match(key)}
     if not (shares and n and n_items):
-        return []
+        return cold
     k, share = min(shares.items())
     error = f", the standard error {100 * sqrt(share * (1 - share) / n):.2f}" if n == data["test_users"] else ""
     lines = [f"HR@{k}: one hit is {100 / n:.2g} points{error}; by chance {100 * min(1, k / n_items):.2f}"]
@@ -194,7 +199,7 @@ def scale_of_test(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"{n_parameters:,} parameters are {n_parameters / n_actions:,.0f} to each of {n_actions:,} actions."
         )
-    return lines
+    return lines + cold
 
 
 def _is_shipped(cls: type) -> bool:

@@ -405,7 +405,15 @@ class STAP(PopularityModel):
             numbers = reading.routing.top[0].tolist()
             kept = [self._slot(self.bank, number) for number in numbers]
             shares = reading.routing.weights[0, numbers].cpu().tolist()
-        return Explanation(float(self.predict(batch)[0]), weights, kept, shares)
+        note = (
+            ""
+            if self.bank is None
+            else (
+                f"partitions go from 1, the least popular, to {self.bank.n_partitions}, and the topics of "
+                f"each from 1 to {self.bank.n_clusters}; {slots.FILE} counts both from 0"
+            )
+        )
+        return Explanation(float(self.predict(batch)[0]), weights, kept, shares, note=note)
 
     def _slot(self, bank: MemoryBank, number: int) -> slots.Slot:
         """A slot with its present popularity and count, and what ``slots.tsv`` says of its use and nearest videos."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from recbole_video.errors import DataError
+from recbole_video.errors import DataError, counted
 from recbole_video.files.atomic import write_text
 from recbole_video.popularity.base import Batch
 
@@ -53,7 +53,7 @@ class Slot:
     @property
     def details(self) -> str:
         """How many videos it stands for, and which are near."""
-        return f"{self.videos} videos; nearest: {', '.join(self.nearest) or 'not known'}"
+        return f"{counted(self.videos, 'video')}; nearest: {', '.join(self.nearest) or 'not known'}"
 
 
 @torch.no_grad()
