@@ -304,8 +304,8 @@ def _made_by(collections: list[Collection]) -> tuple[tuple[str, str], ...]:
 
 
 INTERVALS_NOTE = (
-    "95 % intervals over test users: Clopper's and Pearson's for the hits of one run, exact; b: percentiles of a "
-    "seeded bootstrap of users, each the mean over seeds."
+    "95 % intervals over test users, of popularity over test videos: Clopper's and Pearson's for the hits of one run, "
+    "exact; b: percentiles of a seeded bootstrap, each user or video the mean over seeds."
 )
 
 
