@@ -700,7 +700,9 @@ class TestRuns:
         """No features beyond those of so many videos are asked for; all of them, in order, if there are fewer."""
         asked = []
         topic = STAP._topic
-        monkeypatch.setattr(STAP, "_topic", lambda model, batch: asked.extend(batch["row"]) or topic(model, batch))
+        monkeypatch.setattr(
+            STAP, "_topic", lambda model, batch, *read: asked.extend(batch["row"]) or topic(model, batch, *read)
+        )
         result = self.run(root, epochs=1, memory_init_videos=n_videos, eval_batch_size=8)
         rows = [int(row) for row in asked]
         assert len(set(rows)) == len(rows) == n_expected and rows == sorted(rows) and max(rows) < 40
@@ -763,7 +765,7 @@ class TestRuns:
             ({"memory_init_videos": 0}, "`memory_init_videos` is `0`"),
             ({"memory_top_k": 7}, "`memory_top_k` is 7, but there are 2 x 3 slots"),
             ({"delta_min": 2.0}, "`delta_min` is 2.0"),
-            ({"ssm_step_mode": "forward"}, "must be one of equation, prose, algorithm_s1"),
+            ({"ssm_step_mode": "forward"}, "must be one of equation, prose, prose_euler, algorithm_s1"),
             ({"attn_heads": 3}, "must be a multiple of attn_heads"),
             ({"base_window": "all"}, "`base_window` is `all`"),
             ({"base_window": 0}, "`base_window` is `0`; it is a whole number of frames"),

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -435,8 +436,8 @@ class TestRuns:
 
     def test_a_checkpoint_predicts_without_the_data(self, name, root, in_tmp, capsys):
         folder = in_tmp / run(root, name)["run_folder"]
-        told = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()[1:]]
-        items, values = [item for item, *_ in told], [float(value) for *_, value in told]
+        told = pd.read_csv(folder / "predictions.tsv", sep="\t")
+        items, values = told["item_id"].tolist(), told["prediction"].tolist()
         predictor = load_model(folder)
         inputs = inputs_of(root, predictor, items)
         np.testing.assert_allclose(predictor.predict(inputs), values, rtol=1e-4)
