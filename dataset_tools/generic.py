@@ -41,7 +41,7 @@ from recbole_video.dataset_tools.raw.columns import (
     parse_count,
 )
 from recbole_video.dataset_tools.raw.sequences import SequenceBuffer
-from recbole_video.dataset_tools.raw.tables import AbsentColumnError, Dialect, column_names, read_chunks, where_in
+from recbole_video.dataset_tools.raw.tables import Dialect, column_names, read_chunks, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer, warn_of_old_times
 
 from recbole_video.errors import ConfigError, DataError, counted
@@ -151,9 +151,9 @@ def _options_told(arguments: argparse.Namespace, *options: str) -> Iterator[None
     """Where a column is absent that one of these options names, say which option that is."""
     try:
         yield
-    except AbsentColumnError as error:
+    except DataError as error:
         of_column = {getattr(arguments, option): option for option in options}
-        if error.column not in of_column:
+        if error.column is None or error.column not in of_column:
             raise
         advice = f"name the right one by --{of_column[error.column]}=COLUMN"
         raise DataError(f"{str(error).removesuffix('.')}; {advice}.") from error

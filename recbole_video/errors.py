@@ -51,7 +51,13 @@ class ConfigError(RecBoleVideoError, ValueError):
 
 
 class DataError(RecBoleVideoError, ValueError):
-    """A data file is missing, malformed, or does not match the others."""
+    """A data file is missing, malformed, or does not match the others.
+
+    Attributes:
+        column: The column that a table lacks, where that is what is wrong.
+    """
+
+    column: str | None = None
 
 
 class CheckpointError(RecBoleVideoError, ValueError):

@@ -36,18 +36,6 @@ _NEEDS_PYARROW = "`{}` needs pyarrow to be read: uv pip install -e '.[data]' in 
 _ADVICE = "save it as UTF-8, or give its --encoding"
 
 
-class AbsentColumnError(DataError):
-    """A table lacks a column.
-
-    Attributes:
-        column: Its name.
-    """
-
-    def __init__(self, message: str, column: str) -> None:
-        super().__init__(message)
-        self.column = column
-
-
 @dataclass(frozen=True)
 class Dialect:
     """How a text table is written.
@@ -275,4 +263,6 @@ def _check_present(path: Path, wanted: Sequence[str], names: Sequence[str]) -> N
         if name not in names:
             known = ", ".join(f"`{n}`" for n in names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
             problem = f"`{path}` has no column `{name}`{nearest(name, names[:_MOST_NAMES])}; it has {known}."
-            raise AbsentColumnError(problem, name)
+            error = DataError(problem)
+            error.column = name
+            raise error

@@ -45,7 +45,7 @@ usage: recbole-video report FOLDER [FOLDER ...] [--out=FOLDER] [--latex] [--corr
 Writes tables and figures of finished runs and sweeps: report.html, report.md, results.csv.
 `*` in a folder's name stands for anything.
 
-  --out=FOLDER            where to; by default into the first folder
+  --out=FOLDER            where to; by default a sweep's own folder, of several runs reports/<time> beside the first
   --latex                 tables as .tex, too
   --correction=holm|fdr   of the p-values of a table, for several tests
 """,
