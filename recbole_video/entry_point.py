@@ -178,7 +178,9 @@ def own_code_error(error: Exception) -> OwnCodeError | None:
 
     if isinstance(error, OwnCodeError):  # from another process
         return error
-    of_user = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_of_user(frame)]
+    frames = list(traceback.walk_tb(error.__traceback__))
+    plugins = {_package(frame) for frame, _ in frames if _is_plugin(frame)}
+    of_user = [(frame, line) for frame, line in frames if _is_of_user(frame) or _package(frame) in plugins]
     entered = next((frame for frame, _ in of_user if _owner(frame)), None)
     if entered is None:
         return None
@@ -196,17 +198,37 @@ def _is_of_user(frame: FrameType) -> bool:
     import site
     import sysconfig
 
-    if str(frame.f_globals.get("__name__")).partition(".")[0] in (__name__.partition(".")[0], *REQUIRED):
+    if _package(frame) in (_package_of(__name__), *REQUIRED):
         return False
     file = Path(frame.f_code.co_filename).resolve()
     libraries = (*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages())
     return file.is_file() and not any(file.is_relative_to(Path(folder).resolve()) for folder in libraries)
 
 
+def _is_plugin(frame: FrameType) -> bool:
+    """Whether a method runs of a class that extends one of this package or of RecBole, wherever it is installed."""
+    extended = {_package_of(base.__module__) for base in getattr(_class_of(frame), "__mro__", ())}
+    ours = {_package_of(__name__), "recbole"}
+    return bool(extended & ours) and _package(frame) not in (*ours, *REQUIRED)
+
+
+def _package(frame: FrameType) -> str:
+    return _package_of(str(frame.f_globals.get("__name__")))
+
+
+def _package_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _class_of(frame: FrameType) -> type | None:
+    """The class of the object whose method is running; None where it is a function."""
+    names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+    return type(frame.f_locals.get(names[0])) if names[:1] == ("self",) else None
+
+
 def _owner(frame: FrameType) -> str | None:
     """``module:Class`` of the object whose method is running; None where it is a function."""
-    names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
-    owner = type(frame.f_locals.get(names[0])) if names[:1] == ("self",) else None
+    owner = _class_of(frame)
     return f"{owner.__module__}:{owner.__qualname__}" if owner else None
 
 

@@ -185,8 +185,11 @@ def test_whose_fault_it_is_is_known_of_another_process(in_tmp, monkeypatch, caps
 
 
 class TestWhoseFaultItIs:
-    def test_a_class_of_the_users_own(self, in_tmp, data_root, capsys, monkeypatch):
+    @pytest.mark.parametrize("is_installed", [False, True])
+    def test_a_class_of_the_users_own(self, in_tmp, data_root, capsys, monkeypatch, is_installed):
         """The class that was called, the line that raised, what it was given, and the traceback in the log."""
+        if is_installed:
+            monkeypatch.setattr("site.getusersitepackages", lambda: str(in_tmp))
         (in_tmp / "my_encoder.py").write_text(OWN_ENCODER)
         monkeypatch.syspath_prepend(in_tmp)
         monkeypatch.setattr("sys.path", [*sys.path])
