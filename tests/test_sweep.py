@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -567,9 +568,11 @@ class TestDependencies:
             import_ray()
 
     def test_ray_that_does_not_start_in_time(self, monkeypatch):
-        """As Ray says it: by a bare Exception."""
+        """As Ray says it: by a bare Exception; what each try has started is ended before the next."""
+        started = []
 
         def start(*_, **__):
+            started.append(subprocess.Popen(["sleep", "60"]))
             raise Exception("The current node timed out during startup. This could happen because ...\nmore")
 
         monkeypatch.setattr(ray_session, "_connect", start)
@@ -580,6 +583,22 @@ class TestDependencies:
             ray_session.ray_session(None),
         ):
             raise AssertionError
+        *ended, last = started
+        assert len(ended) == 2 and all(one.poll() is not None for one in ended) and last.poll() is None
+        last.kill()
+        last.wait()
+
+    def test_ray_that_starts_at_the_second_try(self, monkeypatch):
+        tries = iter([Exception("The current node timed out during startup."), None])
+
+        def start(*_, **__):
+            if error := next(tries):
+                raise error
+
+        ray = import_ray()
+        monkeypatch.setattr(ray_session, "_connect", start)
+        with ray_session.ray_session(None) as session:
+            assert session is ray
 
     def test_ray_is_too_old(self, monkeypatch):
         ray = import_ray()

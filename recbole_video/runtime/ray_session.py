@@ -9,9 +9,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
+
+import psutil
 
 from recbole_video.errors import ConfigError, MissingDependencyError, SweepError
 from recbole_video.runtime.dependencies import import_optional
@@ -33,6 +35,7 @@ _QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 _ANSWER_SECONDS = 10
+_STARTS, _END_SECONDS = 3, 5
 _OBJECT_STORE_SHARE = 0.2  # of the machine's memory
 
 
@@ -85,18 +88,18 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM) if is_main else None
     try:
-        _connect(ray, address, n_cpus)
+        _connect_patiently(ray, address, n_cpus)
         if is_main:  # a scheduler's kill is a Ctrl-C; Ray sets its own
             signal.signal(signal.SIGTERM, signal.default_int_handler)
     except (OSError, ValueError, RuntimeError) as error:
         where = f"at `{address}`" if address else "on this machine"
         raise ConfigError(f"Ray cannot be reached {where}: {str(error).splitlines()[0]}") from error
     except Exception as error:
-        if type(error) is not Exception:  # Ray raises a bare one where a node has not started in time
+        if not _is_late(error):
             raise
         raise SweepError(
-            f"Ray has not started in time ({str(error).splitlines()[0].rstrip('.')}); this machine may be too busy or "
-            "short of memory: type the same command again when it is less so."
+            f"Ray has not started in time ({str(error).splitlines()[0].rstrip('.')}) in {_STARTS} tries; this machine "
+            "may be too busy or short of memory: type the same command again when it is less so."
         ) from error
     try:
         yield ray
@@ -104,6 +107,28 @@ def ray_session(address: str | None, n_cpus: int | None = None, part: str = "tun
         ray.shutdown()
         if is_main:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _connect_patiently(ray: Any, address: str | None, n_cpus: int | None) -> None:
+    """As :func:`_connect`, again where a node of ours is late: Ray waits 30 seconds, too few on a busy machine."""
+    for tries_left in reversed(range(_STARTS)):
+        before = set(psutil.Process().children())
+        try:
+            _connect(ray, address, n_cpus)
+            return
+        except Exception as error:
+            if not tries_left or not _is_late(error):
+                raise
+        late = [child for child in psutil.Process().children() if child not in before]
+        for child in late:  # else they would keep this machine busy, and their ports
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        psutil.wait_procs(late, timeout=_END_SECONDS)
+
+
+def _is_late(error: Exception) -> bool:
+    """Whether a node has not started in time: Ray raises a bare Exception for that alone."""
+    return type(error) is Exception
 
 
 def _connect(ray: Any, address: str | None, n_cpus: int | None) -> None:
