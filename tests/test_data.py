@@ -1,6 +1,7 @@
 """From atomic files to batches: protocols, filters, malformed input."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -39,6 +40,22 @@ def eval_rows(data, rows):
         )
         for start, length in zip(rows.start, rows.length, strict=True)
     }
+
+
+def test_a_data_set_is_told_without_padding(make_config, tmp_path):
+    rows = write_dataset(tmp_path, lengths=[5, 6, 7], n_items=10)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", str(load_data(make_config(data_path=str(tmp_path)))))
+    n_items = len({item for _, item, _ in rows})
+    assert plain.splitlines() == [
+        "tiny",
+        "The number of users: 3",
+        "Average actions of users: 6.00",
+        f"The number of items: {n_items}",
+        f"Average actions of items: {18 / n_items:.2f}",
+        "The number of inters: 18",
+        f"The sparsity of the dataset: {100 - 100 * 18 / (3 * n_items):.2f}%",
+        "Remain Fields: ['user_id', 'item_id', 'timestamp']",
+    ]
 
 
 class TestMicroLensProtocol:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from recbole.data.dataset import SequentialDataset
-from recbole.utils import FeatureSource, FeatureType
+from recbole.utils import FeatureSource, FeatureType, set_color
 
 from recbole_video.content.items import has_any, refuse_missing
 from recbole_video.content.store import FrameStore
@@ -76,6 +76,21 @@ class VideoDataset(SequentialDataset):
         self.feat_name_list: list[str] = []
         self.dropped: dict[str, int] = {}
         super().__init__(config)
+
+    def __str__(self) -> str:
+        """RecBole's summary; its numbers of users and items count the padding, which nobody ranks."""
+        users, items = self.user_num - 1, self.item_num - 1
+        facts = {
+            "The number of users": f"{users:,}",
+            "Average actions of users": f"{self.avg_actions_of_users:.2f}",
+            "The number of items": f"{items:,}",
+            "Average actions of items": f"{self.avg_actions_of_items:.2f}",
+            "The number of inters": f"{self.inter_num:,}",
+            "The sparsity of the dataset": f"{100 * (1 - self.inter_num / (users * items)):.2f}%",
+            "Remain Fields": str(list(self.field2type)),
+        }
+        lines = [f"{set_color(name, 'blue')}: {value}" for name, value in facts.items()]
+        return "\n".join([set_color(self.dataset_name, "pink"), *lines])
 
     # -- reading -----------------------------------------------------------------------------
 
