@@ -4,6 +4,7 @@ import csv
 import json
 from itertools import pairwise
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,6 +14,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.registries import CONTROLS
 from recbole_video.reports.cases import Cases
 from recbole_video.reports.collect import Record, collect
+from recbole_video.reports.figures import _bars
 from recbole_video.reports.intervals import bootstrap, interval_of
 from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.marks import judge
@@ -22,7 +24,7 @@ from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import SweepFolder, TrialState, write_trial
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import Trial, make_plan
-from recbole_video.sweep.spec import read_sweep
+from recbole_video.sweep.spec import Figure, read_sweep
 
 from .test_reports import result_of
 
@@ -188,6 +190,21 @@ class TestReport:
         assert rows["weak"]["marks"] == "†" and float(rows["weak"]["low"]) < float(rows["weak"]["ours"])
         assert "best control: MostPopular" not in text and (tmp_path / "figure.svg").is_file()
         assert "Intervals" in (tmp_path / "report.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("line", "drawn"),
+        [("", ("best control: MostPopular", "Controls / MostPopular")), ("weak", ("weak", "weak"))],
+    )
+    def test_the_line_of_a_figure(self, made, line, drawn):
+        """At the best control, or at the row that the sweep names."""
+        path, users = made
+        [collection] = collect([path])
+        object.__setattr__(collection.sweep, "figure", Figure("bars", "HR@10", line=line))
+        axis = mpl.figure.Figure().subplots()
+        _bars(axis, collection, make_table(collection))
+        [found] = [one for one in axis.lines if one.get_linestyle() == ":"]
+        assert found.get_label() == drawn[0]
+        assert found.get_ydata()[0] == pytest.approx(100 * users[drawn[1]][0].mean())
 
     def test_the_correction_of_the_command_line(self, made, tmp_path):
         assert main([f"--report={made[0]}", f"--out={tmp_path}", "--correction=fdr"]) == 0

@@ -114,7 +114,12 @@ class TestSpec:
             ("search: {kind: random}", "has zero trials; set n_trials"),
             ("figure: {kind: pie, metric: HR@10}", "choose from bars, groups, lines"),
             ("figure: {kind: bars, metric: HR@10}\nmetrics: [HR@20]", "shows HR@10, which is not among its metrics"),
-            ("compare: [{a: x, b: y}]", "names the row `x`"),
+            (
+                "figure: {kind: bars, metric: HR@10, line: x}\nmetrics: [HR@10]",
+                "`figure` of `mine.yaml` names the row `x`",
+            ),
+            ("figure: {kind: groups, metric: HR@10, line: x}\nmetrics: [HR@10]", "has no line of another"),
+            ("compare: [{a: x, b: y}]", "`compare` of `mine.yaml` names the row `x`"),
             ("rank: best", "choose from group, table"),
             ("metrics: [[3]]", "is no metric"),
             ("metrics: HR@10", "`metrics` of `mine.yaml` must be a list"),

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from links import MADE_OF, ROOT, heading_id
 from mkdocs.structure.files import File, Files
@@ -156,12 +156,20 @@ def help_of(parser: argparse.ArgumentParser) -> str:
 
 
 def notebook_page(path: Path) -> str:
-    """A notebook without outputs as a page, with a link to itself."""
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    texts = ["".join(cell["source"]) for cell in cells]
-    shown = [
-        f"```python\n{text}\n```" if cell["cell_type"] == "code" else text
-        for cell, text in zip(cells, texts, strict=True)
-    ]
+    """A notebook as a page, with the outputs that it is stored with and a link to itself."""
+    shown = []
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        shown.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+        shown.extend(map(_output, cell.get("outputs", [])))
     shown.insert(1, f"This page is a notebook: [{path.name}]({path.name}), to be opened in Jupyter.")
     return "\n\n".join(shown) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """What a cell printed, or its value: a table as HTML, anything else as text."""
+    data = output.get("data", {})
+    if "text/html" in data:  # a table of pandas, whose style is left to the site
+        plain = re.sub(r"<style.*?</style>\s*", "", "".join(data["text/html"]), flags=re.DOTALL)
+        return re.sub(r"<table [^>]*>", "<table>", plain)
+    return f"```text\n{''.join(output.get('text', data.get('text/plain', '')))}\n```"

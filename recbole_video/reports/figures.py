@@ -113,12 +113,12 @@ def _bars(axis: Any, collection: Collection, table: Table) -> None:
         spread = [own[j].spread or 0.0 for _, own in cells]
         name = " ".join(part for part in ("ours", block if len(blocks) > 1 else "") if part)
         errors = spread if any(spread) else None
-        axis.bar(at, ours, width * 0.9, color=_CYCLE[2 * j % len(_CYCLE)], label=name, yerr=errors, capsize=3)
+        axis.bar(at, ours, width * 0.9, color=_color_of_block(j), label=name, yerr=errors, capsize=3)
         if np.isfinite(theirs).any() and not collection.sweep.is_demo:
             axis.plot(at, theirs, "D", color=_THEIRS, label="paper" if j == 0 else None, markersize=6)
             drawn.append(theirs)
         drawn.append(ours)
-    drawn.append(np.array(_draw_best_control(axis, collection, table)))
+    drawn.append(np.array(_draw_line(axis, collection, table, blocks)))
     _label_places(axis, [row.label for row, _ in cells])
     is_cut = _zoom(axis, np.concatenate(drawn))
     axis.set_xlabel(_x_label(collection))
@@ -174,7 +174,7 @@ def _lines(axis: Any, collection: Collection, table: Table) -> None:
                 axis.plot(*zip(*theirs, strict=True), "D--", color=_CYCLE[color % len(_CYCLE)], alpha=0.5,
                           label=f"{name}, paper")  # fmt: skip
             color += 1
-    _draw_best_control(axis, collection, table)
+    _draw_line(axis, collection, table, blocks)
     if numbers:
         axis.set_xticks(numbers, labels)
     else:
@@ -253,6 +253,27 @@ def _figure_cells(collection: Collection, table: Table) -> tuple[str, list[tuple
     assert figure is not None
     chosen = [i for i, (_, metric) in enumerate(table.heads) if metric.name == figure.metric]
     return figure.metric, [(row, [row.cells[i] for i in chosen]) for row in table.rows if not row.of_controls]
+
+
+def _draw_line(axis: Any, collection: Collection, table: Table, blocks: Sequence[str]) -> list[float]:
+    """A line for each block at the row that the figure names; else one at the best control. Returns the heights."""
+    figure = collection.sweep.figure
+    assert figure is not None
+    if not figure.line:
+        return _draw_best_control(axis, collection, table)
+    chosen = [i for i, (_, metric) in enumerate(table.heads) if metric.name == figure.metric]
+    row = next(row for row in table.rows if row.name == figure.line)
+    heights = []
+    for j, (i, block) in enumerate(zip(chosen, blocks, strict=True)):
+        if (height := row.cells[i].mean) is not None:
+            name = f"{row.label}, {block}" if len(blocks) > 1 else row.label
+            axis.axhline(height, color=_color_of_block(j), linestyle=":", label=name)
+            heights.append(height)
+    return heights
+
+
+def _color_of_block(j: int) -> str:
+    return _CYCLE[2 * j % len(_CYCLE)]
 
 
 def _draw_best_control(axis: Any, collection: Collection, table: Table) -> list[float]:

@@ -114,12 +114,18 @@ class Asha:
 
 @dataclass(frozen=True)
 class Figure:
-    """The paper's figure shape: bars and groups stand on the rows' labels, lines run along them."""
+    """The paper's figure shape: bars and groups stand on the rows' labels, lines run along them.
+
+    Attributes:
+        line: A row that all others are to be read against; a line stands at its value, of each column where there are
+            several. Without it the line is the best control's.
+    """
 
     kind: str
     metric: str
     x_label: str = ""
     y_label: str = ""
+    line: str = ""
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ def _read(text: str, name: str, where: str, demo: bool, classes: Collection[str]
         gpus=resources.get("gpus"),
         source=str(raw.get("source") or ""),
         note=str(raw.get("note") or "").strip(),
-        figure=_read_figure(raw.get("figure"), metrics, where),
+        figure=_read_figure(raw.get("figure"), metrics, rows, where),
         compare=_read_compare(raw.get("compare"), rows, where),
         needs=() if demo else _read_needs(raw.get("needs"), where),
         rank=str(_one_of(raw.get("rank", "group"), RANKS, f"`rank` of `{where}`")),
@@ -526,22 +532,27 @@ def _read_search(given: Any, where: str) -> Search:
     return search
 
 
-def _read_figure(given: Any, metrics: tuple[Metric, ...], where: str) -> Figure | None:
-    figure = _build(Figure, given, where, "figure")
-    if figure is not None and figure.kind not in FIGURES:
+def _read_figure(given: Any, metrics: tuple[Metric, ...], rows: tuple[Row, ...], where: str) -> Figure | None:
+    figure: Figure | None = _build(Figure, given, where, "figure")
+    if figure is None:
+        return None
+    if figure.kind not in FIGURES:
         raise ConfigError(f"`figure` of `{where}` is `{figure.kind}`; choose from {', '.join(FIGURES)}.")
-    if figure is not None and figure.metric not in [metric.name for metric in metrics]:
+    if figure.metric not in [metric.name for metric in metrics]:
         raise ConfigError(f"`figure` of `{where}` shows {figure.metric}, which is not among its metrics.")
-    return figure
+    if not figure.line:
+        return figure
+    if figure.kind == "groups":
+        raise ConfigError(f"`figure` of `{where}` draws one row alone, which has no line of another.")
+    return replace(figure, line=_row_named(figure.line, rows, f"`figure` of `{where}`"))
 
 
 def _read_compare(given: Any, rows: tuple[Row, ...], where: str) -> tuple[Comparison, ...]:
     found = []
     for raw in [given] if isinstance(given, dict) else _list(given, f"`compare` of `{where}`"):
         comparison: Comparison = _build(Comparison, raw, where, "compare")
-        comparison = replace(
-            comparison, a=_row_named(comparison.a, rows, where), b=_row_named(comparison.b, rows, where)
-        )
+        of = f"`compare` of `{where}`"
+        comparison = replace(comparison, a=_row_named(comparison.a, rows, of), b=_row_named(comparison.b, rows, of))
         if comparison.over not in ("seeds", "cases"):
             raise ConfigError(f"`compare` of `{where}` is over `{comparison.over}`; choose seeds or cases.")
         found.append(comparison)
@@ -555,10 +566,8 @@ def _row_named(name: str, rows: tuple[Row, ...], where: str) -> str:
     if name in known or len(labelled) == 1:
         return name if name in known else labelled[0]
     if labelled:
-        raise ConfigError(
-            f"`compare` of `{where}` names `{name}`, which is {' and '.join(labelled)}; name one of them."
-        )
-    raise ConfigError(f"`compare` of `{where}` names the row `{name}`{nearest(name, known)}, which it lacks.")
+        raise ConfigError(f"{where} names `{name}`, which is {' and '.join(labelled)}; name one of them.")
+    raise ConfigError(f"{where} names the row `{name}`{nearest(name, known)}, which it lacks.")
 
 
 def _one_of(given: Any, known: tuple[str, ...], what: str) -> Any:
