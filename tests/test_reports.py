@@ -438,7 +438,7 @@ class TestCollect:
         table = make_table(collection)
         assert [row.label for row in table.rows] == [f"SASRec + CVA, learning_rate={rate}" for rate in (0.1, 0.2)]
         assert table.rows[0].cells[0].mean == pytest.approx(15) and len(table.rows[0].cells[0].values) == 2
-        assert table.rows[1].cells[0].missing == "1 of 2 seeds"
+        assert table.rows[1].cells[0].missing == "1 seed"
 
     def test_hand_made_runs_of_several_data_sets_are_not_ranked_together(self, tmp_path):
         places = [("a", "microlens"), ("a", "recbole"), ("b", "recbole"), ("b", "recbole")]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_video.reports.collect import Record
+from recbole_video.results.per_case import read_result_table
 from recbole_video.sweep.metrics import Metric
 
 # Kind of groups in ``metrics.json`` -> column of per_user.tsv or predictions.tsv, and what stands there for names.
@@ -90,11 +91,16 @@ class Cases:
         return pd.concat([table.groupby(level=0).size() for table in tables]).groupby(level=0).mean()
 
     def _tables(self, records: list[Record], part: Part | None) -> list[pd.DataFrame]:
-        """Of each run that has one, the cases of a part."""
+        """Of each run the cases of a part; none where one run does not tell them: the others' are not the row's."""
         tables = [table for record in records if (table := self._of(record.folder)) is not None]
+        if len(tables) < len(records):
+            return []
         if part is None or not part.kind:
             return tables
-        return [table[inside] for table in tables if (inside := part.is_in(table)) is not None and inside.any()]
+        members = [inside for table in tables if (inside := part.is_in(table)) is not None]
+        if len(members) < len(tables):
+            return []
+        return [table.loc[inside] for table, inside in zip(tables, members, strict=True) if inside.any()]
 
     def _of(self, folder: Path) -> pd.DataFrame | None:
         if folder not in self._read:
@@ -104,13 +110,10 @@ class Cases:
 
 def _read_cases(folder: Path) -> pd.DataFrame | None:
     if (folder / "per_user.tsv").is_file():
-        return (
-            pd.read_csv(folder / "per_user.tsv", sep="\t", dtype={"user_id": str})
-            .set_index("user_id")
-            .drop(columns=["item_id", "rank"])
-        )
+        table = read_result_table(folder / "per_user.tsv")
+        return table.set_index("user_id").drop(columns=["item_id", "rank"])
     if (folder / "predictions.tsv").is_file():
-        table = pd.read_csv(folder / "predictions.tsv", sep="\t", dtype={"item_id": str}).set_index("item_id")
+        table = read_result_table(folder / "predictions.tsv").set_index("item_id")
         errors = (table["prediction"] - table["label"]).abs()
         return table.drop(columns=["label", "prediction"]).assign(mae=errors)
     return None

@@ -14,6 +14,7 @@ from typing import Any
 from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.files.reading import read_json, read_text
+from recbole_video.options.effects import OF_NO_NUMBER, OF_NO_NUMBER_OF_RECBOLE
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
 from recbole_video.sweep.metrics import Metric
@@ -22,16 +23,7 @@ from recbole_video.sweep.space import point_key
 from recbole_video.sweep.spec import Row, Sweep, read_sweep
 
 HAND_MADE = "runs"
-_PLACES = frozenset([
-    "checkpoint_dir", "data_path", "log_dir", "tensorboard_dir", "gpu_id", "use_gpu", "show_progress", "seed",
-    "nproc", "ray_address",
-])  # fmt: skip
-# What changes no number of a result.
-_OF_NO_NUMBER = frozenset([
-    "detect_anomaly", "eval_batch_size", "eval_groups", "figures", "frames_on_device", "keep_last_checkpoint",
-    "log_wandb", "loss_decimal_place", "resume", "save_dataloaders", "save_dataset", "save_per_user",
-    "save_predictions", "state", "wandb_project", "worker",
-])  # fmt: skip
+_OF_NO_NUMBER = OF_NO_NUMBER | OF_NO_NUMBER_OF_RECBOLE | {"seed"}  # runs that differ in these are of one row
 
 
 @dataclass(frozen=True)
@@ -134,7 +126,7 @@ def _read_finished(path: Path, sweeps: list[Path]) -> dict[Path, dict[str, Any]]
 
 def _sweep_key(sweep: Sweep) -> str:
     """What tells one sweep from another: all that its trials compute, seeds apart."""
-    base = {name: value for name, value in sweep.base.items() if name not in _PLACES}
+    base = {name: value for name, value in sweep.base.items() if name not in _OF_NO_NUMBER}
     cells = [(row.name, row.options) for row in sweep.rows] + [(c.label, c.options) for c in sweep.columns]
     return json.dumps([sweep.name, sweep.is_demo, base, cells, sweep.space, vars(sweep.search)], default=str)
 
@@ -274,7 +266,7 @@ def _as_chosen(config: dict[str, Any]) -> dict[str, Any]:
 
 def _differing_options(configs: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
     """Options that differ among the runs of each model on each data set, and may change a number."""
-    ignored = _PLACES | _OF_NO_NUMBER | {"model", "item_encoder", "dataset", "protocol", "score_lists"}
+    ignored = _OF_NO_NUMBER | {"eval_groups", "model", "item_encoder", "dataset", "protocol", "score_lists"}
     names = sorted(set().union(*configs) - ignored)
     same: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for config in configs:

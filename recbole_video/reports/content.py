@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count, islice
 
 from recbole_video.reports.cases import Part, n_in_group
 from recbole_video.reports.collect import HAND_MADE, Collection, Record
@@ -75,11 +76,12 @@ def make_content(collections: list[Collection], correction: str | None = None) -
 
 def _names(collections: list[Collection]) -> list[str]:
     """Of each sweep; numbered where several of one name ran differently."""
+    bases = [one.sweep.name + ("-demo" if one.sweep.is_demo else "") for one in collections]
     names: list[str] = []
-    for collection in collections:
-        name = collection.sweep.name + ("-demo" if collection.sweep.is_demo else "")
-        times = sum(other == name or other.rpartition("-")[0] == name for other in names)
-        names.append(f"{name}-{times + 1}" if times else name)
+    for base in bases:
+        numbered = (f"{base}-{n}" for n in count(2))
+        taken = {*names, *bases} if base in names else set()
+        names.append(next(name for name in (base, *islice(numbered, len(bases))) if name not in taken))
     return names
 
 
@@ -88,12 +90,12 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
     judged = judge(collection, make_table(collection))
     table = judged.table
     heads, rows = _intervals(table)
-    is_second = name.removesuffix("-demo") != sweep.name
+    is_second = name != sweep.name + ("-demo" if sweep.is_demo else "")
     return Section(
         name=name,
         title=sweep.title + (f" ({collection.folders[0]})" if is_second else ""),
         source=sweep.source,
-        warnings=tuple(_warnings(collection)),
+        warnings=(*_warnings(collection), *table.not_comparable),
         table=table,
         legend=" ".join(
             [
@@ -214,11 +216,15 @@ def _marks(collection: Collection, judged: Judged) -> list[str]:
     if not judged.has_marks:
         is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
         return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
+    untested = (
+        f" Not tested against a control, as none is judged on the same data, or a run lacks values per case: "
+        f"{', '.join(judged.untested)}."
+    )
     return [
         f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next worse value of the "
         "column among the rows it is ranked with, controls left out; which row that is stands under Not told apart. "
         "Student's paired t-test or Wilcoxon's signed-rank test over test cases, each the mean over the row's seeds, "
-        f"gives p ≥ {ALPHA:g} {_correction(collection, judged)}."
+        f"gives p ≥ {ALPHA:g} {_correction(collection, judged)}." + (untested if judged.untested else "")
     ]
 
 
@@ -228,7 +234,7 @@ def _stars(table: Table) -> list[str]:
         return []
     return [
         "* p < 0.05, ** p < 0.01, *** p < 0.001, corrected, of the paired t-test in each comparison under "
-        "Significance that the row is the first of."
+        "Significance that the row is the first of, and in each the better one."
     ]
 
 

@@ -65,7 +65,7 @@ def draw_all(collection: Collection, table: Table) -> list[Picture]:
         pictures.append(
             _picture(
                 "learning_curves",
-                "Validation score after each epoch" + (", a panel per data set." if len(panels) > 1 else "."),
+                f"Validation score after each epoch{_cut(panels)}{', a panel per data set' * (len(panels) > 1)}.",
                 lambda axes: _draw_curves(axes, panels, collection),
                 len(panels),
                 _LEGEND_LINE * below,
@@ -198,6 +198,12 @@ def _curves_by_data(collection: Collection) -> dict[str, dict[str, list[list[dic
             dataset = str((record.result.get("config") or {}).get("dataset"))
             panels.setdefault(dataset, {}).setdefault(label, []).append(history)
     return panels
+
+
+def _cut(panels: Mapping[str, Mapping[str, Sequence[Sequence[Any]]]]) -> str:
+    """What is to be said where a curve ends before some of its seeds do: the mean would be of other seeds behind it."""
+    lengths = ({len(history) for history in seeds} for curves in panels.values() for seeds in curves.values())
+    return " that all seeds of the row have trained" if any(len(own) > 1 for own in lengths) else ""
 
 
 def curve_styles(panels: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

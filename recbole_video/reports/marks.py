@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from recbole_video.reports.cases import Cases, Part
 from recbole_video.reports.collect import Collection, Record
+from recbole_video.reports.comparable import difference
 from recbole_video.reports.intervals import interval_of
 from recbole_video.reports.significance import Tested, corrected, of_column, test_all
 from recbole_video.reports.table import Table, TableRow
@@ -24,8 +25,9 @@ class Judged:
         table: The table.
         tests: The comparisons that the sweep asks for, corrected for all tests of the table.
         n_tests: How many tests there were.
-        has_marks: Whether cells were tested, so that one without a mark is told apart.
+        has_marks: Whether cells were tested, so that one without a mark is told apart, but for those in ``untested``.
         against: Of each mark what it stands for, from the first row to the last.
+        untested: Rows that a cell of was not tested against a control, though the table has some.
     """
 
     table: Table
@@ -33,6 +35,7 @@ class Judged:
     n_tests: int
     has_marks: bool
     against: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def judge(collection: Collection, table: Table) -> Judged:
     tests = corrected([*asked, *(rival.test for rival in rivals)], collection.sweep.correction)
     marks: dict[tuple[int, int], dict[str, str]] = {}
     for rival, test in zip(rivals, tests[len(asked) :], strict=True):
-        if not test.is_told_apart:
+        if not test.is_told_apart or test.is_better != _is_better(table, rival):
             marks.setdefault((rival.row, rival.head), {})[rival.mark] = _against(table, rival, test)
     stars = stars_by_cell(tests[: len(asked)])
     rows = tuple(_with_signs(table, i, marks, stars, cases) for i in range(len(table.rows)))
@@ -64,7 +67,30 @@ def judge(collection: Collection, table: Table) -> Judged:
         for (i, _), own in sorted(marks.items())
         for mark, about in own.items()
     )
-    return Judged(replace(table, rows=rows), tuple(tests[: len(asked)]), n_tests, bool(rivals), against)
+    untested = tuple(_shown(table, i) for i in _without_control(table, rivals))
+    return Judged(replace(table, rows=rows), tuple(tests[: len(asked)]), n_tests, bool(rivals), against, untested)
+
+
+def _is_better(table: Table, rival: _Rival) -> bool:
+    """Whether the table has the row above the other, which a test of the cases that both share need not find."""
+    return _quality(table, rival.row, rival.head) > _quality(table, rival.other, rival.head)
+
+
+def _without_control(table: Table, rivals: list[_Rival]) -> list[int]:
+    """Rows of a model with a cell that no control was tested against, where the column has controls."""
+    tested = {(rival.row, rival.head) for rival in rivals if rival.mark == CONTROL}
+    found = []
+    for i, row in enumerate(table.rows):
+        for j, (_, metric) in enumerate(table.heads):
+            is_judged = metric.is_quality and Part.of(metric) is not None and row.cells[j].mean is not None
+            if is_judged and (i, j) not in tested and not _are_of_a_control(row.records[j]) and _has_control(table, j):
+                found.append(i)
+                break
+    return found
+
+
+def _has_control(table: Table, j: int) -> bool:
+    return any(row.cells[j].mean is not None and _are_of_a_control(row.records[j]) for row in table.rows)
 
 
 def _against(table: Table, rival: _Rival, test: Tested) -> str:
@@ -140,9 +166,11 @@ def _are_of_a_control(records: Iterable[Record]) -> bool:
 
 def _best_control(table: Table, i: int, j: int) -> int | None:
     """The best row among the controls on the data of a cell."""
-    data = _data_of(table.rows[i].records[j])
+    own = table.rows[i].records[j]
     rows = [
-        k for k, row in enumerate(table.rows) if _are_of_a_control(row.records[j]) and _data_of(row.records[j]) == data
+        k
+        for k, row in enumerate(table.rows)
+        if _are_of_a_control(row.records[j]) and difference(own, row.records[j]) is None
     ]
     return max(rows, key=lambda k: _quality(table, k, j), default=None)
 
@@ -150,7 +178,7 @@ def _best_control(table: Table, i: int, j: int) -> int | None:
 def _next_worse(collection: Collection, table: Table, i: int, j: int) -> int | None:
     """The row of the next worse value in the column, of the rows that a cell is ranked with, controls left out."""
     within = collection.sweep.rank == "group"
-    own, data = table.rows[i], _data_of(table.rows[i].records[j])
+    own = table.rows[i]
     rows = [
         k
         for k, row in enumerate(table.rows)
@@ -158,7 +186,7 @@ def _next_worse(collection: Collection, table: Table, i: int, j: int) -> int | N
         and (row.group == own.group or not within)
         and row.cells[j].mean is not None
         and not _are_of_a_control(row.records[j])
-        and _data_of(row.records[j]) == data
+        and difference(own.records[j], row.records[j]) is None
         and (_quality(table, k, j), -k) < (_quality(table, i, j), -i)
     ]
     return max(rows, key=lambda k: (_quality(table, k, j), -k), default=None)
@@ -167,13 +195,3 @@ def _next_worse(collection: Collection, table: Table, i: int, j: int) -> int | N
 def _quality(table: Table, i: int, j: int) -> float:
     mean, metric = table.rows[i].cells[j].mean, table.heads[j][1]
     return float("-inf") if mean is None else mean if metric.bigger else -mean
-
-
-def _data_of(records: Iterable[Record]) -> tuple[str, ...]:
-    """What tells the test users or videos of runs from those of others."""
-    for record in records:
-        data = record.result.get("data") or {}
-        label = data.get("label")
-        sums = (data.get("dataset"), data.get("protocol"), data.get("inter_sha256"), data.get("test_users"))
-        return tuple(map(str, [*sums, label.get("sha256") if isinstance(label, dict) else None]))
-    return ()

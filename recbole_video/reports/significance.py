@@ -10,6 +10,7 @@ from scipy import stats
 
 from recbole_video.reports.cases import Cases, Part
 from recbole_video.reports.collect import Collection, Record
+from recbole_video.reports.comparable import difference
 from recbole_video.sweep.folder import FINISHED
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.spec import Comparison
@@ -19,6 +20,7 @@ CORRECTION_NAMES = {"holm": "Holm's correction", "fdr": "Benjamini and Hochberg'
 LEVEL = 0.95
 ENOUGH_SEEDS = 5
 _FEWEST_SEEDS = 2
+_TIE_DECIMALS = 9  # means of equal numbers may differ in the last digits, and have one rank all the same
 _STARS = ((0.001, "***"), (0.01, "**"), (ALPHA, "*"))
 
 
@@ -40,6 +42,7 @@ class Tested:
         wilcoxon: Of Wilcoxon's signed-rank test over the same pairs, two-sided.
         corrected: Both, t and Wilcoxon, corrected for all tests of the table; None where there is none.
         few_seeds: How many seeds there are, where they are too few to rely on.
+        bigger: Whether more of the metric is better.
     """
 
     a: str
@@ -55,6 +58,12 @@ class Tested:
     interval: tuple[float, float] | None = None
     relative: float | None = None
     few_seeds: int | None = None
+    bigger: bool = True
+
+    @property
+    def is_better(self) -> bool:
+        """Whether a has the better mean."""
+        return self.difference is not None and (self.difference > 0 if self.bigger else self.difference < 0)
 
     @property
     def is_told_apart(self) -> bool:
@@ -63,8 +72,8 @@ class Tested:
 
     @property
     def stars(self) -> str:
-        """One to three, where the corrected p-value of the t-test is below 0.05, 0.01 and 0.001; empty above."""
-        p = self.corrected[0]
+        """One to three, where a is better and the corrected p-value of the t-test below 0.05, 0.01 and 0.001."""
+        p = self.corrected[0] if self.is_better else None
         return next((stars for limit, stars in _STARS if p is not None and p < limit), "")
 
 
@@ -106,7 +115,7 @@ def over_seeds(
         if len(values) < _FEWEST_SEEDS:
             found.append(_untested(comparison, column, metric, f"needs {_FEWEST_SEEDS} seeds of both rows"))
             continue
-        tested = paired(comparison, column, metric.name, values.T, f"{len(values):,} seeds")
+        tested = paired(comparison, column, metric, values.T, f"{len(values):,} seeds")
         found.append(replace(tested, few_seeds=len(values) if len(values) < ENOUGH_SEEDS else None))
     return found
 
@@ -119,13 +128,15 @@ def over_cases(
     b: list[Record],
     cases: Cases,
 ) -> list[Tested]:
-    """Tests of pairs of test users or videos, each the mean over its row's seeds.
+    """Tests of pairs of test users or videos, each the mean over its row's seeds and weighed by its targets.
 
     Users are compared by each ranking metric of ``per_user.tsv``, videos by the absolute error of ``predictions.tsv``.
     """
     left, right = cases.table(a), cases.table(b)
+    if (what := difference(a, b)) is not None:
+        return [_untested(comparison, column, metrics[0], f"they are judged on different data: {what}")]
     if left is None or right is None:
-        why = "needs per_user.tsv (save_per_user=True) or predictions.tsv of both rows"
+        why = "needs per_user.tsv (save_per_user=True) or predictions.tsv of every run of both rows"
         return [_untested(comparison, column, metrics[0], why)]
     found = []
     for name in left.columns:
@@ -143,10 +154,14 @@ def of_column(
     tables = [table for side in (a, b) if part is not None and (table := cases.table(side, part)) is not None]
     if part is None or len(tables) < 2 or any(part.metric not in table for table in tables):
         return None
-    shared = tables[0].index.intersection(tables[1].index)
-    pairs = np.stack([table.loc[shared, part.metric].to_numpy(dtype=float) for table in tables]) * metric.factor
+    values = [table[part.metric].dropna() for table in tables]
+    shared = values[0].index.intersection(values[1].index)
+    pairs = np.stack([side.loc[shared].to_numpy(dtype=float) for side in values]) * metric.factor
+    weights = cases.weights(a, part).loc[shared].to_numpy(dtype=float)
+    if len(weights):  # each target weighs alike, as in the table; a user with several is one case all the same
+        pairs = pairs * (weights / weights.mean())
     what = f"{len(shared):,} test cases{_of_seeds(len(a), len(b))}"
-    return paired(comparison, column, metric.name, pairs, what)
+    return paired(comparison, column, metric, pairs, what)
 
 
 def _of_seeds(a: int, b: int) -> str:
@@ -156,34 +171,35 @@ def _of_seeds(a: int, b: int) -> str:
     return f", each the mean over {a} seed{'s' * (a > 1)}" + (f" and {b}" if b != a else "")
 
 
-def paired(comparison: Comparison, column: str, metric: str, pairs: np.ndarray, what: str) -> Tested:
+def paired(comparison: Comparison, column: str, metric: Metric, pairs: np.ndarray, what: str) -> Tested:
     """Student's and Wilcoxon's tests of the difference between the rows of ``pairs: [2, N]``.
 
     Args:
         comparison: What is compared.
         column: Where it stands.
-        metric: Name of the metric.
+        metric: What the values are of.
         pairs: Values of a and of b, as the table shows them.
         what: What the pairs are, and how many.
     """
-    difference, test = pairs[0] - pairs[1], f"paired t-test over {what}"
-    mean = float(difference.mean()) if len(difference) else None
-    if not len(difference) or np.ptp(difference) == 0:  # the statistic is 0 / 0, or infinite
-        why = "all pairs differ by the same amount" if len(difference) else "they share no test cases"
-        return Tested(comparison.a, comparison.b, column, metric, test, mean, None, why)
-    student = stats.ttest_1samp(difference, 0.0)
+    apart, test = pairs[0] - pairs[1], f"paired t-test over {what}"
+    mean = float(apart.mean()) if len(apart) else None
+    if not len(apart) or np.ptp(apart) == 0:  # the statistic is 0 / 0, or infinite
+        why = "all pairs differ by the same amount" if len(apart) else "they share no test cases"
+        return Tested(comparison.a, comparison.b, column, metric.name, test, mean, None, why, bigger=metric.bigger)
+    student = stats.ttest_1samp(apart, 0.0)
     ends, base = student.confidence_interval(LEVEL), float(pairs[1].mean())
     return Tested(
         comparison.a,
         comparison.b,
         column,
-        metric,
+        metric.name,
         test,
         mean,
         float(student.pvalue),
-        wilcoxon=float(stats.wilcoxon(difference).pvalue),
+        wilcoxon=float(stats.wilcoxon(apart.round(_TIE_DECIMALS)).pvalue),
         interval=(float(ends.low), float(ends.high)),
-        relative=float(difference.mean()) / abs(base) if base else None,
+        relative=float(apart.mean()) / abs(base) if base else None,
+        bigger=metric.bigger,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from statistics import fmean, stdev
 
 from recbole_video.reports.cases import Part, n_in_group
-from recbole_video.reports.collect import Collection, Record
+from recbole_video.reports.collect import HAND_MADE, Collection, Record
+from recbole_video.reports.comparable import difference
 from recbole_video.reports.intervals import Interval
 from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED
 from recbole_video.sweep.metrics import Metric
@@ -24,7 +27,7 @@ class Cell:
     Attributes:
         values: Ours, one per seed.
         published: The paper's, if it has one.
-        missing: Why there is none of ours, or how many seeds of how many there are; empty if all are there.
+        missing: Why there is none of ours, or how many seeds there are, and of how many; empty if all are there.
         rank: BEST, SECOND or 0 among ours.
         is_comparable: Whether the paper's number is of the same data, so that a difference means something.
         interval: 95 % interval over test users, where it is known.
@@ -92,10 +95,12 @@ class Table:
     Attributes:
         heads: Block and metric of each column.
         rows: From top to bottom.
+        not_comparable: What rows that would be ranked together are judged on differently, a sentence each.
     """
 
     heads: tuple[tuple[Column, Metric], ...]
     rows: tuple[TableRow, ...] = field(default_factory=tuple)
+    not_comparable: tuple[str, ...] = ()
 
     @property
     def has_published(self) -> bool:
@@ -103,23 +108,37 @@ class Table:
         return any(cell.published is not None for row in self.rows for cell in row.cells)
 
 
+@dataclass(frozen=True)
+class _Seeds:
+    """How many seeds of a row there should be, and how that is said; of hand-made runs nobody has planned any."""
+
+    n: int
+    text: str = ""
+
+    def missing(self, n: int) -> str:
+        return f"{n}{self.text} seed{'s' * (n > 1 or bool(self.text))}" if n < self.n else ""
+
+
 def make_table(collection: Collection) -> Table:
     """Lay out the runs of a sweep in the order of its rows; points of a search by their validation score."""
     sweep = collection.sweep
     heads = tuple((column, metric) for column in sweep.columns for metric in sweep.metrics)
     rows = []
+    most = max(Counter(record.trial.row for record in collection.records).values(), default=0)
     for row in sweep.rows:
+        planned = len(seeds_of(sweep, row))
+        seeds = _Seeds(most) if sweep.name == HAND_MADE else _Seeds(planned, f" of {planned}")
         records = [record for record in collection.records if record.trial.row == row.name]
         for label, same in _by_point(collection, row, records):
-            n_seeds, is_comparable = len(seeds_of(sweep, row)), not sweep.is_demo
             cells = tuple(
-                replace(_cell(row, column, metric, same, n_seeds), is_comparable=is_comparable)
+                replace(_cell(row, column, metric, same, seeds), is_comparable=not sweep.is_demo)
                 for column, metric in heads
             )
             done = [record for record in same if record.state.kind == FINISHED]
             of_cells = tuple(tuple(r for r in done if r.trial.column == column.label) for column, _ in heads)
             rows.append(TableRow(row.group, label, cells, of_cells, row.of_controls))
-    return Table(heads, _ranked(heads, rows, sweep.rank))
+    ranked, not_comparable = _ranked(heads, rows, sweep.rank)
+    return Table(heads, ranked, not_comparable)
 
 
 def _by_point(collection: Collection, row: Row, records: list[Record]) -> list[tuple[str, list[Record]]]:
@@ -145,7 +164,7 @@ def _validation(records: list[Record]) -> float:
     return fmean(scores) if scores else -float("inf")
 
 
-def _cell(row: Row, column: Column, metric: Metric, records: list[Record], n_seeds: int) -> Cell:
+def _cell(row: Row, column: Column, metric: Metric, records: list[Record], seeds: _Seeds) -> Cell:
     published = row.published.get(column.label, {}).get(metric.name)
     if row.options is None:
         return Cell((), published, "published only" if published is not None else "")
@@ -154,7 +173,7 @@ def _cell(row: Row, column: Column, metric: Metric, records: list[Record], n_see
     known = tuple(value for value in values if value is not None)
     if not known:
         return Cell((), published, _why_missing(metric, here))
-    return Cell(known, published, f"{len(known)} of {n_seeds} seeds" if len(known) < n_seeds else "")
+    return Cell(known, published, seeds.missing(len(known)))
 
 
 def _why_missing(metric: Metric, records: list[Record]) -> str:
@@ -176,20 +195,40 @@ def _of_group(metric: Metric) -> str:
     return f"{part.group} target"
 
 
-def _ranked(heads: tuple[tuple[Column, Metric], ...], rows: list[TableRow], within: str) -> tuple[TableRow, ...]:
-    """Mark the best and the second of ours in each column, within each group or the table; costs are not ranked."""
+def _ranked(
+    heads: tuple[tuple[Column, Metric], ...], rows: list[TableRow], within: str
+) -> tuple[tuple[TableRow, ...], tuple[str, ...]]:
+    """Mark the best and the second of ours in each column, within each group or the table; costs are not ranked.
+
+    Nor are rows that are judged on different data; of them it is told what differs.
+    """
     cells = [list(row.cells) for row in rows]
     groups = [row.group if within == "group" else "" for row in rows]
+    told: dict[str, None] = {}
     for group in dict.fromkeys(groups):
         members = [i for i, own in enumerate(groups) if own == group]
         for j, (_, metric) in enumerate(heads):
             if not metric.is_quality:
                 continue
-            ours = {i: cells[i][j].mean for i in members}
-            means = sorted({m for m in ours.values() if m is not None}, reverse=metric.bigger)
+            ours = {i: mean for i in members if (mean := cells[i][j].mean) is not None}
+            if unlike := _unlike([rows[i] for i in ours], j):
+                told[unlike] = None
+                continue
+            means = sorted(set(ours.values()), reverse=metric.bigger)
             if len(means) < 2:
                 continue
             for i, mean in ours.items():
                 if mean in means[:2]:
                     cells[i][j] = replace(cells[i][j], rank=means.index(mean) + 1)
-    return tuple(replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True))
+    return tuple(replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)), tuple(told)
+
+
+def _unlike(rows: list[TableRow], j: int) -> str | None:
+    """What two of some rows are judged on differently in a column, as a sentence; None where all are comparable."""
+    for a, b in combinations(rows, 2):
+        if (what := difference(a.records[j], b.records[j])) is not None:
+            return (
+                f"{a.name or 'run'} and {b.name or 'run'} are judged on different data ({what}): they can be neither "
+                "ranked nor tested against each other."
+            )
+    return None

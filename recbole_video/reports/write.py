@@ -36,7 +36,7 @@ def write_report(
     Args:
         folders: Folders of sweeps, or of hand-made runs; sweeps of one name become one table.
         out: Where to write; by default :func:`report_folder`.
-        latex: Write ``results.tex`` too.
+        latex: Write ``results.tex`` too; that of an earlier report is replaced in any case.
         correction: How p-values are corrected for several tests, ``holm`` or ``fdr``; by default as each sweep says.
 
     Returns:
@@ -50,14 +50,15 @@ def write_report(
     content = make_content(collect(folders), correction)
     target = expanded(out) if out else report_folder(folders)
     _check_replaceable(target, content, latex)
+    # All is made before anything is written, so that a fault leaves no half of a report beside half of an earlier one.
+    texts = {"results.csv": to_csv(content), "report.md": to_markdown(content), "report.html": to_html(content)}
+    if latex or _has_signs(target / "results.tex"):  # an earlier report's would stand beside other numbers
+        texts["results.tex"] = to_latex(content)
     for section in content.sections:
         for picture in section.pictures:
             picture.write(target, section.prefix)
-    write_text(target / "results.csv", to_csv(content))
-    if latex:
-        write_text(target / "results.tex", to_latex(content))
-    write_text(target / "report.md", to_markdown(content))
-    write_text(target / "report.html", to_html(content))
+    for name, text in texts.items():
+        write_text(target / name, text)
     return content
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from recbole_video.errors import DataError
 from recbole_video.files.atomic import write_json
 from recbole_video.files.reading import read_json
+from recbole_video.results.per_case import read_result_table
 
 _VERSION = "VERSION 1.2"
 
@@ -61,7 +61,7 @@ def submission_of_run(run: Path, path: str | Path, details: str | None = None) -
     predictions, metrics = run / "predictions.tsv", run / "metrics.json"
     if not predictions.is_file() or not metrics.is_file():
         raise DataError(f"`{run}` has no `predictions.tsv` of a finished run; train a popularity model there first.")
-    table = pd.read_csv(predictions, sep="\t", dtype={"item_id": str}, float_precision="round_trip")
+    table = read_result_table(predictions)
     told = _models_of(read_json(metrics)) if details is None else details
     return write_submission(path, table["item_id"], table["prediction"], told)
 

@@ -20,18 +20,11 @@ from recbole_video.files.names import expanded
 from recbole_video.files.reading import dump_yaml, read_json, read_yaml
 from recbole_video.files.values import plain
 from recbole_video.options.content import ordered_as, stores_by_name
+from recbole_video.options.effects import OF_GROUPS, OF_NO_NUMBER
 from recbole_video.runtime.checkpoint import read_checkpoint
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.runtime.provenance import provenance
 
-# Options that do not change what a run computes: a resumed run may set them anew.
-_FREE_ON_RESUME = frozenset([
-    "resume", "show_progress", "state", "log_dir", "tensorboard_dir", "checkpoint_dir", "log_wandb", "wandb_project",
-    "gpu_id", "use_gpu", "eval_batch_size", "eval_memory_mb", "frames_on_device", "save_per_user", "eval_groups",
-    "tag_field",
-    "data_path", "figures", "save_predictions", "n_popularity_groups", "cold_author_threshold", "cold_author_count",
-    "cold_author_column", "nproc", "ray_address", "keep_last_checkpoint",
-])  # fmt: skip
 # Files of any run that are replaced as it goes on; RecBole's trainer names its checkpoint after model and time.
 _WRITTEN = (
     r"config\.yaml|run\.json|last\.pth|model\.pth|metrics\.json|curve\.png|per_user\.tsv|predictions\.(?:tsv|png)"
@@ -382,5 +375,5 @@ def config_fingerprint(config: Config) -> str:
 
 
 def _digest(options: dict[str, Any]) -> str:
-    kept = {k: v for k, v in options.items() if k not in _FREE_ON_RESUME}
+    kept = {k: v for k, v in options.items() if k not in OF_NO_NUMBER | OF_GROUPS}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]

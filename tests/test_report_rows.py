@@ -1,0 +1,225 @@
+"""Reports on rows that are not alike: runs that keep no table of users, other test users, several targets of a user."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from recbole_video.reports.cases import Cases
+from recbole_video.reports.collect import collect
+from recbole_video.reports.comparable import judged_on
+from recbole_video.reports.content import make_content
+from recbole_video.reports.significance import Tested, of_column
+from recbole_video.reports.write import write_report
+from recbole_video.serving.smp_submission import submission_of_run
+from recbole_video.sweep.folder import SweepFolder
+from recbole_video.sweep.plan import make_plan
+from recbole_video.sweep.spec import Comparison, read_sweep
+
+from .test_reports import result_of
+
+N_USERS = 400
+
+
+def write_run(
+    folder, hits, model="SASRec", seed=1, users=None, n_targets=None, per_user=True, control=False, **changes
+):
+    """A finished run as the report reads it.
+
+    Args:
+        folder: Where it goes.
+        hits: Of each target, 0 or 1.
+        users: Of each target, its user; by default one each.
+        n_targets: Where users have several, their number.
+        per_user: Whether it keeps its table of users.
+        control: Whether it is of a control.
+        changes: Of ``data`` and ``config``.
+    """
+    users = users or [f"u{i}" for i in range(len(hits))]
+    result = result_of(float(np.mean(hits)), seed, changes.pop("epochs", 2))
+    result["config"] |= {"model": model, **changes.pop("config", {})}
+    result["data"] |= {"test_users": len(set(users)), **changes.pop("data", {})}
+    if n_targets is not None:
+        result["data"]["temporal"] = {"test_targets": n_targets}
+    result["test_result"] = {"hit@10": float(np.mean(hits))}
+    result |= {"control": {}, "history": []} if control else {}
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(result))
+    if per_user:
+        lines = [f"{user}\ti\t1\t{hit:g}" for user, hit in zip(users, hits, strict=True)]
+        (folder / "per_user.tsv").write_text("\n".join(["user_id\titem_id\trank\thit@10", *lines]) + "\n")
+
+
+def cells_of(root):
+    """The section of a report, and of each row the cell of its first metric."""
+    [section] = make_content(collect([root])).sections
+    return section, {row.label: row.cells[0] for row in section.table.rows}
+
+
+def hits_of(share, seed=0, n=N_USERS):
+    return (np.random.default_rng(seed).random(n) < share).astype(float)
+
+
+def test_a_row_of_which_one_run_keeps_no_users_has_no_interval(tmp_path):
+    """The others' users are not the row's: their mean is another."""
+    for seed, share in ((1, 0.9), (2, 0.1), (3, 0.1)):
+        write_run(tmp_path / f"a{seed}", hits_of(share, seed), seed=seed, per_user=seed == 1)
+        write_run(tmp_path / f"b{seed}", hits_of(0.4, seed), "GRU4Rec", seed=seed)
+    section, cells = cells_of(tmp_path)
+    assert cells["SASRec + CVA"].interval is None
+    within = cells["GRU4Rec + CVA"]
+    assert within.interval.low < within.mean < within.interval.high
+    assert "No row was tested against another: that needs save_per_user=True" in section.legend
+
+
+class TestUsersWithSeveralTargets:
+    """Of each user five targets or one: a control misses all of the first, and another model hits them."""
+
+    def write(self, root):
+        n_of = [5] * 40 + [1] * 160
+        users = [f"u{i}" for i, n in enumerate(n_of) for _ in range(n)]
+        many = np.repeat([n == 5 for n in n_of], n_of)
+        rng = np.random.default_rng(1)
+        model = np.where(many, rng.random(len(users)) < 0.05, rng.random(len(users)) < 0.7).astype(float)
+        control = np.where(many, rng.random(len(users)) < 0.7, rng.random(len(users)) < 0.3).astype(float)
+        for name, hits in (("model", model), ("control", control)):
+            options = {"users": users, "n_targets": len(users), "control": name == "control"}
+            write_run(root / name, hits, {"model": "SASRec", "control": "GRU4Rec"}[name], **options)
+        return users, model, control
+
+    def test_tests_weigh_targets_as_the_table_does(self, tmp_path):
+        users, model, control = self.write(tmp_path)
+        [collection] = collect([tmp_path])
+        sums = {user: 0.0 for user in users}
+        for user, a, b in zip(users, model, control, strict=True):
+            sums[user] += a - b
+        assert np.mean(model) < np.mean(control)  # over targets; over users it is the other way round
+        names = {record.trial.options["model"]: record.trial.row for record in collection.records}
+
+        sides = [[r for r in collection.records if r.trial.row == names[model]] for model in ("SASRec", "GRU4Rec")]
+        test = of_column(Comparison("a", "b", "cases"), "", collection.sweep.metrics[0], *sides, Cases())
+        assert test.difference == pytest.approx(100 * (np.mean(model) - np.mean(control)))
+        assert test.p == pytest.approx(stats.ttest_1samp(list(sums.values()), 0).pvalue)
+        assert test.wilcoxon == pytest.approx(stats.wilcoxon(list(sums.values())).pvalue)
+
+
+def test_what_shared_users_say_against_the_table_tells_nothing_apart(tmp_path):
+    """The table has the model above the control; of the users that both tell of, it is far below."""
+    rest = [f"v{i}" for i in range(N_USERS)]
+    shared = [f"u{i}" for i in range(N_USERS)]
+    model = np.concatenate([hits_of(0.1, 1), hits_of(0.9, 2)])
+    write_run(tmp_path / "model", model, users=[*shared, *rest])
+    other = [f"w{i}" for i in range(N_USERS)]
+    write_run(tmp_path / "control", np.concatenate([hits_of(0.4, 3), hits_of(0.1, 4)]), "GRU4Rec",
+              users=[*shared, *other], control=True)  # fmt: skip
+    _, cells = cells_of(tmp_path)
+    assert cells["SASRec + CVA"].mean > cells["GRU4Rec + CVA"].mean and "†" in cells["SASRec + CVA"].marks
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"data": {"test_users": 380}}, "number of test users"),
+        ({"data": {"inter_sha256": "ef" * 32}}, "interactions"),
+        ({"data": {"label": {"sha256": "0"}}}, "label"),
+        ({"config": {"mask_history": True}}, "mask_history"),
+        ({"config": {"eval_args": {"mode": "uni20"}}}, "candidates"),
+        ({"config": {"metric_batching": "batch_mean", "metric_batch_size": 64}}, "metric_batching"),
+    ],
+)
+def test_what_is_judged_on_other_data_is_neither_ranked_nor_tested(tmp_path, changes, what):
+    plain = {
+        "data": {"label": {"sha256": "1"}},
+        "config": {"mask_history": False, "eval_args": {"mode": "full"}, "metric_batching": "whole"},
+    }
+    merged = {part: {**values, **changes.get(part, {})} for part, values in plain.items()}
+    write_run(tmp_path / "a", hits_of(0.5, 1), **{part: dict(values) for part, values in plain.items()})
+    write_run(tmp_path / "c", hits_of(0.3, 3), "MostPopular", control=True, **plain)
+    write_run(tmp_path / "b", hits_of(0.4, 2), "GRU4Rec", **merged)
+    section, cells = cells_of(tmp_path)
+    assert [cell.rank for cell in cells.values()] == [0, 0, 0]
+    assert any(f"judged on different data ({what})" in warning for warning in section.warnings)
+    assert cells["SASRec + CVA"].marks == cells["GRU4Rec + CVA"].marks == ""
+    assert "Not tested against a control" in section.legend and "SASRec + CVA" not in section.legend
+
+
+def test_what_a_result_does_not_tell_is_no_difference(tmp_path):
+    write_run(tmp_path / "a", hits_of(0.5, 1), data={"test_users": None, "inter_sha256": None})
+    write_run(tmp_path / "b", hits_of(0.3, 2), "GRU4Rec")
+    section, cells = cells_of(tmp_path)
+    assert sorted(cell.rank for cell in cells.values()) == [1, 2] and not section.warnings
+    assert "label" not in judged_on({"data": {"label": "views"}})
+
+
+def test_stars_are_of_the_better_row_alone():
+    def stars(difference, bigger):
+        return Tested("a", "b", "", "", "", difference, 1e-9, corrected=(1e-9, 1e-9), bigger=bigger).stars
+
+    assert [stars(1.0, True), stars(-1.0, True), stars(1.0, False), stars(-1.0, False)] == ["***", "", "", "***"]
+
+
+def test_runs_with_few_seeds_say_how_many(tmp_path):
+    for seed in (1, 2, 3):
+        write_run(tmp_path / f"a{seed}", hits_of(0.5, seed), seed=seed)
+        write_run(tmp_path / f"b{seed}", hits_of(0.4, seed), "GRU4Rec", seed=seed + 3)
+    write_run(tmp_path / "c", hits_of(0.3), "MostPopular", control=True)
+    _, cells = cells_of(tmp_path)
+    assert [cell.missing for cell in cells.values()] == ["", "", "1 seed"]
+
+
+def test_sections_of_like_names_have_names_of_their_own(tmp_path):
+    def write(name, depth):
+        text = f"rows: [{{label: a, options: {{encoder_depth: {depth}}}}}]\nbase: {{model: SASRec, item_encoder: CVA}}"
+        return SweepFolder.create(make_plan(read_sweep(text, name, "mine.yaml")), tmp_path, "again")
+
+    folders = [write(name, depth).path for name, depth in (("x", 1), ("x-2", 1), ("x", 2), ("x", 3))]
+    sections = make_content(collect(folders)).sections
+    assert [section.prefix for section in sections] == ["x-", "x-2-", "x-3-", "x-4-"]
+
+
+def test_curves_end_with_the_shortest_seed_and_say_so(tmp_path):
+    write_run(tmp_path / "a1", hits_of(0.5), epochs=2)
+    write_run(tmp_path / "a2", hits_of(0.5), seed=2, epochs=5)
+    [section] = make_content(collect([tmp_path])).sections
+    assert section.pictures[-1].caption == "Validation score after each epoch that all seeds of the row have trained."
+
+
+def test_ids_that_look_like_nothing_are_ids(tmp_path):
+    names = ["NA", "null", "None", "nan", "007"]
+    write_run(tmp_path / "a", [1, 0, 1, 0, 1], users=names)
+    write_run(tmp_path / "b", [0, 0, 1, 0, 1], "GRU4Rec", users=names)
+
+    [collection] = collect([tmp_path])
+    assert sorted(Cases().table([collection.records[0]]).index) == sorted(names)
+    lines = [f"{name}\t1\t{i}" for i, name in enumerate(names)]
+    (tmp_path / "a" / "predictions.tsv").write_text("\n".join(["item_id\tlabel\tprediction", *lines]) + "\n")
+    assert submission_of_run(tmp_path / "a", tmp_path / "s.json") == 5
+    told = json.loads((tmp_path / "s.json").read_text())["result"]
+    assert [post["post_id"] for post in told] == names
+
+
+class TestFiles:
+    def test_an_earlier_latex_table_is_renewed(self, tmp_path):
+        write_run(tmp_path / "runs" / "a", hits_of(0.5))
+        write_report([tmp_path / "runs"], tmp_path, latex=True)
+        write_run(tmp_path / "runs" / "b", hits_of(0.4), "GRU4Rec")
+        write_report([tmp_path / "runs"], tmp_path)
+        assert "GRU4Rec" in (tmp_path / "results.tex").read_text()
+
+    def test_a_table_of_the_users_own_is_left_alone(self, tmp_path):
+        write_run(tmp_path / "runs" / "a", hits_of(0.5))
+        (tmp_path / "results.tex").write_text("mine")
+        write_report([tmp_path / "runs"], tmp_path)
+        assert (tmp_path / "results.tex").read_text() == "mine"
+
+    def test_nothing_is_written_where_a_part_cannot_be_made(self, tmp_path, monkeypatch):
+        write_run(tmp_path / "runs" / "a", hits_of(0.5))
+
+        def fail(content):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("recbole_video.reports.write.to_html", fail)
+        with pytest.raises(ZeroDivisionError):
+            write_report([tmp_path / "runs"], tmp_path / "report")
+        assert not (tmp_path / "report").exists()
