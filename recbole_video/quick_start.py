@@ -18,7 +18,7 @@ from recbole_video.files.reading import read_json
 from recbole_video.files.values import plain
 from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
-from recbole_video.results.targets import cases_of
+from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.launch import launch
 from recbole_video.runtime.launch_on_ray import launch_on_ray
@@ -233,6 +233,14 @@ def _write_record(folder: RunFolder, config: Config, result: dict[str, Any]) -> 
     write_json(folder.metrics, plain(record))  # last: it marks the run as finished
 
 
+def _advice(config: Config, result: dict[str, Any]) -> list[str]:
+    """What to do about a run that was ended while it still became better."""
+    epochs = config.get("epochs")
+    if epochs is None or not was_best_last({**result, "config": {"epochs": epochs}}):
+        return []
+    return [f"The last of {epochs} epochs was the best: more may be better (--epochs={2 * epochs})."]
+
+
 def _log_results(task: Task, result: dict[str, Any], log_path: Path) -> None:
     """Tell the console and the logs what came of a run."""
     logger = logging.getLogger()
@@ -244,6 +252,7 @@ def _log_results(task: Task, result: dict[str, Any], log_path: Path) -> None:
         cost += f" ({parameters['item_encoder']:,} in the item encoder)"
     places = f"Run folder: {result['run_folder'] or '(none: saved=False)'} · log: {log_path}"
     table = result_table(task.rows(result), cases_of(result.get("data") or {}))
-    logger.info("\n".join(["", task.title(result), "", table, "", *task.scale(result), cost, places]))
+    lines = [*task.scale(result), *_advice(task.config, result), cost, places]
+    logger.info("\n".join(["", task.title(result), "", table, "", *lines]))
     logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}", extra=FILE_ONLY)
     logger.info(set_color("test result", "yellow") + f": {result['test_result']}", extra=FILE_ONLY)

@@ -85,6 +85,7 @@ def test_the_suite_under_other_versions_has_an_environment_of_its_own(target, re
 def test_public_names_exist():
     for name in recbole_video.__all__:
         assert getattr(recbole_video, name) is not None
+    assert dir(recbole_video) == sorted(recbole_video.__all__)  # for completion
     with pytest.raises(AttributeError, match="no attribute 'absent'"):
         _ = recbole_video.absent
 

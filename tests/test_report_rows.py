@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from recbole_video.cli import main
 from recbole_video.reports.cases import Cases
 from recbole_video.reports.collect import collect
 from recbole_video.reports.comparable import judged_on
@@ -34,7 +35,7 @@ def write_run(
         n_targets: Where users have several, their number.
         per_user: Whether it keeps its table of users.
         control: Whether it is of a control.
-        changes: Of ``data`` and ``config``.
+        changes: Of ``data``, ``config``, ``epochs`` and ``best_epoch``.
     """
     users = users or [f"u{i}" for i in range(len(hits))]
     result = result_of(float(np.mean(hits)), seed, changes.pop("epochs", 2))
@@ -43,6 +44,7 @@ def write_run(
     if n_targets is not None:
         result["data"]["temporal"] = {"test_targets": n_targets}
     result["test_result"] = {"hit@10": float(np.mean(hits))}
+    result |= {name: changes[name] for name in ("best_epoch",) if name in changes}
     result |= {"control": {}, "history": []} if control else {}
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(result))
@@ -157,6 +159,29 @@ def test_stars_are_of_the_better_row_alone():
         return Tested("a", "b", "", "", "", difference, 1e-9, corrected=(1e-9, 1e-9), bigger=bigger).stars
 
     assert [stars(1.0, True), stars(-1.0, True), stars(1.0, False), stars(-1.0, False)] == ["***", "", "", "***"]
+
+
+def test_a_row_below_the_best_control_is_marked(tmp_path):
+    write_run(tmp_path / "a", hits_of(0.2, 1))
+    write_run(tmp_path / "b", hits_of(0.6, 2), "GRU4Rec")
+    write_run(tmp_path / "c", hits_of(0.4, 3), "MostPopular", control=True)
+    section, cells = cells_of(tmp_path)
+    assert [cells[f"{name} + CVA"].marks for name in ("SASRec", "GRU4Rec", "MostPopular")] == ["↓", "", ""]
+    assert "↓ is below the best control, by the same tests." in section.legend and not section.against
+    write_report([tmp_path], tmp_path / "report", latex=True)
+    assert r"$\downarrow$" in (tmp_path / "report" / "results.tex").read_text()
+
+
+def test_the_console_says_what_a_reader_of_the_table_has_to_know(tmp_path, capsys):
+    write_run(tmp_path / "a", hits_of(0.5, 1), config={"epochs": 3}, epochs=3, best_epoch=2)
+    write_run(tmp_path / "b", hits_of(0.4, 2, 380), "GRU4Rec", config={"epochs": 3}, epochs=2, best_epoch=1)
+    write_run(tmp_path / "c", hits_of(0.3, 3, 380), "MostPopular", control=True)
+    assert main([f"--report={tmp_path}", f"--out={tmp_path / 'report'}"]) == 0
+    told = capsys.readouterr().out
+    assert "are judged on different data (number of test users)" in told
+    assert "or a run keeps no values per case: SASRec + CVA." in told
+    assert "In 1 of 2 rows trained by epochs the last epoch was the best of a run" in told
+    assert "(tiny / SASRec + CVA)" in told
 
 
 def test_runs_with_few_seeds_say_how_many(tmp_path):

@@ -16,7 +16,7 @@ from recbole_video.evaluation.regression import Predictions, standard_error_of_m
 from recbole_video.evaluation.regression_metrics import interval_of_src
 from recbole_video.registry import class_path
 from recbole_video.results.console_table import result_table
-from recbole_video.results.targets import cases_of
+from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.tasks import TASKS, task_of
 from recbole_video.tasks.popularity import scale_of_videos
 from recbole_video.tasks.recommendation import scale_of_test
@@ -82,7 +82,11 @@ class TestScale:
             scale_of_test({"test_result": {"hit@10": 0.2}, "data": data, "parameters": {"model": n}})[1:]
             for n in (200_000, 500_000)
         ]
-        assert of == [[], ["500,000 parameters are 250 to each of 2,000 actions."]]
+        told = "500,000 parameters are 250 to each of 2,000 actions"
+        assert of == [[], [f"{told}."]]
+        result = {"test_result": {"hit@10": 0.2}, "data": data, "parameters": {"model": 500_000}}
+        [_, line] = scale_of_test(result, "--hidden_size=64")
+        assert line == f"{told}; a smaller model may learn more from them: --hidden_size=64"
 
     @pytest.mark.parametrize(("n", "is_told"), [(0, True), (1, False)])
     def test_that_no_target_is_cold(self, n, is_told):
@@ -95,6 +99,16 @@ class TestScale:
 
     def test_none_without_hit_rates(self):
         assert self.lines({"ndcg@10": 0.1}) == []
+
+
+@pytest.mark.parametrize(
+    ("n", "epochs", "best", "is_told"),
+    [(3, 3, 2, True), (3, 3, 1, False), (3, 9, 2, False), (1, 1, 0, False), (0, 3, None, False)],
+)
+def test_whether_the_last_epoch_was_the_best(n, epochs, best, is_told):
+    """Of all that the options allow: not of those that patience left."""
+    result = {"history": [{}] * n, "config": {"epochs": epochs}, "best_epoch": best}
+    assert was_best_last(result) == is_told
 
 
 class TestScaleOfVideos:

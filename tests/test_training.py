@@ -405,6 +405,13 @@ class TestResume:
         result = run_recbole_video(config_dict={"resume": str(unfinished)})
         assert result["run_folder"] == str(unfinished) and RunFolder(unfinished).is_finished
 
+    def test_a_run_that_ends_while_it_becomes_better_says_so(self, in_tmp, data_root, capfd):
+        for epochs in (1, 3):
+            result = run(data_root, epochs=epochs)
+            is_last = epochs > 1 and result["best_epoch"] == epochs - 1
+            told = f"The last of {epochs} epochs was the best: more may be better (--epochs={2 * epochs})."
+            assert (told in capfd.readouterr().out) == is_last
+
     def test_by_name_where_the_width_follows_the_frames(self, in_tmp, data_root):
         """Its config.yaml names no width, which is no value of the option otherwise."""
         folder = Path(run(data_root, "SASRec", "Pooling")["run_folder"])
@@ -415,9 +422,13 @@ class TestResume:
         with pytest.raises(ConfigError, match="made with other options"):
             run_recbole_video(config_dict={"resume": str(unfinished), "learning_rate": 0.5})
 
-    def test_starts_anew_when_there_is_nothing_of_these_options(self, unfinished, data_root):
+    def test_starts_anew_when_there_is_nothing_of_these_options(self, unfinished, data_root, capfd):
+        """And names the run that is nearest, with what differs."""
+        was = yaml.safe_load((unfinished / "config.yaml").read_text())["learning_rate"]
         result = run(data_root, epochs=2, resume=True, learning_rate=0.002)
         assert result["run_folder"] != str(unfinished)
+        told = capfd.readouterr().out
+        assert f"resume from (`{unfinished}` has learning_rate={was}); starting with the first epoch" in told
 
     def test_changed_data(self, in_tmp):
         write_dataset(in_tmp, "own")

@@ -12,7 +12,7 @@ from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
 from recbole_video.options.run import CommandOptions
 from recbole_video.reports.collect import matching_folders
-from recbole_video.reports.console import against_lines, console_table
+from recbole_video.reports.console import console_table, note_lines
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import report_folder, write_report
 from recbole_video.sweep.spec import CORRECTIONS
@@ -41,6 +41,6 @@ def report_command(words: Sequence[str]) -> int:
     out = Path(expand_home(given["out"])) if given.get("out") else report_folder(folders)
     content = write_report(folders, out, bool(given.get("latex")), correction)
     for section in content.sections:
-        print("\n\n".join([one_line(section.title), console_table(section), *against_lines(section)]) + "\n")
+        print("\n\n".join([one_line(section.title), console_table(section), *note_lines(section)]) + "\n")
     print(f"Report: {out / 'report.html'}")
     return 0

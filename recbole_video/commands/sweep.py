@@ -17,7 +17,7 @@ from recbole_video.options.parse import expand_home, parse_command_line, split_p
 from recbole_video.options.run import CommandOptions
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, check_trusted
-from recbole_video.reports.console import against_lines, console_table
+from recbole_video.reports.console import console_table, note_lines
 from recbole_video.reports.write import write_report
 from recbole_video.sweep.folder import FAILED, FINISHED, SweepFolder
 from recbole_video.sweep.plan import Plan, count_control_trials, make_plan
@@ -76,13 +76,15 @@ def sweep_command(words: Sequence[str]) -> int:
     require_data(plan)
     folder = _folder(plan, ours.get("resume", False), words)
     print(f"  Folder:     {folder.path}\n", flush=True)
+    if not resources.address:
+        print("Starting Ray, which takes some seconds, on a busy machine a minute …", flush=True)
     try:
         states = run_sweep(plan, folder, resources)
     except KeyboardInterrupt:
         _report_finished(folder, bool(ours.get("latex")))
         raise  # the command line says that it goes on with --resume
     content = write_report([folder.path], latex=bool(ours.get("latex")))
-    print("\n\n".join([console_table(content.sections[0]), *against_lines(content.sections[0])]))
+    print("\n\n".join([console_table(content.sections[0]), *note_lines(content.sections[0])]))
     failed = [name for name, state in states.items() if state.kind == FAILED]
     for name in failed:
         print(f"Failed: {name}: {states[name].detail}", file=sys.stderr)

@@ -26,12 +26,13 @@ def console_table(section: Section, width: int | None = None) -> str:
     return "\n\n".join(_aligned([[row[0], *(row[j] for j in part)] for row in full]) for part in _parts(full, width))
 
 
-def against_lines(section: Section) -> list[str]:
-    """What the marks of a table are about, as one paragraph; none without marks."""
+def note_lines(section: Section) -> list[str]:
+    """What the marks of a table are about, as one paragraph, and what else a reader of the table has to know."""
     shown = [one_line(line) for line in section.against[:_MOST_LINES]]
     more = len(section.against) - len(shown)
     lines = ["Cannot be told apart († best control, ‡ next worse value of the column):", *shown]
-    return ["\n".join([*lines, *([f"… and {more:,} more in the report"] if more else [])])] if shown else []
+    against = ["\n".join([*lines, *([f"… and {more:,} more in the report"] if more else [])])] if shown else []
+    return [*against, *map(one_line, section.notes)]
 
 
 def _cells(section: Section, with_published: bool) -> list[list[str]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
+from recbole_video.errors import counted
 from recbole_video.reports.cases import Part, n_in_group
 from recbole_video.reports.collect import HAND_MADE, Collection, Record
 from recbole_video.reports.figures import Picture, draw_all
 from recbole_video.reports.intervals import n_targets
-from recbole_video.reports.marks import CONTROL, NEIGHBOUR, Judged, judge
+from recbole_video.reports.marks import BELOW, CONTROL, NEIGHBOUR, Judged, judge
 from recbole_video.reports.significance import ALPHA, CORRECTION_NAMES, ENOUGH_SEEDS, Tested
 from recbole_video.reports.table import Cell, Table, make_table
+from recbole_video.results.targets import was_best_last
 from recbole_video.sweep.folder import FAILED, FINISHED
 from recbole_video.sweep.metrics import Metric
 
@@ -34,6 +36,7 @@ class Section:
     tests: tuple[Tested, ...]
     correction: str
     against: tuple[str, ...]
+    notes: tuple[str, ...]
     interval_heads: list[str]
     interval_rows: list[list[str]]
     trial_heads: list[str]
@@ -90,12 +93,13 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
     judged = judge(collection, make_table(collection))
     table = judged.table
     heads, rows = _intervals(table)
+    of_data, of_tests, of_epochs = table.not_comparable, _untested(collection, judged), _still_rising(table)
     is_second = name != sweep.name + ("-demo" if sweep.is_demo else "")
     return Section(
         name=name,
         title=sweep.title + (f" ({collection.folders[0]})" if is_second else ""),
         source=sweep.source,
-        warnings=(*_warnings(collection), *table.not_comparable),
+        warnings=(*_warnings(collection), *of_data, *of_epochs),
         table=table,
         legend=" ".join(
             [
@@ -103,7 +107,8 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
                 *_hits(collection, table),
                 *_group_sizes(table),
                 *_marks(collection, judged),
-                *_stars(table),
+                *of_tests,
+                *_stars(judged),
             ]
         ),
         pictures=tuple(draw_all(collection, table)),
@@ -111,6 +116,7 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
         tests=judged.tests,
         correction=_correction(collection, judged),
         against=judged.against,
+        notes=(*of_data, *of_tests, *_stars(judged), *of_epochs),
         interval_heads=heads,
         interval_rows=rows,
         trial_heads=["trial", "seed", "state", "validation", "epochs", "seconds", "GB"],
@@ -167,6 +173,9 @@ def _legend(collection: Collection, table: Table) -> list[str]:
         parts.append(f"In brackets the published number {told}")
     if any(metric.factor == 100.0 for _, metric in table.heads):
         parts.append("Ranking metrics × 100.")
+    encoders = any("item_encoder" in (r.result.get("parameters") or {}) for r in collection.records)
+    if encoders and any(metric.key == "parameters" for _, metric in table.heads):
+        parts.append("Parameters are those of the item encoder.")
     if any(metric.name in ("seconds", "GB") for _, metric in table.heads):
         parts.append(
             "Seconds are of a whole run on this machine, other trials beside it; GB is the most memory that it held."
@@ -212,29 +221,57 @@ def _group_sizes(table: Table) -> list[str]:
 
 def _marks(collection: Collection, judged: Judged) -> list[str]:
     """What the marks mean, and by which tests they are given."""
-    has_users = any(n_targets(record) is not None for record in collection.records if record.result)
     if not judged.has_marks:
-        is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
-        return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
-    untested = (
-        f" Not tested against a control, as none is judged on the same data, or a run lacks values per case: "
-        f"{', '.join(judged.untested)}."
-    )
+        return []
+    is_below = any(BELOW in cell.marks for row in judged.table.rows for cell in row.cells)
     return [
         f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next worse value of the "
         "column among the rows it is ranked with, controls left out; which row that is stands under Not told apart. "
         "Student's paired t-test or Wilcoxon's signed-rank test over test cases, each the mean over the row's seeds, "
-        f"gives p ≥ {ALPHA:g} {_correction(collection, judged)}." + (untested if judged.untested else "")
+        f"gives p ≥ {ALPHA:g} {_correction(collection, judged)}."
+        + f" {BELOW} is below the best control, by the same tests."
+        * is_below
     ]
 
 
-def _stars(table: Table) -> list[str]:
-    """What stars mean, where a cell has some."""
-    if not any(cell.stars for row in table.rows for cell in row.cells):
+def _untested(collection: Collection, judged: Judged) -> list[str]:
+    """Where a missing mark says nothing."""
+    has_users = any(n_targets(record) is not None for record in collection.records if record.result)
+    if not judged.has_marks:
+        is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
+        return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
+    if not judged.untested:
         return []
     return [
+        "Not tested against a control, as none is judged on the same data, or a run keeps no values per case: "
+        f"{', '.join(judged.untested)}."
+    ]
+
+
+def _stars(judged: Judged) -> list[str]:
+    """What stars mean, and of which comparisons they are, where a cell has some."""
+    if not any(cell.stars for row in judged.table.rows for cell in row.cells):
+        return []
+    won = dict.fromkeys(f"{test.a} against {test.b}" for test in judged.tests if test.stars)
+    return [
         "* p < 0.05, ** p < 0.01, *** p < 0.001, corrected, of the paired t-test in each comparison under "
-        "Significance that the row is the first of, and in each the better one."
+        f"Significance that the row is the first of, and in each the better one: {', '.join(won)}."
+    ]
+
+
+def _still_rising(table: Table) -> list[str]:
+    """Rows of which a run was best in the last epoch that it was allowed: their order may be one of patience."""
+    found = {
+        row.name: None for row in table.rows for records in row.records if any(was_best_last(r.result) for r in records)
+    }
+    trained = {
+        row.name for row in table.rows for records in row.records if any(r.result.get("history") for r in records)
+    }
+    if not found:
+        return []
+    return [
+        f"In {len(found)} of {counted(len(trained), 'row')} trained by epochs the last epoch was the best of a run: "
+        f"more epochs may change the numbers and their order ({', '.join(name or 'run' for name in found)})."
     ]
 
 

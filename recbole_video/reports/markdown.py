@@ -154,7 +154,7 @@ def _number(value: float | None) -> str:
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
           "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$",
           "<": "$<$", ">": "$>$", "α": r"$\alpha$", "|": "$|$",
-          "†": r"\dag{}", "‡": r"\ddag{}", "≥": r"$\geq$",
+          "†": r"\dag{}", "‡": r"\ddag{}", "↓": r"$\downarrow$", "≥": r"$\geq$",
           "[": "{[}", "]": "{]}", "*": "{*}"}  # fmt: skip
 
 

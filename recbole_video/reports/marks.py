@@ -14,7 +14,7 @@ from recbole_video.reports.table import Table, TableRow
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.spec import Comparison
 
-CONTROL, NEIGHBOUR = "†", "‡"
+CONTROL, NEIGHBOUR, BELOW = "†", "‡", "↓"
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,14 @@ def judge(collection: Collection, table: Table) -> Judged:
     rivals = list(_rivals(collection, table, cases))
     tests = corrected([*asked, *(rival.test for rival in rivals)], collection.sweep.correction)
     marks: dict[tuple[int, int], dict[str, str]] = {}
+    below: set[tuple[int, int]] = set()
     for rival, test in zip(rivals, tests[len(asked) :], strict=True):
         if not test.is_told_apart or test.is_better != _is_better(table, rival):
             marks.setdefault((rival.row, rival.head), {})[rival.mark] = _against(table, rival, test)
+        elif rival.mark == CONTROL and not test.is_better:
+            below.add((rival.row, rival.head))
     stars = stars_by_cell(tests[: len(asked)])
-    rows = tuple(_with_signs(table, i, marks, stars, cases) for i in range(len(table.rows)))
+    rows = tuple(_with_signs(table, i, marks, below, stars, cases) for i in range(len(table.rows)))
     n_tests = sum(test.p is not None for test in tests)
     against = tuple(
         f"{mark} {_shown(table, i)} against {about}"
@@ -121,6 +124,7 @@ def _with_signs(
     table: Table,
     i: int,
     marks: dict[tuple[int, int], dict[str, str]],
+    below: set[tuple[int, int]],
     stars: dict[tuple[str, str, str], str],
     cases: Cases,
 ) -> TableRow:
@@ -129,7 +133,7 @@ def _with_signs(
         replace(
             cell,
             interval=interval_of(metric, list(records), cases),
-            marks="".join(marks.get((i, j), {})),
+            marks="".join([*marks.get((i, j), {}), *([BELOW] if (i, j) in below else [])]),
             against=tuple(f"{mark} {about}" for mark, about in marks.get((i, j), {}).items()),
             stars=stars.get((row.name, column.label, metric.name), ""),
         )

@@ -1,4 +1,4 @@
-"""What the means of a result are over."""
+"""What the means of a result are over, and whether its training had come to an end."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def n_test_targets(data: Mapping[str, Any]) -> int | None:
 def cases_of(data: Mapping[str, Any]) -> str:
     """What groups of the test count: users, or targets where users have several."""
     return "users" if n_test_targets(data) == data.get("test_users") else "targets"
+
+
+def was_best_last(result: Mapping[str, Any]) -> bool:
+    """Whether a run trained all epochs that its options allow, more than one, and the last was the best."""
+    n, epochs = len(result.get("history") or []), (result.get("config") or {}).get("epochs")
+    return n > 1 and n == epochs and result.get("best_epoch") == n - 1

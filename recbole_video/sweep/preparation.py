@@ -238,7 +238,8 @@ def hours_text(plan: Plan, root: Path, parallel: int) -> str:
         hours = fmean(before) * plan.n_trials / parallel / _SECONDS_PER_HOUR
         ran = f"{counted(len(before), 'trial')} that ran here took {fmean(before):,.0f} s on average"
         parts.append(f"{ran}: about {_length(hours)} for all, {parallel} at a time")
-    if published := published_seconds(plan.sweep):
+    published = [] if plan.sweep.is_demo else published_seconds(plan.sweep)
+    if published:
         low, high, total = min(published), max(published), sum(published) / _SECONDS_PER_HOUR
         parts.append(f"published: {low:,.0f} to {high:,.0f} s a run, {_length(total)} in all, on the paper's GPUs")
     return "; ".join(parts)

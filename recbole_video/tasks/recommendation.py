@@ -29,6 +29,8 @@ from recbole_video.user_encoders.base import VideoRecommender
 
 _HIT = re.compile(r"hit@\d+$")
 _MANY_PARAMETERS = 100  # to an action
+# Of a model for some thousand actions; a model has those of these options that it reads.
+_SMALL_SIZES = {"hidden_size": 64, "embedding_size": 64, "inner_size": 256, "encoder_latent_dim": 64}
 _NO_COLD = "No target is cold under this protocol: docs/evaluation.md says how to get a test with cold videos."
 _GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
@@ -115,7 +117,8 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     def scale(self, result: dict[str, Any]) -> list[str]:
         """What one hit, chance and the sample make of a hit rate, as :func:`scale_of_test`."""
-        return scale_of_test(result)
+        smaller = (f"--{name}={size}" for name, size in _SMALL_SIZES.items() if (self.config.get(name) or 0) > size)
+        return scale_of_test(result, " ".join(smaller))
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
         """The curve, and each user's rank and metrics where they are asked for."""
@@ -177,7 +180,7 @@ def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
     return rows
 
 
-def scale_of_test(result: dict[str, Any]) -> list[str]:
+def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
     """What one hit, chance and the sample make of a hit rate: what there is to hold the test against.
 
     By chance, a target stands among the first k of n items with k / n; the standard error is that of a share of users,
@@ -197,7 +200,8 @@ def scale_of_test(result: dict[str, Any]) -> list[str]:
     n_parameters, n_actions = (result.get("parameters") or {}).get("model", 0), data.get("interactions") or 0
     if n_actions and n_parameters > _MANY_PARAMETERS * n_actions:
         lines.append(
-            f"{n_parameters:,} parameters are {n_parameters / n_actions:,.0f} to each of {n_actions:,} actions."
+            f"{n_parameters:,} parameters are {n_parameters / n_actions:,.0f} to each of {n_actions:,} actions"
+            + (f"; a smaller model may learn more from them: {smaller}" if smaller else ".")
         )
     return lines + cold
 

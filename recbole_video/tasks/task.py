@@ -182,8 +182,10 @@ class Task(ABC, Generic[D, M, O]):
         if processes().from_first(lambda: self.folder is not None and self.folder.last.is_file()):
             trainer.resume(batches)
         elif self.config["resume"]:
-            logging.getLogger().info(
-                "There is no checkpoint of these options to resume from; starting with the first epoch."
+            near = RunFolder.nearest(self.config)
+            logging.getLogger().warning(
+                f"There is no checkpoint of these options to resume from{f' ({near})' if near else ''}; "
+                "starting with the first epoch."
             )
         trainer.fit(batches, self.hooks.on_epoch)
         trainer.load_best()

@@ -31,6 +31,7 @@ _WRITTEN = (
     r"|trial\.json|status\.json|traceback\.txt|\w+-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d\.pth"
 )
 _MADE_NAME = re.compile(r"-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d(-\d+)?$")  # of a folder that was made for a run
+_SHOWN_OPTIONS = 3  # of those in which a run differs
 # What a folder may hold before a run begins in it: what a sweep notes of a trial.
 _OF_A_SWEEP = frozenset(["trial.json", "status.json", "traceback.txt"])
 
@@ -272,6 +273,26 @@ class RunFolder:
                 run._begin(config)
                 return run
         return next((run for run in runs if run.is_finished), None)
+
+    @classmethod
+    def nearest(cls, config: Config) -> str:
+        """The run of the same model and data whose options differ least, and how, in words; empty where there is none.
+
+        For who thought to go on with it: ``resume=True`` goes on with a run of exactly these options.
+        """
+        ours = plain(config.to_options())
+        found: list[tuple[int, float, str]] = []
+        for run in map(cls, sorted(path.parent for path in Path(config["checkpoint_dir"]).glob("*/config.yaml"))):
+            theirs = run._stored_options() or {}
+            if any(theirs.get(name) != ours.get(name) for name in ("model", "dataset", "item_encoder")):
+                continue
+            names = [name for name in theirs if name not in OF_NO_NUMBER | OF_GROUPS and theirs[name] != ours.get(name)]
+            told = ", ".join(f"{name}={theirs[name]}" for name in names[:_SHOWN_OPTIONS])
+            if names:
+                found.append(
+                    (len(names), -run._time_of(), f"`{run.path}` has {told}{', …' * (len(names) > _SHOWN_OPTIONS)}")
+                )
+        return min(found)[2] if found else ""
 
     def _acquire_if_free(self) -> bool:
         """Lock the folder if no other process holds it, and it is still there; whether it is locked now."""
