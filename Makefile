@@ -79,11 +79,12 @@ $(READY): pyproject.toml constraints.txt | $(UV)
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip, or uv"; exit 1; }
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.5'
 
-# What CUDA builds of PyTorch bring along is theirs to choose.
+# What CUDA builds of PyTorch bring along is theirs to choose. What uv wrote is read when uv has ended well: at the end of
+# a pipe nobody would know that it failed.
 pins: | $(UV)  ## Renew constraints.txt: the newest versions of the ranges for each Python. Test them before they are kept.
-	$(UV) pip compile --quiet pyproject.toml --all-extras --universal --no-header --no-annotate \
-		| sed -E "/^(cuda|nvidia|triton)/d; /== 'emscripten'/d; /python_full_version/!s/ ;.*//" >constraints.new
-	mv constraints.new constraints.txt
+	$(UV) pip compile --quiet pyproject.toml --all-extras --universal --no-header --no-annotate >constraints.found \
+		&& sed -E "/^(cuda|nvidia|triton)/d; /== 'emscripten'/d; /python_full_version/!s/ ;.*//" constraints.found >constraints.new \
+		&& mv constraints.new constraints.txt; made=$$?; rm -f constraints.found constraints.new; exit $$made
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .uv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

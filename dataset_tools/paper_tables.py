@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from recbole_video.dataset_tools.video.samples import read_chosen
 
 from recbole_video.content.store import SUFFIX, FrameStore
 from recbole_video.data.atomic_file import read_columns
-from recbole_video.errors import DataError
+from recbole_video.errors import ConfigError, DataError
+from recbole_video.files.names import is_plain_name
 
 HELP = "CVA's Tables 1 to 3 of a data set and its frame stores"
 
@@ -51,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
     folder, name = arguments.out / arguments.name, arguments.name
+    if not is_plain_name(name):
+        raise ConfigError(f"`{name}` cannot be the name of a data set; the folder of data sets is what --out names.")
     parts = ["Table 1: actions of a video", "", table_of_actions(folder, name)]
-    stores = [FrameStore(path) for path in sorted(folder.glob(f"{name}.*frames.npy"))]
+    stores = [FrameStore(path) for path in sorted(folder.glob(f"{escape(name)}.*frames.npy"))]
     if stores:
         parts += ["", "Tables 2 and 3: chosen frames and their cost", "", table_of_stores(stores), _NOTES.rstrip()]
     print("\n".join(parts))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import errno
+import io
 import os
 import signal
 import sys
@@ -21,6 +23,7 @@ from recbole_video.errors import MissingDependencyError, OwnCodeError, RecBoleVi
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 _SIGPIPE = 13  # Windows has none
+_RAISES = ("strict", "surrogateescape")  # what streams do on a character that cannot be encoded
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Module -> the library of pyproject.toml that it is of: those without which nothing runs.
 REQUIRED = {
@@ -67,6 +70,7 @@ def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -
         class of the user's own raised, is in a file that the message names.
     """
     try:
+        replace_what_cannot_be_written()
         put_working_folder_last()
         status = command()
         sys.stdout.flush()  # here, where a reader that went away can be told from a fault
@@ -90,6 +94,18 @@ def run_command(command: Callable[[], int], interrupted: str = "Interrupted.") -
 def _end_silently_on_interrupt() -> None:
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def replace_what_cannot_be_written() -> None:
+    """Let output show ``?`` for a character that its encoding has not, such as a minus sign in a file on Windows.
+
+    One that has all of Unicode is left as it is.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper) or codecs.lookup(stream.encoding).name.startswith("utf"):
+            continue
+        if stream.errors in _RAISES:
+            stream.reconfigure(errors="replace")
 
 
 def put_working_folder_last() -> None:

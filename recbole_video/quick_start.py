@@ -14,6 +14,7 @@ from recbole.utils import set_color
 from recbole_video.config import Config, resumed_run
 from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.files.atomic import write_json
+from recbole_video.files.names import expanded
 from recbole_video.files.reading import read_json
 from recbole_video.files.values import plain
 from recbole_video.registry import Trust
@@ -51,7 +52,7 @@ def run_recbole_video(
             ``microvideo-demo``, or ``popularity-demo`` for popularity models.
         config_file_list: YAML files with options, the last one winning.
         config_dict: Options; they win over the files.
-        saved: Write a run folder with checkpoints and results.
+        saved: Write a run folder with checkpoints and results; where not, there is no ``run_folder`` or ``resume``.
         command_line: Words as in ``sys.argv[1:]``; they win over all else.
         run_folder: Folder of this very run: a new or an empty one, or that of a run of the same options, which goes
             on, or whose result is returned if it has finished. By default a new one under ``checkpoint_dir``.
@@ -75,6 +76,7 @@ def run_recbole_video(
         finally:
             leave()
     config = make_config(model, dataset, config_file_list, config_dict, command_line, trust, hooks is not None)
+    _check_folders(config, run_folder, saved)
     group = processes()
     if config["nproc"] > 1 or not group.is_alone:
         _refuse_hooks(hooks)
@@ -105,6 +107,21 @@ def _run_saved(config: Config, run_folder: str | Path | None, hooks: Hooks) -> d
         except BaseException:
             folder.discard_if_empty()
             raise
+
+
+def _check_folders(config: Config, run_folder: str | Path | None, saved: bool) -> None:
+    """Refuse the folder of a run that keeps none, and two of a run that has one.
+
+    Raises:
+        ConfigError: If ``run_folder`` or ``resume`` would be passed over.
+    """
+    resume = config.get("resume")
+    if not saved and (run_folder is not None or resume):
+        name, value = ("resume", resume) if run_folder is None else ("run_folder", run_folder)
+        raise ConfigError(f"`{name}` is `{value}`, and a run with saved=False has no folder; leave one of them out.")
+    is_elsewhere = isinstance(resume, str) and expanded(resume).resolve() != expanded(run_folder or ".").resolve()
+    if run_folder is not None and is_elsewhere:
+        raise ConfigError(f"`resume` names `{resume}` and `run_folder` is `{run_folder}`; give one of them.")
 
 
 def _refuse_hooks(hooks: Hooks | None) -> None:

@@ -241,6 +241,25 @@ def test_an_interrupt_while_the_interpreter_ends(in_tmp):
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("cp1252", b"\xe9 ?1"), ("ascii", b"? ?1"), ("ascii:surrogateescape", b"? ?1"), ("utf-8", "é −1".encode())],
+)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_the_encoding_of_the_output_has_not(in_tmp, encoding, shown, stream):
+    """As in a file to which output goes on Windows: there it is no fault, and is shown as a question mark."""
+    code = (
+        "import sys\n"
+        "from recbole_video.entry_point import run_command\n"
+        f"sys.{stream}.reconfigure(errors=sys.stdout.errors)\n"
+        f"sys.exit(run_command(lambda: print('é −1', file=sys.{stream}) or 0))\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0 and getattr(done, stream).strip() == shown
+    assert not (in_tmp / "log").exists()
+
+
 def test_a_reader_that_goes_away(in_tmp):
     read, write = os.pipe()
     os.close(read)

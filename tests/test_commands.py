@@ -1,14 +1,21 @@
 """Subcommands: they are the flags of the script by other words; recommendations and completion on the command line."""
 
+import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import recbole_video
 from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.cli import COMMANDS, _as_flags, main
 from recbole_video.commands.completion import completion_script
+from recbole_video.errors import CheckpointError
+from recbole_video.registries import ITEM_ENCODERS
+from recbole_video.serving.explain import main as explain
 
 from .conftest import small_options
 
@@ -97,6 +104,55 @@ class TestRecommend:
         (in_tmp / "empty.txt").write_text("i1\n\n")
         assert main(["recommend", run, *words]) == 1
         assert message in capsys.readouterr().err
+
+
+class TestTrust:
+    """A class that a checkpoint names is loaded on the word of every command that loads one."""
+
+    @pytest.fixture
+    def run(self, data_root, in_tmp, monkeypatch):
+        """A run whose item encoder is the user's own, in a process that does not know it."""
+        (in_tmp / "own_trusted.py").write_text(
+            "from recbole_video.item_encoders import MLP\n\n\nclass Mine(MLP):\n    pass\n"
+        )
+        monkeypatch.syspath_prepend(in_tmp)
+        monkeypatch.setattr(ITEM_ENCODERS, "_admitted", {})
+        options = small_options(data_path=str(data_root), encoder="MLP", item_encoder="own_trusted:Mine")
+        folder = run_recbole_video("SASRec", "tiny", config_dict=options)["run_folder"]
+        monkeypatch.setattr(ITEM_ENCODERS, "_admitted", {})
+        yield folder
+        sys.modules.pop("own_trusted", None)
+
+    def test_recommend(self, run, capsys):
+        words = ["recommend", run, "--history=i1 i2", "--k=2"]
+        assert main(words) == 1
+        [advised] = re.findall(r"say so with .* or (--trust=\S+) on the command line", capsys.readouterr().err)
+        assert main([*words, "--trust=other:Mine"]) == 1
+        assert main([*words, advised]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 3
+
+    @pytest.mark.parametrize("trust", [["--trust"], ["--trust", "own_trusted:Mine"], ["--trust=a:B own_trusted:Mine"]])
+    def test_a_folder_behind_it_is_no_class(self, run, trust, capsys):
+        assert main(["recommend", *trust, run, "--history=i1 i2", "--k=2"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 3
+
+    @pytest.mark.parametrize(
+        ("given", "trust"),
+        [
+            ([], False), (["--trust"], True), (["--trust=True"], True), (["--trust=False"], False),
+            (["--trust=a:B"], "a:B"), (["--trust", "a:B"], "a:B"), (["--trust", "a:B,c.d:E"], "a:B,c.d:E"),
+        ],
+    )  # fmt: skip
+    def test_explain(self, given, trust, monkeypatch):
+        seen = []
+
+        def load_model(path, **options):
+            seen.append((path, options))
+            raise CheckpointError("seen.")
+
+        monkeypatch.setattr(recbole_video, "load_model", load_model, raising=False)
+        assert explain([*given, "saved/run", "v1"]) == 1
+        assert seen == [(Path("saved/run"), {"trust": trust})]
 
 
 class TestCompletion:

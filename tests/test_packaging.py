@@ -82,6 +82,21 @@ def test_the_suite_under_other_versions_has_an_environment_of_its_own(target, re
     assert not any(".venv/" in line for line in commands)
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(("status", "kept"), [(0, "numpy==2.1\n"), (1, "numpy==2.0\n")])
+def test_pins_are_kept_where_uv_fails(in_tmp, status, kept):
+    """It may have written a part of them by then."""
+    shutil.copy(ROOT / "Makefile", in_tmp)
+    (in_tmp / "constraints.txt").write_text("numpy==2.0\n")
+    uv = in_tmp / "uv"
+    uv.write_text(f"#!/bin/sh\necho 'numpy==2.1'\necho 'nvidia-nccl==2 ; x'\nexit {status}\n")
+    uv.chmod(0o755)
+    done = subprocess.run(["make", "pins", f"UV={uv}"], capture_output=True, text=True, check=False)
+    assert bool(done.returncode) == bool(status), done.stderr
+    assert (in_tmp / "constraints.txt").read_text() == kept
+    assert sorted(path.name for path in in_tmp.iterdir()) == ["Makefile", "constraints.txt", "uv"]
+
+
 def test_public_names_exist():
     for name in recbole_video.__all__:
         assert getattr(recbole_video, name) is not None

@@ -71,3 +71,15 @@ def test_other_data_has_nothing_beside_it(folder, capsys):
 def test_no_such_data_set(folder, capsys):
     assert main(["paper-tables", "--name=x", f"--out={folder}"]) == 1
     assert "There is no data set `x`" in capsys.readouterr().err
+    assert main(["paper-tables", "--name=../x", f"--out={folder}"]) == 1
+    assert "`../x` cannot be the name of a data set; the folder of data sets is what --out" in capsys.readouterr().err
+
+
+def test_a_name_with_signs_of_a_pattern(tmp_path, capsys):
+    """The stores are those of the name as it is."""
+    (tmp_path / "a[b]").mkdir()
+    (tmp_path / "a[b]" / "a[b].inter").write_text("user_id:token\titem_id:token\nu\ta\n")
+    made = {"vfm": "clip", "sampling": "uniform"}
+    write_frame_store(tmp_path / "a[b]" / "a[b].frames.npy", ["a"], np.ones((1, 1, 4)), **made)
+    assert main(["paper-tables", "--name=a[b]", f"--out={tmp_path}"]) == 0
+    assert "Tables 2 and 3" in capsys.readouterr().out

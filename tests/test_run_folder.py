@@ -331,6 +331,31 @@ class TestFiles:
             run_recbole_video("SASRec", "tiny", config_dict={**options, "epochs": 2}, run_folder="one")
         assert digests("one") == before
 
+    @pytest.mark.parametrize(
+        ("given", "resume", "message"),
+        [
+            (
+                {"run_folder": "one", "saved": False},
+                {},
+                "`run_folder` is `one`, and a run with saved=False has no folder",
+            ),
+            ({"saved": False}, {"resume": True}, "`resume` is `True`, and a run with saved=False has no folder"),
+            ({"run_folder": "one"}, {"resume": "two"}, "`resume` names `two` and `run_folder` is `one`; give one"),
+        ],
+    )
+    def test_that_would_be_passed_over(self, in_tmp, data_root, given, resume, message):
+        options = small_options(data_path=str(data_root), **resume)
+        with pytest.raises(ConfigError, match=message):
+            run_recbole_video("SASRec", "tiny", config_dict=options, **given)
+        assert not list(in_tmp.iterdir())
+
+    def test_that_is_named_twice_alike(self, in_tmp, data_root):
+        options = small_options(data_path=str(data_root))
+        first = run_recbole_video("SASRec", "tiny", config_dict=options, run_folder="one")
+        for resume in (True, str(in_tmp / "one")):
+            again = run_recbole_video("SASRec", "tiny", config_dict={**options, "resume": resume}, run_folder="one")
+            assert again["test_result"] == first["test_result"] and again["run_folder"] == "one"
+
     def test_a_file_in_place_of_the_folder(self, in_tmp, data_root):
         Path("file").write_text("x")
         with pytest.raises(RunFolderError, match="`file` cannot be made"):

@@ -166,11 +166,87 @@ class TestSpec:
                 "figure: {kind: groups, metric: HR@10}",
                 "one row as groups",
             ),
+            ("compare: [~]", "`compare` of `mine.yaml` lists `None`, which is no comparison; write {a: row, b: row}"),
+            ("compare: [true]", "`compare` of `mine.yaml` must hold `key: value` lines"),
+            ("compare: [{}]", "`compare` of `mine.yaml` is incomplete"),
+            ("compare: [{a: [1], b: x}]", r"`a` of `compare` of `mine.yaml` is `\['1'\]`; it must be text"),
+            (
+                "rows: [{label: a, group: x, options: {}}]\ncompare: {a: a, b: x / a}",
+                "compares the row `x / a` with itself; name two rows",
+            ),
+            ("figure: true", "`figure` of `mine.yaml` must hold `key: value` lines"),
+            ("figure: {kind: bars, metric: HR@10, x_label: [a]}\nmetrics: [HR@10]", "`x_label` of `figure` of `mine"),
+            ("search: {kind: [grid]}", "`kind` of `search` of `mine.yaml` is"),
+            ("search: {kind: ''}", "choose from grid, random, optuna"),
+            ("asha: {grace_epochs: ~}", "`grace_epochs` of `mine.yaml` is `None`"),
+            ("needs: [~]", "`needs` of `mine.yaml` must hold `key: value` lines"),
+            ("needs: {dataset: ~, download: a, commands: [b]}", "`dataset` of a need of `mine.yaml` is `None`"),
+            ("needs: {dataset: d, download: a, commands: [~]}", r"`commands` of a need of `mine.yaml` is `\[None\]`"),
+            ("needs: {dataset: d, download: a, commands: [b], stores: {x: ~}}", "`stores` of a need of `mine.yaml` is"),
+            ("rows: [~]", "A row of `mine.yaml` must hold `key: value` lines"),
+            (
+                "rows: [{label: {a: 1}, options: {}}]",
+                "`label` of a row of `mine.yaml` is `{'a': '1'}`; it must be text",
+            ),
+            ("rows: [{label: a, group: [b], options: {}}]", "`group` of row `a` of `mine.yaml` is"),
+            ("columns: [~]", "A column of `mine.yaml` must hold `key: value` lines"),
+            ("columns: false", "`columns` of `mine.yaml` must be a list"),
+            ("controls: [~]", "A block of `controls` of `mine.yaml` must hold `key: value` lines"),
+            ("controls: [{models: []}]", "`models` of `controls` of `mine.yaml` is empty"),
+            ("metrics: [~]", "`None` is no metric"),
+            ("metrics: [{name: ~, key: users}]", "is no metric; write a name"),
+            ("title: [a]", "`title` of `mine.yaml` is"),
         ],
     )
     def test_errors(self, text, message):
         with pytest.raises(ConfigError, match=message):
             sweep_of(text)
+
+    @pytest.mark.parametrize("name", ["../../../evil", "a/b", "a\\\\b", "..", ".hidden", "-x", "nul"])
+    def test_a_name_that_leads_elsewhere(self, name):
+        """A folder is made of it, and --resume looks for that below `sweeps/`."""
+        with pytest.raises(ConfigError, match="cannot be the name of the sweep `mine.yaml`: it .*; give a plain name"):
+            sweep_of(f'name: "{name}"\n{BASE}')
+
+    @pytest.mark.parametrize("name", ["../evil", "-x"])
+    def test_so_does_one_that_follows_from_the_file(self, name):
+        with pytest.raises(ConfigError, match=f"`{name}` cannot be the name of the sweep `x.yaml`"):
+            read_sweep(BASE, name, "x.yaml")
+
+    def test_a_name_with_signs_of_a_pattern(self, in_tmp):
+        """What ran before is found by the name as it is."""
+        plan = make_plan(sweep_of(f"name: 'a[b]*'\n{BASE}"))
+        for name, seconds in (("a[b]*-1", 60), ("ab-1", 6000)):
+            folder = in_tmp / "sweeps" / name / "trials" / "any"
+            folder.mkdir(parents=True)
+            (folder / "metrics.json").write_text(json.dumps({"seconds": seconds}))
+        assert hours_text(plan, in_tmp, 1).startswith("1 trial that ran here took 60 s")
+
+    @pytest.mark.parametrize("demo", [False, True])
+    @pytest.mark.parametrize(
+        ("columns", "published", "message"),
+        [
+            (
+                "[{label: Demo}]",
+                "{Dmeo: [9.9]}",
+                r"name the column `Dmeo` \(did you mean `Demo`\?\), which the sweep lacks",
+            ),
+            ("[{label: a, demo: skip}, {label: b}]", "{c: [9.9]}", "columns are a, b."),
+            ("~", "{x: [9.9]}", r"name `x`, and there are no columns: write \[...\]"),
+            ("[{label: a, demo: skip}, {label: b}]", "[9.9]", "must be given by column"),
+        ],
+    )
+    def test_published_numbers_of_a_column_that_is_not_there(self, demo, columns, published, message):
+        rows = f"columns: {columns}\nrows: [{{label: r, options: {{}}, published: {published}}}]\nmetrics: [HR@10]\n"
+        with pytest.raises(ConfigError, match=message):
+            sweep_of(f"{rows}demo: {{seeds: [1]}}", demo=demo)
+
+    def test_published_numbers_of_a_column_that_a_demo_leaves_out(self):
+        text = (
+            "columns: [{label: a, demo: skip}, {label: b}]\ndemo: {seeds: [1]}\nmetrics: [HR@10]\n"
+            "rows: [{label: r, options: {}, published: {a: [1.5], b: ~}}]\n"
+        )
+        assert sweep_of(text, demo=True).rows[0].published == {"a": {"HR@10": 1.5}, "b": {}}
 
     def test_small_numbers_are_numbers(self):
         assert sweep_of("base: {learning_rate: 1e-3}").base == {"learning_rate": 1e-3}

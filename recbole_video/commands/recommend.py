@@ -11,6 +11,7 @@ from pathlib import Path
 from recbole_video.entry_point import Parser, expand_path_arguments
 from recbole_video.errors import ConfigError, DataError, counted, fit_for_message
 from recbole_video.files.reading import read_text
+from recbole_video.options.run import add_trust, trust_told
 
 _DESCRIPTION = """\
 Recommend videos for what users have watched, by a trained recommender.
@@ -34,7 +35,7 @@ def recommend_command(words: Sequence[str]) -> int:
     Raises:
         RecBoleVideoError: With one sentence about what to change.
     """
-    asked = expand_path_arguments(recommend_parser().parse_args(words))
+    asked = expand_path_arguments(recommend_parser().parse_args(trust_told(words)))
     histories = [one.split() for one in asked.history]
     histories += [] if asked.histories is None else list(_read(asked.histories))
     if not histories:
@@ -42,7 +43,7 @@ def recommend_command(words: Sequence[str]) -> int:
     from recbole_video.serving.recommender import Recommender
     from recbole_video.tasks.load import load_model
 
-    model = load_model(asked.run)
+    model = load_model(asked.run, trust=asked.trust)
     if not isinstance(model, Recommender):
         raise ConfigError(f"`{asked.run}` is no recommender but a {type(model).__name__}, which has other uses.")
     for path in asked.add_store:
@@ -105,4 +106,5 @@ def recommend_parser() -> Parser:
         help="a frame store of videos that came after the training, as `frames --new` makes it; repeatable",
     )
     parser.add_argument("--include_seen", action="store_true", help="recommend what is in the history, too")
+    add_trust(parser)
     return parser

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 from recbole_video.errors import ConfigError
-from recbole_video.options.option import option, shown_value, unquoted
+from recbole_video.options.option import declared, option, shown_value, unquoted
+from recbole_video.options.parse import convert_words
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
+_CLASSES = re.compile(r"[\w.]+:[\w.]+(?:[\s,]+[\w.]+:[\w.]+)*")
 
 
 @dataclass(frozen=True)
@@ -76,13 +82,35 @@ class CommandOptions:
     """What a command line may name beside the options of a run."""
 
     config_files: list[str] | None = option(None, "YAML files with options, the last one winning.")
-    trust: str | bool = option(False, "Classes that a file may name as module:Class.", is_notation=True)
+    trust: str | bool = option(
+        False, "Classes that a file may name as module:Class; alone, whatever it names.", is_notation=True
+    )
     sweep: str | None = option(None, "Name of a sweep, or its YAML file.", is_path=True)
     report: str | None = option(None, "Folders of runs and sweeps to report on.", is_path=True)
     out: str | None = option(None, "Folder of the report.", is_path=True)
     correction: str | None = option(None, "holm or fdr: of the p-values of a report, for several tests.")
     search: str | None = option(None, "grid, random or optuna.")
     ray_address: str | None = option(None, "HOST:PORT of a Ray cluster.")
+
+
+def add_trust(parser: ArgumentParser) -> None:
+    """Give a command with arguments of its own the ``--trust`` of the others; :func:`trust_told` goes before."""
+    one = declared(CommandOptions)["trust"]
+    parser.add_argument(
+        "--trust", nargs="?", const=True, default=one.default, type=_trusted, metavar="MODULE:CLASS", help=one.rule.help
+    )
+
+
+def _trusted(text: str) -> Any:
+    return convert_words({"trust": text}, declared(CommandOptions))["trust"]
+
+
+def trust_told(words: Sequence[str]) -> list[str]:
+    """The words of a command line, ``--trust`` alone as ``--trust=True``: a folder behind it is no class."""
+    return [
+        "--trust=True" if word == "--trust" and not _CLASSES.fullmatch(following) else word
+        for word, following in zip_longest(words, words[1:], fillvalue="")
+    ]
 
 
 def warmup_option(must: str) -> Any:

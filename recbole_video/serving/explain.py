@@ -10,6 +10,7 @@ cases of the cold start (STAP, Fig. 7): test videos of authors with few videos, 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str] | None) -> int:
+    from recbole_video.options.run import add_trust, trust_told
+
     parser = Parser(
         prog="python -m recbole_video.popularity",
         description=__doc__,
@@ -43,14 +46,13 @@ def _run(words: Sequence[str] | None) -> int:
     parser.add_argument("items", nargs="*", help="item tokens")
     parser.add_argument("--cold_start", type=int, default=0, metavar="N", help="N test videos of authors with few")
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos, for contact sheets")
-    parser.add_argument(
-        "--trust", metavar="MODULE:CLASS", default=False, help="a model class of yours that the run names"
-    )
+    add_trust(parser)
     parser.add_argument(
         "--smp_submission", type=Path, metavar="FILE", help="write predictions.tsv for the SMP Challenge"
     )
     parser.add_argument("--details", metavar="TEXT", help="its external data; by default what made the embeddings")
-    arguments = expand_path_arguments(parser.parse_args(words))
+    given = sys.argv[1:] if words is None else words
+    arguments = expand_path_arguments(parser.parse_args(trust_told(given)))
     if arguments.smp_submission is not None:
         return _submit(arguments)
     if not arguments.items and arguments.cold_start < 1:

@@ -42,10 +42,11 @@ class Metric:
         """
         if isinstance(given, str):
             given = {"name": given}
-        if not isinstance(given, dict) or set(given) - {"name", "key"} or "name" not in given:
+        is_of_both = isinstance(given, dict) and "name" in given and not set(given) - {"name", "key"}
+        if not is_of_both or not all(isinstance(text, str) and text for text in given.values()):
             raise ConfigError(f"`{given}` is no metric; write a name, or {{name: ..., key: ...}}.")
-        name = str(given["name"])
-        key = str(given.get("key") or _default_key(name))
+        name = given["name"]
+        key = given.get("key") or _default_key(name)
         plain = key.rpartition("/")[2].partition("@")[0].lower()
         cost = name.lower() if name.lower() in _COSTS else plain
         is_ranking = is_share(plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
@@ -214,7 +215,7 @@ def n_published(sweep: Sweep) -> tuple[int, int]:
 
 def seconds_before(plan: Plan, root: Path) -> list[float]:
     """Seconds of the finished trials of earlier runs of the sweep under ``root``, the folder of run folders."""
-    name = f"{plan.sweep.name}{'-demo' if plan.sweep.is_demo else ''}"
+    name = escape(f"{plan.sweep.name}{'-demo' if plan.sweep.is_demo else ''}")
     results = (root / "sweeps").glob(f"{name}-*/trials/*/metrics.json")
     seconds = (_seconds_of(path) for path in sorted(results))
     return [value for value in seconds if value is not None]

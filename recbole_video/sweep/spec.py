@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from recbole_video.config import known_options
 from recbole_video.errors import ConfigError, nearest
+from recbole_video.files.names import check_file_name
 from recbole_video.files.reading import dump_yaml, parse_yaml, read_text
 from recbole_video.options.option import Option
 from recbole_video.options.parse import check_value, keep_text
+from recbole_video.options.run import LARGEST_SEED
 from recbole_video.registries import CONTROLS
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.space import Space, read_hyper_file, read_space
@@ -34,7 +36,6 @@ _DEMO_KEYS = frozenset(["base", "seeds", "note", "search", "space"])
 
 # Keys of a sweep whose values are text, beside the options that are.
 _TEXT_KEYS = ("name", "title", "source", "note", "group", "figure", "compare", "needs", "rank")
-_LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -258,25 +259,25 @@ def read_sweep(text: str, name: str, where: str, demo: bool = False, classes: Co
 def _read(text: str, name: str, where: str, demo: bool, classes: Collection[str]) -> Sweep:
     raw = _read_lines(text, where, demo, classes)
     metrics = tuple(Metric.of(given) for given in _list(raw.get("metrics"), f"`metrics` of `{where}`"))
-    columns = _read_columns(raw.get("columns"), demo, where)
-    rows = _read_rows(raw.get("rows"), columns, metrics, demo, where) + _read_controls(raw.get("controls"), demo, where)
+    labels = _column_labels(raw.get("columns"), where)
+    rows = _read_rows(raw.get("rows"), labels, metrics, demo, where) + _read_controls(raw.get("controls"), demo, where)
     _check_no_repeats([row.name for row in rows], "rows", where)
     resources = _read_resources(raw.get("resources"), where)
     sweep = Sweep(
-        name=str(raw.get("name") or name),
-        title=str(raw.get("title") or name),
+        name=_read_name(raw, name, where),
+        title=_text(raw, "title", f"`{where}`") or name,
         base=raw["base"],
         metrics=metrics,
         rows=rows,
-        columns=columns,
+        columns=_read_columns(raw.get("columns"), demo, where),
         seeds=_read_seeds(raw.get("seeds", [42]), where),
         space=read_space(_options(raw.get("space"), f"`space` of `{where}`")),
         search=_read_search(raw.get("search"), where),
         asha=_read_asha(raw.get("asha"), where),
         cpus=resources.get("cpus", 1.0),
         gpus=resources.get("gpus"),
-        source=str(raw.get("source") or ""),
-        note=str(raw.get("note") or "").strip(),
+        source=_text(raw, "source", f"`{where}`"),
+        note=_text(raw, "note", f"`{where}`").strip(),
         figure=_read_figure(raw.get("figure"), metrics, rows, where),
         compare=_read_compare(raw.get("compare"), rows, where),
         needs=() if demo else _read_needs(raw.get("needs"), where),
@@ -370,6 +371,21 @@ def _options(given: Any, what: str) -> dict[str, Any]:
     return dict(given)
 
 
+def _read_name(raw: dict[str, Any], name: str, where: str) -> str:
+    """The name of a sweep, after which its folder is called."""
+    name = _text(raw, "name", f"`{where}`") or name
+    check_file_name(name, f"the sweep `{where}`", ConfigError)
+    return name
+
+
+def _text(raw: dict[str, Any], key: str, what: str) -> str:
+    """The text of a key; empty for none."""
+    given = raw.get(key)
+    if given is not None and not isinstance(given, str):
+        raise ConfigError(f"`{key}` of {what} is `{given}`; it must be text.")
+    return given or ""
+
+
 def _list(given: Any, what: str) -> list[Any]:
     if given is None:
         return []
@@ -402,26 +418,36 @@ def _check_number(value: Any, least: float, what: str, whole: bool = False) -> N
         raise ConfigError(f"{what} is `{value}`; it must be a {'whole ' * whole}number of at least {least:g}.")
 
 
+def _column_labels(given: Any, where: str) -> list[str]:
+    """The labels of all columns, those too that a demo leaves out; one that is empty where there are no columns."""
+    labels = []
+    for raw in _list(given, f"`columns` of `{where}`"):
+        _check_keys(raw, _COLUMN_KEYS, f"a column of `{where}`")
+        labels.append(_label(raw, f"column of `{where}`"))
+    _check_no_repeats(labels, "columns", where)
+    return labels or [""]
+
+
 def _read_columns(given: Any, demo: bool, where: str) -> tuple[Column, ...]:
+    """The columns, whose keys and labels have been checked."""
     if not given:
         return (Column(),)
     columns = []
-    for raw in _list(given, f"`columns` of `{where}`"):
-        _check_keys(raw, _COLUMN_KEYS, f"a column of `{where}`")
-        what = f"column `{_label(raw, f'column of `{where}`')}` of `{where}`"
+    for raw in given:
+        what = f"column `{raw['label']}` of `{where}`"
         if demo and raw.get("demo") == "skip":
             continue
         of_demo = _options(raw.get("demo"), f"`demo` of {what}") if demo else {}
         options = {**_options(raw.get("options"), f"`options` of {what}"), **of_demo}
-        columns.append(Column(str(raw["label"]), options, str(of_demo.get("dataset", ""))))
-    _check_no_repeats([column.label for column in columns], "columns", where)
+        columns.append(Column(raw["label"], options, str(of_demo.get("dataset", ""))))
     return tuple(columns)
 
 
 def _label(raw: dict[str, Any], what: str) -> str:
-    if raw.get("label") in (None, ""):
+    label = _text(raw, "label", f"a {what}")
+    if not label:
         raise ConfigError(f"A {what} has no label; give each one.")
-    return str(raw["label"])
+    return label
 
 
 def _check_no_repeats(names: list[str], what: str, where: str) -> None:
@@ -429,9 +455,7 @@ def _check_no_repeats(names: list[str], what: str, where: str) -> None:
         raise ConfigError(f"`{where}` has two {what} `{min(twice)}`; give each a label of its own.")
 
 
-def _read_rows(
-    given: Any, columns: tuple[Column, ...], metrics: tuple[Metric, ...], demo: bool, where: str
-) -> tuple[Row, ...]:
+def _read_rows(given: Any, columns: list[str], metrics: tuple[Metric, ...], demo: bool, where: str) -> tuple[Row, ...]:
     if given is None:
         return (Row("", options={}),)
     if not isinstance(given, list) or not given:
@@ -447,7 +471,7 @@ def _read_rows(
         elif of_demo and options is not None:
             options |= _options(of_demo, f"`demo` of row `{label}` of `{where}`")
         published = _read_published(raw.get("published"), columns, metrics, f"row `{label}` of `{where}`")
-        rows.append(Row(label, str(raw.get("group") or ""), options, published))
+        rows.append(Row(label, _text(raw, "group", f"row `{label}` of `{where}`"), options, published))
     if not any(row.options is not None for row in rows):
         raise ConfigError(f"The sweep `{where}` has zero trials: no row has options.")
     return tuple(rows)
@@ -466,6 +490,8 @@ def _read_control_block(raw: Any, demo: bool, where: str) -> list[Row]:
     if demo and raw.get("demo") == "skip":
         return []
     models = [str(name) for name in _list(raw.get("models", list(CONTROLS)), f"`models` of `controls` of `{where}`")]
+    if not models:
+        raise ConfigError(f"`models` of `controls` of `{where}` is empty; name controls, or leave it out for all.")
     if unknown := [name for name in models if name not in CONTROLS]:
         raise ConfigError(
             f"`controls` of `{where}` names `{unknown[0]}`{nearest(unknown[0], CONTROLS)}; known are "
@@ -473,7 +499,7 @@ def _read_control_block(raw: Any, demo: bool, where: str) -> list[Row]:
         )
     options = _options(raw.get("options"), f"`options` of `controls` of `{where}`")
     options |= _options(raw.get("demo"), f"`demo` of `controls` of `{where}`") if demo else {}
-    group = str(raw.get("group") or "Controls")
+    group = _text(raw, "group", f"`controls` of `{where}`") or "Controls"
     return [
         Row(name, group, {**options, "model": name}, of_controls=True, runs_once=CONTROLS.get(name).is_deterministic)
         for name in models
@@ -481,27 +507,43 @@ def _read_control_block(raw: Any, demo: bool, where: str) -> list[Row]:
 
 
 def _read_published(
-    given: Any, columns: tuple[Column, ...], metrics: tuple[Metric, ...], what: str
+    given: Any, columns: list[str], metrics: tuple[Metric, ...], what: str
 ) -> dict[str, dict[str, float]]:
     """``[...]`` in the order of the metrics, or ``{column: [...]}``; ``~`` where the paper has no number."""
     if given is None:
         return {}
     if isinstance(given, list):
-        if len(columns) > 1 or columns[0].label:
+        if columns != [""]:
             raise ConfigError(f"The published numbers of {what} must be given by column: {{label: [...], ...}}.")
         given = {"": given}
-    published: dict[str, dict[str, float]] = {}
-    for column, values in _options(given, f"`published` of {what}").items():
-        are_numbers = all(
-            v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in _list(values, what)
-        )
-        if not are_numbers:
-            raise ConfigError(f"The published numbers of {what} must be numbers, or ~ for none; they are `{values}`.")
-        if len(values) > len(metrics):
-            raise ConfigError(f"{what} has {len(values)} published numbers for {len(metrics)} metrics.")
-        pairs = zip(metrics, values, strict=False)
-        published[str(column)] = {metric.name: float(value) for metric, value in pairs if value is not None}
-    return published
+    return {
+        _known_column(column, columns, what): _by_metric(values, metrics, what)
+        for column, values in _options(given, f"`published` of {what}").items()
+    }
+
+
+def _known_column(label: str, columns: list[str], what: str) -> str:
+    if label in columns:
+        return label
+    if columns == [""]:
+        raise ConfigError(f"The published numbers of {what} name `{label}`, and there are no columns: write [...].")
+    raise ConfigError(
+        f"The published numbers of {what} name the column `{label}`{nearest(label, columns)}, which the sweep lacks; "
+        f"columns are {', '.join(columns)}."
+    )
+
+
+def _by_metric(values: Any, metrics: tuple[Metric, ...], what: str) -> dict[str, float]:
+    """Published numbers by the names of their metrics."""
+    are_numbers = all(
+        v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in _list(values, what)
+    )
+    if not are_numbers:
+        raise ConfigError(f"The published numbers of {what} must be numbers, or ~ for none; they are `{values}`.")
+    if len(values or ()) > len(metrics):
+        raise ConfigError(f"{what} has {len(values)} published numbers for {len(metrics)} metrics.")
+    pairs = zip(metrics, values or (), strict=False)
+    return {metric.name: float(value) for metric, value in pairs if value is not None}
 
 
 def _read_seeds(given: Any, where: str) -> tuple[int, ...]:
@@ -510,11 +552,11 @@ def _read_seeds(given: Any, where: str) -> tuple[int, ...]:
             f"`seeds` of `{where}` is `{given}`; list the seeds, as in [{given}] or, for several, [1, 2, 3]."
         )
     are_seeds = isinstance(given, list) and all(
-        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= _LARGEST_SEED for seed in given
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= LARGEST_SEED for seed in given
     )
     if not given or not are_seeds or len(set(given)) < len(given):
         raise ConfigError(
-            f"`seeds` of `{where}` must list whole numbers from 0 to {_LARGEST_SEED}, each once; it is `{given}`."
+            f"`seeds` of `{where}` must list whole numbers from 0 to {LARGEST_SEED}, each once; it is `{given}`."
         )
     return tuple(given)
 
@@ -550,11 +592,15 @@ def _read_figure(given: Any, metrics: tuple[Metric, ...], rows: tuple[Row, ...],
 def _read_compare(given: Any, rows: tuple[Row, ...], where: str) -> tuple[Comparison, ...]:
     found = []
     for raw in [given] if isinstance(given, dict) else _list(given, f"`compare` of `{where}`"):
-        comparison: Comparison = _build(Comparison, raw, where, "compare")
+        comparison: Comparison | None = _build(Comparison, raw, where, "compare")
         of = f"`compare` of `{where}`"
+        if comparison is None:
+            raise ConfigError(f"{of} lists `{raw}`, which is no comparison; write {{a: row, b: row}}.")
         comparison = replace(comparison, a=_row_named(comparison.a, rows, of), b=_row_named(comparison.b, rows, of))
+        if comparison.a == comparison.b:
+            raise ConfigError(f"{of} compares the row `{comparison.a}` with itself; name two rows.")
         if comparison.over not in ("seeds", "cases"):
-            raise ConfigError(f"`compare` of `{where}` is over `{comparison.over}`; choose seeds or cases.")
+            raise ConfigError(f"{of} is over `{comparison.over}`; choose seeds or cases.")
         found.append(comparison)
     return tuple(found)
 
@@ -585,26 +631,32 @@ def _read_need(given: Any, where: str) -> Need:
     _check_keys(given, set(Need.__dataclass_fields__), f"`needs` of `{where}`")
     if missing := sorted({"dataset", "download", "commands"} - set(given)):
         raise ConfigError(f"A need of `{where}` lacks `{missing[0]}`.")
-    commands = _list(given["commands"], f"`commands` of a need of `{where}`")
-    stores = _options(given.get("stores"), f"`stores` of a need of `{where}`")
+    of = f"a need of `{where}`"
+    commands = _list(given["commands"], f"`commands` of {of}")
+    stores = _options(given.get("stores"), f"`stores` of {of}")
+    dataset, download = (_text(given, key, of) for key in ("dataset", "download"))
+    for what, texts in (("dataset", [dataset]), ("commands", commands), ("stores", list(stores.values()))):
+        if not all(isinstance(text, str) and text for text in texts):
+            raise ConfigError(f"`{what}` of {of} is `{given[what]}`; each must be text.")
     videos = str(given.get("videos", "1"))  # what needs say is kept as text
     if not videos.isdecimal() or not int(videos):
-        raise ConfigError(f"`videos` of a need of `{where}` is `{videos}`; it must be a whole number above 0.")
+        raise ConfigError(f"`videos` of {of} is `{videos}`; it must be a whole number above 0.")
     n_videos = int(videos) if "videos" in given else None
-    return Need(str(given["dataset"]), str(given["download"]), tuple(map(str, commands)), stores, n_videos)
+    return Need(dataset, download, tuple(commands), stores, n_videos)
 
 
 def _build(kind: type, given: Any, where: str, key: str) -> Any:
     """A dataclass from its keys; None for nothing."""
     if given is None or given is False:
         return None
-    if given is True:
-        return kind()
-    if not isinstance(given, dict):
-        raise ConfigError(f"`{key}` of `{where}` must hold `key: value` lines; it is `{given}`.")
-    _check_keys(given, set(kind.__dataclass_fields__), f"`{key}` of `{where}`")  # type: ignore[attr-defined]
+    given = {} if given is True else given
+    known = {one.name: one for one in fields(kind)}
+    _check_keys(given, known, f"`{key}` of `{where}`")
+    for name in given:
+        if known[name].type == "str":
+            _text(given, name, f"`{key}` of `{where}`")
     try:
-        return kind(**given)
+        return kind(**{name: value for name, value in given.items() if value is not None or known[name].type != "str"})
     except TypeError as error:
         raise ConfigError(f"`{key}` of `{where}` is incomplete: {error}.") from error
 
