@@ -233,12 +233,12 @@ def _draw_curves(
         for label, histories in curves.items():
             length = min(len(history) for history in histories)
             scores = np.array([[epoch["valid_score"] for epoch in history[:length]] for history in histories])
-            epochs = [epoch["epoch"] + 1 for epoch in histories[0][:length]]
+            epochs = [epoch["epoch"] for epoch in histories[0][:length]]
             axis.plot(epochs, scores.mean(axis=0), linewidth=1.6, **styles[label])
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylabel(f"validation {', '.join(sorted(names)) or 'score'}")
         axis.set_title(dataset if len(panels) > 1 else "", loc="left", fontsize=10)
-    axes[-1].set_xlabel("epoch")
+    axes[-1].set_xlabel("epoch, from 0 as in the log")
     lines = [
         Line2D([], [], label=shorten(label, _LONGEST_LABEL, placeholder=" …"), linewidth=1.6, **style)
         for label, style in styles.items()
