@@ -723,7 +723,16 @@ class TestCommandLine:
             (["--sweep=cva-table6", "--demo", "--epochz=3"], "`epochz` is not an option"),
             (["--sweep"], "ConfigError: --sweep needs a name or a file"),
             (["--sweep=cva-table6", "--demo", "--max_concurrent=1.5"], "must be a whole number"),
-            (["--sweep=cva-table6", "--demo", "--cpus_per_trial=None"], "ConfigError: `cpus_per_trial` is None"),
+            (["--sweep=cva-table6", "--demo", "--max_concurrent=True"], "must be a whole number"),
+            (
+                ["--sweep=cva-table6", "--demo", "--gpus_per_trial=-1"],
+                "`gpus_per_trial` is -1; it must not be negative",
+            ),
+            (
+                ["--sweep=cva-table6", "--demo", "--cpus_per_trial=two"],
+                "`cpus_per_trial` is `two`; it must be a number",
+            ),
+            (["--sweep=cva-table6", "--demo", "--cpus_per_trial=None"], "ConfigError: `cpus_per_trial` is `None`"),
             (["--sweep=cva-table6", "--demo", "--cpus_per_trial=4096"], "and this machine has"),
             (["--sweep=cva-table6", "--demo", "--n_trials=4"], "A grid has as many trials as points"),
             (["--sweep=cva-table6", "--demo", "--resume=nowhere", "--dry_run"], "is not the folder of a sweep"),
