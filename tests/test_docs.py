@@ -120,6 +120,12 @@ def test_runs_are_accepted(words, in_tmp, monkeypatch):
         Config(command_line=[word for word in words if word != "--leak_report"])
 
 
+def test_all_rows_of_a_comparison_are_tested_on_the_same_users():
+    """Controls and encoders: what leaves out views is the same for all."""
+    runs = [set(words) for words in RUNS if "--dataset=mine" in words and "--save_per_user=True" in words]
+    assert len(runs) == 6 and all("--missing_items=drop" in words for words in runs)
+
+
 def test_use_of_a_trained_popularity_model(in_tmp, capsys):
     """The example in Python runs as it is printed, then the commands on its run, on a tenth of the data set."""
     make_popularity_demo(in_tmp / "dataset" / "popularity-demo", GeneratingRule(n_videos=600, n_authors=100))

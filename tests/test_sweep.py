@@ -380,6 +380,12 @@ class TestPlan:
         assert "dataset_tools microlens RAW" in str(caught.value) and "or add --demo" in str(caught.value)
         assert "--frame_encoder=clip --store=clip-resample5" in str(caught.value)
 
+    def test_a_command_to_type_has_names_in_quotes(self, in_tmp):
+        need = "needs: {dataset: my set, download: it, commands: [make], stores: {a store: --n_frames=5}}\n"
+        text = f"base: {{model: SASRec, dataset: my set, frame_store: a store}}\n{need}"
+        with pytest.raises(DataError, match="--name='my set' --n_frames=5 --store='a store'"):
+            require_data(make_plan(sweep_of(text)))
+
     def test_missing_data_of_ones_own_sweep(self, in_tmp, capsys):
         """It has no demo size to advise, and a name that is nearly right."""
         Path("dataset/vec").mkdir(parents=True)
