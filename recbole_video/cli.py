@@ -74,6 +74,13 @@ def _run_named(command: str, words: list[str]) -> int:
             f"There is no command `{command}`{nearest(command, COMMANDS)}; there are {', '.join(COMMANDS)}, and "
             "an option is written --NAME=VALUE."
         )
+    if command == "help":
+        return _help(words)
+    from recbole_video.commands.help import HELP
+
+    if {"-h", "--help"} & set(words) and command in HELP:
+        print(HELP[command], end="")
+        return 0
     if command == "completion":
         from recbole_video.commands.completion import completion_command
 
@@ -86,30 +93,57 @@ def _run_named(command: str, words: list[str]) -> int:
         from recbole_video.dataset_tools.__main__ import run_tool
 
         return run_tool([*["frames"] * (command == "frames"), *words])
-    from recbole_video.commands.help import HELP
-
-    if {"-h", "--help"} & set(words) and command in HELP:
-        print(HELP[command], end="")
-        return 0
     return _run(_as_flags(command, words))
+
+
+def _help(words: list[str]) -> int:
+    """The help of the command that is named; without one, of all."""
+    from recbole_video.errors import ConfigError
+
+    if not words or words[0].startswith("-"):
+        return _run(["--help"])
+    if len(words) > 1:
+        raise ConfigError(f"help is of one command: `recbole-video help {words[0]}`; leave out `{words[1]}`.")
+    return _run_named(words[0], ["--help"])
 
 
 def _as_flags(command: str, words: list[str]) -> list[str]:
     """The flags that a subcommand stands for: ``sweep NAME`` is ``--sweep=NAME``, ``report A B`` ``--report="A B"``."""
-    import shlex
-    from itertools import takewhile
-
-    names = list(takewhile(lambda word: not word.startswith("-"), words))
-    rest = words[len(names) :]
-    if command == "help":
-        return ["--help"]
     if command == "report":
-        return [f"--report={shlex.join(names)}" if names else "--report", *rest]
+        return _report_flags(words)
     if command == "sweep":
-        return [f"--sweep={names[0]}", *words[1:]] if names else ["--sweep", *words]
+        return _sweep_flags(words)
     if command == "options":
         return ["--help_options", *words]
     return [*{"leaks": ["--leak_report"], "list": ["--list"]}.get(command, []), *words]
+
+
+def _report_flags(words: list[str]) -> list[str]:
+    import shlex
+
+    from recbole_video.commands.report import ReportOptions
+    from recbole_video.options.option import declared
+    from recbole_video.options.parse import free_words
+
+    names, rest = free_words(words, declared(ReportOptions))
+    return [f"--report={shlex.join(names)}" if names else "--report", *rest]
+
+
+def _sweep_flags(words: list[str]) -> list[str]:
+    """The name may stand anywhere; behind ``--resume`` as well, which needs no value where there is no other name."""
+    from recbole_video.commands.sweep import own_options
+    from recbole_video.config import known_options
+    from recbole_video.options.parse import free_words
+    from recbole_video.options.run import trust_told
+
+    options = {**known_options(), **own_options()}
+    words = trust_told(words)
+    names, rest = free_words(words, options)
+    if not names and "--resume" in rest:
+        place = rest.index("--resume") + 1
+        names, after = free_words(rest[place:], options)
+        rest = [*rest[:place], *after]
+    return [f"--sweep={names[0]}" if names else "--sweep", *names[1:], *rest]
 
 
 def _run(words: list[str]) -> int:

@@ -14,13 +14,14 @@ import pytest
 
 from recbole_video.cli import COMMANDS, main
 from recbole_video.commands.help import HELP
-from recbole_video.commands.sweep import _OWN
+from recbole_video.commands.report import ReportOptions
+from recbole_video.commands.sweep import SweepOptions, own_options
 from recbole_video.config import Config
 from recbole_video.entry_point import REQUIRED, put_working_folder_last, run_command
 from recbole_video.errors import ConfigError, OwnCodeError
 from recbole_video.options.listed import check_names, listed_names
 from recbole_video.options.option import declared
-from recbole_video.options.run import CommandOptions
+from recbole_video.options.run import CommandOptions, RunOptions
 from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
 from recbole_video.runtime import launch_on_ray
 from recbole_video.runtime.launch import fit_to_be_sent
@@ -308,13 +309,20 @@ def test_help_of_a_command(command, capsys):
     assert main([command, "--help"]) == 0
     printed = capsys.readouterr().out
     assert printed == HELP[command] and printed.startswith(f"usage: recbole-video {command}")
-    known = listed_names() | set(declared(CommandOptions)) | set(_OWN) | {"OPTION"}
+    known = listed_names() | set(own_options()) | set(declared(ReportOptions)) | {"OPTION"}
     assert set(re.findall(r"--(\w+)", printed)) <= known
 
 
 def test_the_help_of_a_sweep_leaves_nothing_out():
-    assert set(_OWN) - {"sweep"} <= set(re.findall(r"--(\w+)", HELP["sweep"]))
-    assert {*HELP, "data", "frames", "recommend", "completion"} == set(COMMANDS)
+    assert set(own_options()) - {"sweep"} <= set(re.findall(r"--(\w+)", HELP["sweep"]))
+    assert {*HELP, "data", "frames", "recommend"} == set(COMMANDS)
+
+
+def test_every_option_of_a_command_is_declared_once():
+    """Beside what reads it; what a run has as well, a run declares."""
+    owners = [CommandOptions, ReportOptions, SweepOptions, RunOptions]
+    names = [name for owner in owners for name in declared(owner)]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == ["latex"]  # of two commands
 
 
 class TestNames:

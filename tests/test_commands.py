@@ -1,6 +1,7 @@
 """Subcommands: they are the flags of the script by other words; recommendations and completion on the command line."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import recbole_video
 from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.cli import COMMANDS, _as_flags, main
 from recbole_video.commands.completion import completion_script
+from recbole_video.commands.help import HELP
 from recbole_video.errors import CheckpointError
 from recbole_video.registries import ITEM_ENCODERS
 from recbole_video.serving.explain import main as explain
@@ -26,6 +28,19 @@ from .conftest import small_options
         (["run", "--model=SASRec", "-d", "tiny"], ["--model=SASRec", "-d", "tiny"]),
         (["sweep", "cva-table6", "--demo", "--epochs", "5"], ["--sweep=cva-table6", "--demo", "--epochs", "5"]),
         (["sweep", "--demo"], ["--sweep", "--demo"]),
+        (["sweep", "--demo", "cva-table6"], ["--sweep=cva-table6", "--demo"]),
+        (["sweep", "--epochs", "5", "a.yaml", "--dry_run"], ["--sweep=a.yaml", "--epochs", "5", "--dry_run"]),
+        (["sweep", "--demo", "False", "a.yaml"], ["--sweep=a.yaml", "--demo", "False"]),
+        (["sweep", "--compile", "a.yaml", "-d", "tiny"], ["--sweep=a.yaml", "--compile", "-d", "tiny"]),
+        (["sweep", "--loss_weight", "-0.5", "a.yaml"], ["--sweep=a.yaml", "--loss_weight", "-0.5"]),
+        (["sweep", "a", "--resume", "saved/x", "--demo"], ["--sweep=a", "--resume", "saved/x", "--demo"]),
+        (["sweep", "--resume", "a", "--demo"], ["--sweep=a", "--resume", "--demo"]),
+        (["sweep", "--trust", "a.yaml"], ["--sweep=a.yaml", "--trust=True"]),
+        (["sweep", "--trust", "my:Own", "a.yaml"], ["--sweep=a.yaml", "--trust", "my:Own"]),
+        (["sweep", "a", "b", "--demo"], ["--sweep=a", "b", "--demo"]),
+        (["sweep", "-x", "a"], ["--sweep=a", "-x"]),
+        (["report", "--out=x", "saved"], ["--report=saved", "--out=x"]),
+        (["report", "a", "--latex", "b", "--out", "x", "c"], ["--report=a b c", "--latex", "--out", "x"]),
         (["report", "a", "b c", "--out=d"], ["--report=a 'b c'", "--out=d"]),
         (["report"], ["--report"]),
         (["leaks", "--dataset=tiny"], ["--leak_report", "--dataset=tiny"]),
@@ -46,9 +61,35 @@ def test_those_of_the_tools_and_help(capsys):
     assert main(["data", "--help"]) == 0 and main(["list"]) == 0 and main(["help"]) == 0
     printed = capsys.readouterr().out
     assert "microlens" in printed and "item encoders:" in printed and "recbole-video COMMAND" in printed
-    with pytest.raises(SystemExit) as end:
-        main(["frames", "--help"])
-    assert not end.value.code and "--videos DIR" in capsys.readouterr().out
+    for words in (["frames", "--help"], ["help", "frames"]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert not end.value.code and "--videos DIR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_of_a_command_that_is_named(command, capsys):
+    assert main(["help", command]) == 0
+    assert capsys.readouterr().out == HELP[command]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["swep"], "There is no command `swep` (did you mean `sweep`?)"),
+        (["sweep", "cva-table6"], "help is of one command: `recbole-video help sweep`; leave out `cva-table6`"),
+    ],
+)
+def test_help_of_what_is_no_command(words, message, capsys):
+    assert main(["help", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_words_in_any_order(in_tmp, capsys):
+    assert main(["sweep", "--demo", "cva-table6", "--dry_run"]) == 0
+    assert "(demo)" in capsys.readouterr().out
+    assert main(["report", "--out=x", "nowhere"]) == 1
+    assert "There is no folder `nowhere`" in capsys.readouterr().err
 
 
 class TestRecommend:
@@ -157,13 +198,17 @@ class TestTrust:
 
 class TestCompletion:
     def complete(self, *words):
-        """What bash completes behind the last of some words."""
+        """What bash completes behind the last of some words, as it reads it then."""
         script = completion_script(
             "bash", COMMANDS, {"sweep": ["cva-table6", "--demo"], "*": ["--model=CVA", "--epochs=", "--dataset=demo"]}
         )
-        typed = " ".join(f"'{word}'" for word in ("recbole-video", *words))
-        ask = f"COMP_WORDS=({typed}); COMP_CWORD={len(words)}; _recbole_video; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        return subprocess.run(["bash", "-c", script + ask], capture_output=True, text=True, check=True).stdout.split()
+        ask = (
+            f"COMP_WORDS=({shlex.join(['recbole-video', *words])}); COMP_CWORD={len(words)}; _recbole_video; "
+            'eval "found=(${COMPREPLY[*]})"; printf \'%s\\0\' "${found[@]}"'
+        )
+        done = subprocess.run(["bash", "-c", script + ask], capture_output=True, text=True, check=True)
+        assert not done.stderr
+        return [word for word in done.stdout.split("\0") if word]
 
     @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
     def test_bash(self):
@@ -179,6 +224,43 @@ class TestCompletion:
             "run", "--model", "=", "C"
         ) == ["CVA"]
         assert self.complete("run", "--dataset=m") == ["--dataset=mine"] and not self.complete("sweep", "--dat")
+
+    ODD = ("$(touch${IFS}PWNED)", "`touch PWNED`", "$HOME", "my data", "it's", 'a"b', "a;touch PWNED", "*", "?", "~",
+           "-x", "new\nline", "a\\b", "é", "demo")  # fmt: skip
+
+    @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+    def test_names_on_the_disk_are_names(self, in_tmp):
+        """Whatever they look like to a shell: nothing in them is run, and each is completed as one word."""
+        for name in self.ODD:
+            (in_tmp / "dataset" / name).mkdir(parents=True)
+        (in_tmp / "dataset" / "file").write_text("")
+        assert sorted(self.complete("run", "--dataset", "=")) == sorted(self.ODD)
+        assert sorted(self.complete("run", "--dataset=")) == sorted(f"--dataset={name}" for name in self.ODD)
+        for typed in ("my", "my d", "my\\ d"):
+            assert self.complete("run", "--dataset", "=", typed) == ["my data"]
+        assert self.complete("run", "--dataset", "=", "$(touch") == ["$(touch${IFS}PWNED)"]
+        assert self.complete("run", "--dataset", "=", "*") == ["*"] and not self.complete("run", "`touch PWNED`")
+        assert not list(in_tmp.rglob("PWNED"))
+
+    @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+    def test_no_folder_of_data_sets(self, in_tmp):
+        assert self.complete("run", "--dataset", "=") == ["demo"]
+        (in_tmp / "dataset").mkdir()
+        assert self.complete("run", "--dataset", "=") == ["demo"]
+
+    @pytest.mark.parametrize("command", ["frames", "recommend", "sweep", "report"])
+    def test_every_option_of_a_command_is_named(self, command, capsys):
+        """As its own help has it."""
+        assert main(["completion", "bash"]) == 0
+        [line] = re.findall(rf"^ +{command}\) known='(.*)' ;;$", capsys.readouterr().out, re.MULTILINE)
+        if command in HELP:
+            told = HELP[command]
+        else:
+            with pytest.raises(SystemExit):
+                main([command, "--help"])
+            told = capsys.readouterr().out
+        listed = set(re.findall(r"^  (?:-h, )?(--\w+)", told, re.MULTILINE)) - {"--OPTION"}
+        assert len(listed) > 2 and listed <= set(re.findall(r"--\w+", line))
 
     def test_names_of_data_sets_are_no_options(self, capsys):
         assert main(["completion", "bash"]) == 0

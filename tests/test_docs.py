@@ -120,6 +120,13 @@ def test_runs_are_accepted(words, in_tmp, monkeypatch):
         Config(command_line=[word for word in words if word != "--leak_report"])
 
 
+@pytest.mark.parametrize("page", ["tasks/clicks-and-videos.md", "tasks/vectors.md"])
+def test_all_rows_of_a_report_are_tested_on_the_same_users(page):
+    """Controls and encoders: what leaves out views is the same for all."""
+    runs = re.findall(r"^python run_recbole_video.py --dataset=mine .*", TEXTS[page], re.MULTILINE)
+    assert len(runs) >= 4 and all("--missing_items=drop" in line for line in runs)
+
+
 def test_use_of_a_trained_popularity_model(in_tmp, capsys):
     """The example in Python runs as it is printed, then the commands on its run, on a tenth of the data set."""
     make_popularity_demo(in_tmp / "dataset" / "popularity-demo", GeneratingRule(n_videos=600, n_authors=100))

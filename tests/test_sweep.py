@@ -381,6 +381,12 @@ class TestPlan:
         assert "dataset_tools microlens RAW" in str(caught.value) and "or add --demo" in str(caught.value)
         assert "--frame_encoder=clip --store=clip-resample5" in str(caught.value)
 
+    def test_a_command_to_type_has_names_in_quotes(self, in_tmp):
+        need = "needs: {dataset: my set, download: it, commands: [make], stores: {a store: --n_frames=5}}\n"
+        text = f"base: {{model: SASRec, dataset: my set, frame_store: a store}}\n{need}"
+        with pytest.raises(DataError, match="--name='my set' --n_frames=5 --store='a store'"):
+            require_data(make_plan(sweep_of(text)))
+
     def test_missing_data_of_ones_own_sweep(self, in_tmp, capsys):
         """It has no demo size to advise, and a name that is nearly right."""
         Path("dataset/vec").mkdir(parents=True)
@@ -724,7 +730,16 @@ class TestCommandLine:
             (["--sweep=cva-table6", "--demo", "--epochz=3"], "`epochz` is not an option"),
             (["--sweep"], "ConfigError: --sweep needs a name or a file"),
             (["--sweep=cva-table6", "--demo", "--max_concurrent=1.5"], "must be a whole number"),
-            (["--sweep=cva-table6", "--demo", "--cpus_per_trial=None"], "ConfigError: `cpus_per_trial` is None"),
+            (["--sweep=cva-table6", "--demo", "--max_concurrent=True"], "must be a whole number"),
+            (
+                ["--sweep=cva-table6", "--demo", "--gpus_per_trial=-1"],
+                "`gpus_per_trial` is -1; it must not be negative",
+            ),
+            (
+                ["--sweep=cva-table6", "--demo", "--cpus_per_trial=two"],
+                "`cpus_per_trial` is `two`; it must be a number",
+            ),
+            (["--sweep=cva-table6", "--demo", "--cpus_per_trial=None"], "ConfigError: `cpus_per_trial` is `None`"),
             (["--sweep=cva-table6", "--demo", "--cpus_per_trial=4096"], "and this machine has"),
             (["--sweep=cva-table6", "--demo", "--n_trials=4"], "A grid has as many trials as points"),
             (["--sweep=cva-table6", "--demo", "--resume=nowhere", "--dry_run"], "is not the folder of a sweep"),

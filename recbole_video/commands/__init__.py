@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_video.errors import ConfigError
+from recbole_video.options.option import Option
 
-_SWITCHES = ("demo", "dry_run", "latex", "verbose")
 
-
-def check_switches(given: dict[str, Any]) -> None:
-    """Refuse a value behind what is on or off.
+def check_switches(given: Mapping[str, Any], options: Mapping[str, Option]) -> None:
+    """Refuse a value behind what is declared to be on or off.
 
     Raises:
         ConfigError: If there is one.
     """
-    for name in _SWITCHES:
+    for name in (name for name, one in options.items() if one.types == (bool,)):
         if not isinstance(given.get(name, False), bool):
             raise ConfigError(f"`--{name}` is `{given[name]}`; write --{name}, or leave it out.")

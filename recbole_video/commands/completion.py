@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from recbole_video.errors import ConfigError, nearest
+from recbole_video.options.option import Option
 
 SHELLS = ("bash", "zsh")
+# `compgen -W` expands what it is given as the shell does, commands in it as well: a name on the disk is never among it.
 _SCRIPT = """\
 # Tab completion of recbole-video in {shell}; made by `recbole-video completion {shell}`.
 {first}_recbole_video() {{
-  local word="${{COMP_WORDS[COMP_CWORD]}}" before="" known name
+  local word="${{COMP_WORDS[COMP_CWORD]}}" before="" known="" typed folder name quoted
   # bash takes --NAME=VALUE apart at the =, zsh does not
   if [ "$word" = "=" ]; then
     before="${{COMP_WORDS[COMP_CWORD-1]}}=" word=""
   elif [ "$COMP_CWORD" -ge 3 ] && [ "${{COMP_WORDS[COMP_CWORD-1]}}" = "=" ]; then
     before="${{COMP_WORDS[COMP_CWORD-2]}}="
   fi
+  typed="$before$word"
   if [ "$COMP_CWORD" -eq 1 ]; then
-    known="{commands}"
+    known={commands}
   else
     case "${{COMP_WORDS[1]}}" in
 {cases}
     esac
   fi
+  COMPREPLY=($(compgen -W "$known" -- "$typed" | sort -u))
   case "$known" in
-    *--dataset=*) for name in $(ls dataset 2>/dev/null); do known="$known --dataset=$name"; done ;;
+    *--dataset=*)
+      for folder in dataset/*/; do
+        name="${{folder#dataset/}}"
+        name="${{name%/}}"
+        quoted="$(printf %q "$name")"
+        case " $known " in *" --dataset=$name "*) continue ;; esac
+        [ -d "$folder" ] || continue  # where there is none, it is the pattern
+        case "--dataset=$name" in "$typed"*) COMPREPLY+=("--dataset=$quoted"); continue ;; esac
+        case "--dataset=$quoted" in "$typed"*) COMPREPLY+=("--dataset=$quoted") ;; esac
+      done ;;
   esac
-  COMPREPLY=($(compgen -W "$known" -- "$before$word" | sort -u))
   COMPREPLY=("${{COMPREPLY[@]#"$before"}}")
   case "${{COMPREPLY[0]}}" in *=) compopt -o nospace 2>/dev/null ;; esac
 }}
@@ -36,7 +50,7 @@ complete -o default -F _recbole_video recbole-video
 _ZSH_FIRST = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
 
 
-def completion_command(words: Sequence[str], commands: Iterable[str]) -> int:
+def completion_command(words: Sequence[str], commands: Sequence[str]) -> int:
     """Print the script for a shell.
 
     Args:
@@ -53,21 +67,32 @@ def completion_command(words: Sequence[str], commands: Iterable[str]) -> int:
     if shell not in SHELLS:
         given = f"; `{shell}` is none{nearest(shell, SHELLS)}" if shell else ""
         raise ConfigError(f"completion needs a shell: `recbole-video completion bash`, or zsh{given}.")
-    print(completion_script(shell, commands, _words_by_command()), end="")
+    print(completion_script(shell, commands, _words_by_command(commands)), end="")
     return 0
 
 
 def completion_script(shell: str, commands: Iterable[str], words: Mapping[str, Iterable[str]]) -> str:
     """The script; ``words`` are those that may follow each subcommand, and under ``*`` any other."""
-    cases = "\n".join(f'      {command}) known="{" ".join(follow)}" ;;' for command, follow in words.items())
+    cases = "\n".join(f"      {command}) known={_quoted(follow)} ;;" for command, follow in words.items())
     first = _ZSH_FIRST if shell == "zsh" else ""
-    return _SCRIPT.format(shell=shell, first=first, commands=" ".join(commands), cases=cases)
+    return _SCRIPT.format(shell=shell, first=first, commands=_quoted(commands), cases=cases)
 
 
-def _words_by_command() -> dict[str, list[str]]:
+def _quoted(words: Iterable[str]) -> str:
+    """Words as one of the shell's, separated by spaces."""
+    return shlex.quote(" ".join(words))
+
+
+def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
+    from pkgutil import resolve_name
+
+    from recbole_video.commands.recommend import recommend_parser
+    from recbole_video.commands.report import ReportOptions
+    from recbole_video.commands.sweep import own_options
     from recbole_video.dataset_tools import BUNDLED
-    from recbole_video.dataset_tools.__main__ import COMMANDS
+    from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
     from recbole_video.options.listed import listed_names
+    from recbole_video.options.option import declared
     from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
     from recbole_video.sweep.spec import preset_names
 
@@ -76,21 +101,36 @@ def _words_by_command() -> dict[str, list[str]]:
     options = [f"--{name}={value}" for name, values in named.items() for value in values]
     options += [f"--{name}=" for name in sorted(listed_names() - set(named))]
     return {
-        "sweep": [*preset_names(), "--demo", "--dry_run", "--verbose", "--resume", "--latex", *options],
+        "sweep": [*preset_names(), *_flags(own_options(), "sweep"), "--trust", *options],
         "data": list(COMMANDS),
-        "frames": [
-            "--videos=",
-            "--name=",
-            "--sampler=",
-            "--n_frames=",
-            "--frame_encoder=",
-            "--store=",
-            "--new",
-            "--help",
-        ],
-        "report": ["--out=", "--latex", "--correction="],
-        "recommend": ["--history=", "--histories=", "--k=", "--add_store=", "--include_seen"],
+        "frames": _flags_of(_parser("frames", resolve_name(COMMANDS["frames"]))),
+        "report": _flags(declared(ReportOptions), "report"),
+        "recommend": _flags_of(recommend_parser()),
+        "options": [*named["model"], *named["item_encoder"]],
+        "list": [],
         "completion": list(SHELLS),
-        "help": [],
-        "*": options,
+        "help": list(commands),
+        "*": [*options, "--resume", "--trust"],
     }
+
+
+def _flags(options: Mapping[str, Option], command: str) -> list[str]:
+    """Declared options as they are typed: alone where they may stand so, before a value elsewhere."""
+    return [flag for name, one in options.items() if name != command for flag in _flags_as_declared(one)]
+
+
+def _flags_as_declared(option: Option) -> Iterator[str]:
+    if bool in option.types:
+        yield f"--{option.name}"
+    if option.types != (bool,):
+        yield f"--{option.name}="
+
+
+def _flags_of(parser: ArgumentParser) -> list[str]:
+    """The options of a parser as they are typed."""
+    found = []
+    for action in parser._actions:
+        longs = [flag for flag in action.option_strings if flag.startswith("--")]
+        found += longs if action.nargs in (0, "?") else []
+        found += [] if action.nargs == 0 else [f"{flag}={one}" for flag in longs for one in action.choices or [""]]
+    return found

@@ -57,6 +57,11 @@ Prints what a split lets training know of the time after its test targets; nothi
   --dataset=NAME          a folder below dataset/, or a bundled data set
   --protocol=NAME         microlens, recbole, temporal, ...: recbole-video options SASRec
 {_OPTIONS}""",
+    "completion": """\
+usage: recbole-video completion bash|zsh
+
+Prints a script for Tab completion: `recbole-video completion bash > FILE`, then `source FILE` in ~/.bashrc.
+""",
     "list": """\
 usage: recbole-video list
 

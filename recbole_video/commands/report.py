@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_video.commands import check_switches
 from recbole_video.errors import ConfigError
 from recbole_video.files.names import expanded
-from recbole_video.options.option import declared
+from recbole_video.options.option import declared, option
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
-from recbole_video.options.run import CommandOptions
 from recbole_video.reports.collect import matching_folders
 from recbole_video.reports.console import console_table, note_lines
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import report_folder, write_report
 from recbole_video.sweep.spec import CORRECTIONS
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What the command takes."""
+
+    report: str | None = option(None, "Folders of runs and sweeps, separated by spaces.", is_path=True)
+    out: str | None = option(None, "Folder of the report.", is_path=True)
+    latex: bool = option(False, "Tables as .tex, too.")
+    correction: str | None = option(None, "holm or fdr: of the p-values of a table, for several tests.")
 
 
 def report_command(words: Sequence[str]) -> int:
@@ -24,8 +34,9 @@ def report_command(words: Sequence[str]) -> int:
     Raises:
         RecBoleVideoError: With one sentence about what to change.
     """
-    given = parse_command_line(words, declared(CommandOptions))
-    unknown = set(given) - {"report", "out", "latex", "correction"}
+    options = declared(ReportOptions)
+    given = parse_command_line(words, options)
+    unknown = set(given) - set(options)
     if unknown:
         raise ConfigError(
             f"`--{min(unknown)}` is no option of --report; it has --out=FOLDER, --latex and --correction=holm or fdr."
@@ -33,7 +44,7 @@ def report_command(words: Sequence[str]) -> int:
     correction = given.get("correction")
     if correction not in (None, *CORRECTIONS):
         raise ConfigError(f"`correction` is `{correction}`; it must be one of {', '.join(CORRECTIONS)}.")
-    check_switches(given)
+    check_switches(given, options)
     named = [] if given["report"] is True else split_paths(given["report"], "report")
     if not named:
         raise ConfigError("--report needs the folder of a sweep or of runs: --report=FOLDER.")

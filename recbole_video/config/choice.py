@@ -114,7 +114,7 @@ def class_named(path: str) -> type:
 
 
 def known_options(classes: Iterable[str] = ()) -> dict[str, Option]:
-    """Every option that a command, or a model or encoder in the tables, declares; text where any has text.
+    """Every option that any command, or a model or encoder in the tables, declares; text where any has text.
 
     For what names options before it is known whose they are: a sweep, a command line with several models.
 

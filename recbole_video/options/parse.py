@@ -301,6 +301,27 @@ def split_command_line(arguments: Sequence[str]) -> dict[str, str | None]:
     return found
 
 
+def free_words(arguments: Sequence[str], options: Mapping[str, Option]) -> tuple[list[str], list[str]]:
+    """The words of a command line that belong to no option, wherever they stand, and the rest.
+
+    A word behind an option without = is the value of that, but for one that is declared to be on or off.
+    """
+    free: list[str] = []
+    rest: list[str] = []
+    takes: Sequence[str] | None = None  # the values of the option before, where it may have one; empty for any
+    for word in arguments:
+        if _is_flag(word):
+            option = options.get(word.removeprefix("--"))
+            takes = None if "=" in word else tuple(_SWITCH_WORDS) if option and option.types == (bool,) else ()
+            rest.append(word)
+        elif word.startswith("-") or (takes is not None and (not takes or word in takes)):
+            takes = None
+            rest.append(word)
+        else:
+            free.append(word)
+    return free, rest
+
+
 def _is_flag(word: str) -> bool:
     return word.startswith("--") or word.partition("=")[0] in SHORT_FLAGS
 

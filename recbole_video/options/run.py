@@ -1,4 +1,4 @@
-"""The options of every run, and those of the commands that make many or none."""
+"""The options of every run, and those that are of no run but of any command that makes some."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class RunOptions:
     tensorboard_dir: str = option("log_tensorboard", "Holds the TensorBoard event files.", is_path=True)
     nproc: int = option(1, "Processes on this machine that train together, with a GPU each if it has some.", at_least=1)
     ray_address: str | None = option(
-        None, "HOST:PORT of a Ray cluster, or auto: the processes of nproc run on its machines."
+        None,
+        "HOST:PORT of a Ray cluster, or auto: the processes of nproc, or the trials of a sweep, run on its machines.",
     )
     eval_args: dict[str, Any] = option(
         {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
@@ -79,18 +80,12 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class CommandOptions:
-    """What a command line may name beside the options of a run."""
+    """What any command of runs may name beside their options; a sweep and a report declare their own."""
 
     config_files: list[str] | None = option(None, "YAML files with options, the last one winning.")
     trust: str | bool = option(
         False, "Classes that a file may name as module:Class; alone, whatever it names.", is_notation=True
     )
-    sweep: str | None = option(None, "Name of a sweep, or its YAML file.", is_path=True)
-    report: str | None = option(None, "Folders of runs and sweeps to report on.", is_path=True)
-    out: str | None = option(None, "Folder of the report.", is_path=True)
-    correction: str | None = option(None, "holm or fdr: of the p-values of a report, for several tests.")
-    search: str | None = option(None, "grid, random or optuna.")
-    ray_address: str | None = option(None, "HOST:PORT of a Ray cluster.")
 
 
 def add_trust(parser: ArgumentParser) -> None:

@@ -82,8 +82,8 @@ def _missing(dataset: Dataset, need: Need | None) -> Missing | None:
         return Missing(dataset.name, files, None, (), "" if inter.is_file() else _near(dataset))
     commands = [] if inter.is_file() else list(need.commands)
     commands += [
-        f"python -m recbole_video.dataset_tools frames --videos=RAW/videos --name={dataset.name} "
-        f"{need.stores[name]} --store={name}"
+        f"python -m recbole_video.dataset_tools frames --videos=RAW/videos --name={shlex.quote(dataset.name)} "
+        f"{need.stores[name]} --store={shlex.quote(name)}"
         for name, path in stores.items()
         if not path.is_file() and name in need.stores
     ]

@@ -313,9 +313,8 @@ def _read_lines(text: str, where: str, demo: bool, classes: Collection[str]) -> 
 
 
 def _text_keys(classes: Collection[str]) -> dict[str, Option]:
-    """Keys whose values are text: of options, and of a sweep itself, where ``search`` is more than a word."""
-    of_sweep = {key: Option(key, str, "") for key in _TEXT_KEYS}
-    return {**{name: one for name, one in known_options(classes).items() if name != "search"}, **of_sweep}
+    """Keys whose values are text: of options, and of a sweep itself."""
+    return {**known_options(classes), **{key: Option(key, str, "") for key in _TEXT_KEYS}}
 
 
 def with_search(sweep: Sweep, kind: Any = None, n_trials: Any = None) -> Sweep:
