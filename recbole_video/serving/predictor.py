@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recbole_video.arguments.arrays import Array, as_counts, as_embeddings, as_floats, find_unstorable, hold
 from recbole_video.arguments.tokens import ordered_tokens
-from recbole_video.content.items import Origin, checked_origins
+from recbole_video.content.items import Origin, checked_origins, refuse_other_space
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, mask_name, pad_or_truncate
@@ -172,11 +172,16 @@ class PopularityPredictor:
         """The inputs of items from frame stores, further ones by name; ``metadata`` has a row per item, in their order.
 
         Raises:
-            DataError: If a store lacks an item whose lack was not masked in training either.
+            DataError: If a store lacks an item whose lack was not masked in training either, or was fitted to texts of
+                its own.
             ConfigError: If a modality is given twice, or ``content`` is not by name.
         """
         paths = joined(content, {"frames": frames, "text": text})
-        stored = {name: _read_store(path, items, self._is_masked(name)) for name, path in paths.items()}
+        stores = {name: FrameStore(path) for name, path in paths.items()}
+        for name, store in stores.items():
+            if name in self.content:
+                refuse_other_space(store, self.content[name])
+        stored = {name: _read_store(store, items, self._is_masked(name)) for name, store in stores.items()}
         counts = stored["frames"][1] if "frames" in stored else None
         return Inputs(
             frames=stored.get("frames", (None,))[0],
@@ -406,11 +411,10 @@ def _checked_metadata(data: Fields, inputs: InputShape) -> MetadataEncoder | Non
     return MetadataEncoder.from_state(data.get("metadata"))
 
 
-def _read_store(path: str | Path, items: Sequence[str], may_lack: bool) -> tuple[np.ndarray, np.ndarray]:
+def _read_store(store: FrameStore, items: Sequence[str], may_lack: bool) -> tuple[np.ndarray, np.ndarray]:
     """Rows of items, zeros where one has none, and how many each has."""
-    store = FrameStore(path)
     rows = store.rows_of(list(items))
     if (rows < 0).any() and not may_lack:
         missing = [item for item, row in zip(items, rows, strict=True) if row < 0]
-        raise DataError(f"`{path}` lacks {len(missing)} of the items (first: `{missing[0]}`).")
+        raise DataError(f"`{store.path}` lacks {len(missing)} of the items (first: `{missing[0]}`).")
     return store.read(rows).astype(np.float32), store.counts_of(rows)
