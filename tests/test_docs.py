@@ -208,7 +208,7 @@ def test_from_clicks_with_vectors_or_titles_to_a_recommendation(in_tmp):
     names = {}
     exec(compile(code, "example", "exec"), names)
     assert len(names["model"].recommend({"ann": ["1002", "1007"]}, k=10)) == 10
-    titles = {**small, "item_encoder": "MLP", "frame_store": "text", "missing_items": "drop"}
+    titles = {"item_encoder": "MLP", "frame_store": "text", "missing_items": "drop", "epochs": 1}
     model = load_model(run_recbole_video("SASRec", "titled", config_dict=titles)["run_folder"])
     assert model.add_store("dataset/titled/titled.new.frames.npy") == 1 and "later" in model.items
 

@@ -412,7 +412,10 @@ class TestWeights:
             if source.is_rule:
                 continue
             command = f"hf download {source.place} --local-dir weights/{name}"
-            with pytest.raises(DataError, match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here"):
+            with pytest.raises(
+                DataError,
+                match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here.*--frame_encoder=histogram",
+            ):
                 find_weights(source)
         with pytest.raises(DataError, match="agree to the DINOv3 licence on its page, log in with `hf auth login`"):
             find_weights(FRAME_ENCODERS["dinov3"])

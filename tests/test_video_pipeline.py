@@ -223,6 +223,8 @@ class TestWholeCommand:
             run("sample", raw, tmp_path, "--title_condition", "masked", "--title_noise", "2")
         with pytest.raises(DataError, match="no titles `.*x`; give them with --titles, or .* --sampler uniform"):
             run("sample", raw, tmp_path, "--titles", "x")
+        with pytest.raises(DataError, match="There is no `nofolder`; give the folder of the videos"):
+            run("sample", raw, tmp_path, "--titles", "x", "--videos", "nofolder")
 
 
 class TestLastWords:

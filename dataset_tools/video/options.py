@@ -179,10 +179,13 @@ def titles(arguments: argparse.Namespace) -> Titles:
         DataError: If titles are needed and there is no file of them.
         ConfigError: If an option is set that would have no effect.
     """
+    from recbole_video.dataset_tools.video.listing import check_source
+
     _check_effect(arguments)
     if arguments.sampler != RESAMPLE or arguments.title_condition == "none":
         return Titles({}, arguments.title_condition, arguments.seed)
     check_names(arguments)
+    check_source(arguments.videos)  # first: whoever mistyped it has no titles there either
     path = arguments.titles or sidecar_path(arguments.out / arguments.name, arguments.name)
     if not path.is_file():
         raise DataError(
