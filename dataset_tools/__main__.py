@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "frames": "recbole_video.dataset_tools.video.commands:FramesCommand",
     "sample": "recbole_video.dataset_tools.video.commands:SampleCommand",
     "embed": "recbole_video.dataset_tools.video.commands:EmbedCommand",
-    "embed-text": "recbole_video.dataset_tools.video.commands:EmbedTextCommand",
+    "embed-text": "recbole_video.dataset_tools.video.text_commands:EmbedTextCommand",
     "paper-tables": "recbole_video.dataset_tools.paper_tables",
     "microvideo-demo": "recbole_video.dataset_tools.microvideo_demo",
     "ml-100k": "recbole_video.dataset_tools.ml_100k",

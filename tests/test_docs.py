@@ -15,7 +15,7 @@ from recbole_video.dataset_tools.popularity.presets import PRESETS
 from recbole_video.dataset_tools.popularity_demo import GeneratingRule
 from recbole_video.dataset_tools.popularity_demo import make as make_popularity_demo
 
-from recbole_video import run_recbole_video
+from recbole_video import load_model, run_recbole_video
 from recbole_video.cli import main as run
 from recbole_video.commands.recommend import recommend_parser
 from recbole_video.config import Config, known_options
@@ -65,10 +65,13 @@ def test_commands_are_found():
 
 
 def test_new_videos_are_recommended_from_the_store_that_is_made_of_them():
-    [asked] = [recommend_parser().parse_args(words) for words in RECOMMENDATIONS]
-    [made] = [words for words in CONVERSIONS if words[0] == "frames" and "--new" in words]
-    name, store = (one.partition("=")[2] for one in made if one.startswith(("--name=", "--store=")))
-    assert asked.add_store == [store_path(Path("dataset") / name, name, store)]
+    asked = [recommend_parser().parse_args(words).add_store for words in RECOMMENDATIONS]
+    made = [words for words in CONVERSIONS if any(word.startswith("--new") for word in words)]
+    stores = []
+    for words in made:
+        name, store = (one.partition("=")[2] for one in words if one.startswith(("--name=", "--store=")))
+        stores.append([store_path(Path("dataset") / name, name, store)])
+    assert len(asked) == 2 and all(paths in stores for paths in asked)
 
 
 def test_nothing_is_installed_from_an_index_that_lacks_it():
@@ -190,6 +193,7 @@ def test_from_clicks_with_vectors_or_titles_to_a_recommendation(in_tmp):
     Path("videos.csv").write_text(
         "\n".join(["video,title", *(f"{i},{' '.join(rng.permutation(words)[:9])}" for i in ids)])
     )
+    Path("new_titles.csv").write_text(f"item_id,title\nlater,{' '.join(words[:9])}\n")
     Path("ids.txt").write_text("\n".join(ids))
     np.save("vectors.npy", rng.normal(size=(20, 6)))
     lines = re.findall(r"^python (.*)$", TEXTS["tasks/vectors.md"], re.MULTILINE)
@@ -211,6 +215,9 @@ def test_from_clicks_with_vectors_or_titles_to_a_recommendation(in_tmp):
     names = {}
     exec(compile(code, "example", "exec"), names)
     assert len(names["model"].recommend({"ann": ["1002", "1007"]}, k=10)) == 10
+    titles = {"item_encoder": "MLP", "frame_store": "text", "missing_items": "drop", "epochs": 1}
+    model = load_model(run_recbole_video("SASRec", "titled", config_dict=titles)["run_folder"])
+    assert model.add_store("dataset/titled/titled.new.frames.npy") == 1 and "later" in model.items
 
 
 def test_table_of_the_demo():

@@ -250,6 +250,17 @@ class TestErrors:
                 ["--user=u"],
                 "has no column `u`; it has `user_id`, `item_id`, `timestamp`; name the right one by --user",
             ),
+            (
+                "a,x,1\n",
+                ["--separator=;"],
+                "mine.csv` has a single column, `user_id,item_id,timestamp`, as it is read; its cells seem to be "
+                "separated by `,`: give --separator=','",
+            ),
+            (
+                'a,x,"16,8"\n',
+                ["--no_time", "--columns", "n:float=timestamp"],
+                "`16,8` is not a number (numbers are wri",
+            ),
             ("a,x,1\n", ["--item=i"], "name the right one by --item=COLUMN."),
             (
                 "a,x,1\na,y,2020-01-02T03:04:05Z\n",

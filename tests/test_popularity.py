@@ -19,6 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main as dataset_tools
+from recbole_video.dataset_tools.popularity.labels import TRANSFORMS
 from recbole_video.dataset_tools.popularity_demo import GeneratingRule, generate
 from recbole_video.dataset_tools.trends_demo import RULE as RULE_OF_TRENDS
 from recbole_video.dataset_tools.video.samplers import Sampling
@@ -45,6 +46,7 @@ from recbole_video.popularity.base import PopularityModel
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import Slot
+from recbole_video.serving.counts import counts_of
 from recbole_video.serving.explain import cold_start_cases, label_writer
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
@@ -468,7 +470,9 @@ def inputs_of(root, predictor, items):
     rows = table.set_index("item_id").loc[items]
     fans = pd.read_csv(root / "pop" / "pop.user", sep="\t").set_index("user_id:token")["fans:float"]
     metadata = rows[["seconds", "kind", "time"]].assign(fans=fans.loc[rows["user_id"]].to_numpy())
-    return predictor.from_stores(items, root / "pop" / "pop.frames.npy", root / "pop" / "pop.text.frames.npy", metadata)
+    stores = {"frames": root / "pop" / "pop.frames.npy", "text": root / "pop" / "pop.text.frames.npy"}
+    read = {name: path for name, path in stores.items() if name in predictor.content}
+    return predictor.from_stores(items, metadata=metadata, **read)
 
 
 def fitted(root, model, **options):
@@ -1073,6 +1077,10 @@ class TestPredictor:
         good = self.inputs(root, predictor, ["v3", "v50"])
         stamps = good.metadata.assign(time=pd.to_datetime(good.metadata["time"], unit="s"))
         np.testing.assert_array_equal(predictor.predict(replace(good, metadata=stamps)), predictor.predict(good))
+        texts = good.metadata.assign(time=stamps["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        np.testing.assert_array_equal(predictor.predict(replace(good, metadata=texts)), predictor.predict(good))
+        with pytest.raises(DataError, match="`time` holds something that is no time .*such as 2024-01-31T10:00:00Z"):
+            predictor.predict(replace(good, metadata=texts.assign(time="soon")))
         with pytest.raises(DataError, match="`time` holds .*more than 20 years away"):
             predictor.predict(replace(good, metadata=good.metadata.assign(time=1.4e9)))
 
@@ -1091,6 +1099,52 @@ class TestPredictor:
             predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata.drop(columns="fans")))
         with pytest.raises(DataError, match="different numbers of videos"):
             predictor.predict(Inputs(good.frames, good.frame_counts, good.text, good.metadata[:1]))
+
+    def test_what_the_model_does_not_read(self, root, trained, in_tmp, caplog):
+        """A column or content that does nothing may be a slip; of a table, as of a file, other columns are no slip."""
+        predictor = load_model(trained)
+        good = self.inputs(root, predictor, ["v3", "v4"])
+        columns = good.metadata.to_dict("list")
+        with pytest.raises(ConfigError, match=r"column `secnds` of `metadata` .did you mean `seconds`.*it reads fans"):
+            predictor.predict(replace(good, metadata={**columns, "secnds": [1, 2]}))
+        expected = predictor.predict(good)
+        assert predictor.predict(replace(good, metadata=good.metadata.assign(note="x"))).tolist() == expected.tolist()
+        assert "No training video has" not in caplog.text
+        for _ in range(2):
+            predictor.predict(replace(good, metadata=good.metadata.assign(kind=["x", "new"])))
+        assert caplog.text.count("No training video has `new` as its `kind`") == 1
+        options = {"data_path": str(root), "figures": False, **METADATA}
+        ridge = load_model(run_recbole_video("MetadataRidge", "pop", config_dict=options)["run_folder"])
+        with pytest.raises(ConfigError, match="does not read `frames`; it was trained on metadata: leave it out"):
+            ridge.predict(replace(good, text=None))
+
+    @pytest.mark.parametrize("transform", ["raw", "log2", "log2_1p", "log1p"])
+    def test_counts(self, transform):
+        """Back by the inverse of what `label` does."""
+        counts = np.array([1.0, 7, 1000])
+        settings = {"sources": ["views"], "transform": transform, "scaling": "none", "cap": None}
+        np.testing.assert_allclose(counts_of(TRANSFORMS[transform](counts), settings), counts)
+        assert counts_of(np.array([-3.0]), settings) >= 0
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            ({"sources": ["views", "likes"]}, "the label is a mean of several counts"),
+            ({"scaling": "minmax"}, "the label was scaled .minmax."),
+            ({"cap": 9.0}, "the label was capped"),
+            ({"transform": "cube"}, "`cube` is no transform"),
+            (None, "the run does not know how its labels were made"),
+        ],
+    )
+    def test_labels_that_are_no_counts(self, root, trained, change, why):
+        predictor = load_model(trained)
+        settings = {"sources": ["views"], "transform": "log2_1p", "scaling": "none", "cap": None}
+        predictor._state["label"] = {"settings": None if change is None else {**settings, **change}}
+        videos = self.inputs(root, predictor, ["v3"])
+        with pytest.raises(ConfigError, match=f"cannot be told in counts: {why}"):
+            predictor.predict(videos, in_counts=True)
+        predictor._state["label"] = {"settings": settings}
+        assert predictor.predict(videos, in_counts=True) == pytest.approx(2 ** predictor.predict(videos) - 1)
 
     def test_lists_in_place_of_arrays(self, root, trained):
         predictor = load_model(trained)

@@ -1,6 +1,7 @@
 """Time: splits at cuts against brute force, nothing later in training, the leak report, data without times."""
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_video import run_recbole_video
+from recbole_video import run_recbole_video, write_frame_store
 from recbole_video.cli import main
 from recbole_video.config import Config
 from recbole_video.data.leaks import leak_report, temporal_facts
@@ -195,6 +196,15 @@ class TestLeakReport:
         assert main(["--leak_report=tiny"]) == 1 and "write it alone" in capsys.readouterr().err
         assert main([*given, "--model=Pop"]) == 0
         assert "tiny, protocol RecBole's own: 40 test targets" in capsys.readouterr().out
+        bare = in_tmp / "bare"
+        bare.mkdir()
+        shutil.copytree(data_root / "tiny", bare / "tiny")
+        (bare / "tiny" / "tiny.frames.npy").unlink()  # it needs no content
+        assert main([*given[:2], f"--data_path={bare}"]) == 0 and capsys.readouterr().out == shown
+        write_frame_store(bare / "tiny" / "tiny.frames.npy", ["i1"], np.ones((1, 1, 2)), vfm="x", sampling="y")
+        for protocol, targets in (("microlens", 40), ("temporal", None), ("recbole", 40)):
+            assert main([*given[:2], f"--data_path={bare}", f"--protocol={protocol}"]) == 0
+            assert f"protocol {protocol}: {targets or ''}" in capsys.readouterr().out
         assert main(["--leak_report", "--model=STAP"]) == 1 and "STAP predicts popularity" in capsys.readouterr().err
 
     @pytest.mark.parametrize("model", ["recbole:GRU4Rec", "Pop"])

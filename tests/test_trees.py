@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from recbole_video import load_model, run_recbole_video
 from recbole_video.errors import CheckpointError, MissingDependencyError
+from recbole_video.popularity import gbdt
 from recbole_video.popularity.trees import Trees
 
 from .test_popularity import METADATA, write_popularity
@@ -45,6 +47,24 @@ def test_a_category_that_training_never_had_goes_where_scikit_learn_sends_it():
     features = np.repeat(features[:1], 5, axis=0)
     features[:, 1] = [-1, 7.5, 1000, np.nan, 39]
     assert Trees.from_model(model).predict(features).tolist() == model.predict(features).tolist()
+
+
+@pytest.mark.parametrize("few, threads", [(1000, {1}), (10, {3})])
+def test_few_videos_are_fitted_by_one_thread(monkeypatch, few, threads):
+    """OpenMP's threads spin while they wait for each other: on a busy machine, minutes for a fit of seconds."""
+    seen, fit = set(), HistGradientBoostingRegressor.fit
+
+    def watched(self, *data):
+        seen.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+        return fit(self, *data)
+
+    monkeypatch.setattr(HistGradientBoostingRegressor, "fit", watched)
+    monkeypatch.setattr("recbole_video.popularity.tree_libraries.FEW_ROWS", few)
+    data = np.arange(40.0)[:, None], np.arange(40.0)
+    with threadpool_limits(3, user_api="openmp"):
+        gbdt.grown(data, data, {"max_iter": 2})
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"} == {3}
+    assert seen == threads
 
 
 def test_private_fields_that_are_read():

@@ -1,6 +1,8 @@
 """Frame encoders against the libraries' own preprocessing and models; where weights come from."""
 
+import io
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from recbole_video.dataset_tools.__main__ import main
+from recbole_video.dataset_tools.video import tfidf
 from recbole_video.dataset_tools.video.frame_encoders import (
     CLIP,
     FRAME_ENCODERS,
@@ -19,9 +22,14 @@ from recbole_video.dataset_tools.video.frame_encoders import (
 )
 from recbole_video.dataset_tools.video.preprocess import from_processor
 from recbole_video.dataset_tools.video.texts import TextEncoder
+from recbole_video.dataset_tools.video.tfidf import TfidfFit
 from recbole_video.dataset_tools.video.weights import Source, find_all, find_weights
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
 
 from recbole_video import FrameStore
+from recbole_video.content.items import Origin, refuse_other_space
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.runtime import torchvision_compat
 
@@ -211,6 +219,23 @@ class TestTexts:
         assert main([*words, "--overwrite", f"--text={tmp_path / 'absent'}"]) == 1
         assert FrameStore(store.path).items == ["b", "7", "c"]
 
+    def test_new_texts_by_the_same_weights(self, tmp_path, capsys):
+        weights, others = save_language_model(tmp_path / "uae"), tmp_path / "others"
+        shutil.copytree(weights, others)
+        (others / "more.json").write_text("{}")
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "mine.text.jsonl").write_text('{"item_id": "b", "title": "a cat and two dogs"}')
+        (tmp_path / "new.csv").write_text("item_id,title\nn,two dogs\nm,a cat and two dogs\n")
+        words = ["embed-text", "--name=mine", f"--out={tmp_path}"]
+        assert main([*words, f"--weights={weights}"]) == 0
+        new = [*words, f"--new={tmp_path / 'new.csv'}", "--store=new"]
+        assert main([*new, f"--weights={others}"]) == 1
+        assert "was embedded by the weights `uae`, and those in" in capsys.readouterr().err
+        assert main([*new, f"--weights={weights}"]) == 0
+        old, found = (FrameStore(tmp_path / "mine" / f"mine.{name}.frames.npy") for name in ("text", "new"))
+        np.testing.assert_allclose(found.frames[1], old.frames[0], rtol=2e-3, atol=2e-3)
+        assert found.items == ["n", "m"] and found.manifest.vfm == old.manifest.vfm
+
 
 class TestTfidf:
     """``embed-text --encoder=tfidf``, against its formula and a full singular value decomposition."""
@@ -248,6 +273,95 @@ class TestTfidf:
         assert store.counts_of(store.rows_of(store.items)).tolist() == [2, 1, 2, 1, 1, 2, 1, 1]
         same = [store.frames[i, k] for i, k in ((0, 1), (2, 1), (7, 0))]  # `fun`, whatever item has it
         assert (same[0] == same[1]).all() and (same[1] == same[2]).all()
+
+    NEW = ("blue bird", "a dog and a #fun dog, unheard of", "unheard of", "red cat #fun #cat")
+
+    def embed_new(self, folder, *words):
+        rows = [f'{i},"{text}"' for i, text in enumerate(self.NEW)]
+        (folder / "new.csv").write_text("\n".join(["item_id,title", *rows]))
+        return main(["embed-text", "--name=mine", f"--out={folder}", f"--new={folder / 'new.csv'}", *words])
+
+    def test_new_texts_are_those_of_scikit_learn(self, tmp_path, caplog, capsys):
+        assert self.written(tmp_path, "--dim=3") == 0
+        assert self.embed_new(tmp_path, "--store=new") == 0
+        words = TfidfVectorizer(sublinear_tf=True, min_df=2)
+        svd = TruncatedSVD(3, random_state=0).fit(words.fit_transform(self.TITLES))
+        want = normalize(svd.transform(words.transform(self.NEW))).astype(np.float16)
+        old, new = (FrameStore(tmp_path / "mine" / f"mine.{name}.frames.npy") for name in ("text", "new"))
+        assert (new.frames[:, 0] == want).all() and not want[2].any()
+        assert (new.frames[[0, 3]] == old.frames[[3, 0]]).all()  # titles of the training
+        assert "1 text has no word that was fitted, and rows of zeros in mine.new.frames.npy" in caplog.text
+        assert f"Next: recbole-video recommend RUN_FOLDER --add_store={new.path}" in capsys.readouterr().out
+        trained = Origin(3, old.manifest.vfm, "title", old.manifest.sha256)
+        refuse_other_space(new, trained)
+        refuse_other_space(old, trained)
+        with pytest.raises(DataError, match="fitted to other texts than those of the training.*`embed-text --new`"):
+            refuse_other_space(new, Origin(3, old.manifest.vfm, "title", "0" * 64))
+
+    def test_new_texts_have_parts_as_the_others(self, tmp_path):
+        assert self.written(tmp_path, "--dim=3", "--parts=#", "--n_parts=2", "--store=tags") == 0
+        assert self.embed_new(tmp_path, "--store=new", "--like=tags") == 0
+        old, new = (FrameStore(tmp_path / "mine" / f"mine.{name}.frames.npy") for name in ("tags", "new"))
+        assert new.frame_counts.tolist() == [1, 2, 1, 2] and (new.frames[3] == old.frames[0]).all()
+        assert new.manifest.sampling == old.manifest.sampling
+
+    @pytest.mark.parametrize(
+        "words, message",
+        [
+            ([], "--new needs a store of its own"),
+            (["--store=text"], "--store is `text`, the store of the training; give new texts another one"),
+            (
+                ["--store=new", "--dim=3"],
+                "--dim has no effect with --new: texts are embedded as those of the store `te",
+            ),
+            (["--store=new", "--text=x"], "--text has no effect with --new"),
+            (["--store=new", "--weights=x"], "--weights and --revision have no effect: the store was made by TF-IDF"),
+            (["--store=new", "--like=absent"], "There is no `"),
+        ],
+    )
+    def test_new_texts_refused(self, tmp_path, capsys, words, message):
+        assert self.written(tmp_path, "--dim=3") == 0
+        assert self.embed_new(tmp_path, *words) == 1
+        assert message in capsys.readouterr().err and not (tmp_path / "mine" / "mine.new.frames.npy").exists()
+
+    def test_a_fit_that_is_gone_or_is_another_one(self, tmp_path, capsys):
+        assert self.written(tmp_path, "--dim=3") == 0
+        fit = tmp_path / "mine" / "mine.text.tfidf.npz"
+        content = fit.read_bytes()
+        fit.write_bytes(TfidfFit.to(self.TITLES[1:], 3).as_bytes())
+        assert self.embed_new(tmp_path, "--store=new") == 1
+        assert "by which new texts get vectors in its space; make both anew" in capsys.readouterr().err
+        fit.unlink()
+        assert self.embed_new(tmp_path, "--store=new") == 1
+        manifest = tmp_path / "mine" / "mine.text.frames.json"
+        earlier = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**earlier, "extra": {}}))
+        assert self.embed_new(tmp_path, "--store=new") == 1
+        assert "does not say how its texts were embedded, since an earlier version" in capsys.readouterr().err
+        assert TfidfFit.from_bytes(content, fit).as_bytes() == content
+
+    @pytest.mark.parametrize("change", [{"version": 2}, {"words": ["a"]}, {"idf": [np.nan] * 8}, None], ids=str)
+    def test_a_damaged_fit(self, tmp_path, change):
+        fit, file = TfidfFit.to(self.TITLES, 3), io.BytesIO()
+        settings = {**tfidf._KEPT, **{k: v for k, v in (change or {}).items() if k == "version"}}
+        words = (change or {}).get("words", fit.words)
+        arrays = {"idf": np.array((change or {}).get("idf", fit.idf)), "components": fit.components}
+        as_bytes = {"settings": json.dumps(settings), "words": json.dumps(words)}
+        np.savez(file, **{name: np.frombuffer(text.encode(), np.uint8) for name, text in as_bytes.items()}, **arrays)
+        content = file.getvalue()[:-40] if change is None else file.getvalue()
+        with pytest.raises(DataError, match="make its store anew"):
+            TfidfFit.from_bytes(content, tmp_path / "x.tfidf.npz")
+
+    def test_what_to_type_next(self, tmp_path, capsys):
+        (tmp_path / "mine").mkdir()
+        inter = tmp_path / "mine" / "mine.inter"
+        inter.write_text("user_id:token\titem_id:token\nu\t1\nu\tabsent\n")
+        assert self.written(tmp_path, "--dim=3") == 0
+        command = f"Next: python run_recbole_video.py --dataset=mine --data_path={tmp_path} --frame_store=text"
+        assert capsys.readouterr().out.splitlines()[-1] == f"{command} --missing_items=drop"
+        inter.write_text("user_id:token\titem_id:token\nu\t1\n")
+        assert self.written(tmp_path, "--dim=3", "--overwrite") == 0
+        assert capsys.readouterr().out.splitlines()[-1] == command
 
     @pytest.mark.parametrize(
         "words, message",
@@ -298,7 +412,10 @@ class TestWeights:
             if source.is_rule:
                 continue
             command = f"hf download {source.place} --local-dir weights/{name}"
-            with pytest.raises(DataError, match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here"):
+            with pytest.raises(
+                DataError,
+                match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here.*--frame_encoder=histogram",
+            ):
                 find_weights(source)
         with pytest.raises(DataError, match="agree to the DINOv3 licence on its page, log in with `hf auth login`"):
             find_weights(FRAME_ENCODERS["dinov3"])

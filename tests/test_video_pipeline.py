@@ -223,6 +223,8 @@ class TestWholeCommand:
             run("sample", raw, tmp_path, "--title_condition", "masked", "--title_noise", "2")
         with pytest.raises(DataError, match="no titles `.*x`; give them with --titles, or .* --sampler uniform"):
             run("sample", raw, tmp_path, "--titles", "x")
+        with pytest.raises(DataError, match="There is no `nofolder`; give the folder of the videos"):
+            run("sample", raw, tmp_path, "--titles", "x", "--videos", "nofolder")
 
 
 class TestLastWords:
@@ -254,7 +256,7 @@ class TestLastWords:
         folder = run("frames", raw, tmp_path, *one)
         assert "2 of 3 items of d.inter have no video" in caplog.text and "2 missing" in caplog.text
         following = capsys.readouterr().out.splitlines()[-1]
-        assert following == f"Next: python run_recbole_video.py --dataset=d --data_path={tmp_path}"
+        assert following == f"Next: python run_recbole_video.py --dataset=d --data_path={tmp_path} --missing_items=drop"
         caplog.clear()
         run("frames", raw, tmp_path, *one, "--new", "--store=new")
         store = folder / "d.new.frames.npy"

@@ -8,7 +8,9 @@ from pathlib import Path
 from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.output.writer import DatasetWriter
 
-from recbole_video.content.store import SUFFIX
+from recbole_video.content.store import SUFFIX, FrameStore, store_path
+from recbole_video.data.atomic_file import read_columns
+from recbole_video.errors import DataError
 
 _MOST_STEPS = 3
 
@@ -56,15 +58,38 @@ def _left_out(card: Card) -> str:
     return f"{left_out} {n} warning{'s' if n > 1 else ''}." if n else left_out
 
 
+def is_of_popularity(folder: Path, name: str) -> bool:
+    """Whether a data set has counts, of which popularity labels are made."""
+    return (folder / f"{name}.counts").is_file()
+
+
 def training_command(folder: Path, name: str, store: str = "") -> str:
-    """Train on a store, or else on the content that is there; without any, on ids."""
+    """Train on a store, or else on the content that is there; without any, on ids.
+
+    Items of interactions that have no row in the store are left out, which is an option of its own.
+    """
     words = ["python", "run_recbole_video.py", f"--dataset={name}", *place(folder)]
     stores = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
     if not stores:
-        words.append("--item_encoder=ID")
-    elif store:
+        content = "   # or make content first, by `frames` of videos or `embed-text` of titles"
+        return shlex.join([*words, "--item_encoder=ID"]) + content
+    if not store and f"{name}{SUFFIX}" not in stores:
+        store = stores[0].removeprefix(f"{name}.").removesuffix(SUFFIX)
+    if store:
         words.append(f"--frame_store={store}")
-    elif f"{name}{SUFFIX}" not in stores:
-        words.append(f"--frame_store={stores[0].removeprefix(f'{name}.').removesuffix(SUFFIX)}")
-    content = "" if stores else "   # or make content first, by `frames` of videos or `embed-text` of titles"
-    return shlex.join(words) + content
+    if _lacks_items(store_path(folder, name, store), folder / f"{name}.inter"):
+        words.append("--missing_items=drop")
+    return shlex.join(words)
+
+
+def _lacks_items(store: Path, inter: Path) -> bool:
+    """Whether an item of the interactions has no row in a store."""
+    if not inter.is_file():
+        return False
+    try:
+        opened = FrameStore(store)
+    except DataError:  # the training says what is wrong with it
+        return False
+    wanted = read_columns(inter, {"item_id"}, set())["item_id"].unique().tolist()
+    held = {item for item, count in zip(opened.items, opened.frame_counts.tolist(), strict=True) if count}
+    return not held.issuperset(wanted)

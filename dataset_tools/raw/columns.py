@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXT = "text"
+_WITH_COMMA = re.compile(r"[-+]?\d[\d.]*,[\d,]*\d")
 Where = Callable[[int], str]  # names the place of a row by its number in the index of a chunk, for errors
 
 
@@ -130,7 +132,9 @@ class NumberBuffer:
         bad = ~np.isfinite(numbers) & (as_text(values) != "").to_numpy() & values.notna().to_numpy()
         if bad.any():
             row = int(bad.argmax())
-            problem = "beyond what a float holds" if np.isinf(numbers[row]) else "not a number"
+            problem = (
+                "beyond what a float holds" if np.isinf(numbers[row]) else f"not a number{of_comma(values.iloc[row])}"
+            )
             raise DataError(
                 f"{where(values.index[row])}, column `{values.name}`: `{values.iloc[row]}` is {problem}; mend it, or "
                 "leave the cell empty."
@@ -159,6 +163,12 @@ def buffers_of(columns: Sequence[RawColumn], list_separator: str | None = None) 
         "float_seq": lambda: ListBuffer(True, list_separator),
     }
     return {column.name: kinds[column.type]() for column in columns}
+
+
+def of_comma(value: Any) -> str:
+    """What is said of a number that is written with a comma; nothing of anything else."""
+    is_one = isinstance(value, str) and _WITH_COMMA.fullmatch(value.strip())
+    return " (numbers are written with a point, as 16.8, and thousands are not set apart)" if is_one else ""
 
 
 def as_text(values: pd.Series) -> pd.Series:

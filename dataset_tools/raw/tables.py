@@ -31,6 +31,7 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = ".parquet"
 FORMATS = (*_SEPARATORS, *_JSON_LINES, _PARQUET)
+_COMMON_SEPARATORS = (";", "\t", "|", ",")
 _MOST_NAMES = 100  # of columns in a message
 _NEEDS_PYARROW = "`{}` needs pyarrow to be read: uv pip install -e '.[data]' in the checkout."
 _ADVICE = "save it as UTF-8, or give its --encoding"
@@ -152,6 +153,7 @@ def _read_text(path: Path, wanted: list[str], dialect: Dialect, separator: str) 
     lines: list[int] = []
     cells = _cells(path, dialect, separator)
     _, names = next(cells)
+    _check_separator(path, wanted, names, dialect)
     _check_present(path, wanted, names)
     check_no_repeats(path, wanted, names)
     chosen = [names.index(name) for name in wanted]
@@ -256,6 +258,19 @@ def _parquet_chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
         check_no_repeats(path, wanted, names)
         for batch in file.iter_batches(batch_size=_CHUNK_ROWS, columns=wanted):
             yield batch.to_pandas(integer_object_nulls=True)[wanted]
+
+
+def _check_separator(path: Path, wanted: Sequence[str], names: Sequence[str], dialect: Dialect) -> None:
+    """Tell of a header that is one cell, and is several by another separator."""
+    if not dialect.has_header or len(names) != 1 or names[0] in wanted:
+        return
+    used = max(_COMMON_SEPARATORS, key=names[0].count)
+    if used in names[0]:
+        shown = "\\t" if used == "\t" else used
+        raise DataError(
+            f"`{path}` has a single column, `{names[0]}`, as it is read; its cells seem to be separated by `{shown}`: "
+            f"give --separator='{shown}' (or, of a second table alone, --items_separator or --users_separator)."
+        )
 
 
 def _check_present(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:

@@ -1,26 +1,20 @@
-"""The commands that turn raw videos, and texts of items, into frame stores."""
+"""The commands that turn raw videos into frame stores."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recbole_video.dataset_tools.video import options
-from recbole_video.dataset_tools.video.tfidf import TFIDF
 
-from recbole_video.content.store import refuse_other_file, store_path, write_frame_blocks
-from recbole_video.data.text import sidecar_path
-from recbole_video.errors import ConfigError, DataError, counted
 from recbole_video.files.cells import spreadsheet_safe
 
 if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.failures import Failure
     from recbole_video.dataset_tools.video.listing import VideoFile
     from recbole_video.dataset_tools.video.samples import ChosenFrames
-    from recbole_video.dataset_tools.video.texts import Embeds
     from recbole_video.dataset_tools.video.weights import Source
 
 
@@ -168,82 +162,3 @@ def split_by_choice(
     gone = sorted(chosen.samples.keys() - {video.item_id for video in listed})
     failed += [Failure(item_id, "", "missing", "its frames were chosen, but it is not listed") for item_id in gone]
     return videos, failed
-
-
-class EmbedTextCommand:
-    """Text of items -> text embeddings, one vector per item, as popularity models take them (STAP: UAE-Large-V1).
-
-      embed-text --name microlens-100k                                       the titles
-      embed-text --name shortvideo --fields title tags --store title-tags    titles and tags, as one text
-      embed-text --name mine --encoder tfidf                                 no weights: TF-IDF and SVD
-      embed-text --name mine --encoder tfidf --parts "#" --n_parts 5         what stands between #, a row each
-
-    Writes NAME.text.frames.npy and its manifest: a frame store with one row per item that has text, or one per part.
-    """
-
-    HELP = "texts to text embeddings"
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of the command."""
-        add = parser.add_argument
-        add("--name", required=True, help="name of the data set")
-        add("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")
-        add("--text", type=Path, metavar="FILE", help="JSON lines with item_id (default: NAME.text.jsonl)")
-        add("--fields", nargs="+", default=["title"], help="what to embed, joined (default: title)")
-        add("--store", default="text", help="name of the store (default: text)")
-        add("--overwrite", action="store_true", help="replace an earlier store of that name")
-        add("--encoder", choices=["uae", TFIDF], default="uae", help="uae (default), or tfidf, without weights")
-        add("--dim", type=int, default=128, help="tfidf: width of an embedding (default: 128)")
-        add("--parts", metavar="TEXT", help="embed apart what stands between this, as the # of hashtags")
-        add("--n_parts", type=int, default=5, help="parts to keep, the first ones (default: 5)")
-        add("--weights", metavar="PLACE", help="uae: another language model: a folder or a hub id")
-        add("--revision", help="its commit, tag or branch on the hub")
-        options.add_placement(parser)
-
-    @staticmethod
-    def run(arguments: argparse.Namespace) -> None:
-        """Embed the texts of items and write the frame store."""
-        from recbole_video.dataset_tools.video.texts import embed_in_blocks, in_parts, read_texts
-
-        options.check_names(arguments)
-        check_text_arguments(arguments)
-        folder = arguments.out / arguments.name
-        path = store_path(folder, arguments.name, arguments.store)
-        if path.exists() and not arguments.overwrite:
-            raise DataError(f"`{path}` exists; give --overwrite to make it anew, or another --store.")
-        refuse_other_file(path)
-        items, texts = read_texts(arguments.text or sidecar_path(folder, arguments.name), arguments.fields)
-        parts = [in_parts(text, arguments.parts, arguments.n_parts) for text in texts]
-        encoder, made = make_text_encoder(arguments, parts)
-        sampling = "+".join(arguments.fields) + (f", parts between {arguments.parts}" if arguments.parts else "")
-        blocks = embed_in_blocks(parts, encoder)
-        write_frame_blocks(path, items, max(map(len, parts)), encoder.dim, blocks, sampling=sampling, **made)
-        print(f"{counted(len(items), 'text is', 'texts are')} embedded in {path}.")
-
-
-def check_text_arguments(arguments: argparse.Namespace) -> None:
-    """Refuse arguments of ``embed-text`` that cannot be, or that do nothing.
-
-    Raises:
-        ConfigError: On the first of them.
-    """
-    for name in ("dim", "n_parts"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
-    if arguments.parts == "":
-        raise ConfigError("--parts is empty; give what stands between two parts, or leave it out.")
-    if arguments.encoder == TFIDF and (arguments.weights or arguments.revision):
-        raise ConfigError("--weights and --revision are for --encoder uae; tfidf has no weights.")
-
-
-def make_text_encoder(arguments: argparse.Namespace, parts: Sequence[Sequence[str]]) -> tuple[Embeds, dict[str, Any]]:
-    """What embeds the texts, and what the manifest says of it."""
-    from recbole_video.dataset_tools.video.texts import UAE, TextEncoder
-    from recbole_video.dataset_tools.video.tfidf import TfidfEncoder
-    from recbole_video.dataset_tools.video.weights import find_weights
-
-    if arguments.encoder == TFIDF:
-        return TfidfEncoder(arguments.dim, [part for text in parts for part in text]), {"vfm": "TF-IDF and SVD"}
-    weights = find_weights(UAE.at(arguments.weights, arguments.revision))
-    return TextEncoder(weights, options.placement(arguments)), {"vfm": weights.name, **weights.as_plain()}

@@ -86,11 +86,20 @@ def list_videos(
     return videos
 
 
+def check_source(source: Path) -> None:
+    """Refuse a folder of videos, or a csv that lists them, that is not there.
+
+    Raises:
+        DataError: If it is not.
+    """
+    if not source.is_file() and not source.is_dir():
+        raise DataError(f"There is no `{source}`; give the folder of the videos, or a csv with item_id and path.")
+
+
 def _find(source: Path, media: Mapping[str, str] | None) -> list[VideoFile]:
+    check_source(source)
     if source.is_file():
         return _in_list(source)
-    if not source.is_dir():
-        raise DataError(f"There is no `{source}`; give the folder of the videos, or a csv with item_id and path.")
     return list(_with_sizes((i, source / path) for i, path in media.items())) if media else _in_folder(source)
 
 

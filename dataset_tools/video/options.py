@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.dataset_tools.output.summary import place, tool_command, training_command
+from recbole_video.dataset_tools.output.summary import is_of_popularity, place, tool_command, training_command
 from recbole_video.dataset_tools.video.samplers import RESAMPLE, SAMPLERS, Sampling
 from recbole_video.dataset_tools.video.titles import CONDITIONS, Titles, read_titles
 
@@ -120,7 +120,7 @@ def check_names(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: If one is no plain name, or new videos have no store of their own.
     """
-    if getattr(arguments, "new", False) and not arguments.store:
+    if getattr(arguments, "new", None) and not arguments.store:
         raise ConfigError("--new needs a store of its own beside that of the training: give --store=new.")
     for option in ("name", "store"):
         given = getattr(arguments, option)
@@ -179,10 +179,13 @@ def titles(arguments: argparse.Namespace) -> Titles:
         DataError: If titles are needed and there is no file of them.
         ConfigError: If an option is set that would have no effect.
     """
+    from recbole_video.dataset_tools.video.listing import check_source
+
     _check_effect(arguments)
     if arguments.sampler != RESAMPLE or arguments.title_condition == "none":
         return Titles({}, arguments.title_condition, arguments.seed)
     check_names(arguments)
+    check_source(arguments.videos)  # first: whoever mistyped it has no titles there either
     path = arguments.titles or sidecar_path(arguments.out / arguments.name, arguments.name)
     if not path.is_file():
         raise DataError(
@@ -280,12 +283,12 @@ def report(summary: Summary, results: Outputs, made: Path, is_new: bool = False)
 def _next_command(results: Outputs, is_new: bool) -> str | None:
     """What a frame store is made for; None where that depends on labels to come."""
     folder, name = results.folder, results.name
+    if is_of_popularity(folder, name):
+        return None
     if is_new:
         return (
             f'recbole-video recommend RUN_FOLDER --add_store={shlex.quote(str(results.frames))} --history="ITEM ITEM"'
         )
-    if (folder / f"{name}.counts").is_file():  # for popularity
-        return None
     if (folder / f"{name}.inter").is_file():
         return training_command(folder, name, results.store)
     return tool_command("generic", "CLICKS.csv", f"--name={name}", *place(folder, "out"))

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from recbole_video.dataset_tools.video.frame_encoders import Placement
+from recbole_video.dataset_tools.video.listing import read_item_texts
 from recbole_video.dataset_tools.video.weights import Source, Weights, load_transformers_model
 from tqdm import tqdm
 
@@ -144,6 +145,26 @@ def read_texts(path: Path, fields: Sequence[str]) -> tuple[list[str], list[str]]
             texts.append(text)
     if unknown := sorted(set(fields) - known):
         raise DataError(f"No row of `{path}` has `{unknown[0]}`; there are {', '.join(sorted(known - {'item_id'}))}.")
+    if not texts:
+        raise DataError(f"No row of `{path}` has text in {', '.join(fields)}.")
+    return items, texts
+
+
+def read_new_texts(path: Path, fields: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Read texts as :func:`read_texts`, of JSON lines or, where there is but one field, of a csv of ``item_id`` and it.
+
+    Raises:
+        DataError: As :func:`read_texts`, if a csv should hold several fields, or a row is not clear.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no file of texts `{path}`; give one with --new.")
+    if path.suffix == ".jsonl":
+        items, texts = read_texts(path, fields)
+    elif len(fields) > 1:
+        raise DataError(f"`{path}` must be JSON lines (.jsonl) with item_id, {', '.join(fields)}.")
+    else:
+        rows = [(item, text) for _, item, text in read_item_texts(path, ("item_id", "item"), fields[0]) if text.strip()]
+        items, texts = [item for item, _ in rows], [text.strip() for _, text in rows]
     if not texts:
         raise DataError(f"No row of `{path}` has text in {', '.join(fields)}.")
     return items, texts

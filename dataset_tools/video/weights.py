@@ -20,6 +20,7 @@ WEIGHTS_FOLDER = Path("weights")
 _CONFIGS = ("*.json", "*.txt", "*.model")
 _SAFE, _PICKLED = ("*.safetensors",), ("*.bin",)
 _BLOCK = 1 << 24  # bytes
+_RULES = "--frame_encoder=histogram (or random)."
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class OutOfReachError(DataError):
             f"The weights of `{source.name}`{_size(source)} are neither here nor to be had from the hub{why}: where "
             f"the hub can be reached, {_agree(source)}run `{_download(source)}`, and put that folder at "
             f"`{WEIGHTS_FOLDER / source.name}` here, or name another folder with --weights or --clip_weights."
+            f"{_without_weights(source)}"
         )
         self.source = source
 
@@ -169,6 +171,15 @@ def _all_out_of_reach(sources: list[Source]) -> str:
         "--clip_weights. Without CLIP: --sampler uniform. Without any weights, to try the way alone: --frame_encoder "
         "histogram, or random."
     )
+
+
+def _without_weights(source: Source) -> str:
+    """The way that needs no such weights."""
+    if source.name == "uae":
+        return " Texts are embedded without weights by --encoder=tfidf."
+    if source.name == "clip":
+        return " Frames are chosen without CLIP by --sampler=uniform, and embedded without weights by " + _RULES
+    return " To try the way without weights: " + _RULES
 
 
 def _size(source: Source) -> str:

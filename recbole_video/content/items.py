@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_video.content.store import SUFFIX, FrameStore, store_path
+from recbole_video.content.store import FIT, SPACE_OF, SUFFIX, FrameStore, store_path
 from recbole_video.content.table import ContentTable, MeanTable, missing_frames_error
 from recbole_video.content.twins import Twins
 from recbole_video.errors import DataError, counted, nearest
@@ -255,6 +255,21 @@ def refuse_missing(stores: Mapping[str, FrameStore], tokens: Sequence[str]) -> N
     raise DataError(
         f"{counted(len(without), 'item has', 'items have')} no content in any of {shown} (first: {first}); add it, or "
         "set missing_items=drop to leave out their interactions or missing_items=zero to give them zeros."
+    )
+
+
+def refuse_other_space(store: FrameStore, origin: Origin) -> None:
+    """Refuse rows that were fitted to other content than the training's: their numbers mean something else.
+
+    Raises:
+        DataError: If they are.
+    """
+    extra = store.manifest.extra
+    if FIT not in extra or origin.sha256 in (None, store.manifest.sha256, extra.get(SPACE_OF)):
+        return
+    raise DataError(
+        f"`{store.path}` was fitted to other texts than those of the training, so that its vectors mean something "
+        "else; make it by `embed-text --new` from the store that the model was trained on."
     )
 
 

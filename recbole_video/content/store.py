@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
@@ -36,7 +36,10 @@ _DIGEST_BLOCK = 1 << 24  # bytes
 _WRITE_BLOCK = 1 << 21  # bytes; what is checked, converted and written while it is in the cache
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LARGEST = 1 << 31
-_TWINS = "identical_vectors"  # in `extra` of the manifest
+# In `extra` of the manifest.
+_TWINS = "identical_vectors"
+FIT = "fit_sha256"  # of what was fitted to the content of some store, and made the rows of this one
+SPACE_OF = "space_of_sha256"  # of the array of that store, where it is another one
 
 
 @dataclass
@@ -258,6 +261,7 @@ def write_frame_blocks(
     *,
     vfm: str,
     sampling: str,
+    beside: Mapping[str, bytes | None] | None = None,
     **extra: Any,
 ) -> FrameStore:
     """Write a frame store from blocks of rows, holding one block at a time; see :func:`write_frame_store`.
@@ -270,6 +274,7 @@ def write_frame_blocks(
         blocks: Every row exactly once, in any order.
         vfm: The frozen vision model that made the embeddings.
         sampling: How the frames were chosen.
+        beside: Further files that appear together with the store, content by name; None lets one vanish.
         extra: Further plain values for the manifest.
 
     Raises:
@@ -297,7 +302,16 @@ def write_frame_blocks(
             extra={**plain(extra), **_noted_twins(frames, rows.keys, rows.counts, tokens, path)},
         )
         _write_manifest(array, manifest)
+        for name, content in (beside or {}).items():
+            _put(new, name, content)
     return FrameStore(path)
+
+
+def _put(new: Replacement, name: str, content: bytes | None) -> None:
+    if content is None:
+        new.remove(name)
+    else:
+        write_atomically(new.file(name), lambda file: file.write(content))
 
 
 class _RowWriter:
@@ -492,7 +506,7 @@ def _read_manifest(path: Path) -> Manifest:
         if not needed.is_file():
             raise DataError(
                 f"There is no `{needed}`. `python -m recbole_video.dataset_tools frames` makes it from videos, "
-                "`embed-text` from titles, `write_frame_store` from vectors; or set frame_store."
+                "`embed-text` from titles, `write_frame_store` from vectors."
             )
     content = read_json(manifest_path, nan_is_missing=True)  # as earlier versions wrote it
     version = content.get("version") if isinstance(content, dict) else None

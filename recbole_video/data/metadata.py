@@ -249,6 +249,15 @@ class MetadataEncoder:
             n_categories=tuple(len(values) + 1 for values in self._values),
         )
 
+    def unseen(self, table: pd.DataFrame) -> list[tuple[str, str]]:
+        """Column and value of each category that no training video has; empty cells are none."""
+        return [
+            (name, value)
+            for name, values in zip(self.categorical, self._values, strict=True)
+            for value in dict.fromkeys(_texts(table, name))
+            if value and value not in values
+        ]
+
     def state(self) -> dict[str, Any]:
         """Plain values that :meth:`from_state` reads."""
         return {
@@ -367,12 +376,32 @@ def _floats(table: pd.DataFrame, name: str) -> np.ndarray:
     try:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
+        if name in _AS_TIME:
+            return _seconds(column)
         raise DataError(f"The metadata column `{name}` holds something other than numbers: {error}.") from error
     if np.isinf(values).any():
         raise DataError(
             f"The metadata column `{name}` holds an infinite number in row {int(np.isinf(values).argmax())}."
         )
     return values
+
+
+def _seconds(column: pd.Series) -> np.ndarray:
+    """Unix times of points in time in ISO 8601, float64 [N]; NaN for empty cells.
+
+    Raises:
+        DataError: If there is something else.
+    """
+    filled = column.where(column.notna() & (column != ""), None)
+    try:
+        points = pd.to_datetime(filled, utc=True, format="ISO8601")
+    except (TypeError, ValueError, OverflowError) as error:
+        said = str(error).partition("\n")[0]
+        raise DataError(
+            f"The metadata column `{column.name}` holds something that is no time ({said}); give Unix time in seconds "
+            "or points in time such as 2024-01-31T10:00:00Z."
+        ) from error
+    return ((points - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
 
 
 def _texts(table: pd.DataFrame, name: str) -> np.ndarray:

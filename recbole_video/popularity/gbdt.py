@@ -15,6 +15,7 @@ from torch import Tensor
 from recbole_video.errors import TrainingError
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.popularity.columns import MetadataOptions, labels_of, require_metadata, side_by_side
+from recbole_video.popularity.tree_libraries import threads_for
 from recbole_video.popularity.trees import Trees, checked_trees
 
 _MAX_CATEGORIES = 255  # of HistGradientBoostingRegressor
@@ -40,6 +41,13 @@ def grown(
     Raises:
         MissingDependencyError: If this scikit-learn keeps its trees in another way than was tried.
     """
+    with threads_for(len(train[0])):
+        return _as_many_as_validate_best(train, valid, settings)
+
+
+def _as_many_as_validate_best(
+    train: tuple[np.ndarray, np.ndarray], valid: tuple[np.ndarray, np.ndarray], settings: Mapping[str, Any]
+) -> Trees:
     features, labels = valid
     most = HistGradientBoostingRegressor(early_stopping=False, **settings).fit(*train)
     errors = [np.mean((values - labels) ** 2) for values in most.staged_predict(features)]

@@ -21,7 +21,6 @@ from recbole_video.popularity.tree_libraries import (
     as_training_error,
     check_sealed,
     import_library,
-    n_threads,
     sealed,
     unsealed,
 )
@@ -86,7 +85,7 @@ class HyFea(FeatureModel):
             learning_rate=options.tree_learning_rate,
             loss_function="RMSE",
             random_seed=self._seed,
-            thread_count=n_threads(),
+            thread_count=torch.get_num_threads(),
             allow_writing_files=False,
             logging_level="Silent",
             **_SETTINGS[options.variant],

@@ -119,7 +119,7 @@ class MFTM(FeatureModel):
         model = library.LGBMRegressor(
             n_estimators=self._options.n_trees,
             random_state=self._settings["seed"],
-            n_jobs=n_threads(),
+            n_jobs=n_threads(len(rows)),
             deterministic=True,
             force_row_wise=True,
             verbose=-1,
@@ -137,7 +137,7 @@ class MFTM(FeatureModel):
 
     def _parts(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What trees and TabNet predict on the labels' scale, float64 [N] each; zeros without TabNet."""
-        of_trees = np.asarray(self._trees.predict(rows, num_threads=n_threads()), dtype=np.float64)
+        of_trees = np.asarray(self._trees.predict(rows, num_threads=n_threads(len(rows))), dtype=np.float64)
         if self._tabnet is None:
             return of_trees, np.zeros(len(rows))
         return of_trees, self._tabnet.predict(rows) * float(self.label_std) + float(self.label_mean)

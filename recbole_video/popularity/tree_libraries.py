@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from recbole_video.errors import CheckpointError, TrainingError
 from recbole_video.runtime.checkpoint_checks import Fields, check_plain_tensor
 from recbole_video.runtime.dependencies import import_optional
 
+# Below it, a step of a tree is over sooner than OpenMP's threads have met at its end. They spin while they wait, and
+# where a core is busy with other work, a fit of seconds takes minutes. No number depends on how many there are.
+FEW_ROWS = 100_000
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -91,6 +95,16 @@ def as_checkpoint_error(library: str, *errors: type[Exception]) -> Iterator[None
         raise CheckpointError(f"The checkpoint holds no model that this version of {library} reads: {said}") from error
 
 
-def n_threads() -> int:
-    """Threads for a library, as many as PyTorch takes."""
-    return torch.get_num_threads()
+def n_threads(n_rows: int) -> int:
+    """Threads for a library that grows trees on so many videos: as many as PyTorch takes, or one where they are few."""
+    return 1 if n_rows < FEW_ROWS else torch.get_num_threads()
+
+
+@contextmanager
+def threads_for(n_rows: int) -> Iterator[None]:
+    """Limit the OpenMP threads of libraries that take no number of threads, as :func:`n_threads`."""
+    if n_rows >= FEW_ROWS:
+        yield
+        return
+    with threadpool_limits(limits=n_threads(n_rows), user_api="openmp"):
+        yield

@@ -88,10 +88,16 @@ class Data:
         return str(self.dataset)
 
 
-def load_data(config: Config) -> Data:
-    """Read, filter and split the data set, and align the frames with its items."""
+def load_data(config: Config, with_content: bool = True) -> Data:
+    """Read, filter and split the data set, and align the frames with its items.
+
+    Args:
+        config: The run's options.
+        with_content: Read the content, and refuse items that have none; without it, content matters to what is left out
+            alone, where ``missing_items`` is ``drop``.
+    """
     _check_dataset_exists(config)
-    stores = _stores(config)
+    stores = _stores(config) if with_content or config["missing_items"] == "drop" else {}
     try:
         dataset = VideoDataset(config.host(), stores)
         actions = dataset.build()
@@ -101,7 +107,7 @@ def load_data(config: Config) -> Data:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"`{config['dataset']}` cannot be read with these options ({reason}).") from error
     content = None
-    if stores and config.inputs_read:
+    if stores and config.inputs_read and with_content:
         zero_missing = config["missing_items"] == "zero"
         content = ItemContent.of(
             stores, dataset.item_tokens, config["device"], config["frames_on_device"], zero_missing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +16,19 @@ from torch import Tensor
 
 from recbole_video.arguments.arrays import Array, as_counts, as_embeddings, as_floats, find_unstorable, hold
 from recbole_video.arguments.tokens import ordered_tokens
-from recbole_video.content.items import Origin, checked_origins
+from recbole_video.content.items import Origin, checked_origins, refuse_other_space
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, mask_name, pad_or_truncate
-from recbole_video.data.metadata import MetadataEncoder
-from recbole_video.errors import DataError, nearest
+from recbole_video.data.metadata import MetadataEncoder, raw_columns
+from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.evaluation.regression import one_per_video
 from recbole_video.files.names import expanded
 from recbole_video.popularity.base import InputShape, PopularityModel
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
+from recbole_video.serving.counts import counts_of
 from recbole_video.serving.new_content import joined
 
 _BATCH = 256  # videos
@@ -40,10 +42,10 @@ class Inputs:
         frames: [N, T, d_v] float, from the frame encoder of the training frames.
         frame_counts: [N], frames that each video has; all T by default.
         text: [N, d_t] or [N, L, d_t] float, from the same text encoder.
-        metadata: Columns by name, N values each: those that the metadata vector is made of, and any others, which are
-            not read. A derived feature is made of its columns: ``hour`` and ``weekday`` of ``time``, which is Unix time
-            in seconds or ``datetime64`` (UTC without a time zone), what begins with ``title_`` of ``title``, text, what
-            begins with ``author_past_`` of ``user_id`` and ``time``.
+        metadata: Columns by name, N values each: those that the metadata vector is made of. A ``DataFrame`` may have
+            others, which are not read. A derived feature is made of its columns: ``hour`` and ``weekday`` of ``time``,
+            which is Unix time in seconds, ``datetime64`` or text in ISO 8601 (UTC without a time zone), what begins
+            with ``title_`` of ``title``, text, what begins with ``author_past_`` of ``user_id`` and ``time``.
         content: Further modalities by name, [N, d] or [N, R, d] float each; frames and text may be given here, too. A
             further one that is left out no video has, and rows of zeros are none.
     """
@@ -80,17 +82,24 @@ class PopularityPredictor:
         self._state = data
         self._metadata = metadata
         self.content = dict(content or {})
+        self._told: set[tuple[str, str]] = set()  # categories that were warned of
 
     def __repr__(self) -> str:
         inputs = f", reads {', '.join(self.content)}" if self.content else ""
         return f"<{type(self).__name__}: {self.config['model']} of {self.config['dataset']}{inputs}>"
 
     @torch.no_grad()
-    def predict(self, videos: Inputs) -> np.ndarray:
+    def predict(self, videos: Inputs, in_counts: bool = False) -> np.ndarray:
         """Popularity of each video on the labels' scale, float64 [N].
 
+        Args:
+            videos: The videos.
+            in_counts: Give the count instead, of views say, that the label is a logarithm of. A model predicts the mean
+                of the logarithm: it is a typical count, below the mean of the counts.
+
         Raises:
-            ConfigError: If the model gives anything but one number per video.
+            ConfigError: If the model gives anything but one number per video, an input is given that it does not read,
+                or ``in_counts`` of a label that is no function of one count.
             DataError: If an input that the model reads is missing, of another size, or not finite, or makes no
                 finite prediction.
         """
@@ -103,7 +112,13 @@ class PopularityPredictor:
                 f"The prediction of video {first} (counted from 0) is not finite: its inputs, or the model's weights, "
                 "are too large."
             )
-        return found
+        return counts_of(found, self._label_settings) if in_counts else found
+
+    @property
+    def _label_settings(self) -> Any:
+        """How ``label`` made the labels; None where the checkpoint does not say."""
+        label = self._state.get("label")
+        return label.get("settings") if isinstance(label, Mapping) else None
 
     @torch.no_grad()
     def explain(self, videos: Inputs, row: int = 0) -> Explanation:
@@ -172,11 +187,16 @@ class PopularityPredictor:
         """The inputs of items from frame stores, further ones by name; ``metadata`` has a row per item, in their order.
 
         Raises:
-            DataError: If a store lacks an item whose lack was not masked in training either.
+            DataError: If a store lacks an item whose lack was not masked in training either, or was fitted to texts of
+                its own.
             ConfigError: If a modality is given twice, or ``content`` is not by name.
         """
         paths = joined(content, {"frames": frames, "text": text})
-        stored = {name: _read_store(path, items, self._is_masked(name)) for name, path in paths.items()}
+        stores = {name: FrameStore(path) for name, path in paths.items()}
+        for name, store in stores.items():
+            if name in self.content:
+                refuse_other_space(store, self.content[name])
+        stored = {name: _read_store(store, items, self._is_masked(name)) for name, store in stores.items()}
         counts = stored["frames"][1] if "frames" in stored else None
         return Inputs(
             frames=stored.get("frames", (None,))[0],
@@ -215,7 +235,9 @@ class PopularityPredictor:
             if videos.metadata is None:
                 raise DataError("The model reads metadata; give `metadata`, a table with a row per video.")
             table = _as_table(videos.metadata)
+            self._check_columns_are_read(videos.metadata)
             self._metadata.check_times(table)
+            self._warn_of_unseen(table)
             encoded = self._metadata.transform(table)
             batch["numeric"] = torch.from_numpy(encoded.numeric)
             batch["categories"] = torch.from_numpy(encoded.codes)
@@ -229,9 +251,42 @@ class PopularityPredictor:
 
     def _given_content(self, videos: Inputs) -> dict[str, Array]:
         given = joined(videos.content, {"frames": videos.frames, "text": videos.text})
-        if unread := sorted(set(given) - {"frames", "text"} - set(self.content)):
-            raise DataError(f"The model does not read `{unread[0]}`{nearest(unread[0], self.content)}; leave it out.")
+        read = [*self.content, *(["metadata"] if self._metadata is not None else [])]
+        unread = sorted({*given, *(["metadata"] if videos.metadata is not None else [])} - set(read))
+        if not read:  # of videos that are only counted
+            unread = [name for name in unread if name not in ("frames", "text", "metadata")]
+        if unread:
+            raise ConfigError(
+                f"The model does not read `{unread[0]}`{nearest(unread[0], read)}; it was trained on "
+                f"{', '.join(read) or 'nothing of a video'}: leave it out."
+            )
         return given
+
+    def _check_columns_are_read(self, metadata: pd.DataFrame | Mapping[str, Sequence[Any]]) -> None:
+        """Refuse columns by name that nothing is made of; a table may have others, as a file has.
+
+        Raises:
+            ConfigError: If there is one.
+        """
+        if self._metadata is None or not isinstance(metadata, Mapping):
+            return
+        read = sorted(raw_columns(self._metadata.numeric, self._metadata.categorical))
+        for name in metadata:
+            if name not in read:
+                raise ConfigError(
+                    f"The model does not read the column `{name}` of `metadata`{nearest(str(name), read)}; it reads "
+                    f"{', '.join(read)}."
+                )
+
+    def _warn_of_unseen(self, table: pd.DataFrame) -> None:
+        """Tell, once of each, of categories that no training video has: they all count as one unknown category."""
+        unseen = self._metadata.unseen(table) if self._metadata is not None else []
+        for column, value in unseen:
+            if (column, value) not in self._told:
+                logging.getLogger(__name__).warning(
+                    f"No training video has `{value}` as its `{column}`: it counts as a category that is not known."
+                )
+        self._told.update(unseen)
 
     def _lacking(self, given: Mapping[str, Array]) -> list[str]:
         """Further modalities that are not given, which no video has: they are masked, as in training.
@@ -406,11 +461,10 @@ def _checked_metadata(data: Fields, inputs: InputShape) -> MetadataEncoder | Non
     return MetadataEncoder.from_state(data.get("metadata"))
 
 
-def _read_store(path: str | Path, items: Sequence[str], may_lack: bool) -> tuple[np.ndarray, np.ndarray]:
+def _read_store(store: FrameStore, items: Sequence[str], may_lack: bool) -> tuple[np.ndarray, np.ndarray]:
     """Rows of items, zeros where one has none, and how many each has."""
-    store = FrameStore(path)
     rows = store.rows_of(list(items))
     if (rows < 0).any() and not may_lack:
         missing = [item for item, row in zip(items, rows, strict=True) if row < 0]
-        raise DataError(f"`{path}` lacks {len(missing)} of the items (first: `{missing[0]}`).")
+        raise DataError(f"`{store.path}` lacks {len(missing)} of the items (first: `{missing[0]}`).")
     return store.read(rows).astype(np.float32), store.counts_of(rows)

@@ -18,7 +18,7 @@ from recbole_video.arguments.arrays import Array, as_tokens
 from recbole_video.arguments.histories import Histories, known_histories
 from recbole_video.arguments.tokens import ordered_tokens
 from recbole_video.config import Config
-from recbole_video.content.items import Origin, checked_origins
+from recbole_video.content.items import Origin, checked_origins, refuse_other_space
 from recbole_video.content.store import FrameStore
 from recbole_video.data.catalogue import Catalogue
 from recbole_video.errors import CheckpointError, ConfigError, DataError, counted
@@ -241,7 +241,8 @@ class Recommender:
             any_vfm: Take rows from a model of another name, too.
 
         Raises:
-            DataError: If the rows came from another model than those of the training, or are of another width.
+            DataError: If the rows came from another model than those of the training, or one fitted to other content,
+                or are of another width.
             ConfigError: If the model does not read such a modality.
         """
         self._check_reads_content()
@@ -259,6 +260,8 @@ class Recommender:
                     f"`{self.content[name].vfm}`; make them with the same vision model (or set any_vfm=True if only "
                     "the names differ)."
                 )
+            if not any_vfm:
+                refuse_other_space(store, self.content[name])
             if store.frame_dim != self.content[name].dim:
                 raise DataError(
                     f"The {name} of `{store.path}` are {store.frame_dim} wide, those of the training "

@@ -133,8 +133,8 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     @classmethod
     def leaks(cls, config: Any) -> dict[str, Any]:
-        """Of the protocol's split, and what its cuts leave on each side where it has any."""
-        actions = cls.load(config).actions
+        """Of the protocol's split, and what its cuts leave on each side where it has any; it needs no content."""
+        actions = load_data(config, with_content=False).actions
         return {"protocol": config["protocol"], **leak_report(actions), **temporal_facts(actions)}
 
     @classmethod
