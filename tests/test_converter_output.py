@@ -31,6 +31,17 @@ from .loading import recbole_dataset, recbole_sequences
 FEW = {"user_id": ["u", "u", "v"], "item_id": ["a", "b", "a"], "time": np.array([5, 3, 4])}
 
 
+def test_two_conversions_into_one_new_name(tmp_path):
+    """Both may begin; the one that ends last does not replace the other's files."""
+    first, second = (DatasetWriter(tmp_path, "mine") for _ in range(2))
+    with pytest.raises(DataError, match="already holds `mine.inter`.*give --overwrite"), second:
+        second.write_interactions({**FEW, "time": FEW["time"] + 100}, "s")
+        with first:
+            first.write_interactions(FEW, "s")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir() if path.is_file()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()} == before
+
+
 class TestAtomicFile:
     def test_numbers_and_text_against_pandas(self, tmp_path):
         """Over more than one block of rows."""

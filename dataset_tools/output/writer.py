@@ -51,7 +51,7 @@ class DatasetWriter:
         items: Items of the interactions that were written, ascending.
 
     Raises:
-        DataError: If outputs exist and ``overwrite`` is false; the message names them.
+        DataError: If outputs exist and ``overwrite`` is false, when it begins or when it ends; the message names them.
     """
 
     def __init__(self, folder: Path, name: str, overwrite: bool = False) -> None:
@@ -237,6 +237,8 @@ class DatasetWriter:
     def _finish(self) -> None:
         for pending in self._pending:
             pending.result()
+        for suffix in OUTPUTS:  # of another conversion of this name that was under way as this one began
+            self._check_absent(suffix)
         for path in sorted(self._new.files()):
             if path not in self._described:
                 self.card.add_output(path)
