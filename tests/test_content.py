@@ -881,7 +881,7 @@ class TestPopularity:
         predictor.save(tmp_path / "again.pth")
         again = load_model(tmp_path / "again.pth").predict(Inputs(content={"frames": inputs.frames, **inputs.content}))
         np.testing.assert_array_equal(again, predictor.predict(inputs))
-        with pytest.raises(DataError, match="does not read `audoi`.*`audio`"):
+        with pytest.raises(ConfigError, match="does not read `audoi`.*`audio`"):
             predictor.predict(Inputs(inputs.frames, content={"audoi": inputs.content["audio"]}))
         with pytest.raises(DataError, match="The model reads frames; give `frames`"):
             predictor.predict(Inputs(content=inputs.content))

@@ -472,7 +472,8 @@ def inputs_of(root, predictor, items):
     metadata = rows[["seconds", "kind", "time"]].assign(fans=fans.loc[rows["user_id"]].to_numpy())
     stores = {"frames": root / "pop" / "pop.frames.npy", "text": root / "pop" / "pop.text.frames.npy"}
     read = {name: path for name, path in stores.items() if name in predictor.content}
-    return predictor.from_stores(items, metadata=metadata, **read)
+    reads_metadata = predictor.inputs.n_numeric or predictor.inputs.n_categories or not predictor.content
+    return predictor.from_stores(items, metadata=metadata if reads_metadata else None, **read)
 
 
 def fitted(root, model, **options):
