@@ -29,7 +29,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 REQUIRED = {
     "recbole": "recbole", "torch": "torch", "numpy": "numpy", "pandas": "pandas", "scipy": "scipy",
     "sklearn": "scikit-learn", "matplotlib": "matplotlib", "jinja2": "jinja2", "psutil": "psutil", "yaml": "pyyaml",
-    "tqdm": "tqdm",
+    "threadpoolctl": "threadpoolctl", "tqdm": "tqdm",
 }  # fmt: skip
 
 
