@@ -189,15 +189,16 @@ class TestWhoseFaultItIs:
     @pytest.mark.parametrize("is_installed", [False, True])
     def test_a_class_of_the_users_own(self, in_tmp, data_root, capsys, monkeypatch, is_installed):
         """The class that was called, the line that raised, what it was given, and the traceback in the log."""
+        name = f"raises_{is_installed}"  # a module of that name is imported once
         if is_installed:
             monkeypatch.setattr("site.getusersitepackages", lambda: str(in_tmp))
-        (in_tmp / "my_encoder.py").write_text(OWN_ENCODER)
+        (in_tmp / f"{name}.py").write_text(OWN_ENCODER)
         monkeypatch.syspath_prepend(in_tmp)
         monkeypatch.setattr("sys.path", [*sys.path])
-        assert main(["--dataset=tiny", *words(data_root, item_encoder="my_encoder:Raises")]) == 1
+        assert main(["--dataset=tiny", *words(data_root, item_encoder=f"{name}:Raises")]) == 1
         told = capsys.readouterr().err.splitlines()[-1]
         assert re.fullmatch(
-            r"`my_encoder:Raises` \(my_encoder.py, line 9\) raised AssertionError: no way; it was given frames "
+            rf"`{name}:Raises` \({name}.py, line 9\) raised AssertionError: no way; it was given frames "
             r"\[30, 1, 8\], mask \[30, 1\]; its traceback is in `log/fault-[\w-]+.txt`.",
             told,
         )
