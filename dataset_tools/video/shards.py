@@ -11,8 +11,6 @@ import json
 import re
 import shutil
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,16 +26,11 @@ from recbole_video.dataset_tools.video.samples import Finished, Sample
 from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.atomic import write_atomically, write_json
 from recbole_video.files.locks import try_lock
-from recbole_video.files.reading import read_json
+from recbole_video.files.reading import NO_NPZ, read_json
 
 _MAX_VIDEOS = 64
 _JOURNAL = ".journal"
 _LENGTH = 8  # bytes before each entry of a journal
-# What NumPy raises on files that are none of its own, or damaged.
-_UNREADABLE = (
-    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 class ShardFolder:
@@ -210,7 +203,7 @@ def read_journal(path: Path) -> list[Finished]:
             break
         try:
             videos += _read(BytesIO(content[start + _LENGTH : end]), with_embeddings=True)
-        except _UNREADABLE as error:
+        except NO_NPZ as error:
             raise DataError(
                 f"The journal `{path}` is damaged ({error}); delete it, and its videos are done again."
             ) from error
@@ -238,7 +231,7 @@ def read_shard(path: Path, with_embeddings: bool = True) -> list[Finished]:
     """
     try:
         return _read(path, with_embeddings)
-    except _UNREADABLE as error:
+    except NO_NPZ as error:
         raise DataError(
             f"The shard `{path}` is damaged ({error}); delete it, and its videos are done again."
         ) from error

@@ -8,8 +8,6 @@ space.
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,18 +18,13 @@ import numpy as np
 
 from recbole_video.content.store import SUFFIX
 from recbole_video.errors import DataError, counted
-from recbole_video.files.reading import parse_json
+from recbole_video.files.reading import NO_NPZ, parse_json
 
 TFIDF = "tfidf"
 _SEED = 0  # of the randomised decomposition
 # Of scikit-learn's TfidfVectorizer; in a file of another version, words may be cut and weighed in another way.
 _SETTINGS = {"sublinear_tf": True, "lowercase": True, "token_pattern": r"(?u)\b\w\w+\b", "norm": "l2"}
 _KEPT = {"version": 1, **_SETTINGS, "rows": "unit length"}
-# What NumPy raises on files that are none of its own, or damaged.
-_UNREADABLE = (
-    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, NotImplementedError, MemoryError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 def fit_path(store: Path) -> Path:
@@ -108,7 +101,7 @@ class TfidfFit:
                     parse_json(file[name].tobytes().decode(), path.name) for name in ("settings", "words")
                 )
                 fit = cls(words, file["idf"], file["components"])
-        except _UNREADABLE as error:
+        except (*NO_NPZ, MemoryError) as error:
             raise DataError(f"The fit `{path}` cannot be read ({error}); make its store anew.") from error
         if settings != _KEPT:
             raise DataError(f"The fit `{path}` is of another version of this package; make its store anew.")

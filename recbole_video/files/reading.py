@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,11 @@ _DEFECTS: dict[type[Exception], str] = {
     RecursionError: "is nested too deeply to be read",
     UnicodeEncodeError: "holds text that is not Unicode, half of a surrogate pair; mend it",
 }
+# What NumPy raises on an .npz that is none, or is damaged.
+NO_NPZ = (
+    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _BYTE_ORDER_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
