@@ -125,7 +125,14 @@ class TestRecommend:
         store = write_frame_store(tmp_path / "tiny.new.frames.npy", ["n1", "n2"], rows, vfm="random", sampling="s")
         assert main(["recommend", run, "--history=n2 i1", "--k=99", f"--add_store={store.path}"]) == 0
         told = capsys.readouterr()
-        assert "\tn1\t" in told.out and told.err == f"2 new videos from {store.path}.\n"
+        assert "\tn1\t" in told.out
+        place = next(line.split("\t")[1:3] for line in told.out.splitlines() if line.split("\t")[2] in ("n1", "n2"))
+        n = len(load_model(run).items)  # of which i1 has been seen, and n1 or n2 may have been
+        said, where = told.err.splitlines()
+        assert said == f"2 new videos from {store.path}."
+        assert where == f"User 0: the best of the new videos, `{place[1]}`, is {place[0]} of {n}."
+        assert main(["recommend", run, "--history=i1", "-k", "1", f"--add_store={store.path}"]) == 0
+        assert "User 0: the best of the new videos, `n" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("words", "message"),

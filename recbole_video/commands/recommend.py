@@ -7,12 +7,17 @@ import warnings
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbole_video.entry_point import Parser, expand_path_arguments
 from recbole_video.errors import ConfigError, DataError, counted, fit_for_message
 from recbole_video.files.reading import read_text
 from recbole_video.options.run import add_trust, trust_told
 
+if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
+    from recbole_video.serving.recommender import Recommender
+
+_USERS_TOLD = 3  # of whom the places of new videos are said
 _DESCRIPTION = """\
 Recommend videos for what users have watched, by a trained recommender.
 
@@ -46,6 +51,7 @@ def recommend_command(words: Sequence[str]) -> int:
     model = load_model(asked.run, trust=asked.trust)
     if not isinstance(model, Recommender):
         raise ConfigError(f"`{asked.run}` is no recommender but a {type(model).__name__}, which has other uses.")
+    trained_on = frozenset(model.items)
     for path in asked.add_store:
         print(f"{counted(model.add_store(path), 'new video')} from {path}.", file=sys.stderr)
     _tell_unknown(histories, frozenset(model.items))
@@ -57,7 +63,25 @@ def recommend_command(words: Sequence[str]) -> int:
     print("\t".join(table.columns))
     for user, rank, item, score in table.itertuples(index=False):
         print(f"{user}\t{rank}\t{item}\t{score:.6g}")
+    if asked.add_store:
+        _tell_places(model, histories[:_USERS_TOLD], trained_on, not asked.include_seen)
     return 0
+
+
+def _tell_places(
+    model: Recommender, histories: Sequence[Sequence[str]], trained_on: frozenset[str], exclude_seen: bool
+) -> None:
+    """Say where the new videos stand, which may be below the list."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Left out: ")
+        whole = model.recommend(histories, k=len(model.items), exclude_seen=exclude_seen)
+    new = whole[~whole["item_id"].isin(trained_on)]
+    for user, places in new.groupby("user_id", sort=False):
+        best, n = places.iloc[0], int((whole["user_id"] == user).sum())
+        print(
+            f"User {user}: the best of the new videos, `{best['item_id']}`, is {best['rank']:,} of {n:,}.",
+            file=sys.stderr,
+        )
 
 
 def _tell_unknown(histories: Sequence[Sequence[str]], known: frozenset[str]) -> None:
@@ -96,7 +120,7 @@ def recommend_parser() -> Parser:
         "--history", action="append", default=[], metavar="ITEMS", help="items, oldest first; repeatable"
     )
     parser.add_argument("--histories", type=Path, metavar="FILE", help="a text file, a history per line")
-    parser.add_argument("--k", type=int, default=10, help="how many (default: 10)")
+    parser.add_argument("-k", "--k", type=int, default=10, help="how many (default: 10)")
     parser.add_argument(
         "--add_store",
         type=Path,

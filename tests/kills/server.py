@@ -1,6 +1,7 @@
 """Starts commands in processes of their own, imports done: ``python -m tests.kills.server SOCKET MODULE ...``.
 
-Whoever connects has a server of its own, a fork of this process; all end when nobody holds their other end any more.
+Whoever connects has a server of its own, a fork of this process; all end when nobody holds their other end any more,
+and kill what they run.
 A server reads a line of JSON per command, imports nothing for it but forks, and answers with its process id, then with
 its exit status. The command runs in a session of its own, from its entry point to the end of the interpreter, as if
 started from a shell that had the imports behind it.
@@ -40,7 +41,6 @@ def listen(path, modules):
 def serve(connection):
     """Start what is asked for, one command after the other."""
     questions, answers = connection.makefile("r"), connection.makefile("w")
-    connection.close()  # it stays open until both of these are closed
     print(READY, end="", file=answers, flush=True)
     for line in questions:
         request = json.loads(line)
@@ -52,14 +52,28 @@ def serve(connection):
             os.close(is_ready)
             questions.close()
             answers.close()
+            connection.close()
             return request
         os.close(is_ready)
         os.read(ready, 1)  # until it has a session of its own
         os.close(ready)
         print(child, file=answers, flush=True)
+        if not _somebody_waits(child, connection):
+            os.killpg(child, signal.SIGKILL)
+            break
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
     return None
+
+
+def _somebody_waits(child, connection):
+    """Whether the command has ended while its client was there; as an interrupted run of the tests is not."""
+    if not hasattr(os, "pidfd_open"):  # of Linux
+        return True
+    ends = os.pidfd_open(child)
+    ready = select.select([ends, connection], [], [])[0]
+    os.close(ends)
+    return ends in ready or connection.recv(1, socket.MSG_PEEK)
 
 
 def become(request):
