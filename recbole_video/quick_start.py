@@ -19,6 +19,7 @@ from recbole_video.files.reading import read_json
 from recbole_video.files.values import plain
 from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
+from recbole_video.results.epochs import counted_from_one
 from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.launch import launch
@@ -63,7 +64,8 @@ def run_recbole_video(
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and for video models ``groups``, ``seconds``, ``peak_memory_mb``,
-        ``parameters``, ``data``, ``best_epoch``, ``history`` (one dict per epoch), ``precision`` and ``run_folder``.
+        ``parameters``, ``data``, ``best_epoch`` (from 1; 0 for what is fitted in one go), ``history`` (one dict per
+        epoch), ``precision`` and ``run_folder``.
 
     Raises:
         RecBoleVideoError: With one sentence about what to change.
@@ -186,6 +188,7 @@ def _stored_result(config: Config, folder: RunFolder) -> dict[str, Any]:
     with console_logging(config):
         logging.getLogger().info(f"The run in {folder.path} has finished; this is its result, nothing is trained.")
         try:
+            result = counted_from_one(result)
             _log_results(task_of(config)(config), result, folder.log)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(damaged) from error

@@ -113,6 +113,7 @@ class TestConsole:
     def test_terminal(self, in_tmp, data_root, capfd):
         out = self.run(data_root, capfd)
         assert out.count("epoch 1 training [time: ") == out.count("epoch 1 evaluating [time: ") == 1
+        assert out.count("epoch 2 training [time: ") == 1 and "epoch 0" not in out
         assert out.count("valid result") == 2 and "epoch 1: train loss" not in out
 
     def test_notebook(self, in_tmp, data_root, capfd, monkeypatch):

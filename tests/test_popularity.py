@@ -719,7 +719,7 @@ class TestRuns:
         result = self.run(root, epochs=1, memory_warmup_epochs=warm_up)
         stored = json.loads((in_tmp / result["run_folder"] / "metrics.json").read_text())
         assert result["memory_bank"] == stored["memory_bank"] == state
-        for text in ("The best epoch, 0, is of the warm-up", "seed 42; memory bank: not laid out"):
+        for text in ("The best epoch, 1, is of the warm-up", "seed 42; memory bank: not laid out"):
             assert (text in caplog.text) == (state == "not laid out")
 
     def test_a_warm_up_as_long_as_training(self, root):

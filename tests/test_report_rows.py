@@ -173,8 +173,8 @@ def test_a_row_below_the_best_control_is_marked(tmp_path):
 
 
 def test_the_console_says_what_a_reader_of_the_table_has_to_know(tmp_path, capsys):
-    write_run(tmp_path / "a", hits_of(0.5, 1), config={"epochs": 3}, epochs=3, best_epoch=2)
-    write_run(tmp_path / "b", hits_of(0.4, 2, 380), "GRU4Rec", config={"epochs": 3}, epochs=2, best_epoch=1)
+    write_run(tmp_path / "a", hits_of(0.5, 1), config={"epochs": 3}, epochs=3, best_epoch=3)
+    write_run(tmp_path / "b", hits_of(0.4, 2, 380), "GRU4Rec", config={"epochs": 3}, epochs=2, best_epoch=2)
     write_run(tmp_path / "c", hits_of(0.3, 3, 380), "MostPopular", control=True)
     assert main([f"--report={tmp_path}", f"--out={tmp_path / 'report'}"]) == 0
     told = capsys.readouterr().out

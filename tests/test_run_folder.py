@@ -115,7 +115,7 @@ class TestKills:
             assert resumed["run_folder"] == str(folder) and not list(folder.glob(".*"))
             assert comparable(resumed) == comparable(unbroken), last
             found = weights(folder)
-            assert found["epoch"] == best["epoch"] == resumed["best_epoch"]
+            assert found["epoch"] == best["epoch"] == resumed["best_epoch"] - 1  # a checkpoint has the index
             assert all(torch.equal(value, found["state_dict"][name]) for name, value in best["state_dict"].items())
             if model == "SASRec":
                 assert torch.equal(found["item_vectors"], best["item_vectors"])
@@ -201,7 +201,7 @@ class TestKills:
         (folder / "metrics.json").unlink()
         last = read_checkpoint(folder / "last.pth")
         write_checkpoint(folder / "last.pth", {**last, "progress": {**last["progress"], "best_epoch": 0}})
-        with pytest.raises(CheckpointError, match="holds epoch 1, and .*last.pth` says that the best one is 0"):
+        with pytest.raises(CheckpointError, match="holds epoch 2, and .*last.pth` says that the best one is 1"):
             run_recbole_video(config_dict={"resume": str(folder)})
 
     def test_what_is_left_half_written_is_told_by_its_name_alone(self, tmp_path):

@@ -103,7 +103,7 @@ class TestScale:
 
 @pytest.mark.parametrize(
     ("n", "epochs", "best", "is_told"),
-    [(3, 3, 2, True), (3, 3, 1, False), (3, 9, 2, False), (1, 1, 0, False), (0, 3, None, False)],
+    [(3, 3, 3, True), (3, 3, 2, False), (3, 9, 3, False), (1, 1, 1, False), (0, 3, None, False), (0, 3, 0, False)],
 )
 def test_whether_the_last_epoch_was_the_best(n, epochs, best, is_told):
     """Of all that the options allow: not of those that patience left."""

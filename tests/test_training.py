@@ -61,7 +61,7 @@ class TestRun:
         assert lines[0].split("\t")[:4] == ["user_id", "item_id", "rank", "hit@10"]
         assert values.mean() == pytest.approx(result["test_result"]["hit@10"], abs=1e-5)
         log = next(Path("log/SASRec").glob("SASRec-tiny-*.log")).read_text()
-        for line in ("epoch 0 training [time: ", "valid_score: ", "best valid : {'hit@10'", "test result: {'hit@10'"):
+        for line in ("epoch 1 training [time: ", "valid_score: ", "best valid : {'hit@10'", "test result: {'hit@10'"):
             assert line in log and line in (folder / "run.log").read_text()
         assert list(Path("log_tensorboard").rglob("events*"))
 
@@ -80,13 +80,13 @@ class TestRun:
         history = json.loads(Path(result["run_folder"], "metrics.json").read_text())["history"]
         scores = [record["valid_score"] for record in history]
         assert result["best_valid_score"] == max(scores)
-        assert scores[result["best_epoch"]] == max(scores)
+        assert scores[result["best_epoch"] - 1] == max(scores)
 
     def test_early_stopping(self, in_tmp, data_root):
         result = run(data_root, epochs=80, stopping_step=2, learning_rate=0.01)
         history = json.loads(Path(result["run_folder"], "metrics.json").read_text())["history"]
         scores = [record["valid_score"] for record in history]
-        assert len(scores) < 80 and len(scores) - 1 - result["best_epoch"] == 3
+        assert len(scores) < 80 and len(scores) - result["best_epoch"] == 3
         assert max(scores[-3:]) < result["best_valid_score"] == scores[-4]
 
     def test_frames_on_disk_give_the_same_numbers(self, in_tmp, data_root):
@@ -117,7 +117,7 @@ class TestRun:
             run(data_root, n_heads=3)
 
     def test_infinite_loss(self, in_tmp, data_root):
-        with pytest.raises(TrainingError, match="not finite in epoch 0; lower learning_rate"):
+        with pytest.raises(TrainingError, match="not finite in epoch 1; lower learning_rate"):
             run(data_root, learner="sgd", learning_rate=1e30, epochs=3)
 
     @pytest.mark.parametrize("fusion", ["sum", "gate"])
@@ -204,7 +204,7 @@ class TestDiverged:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"weight_decay": 1e38}, "The weights are not finite after epoch 0: training has diverged; lower learn"),
+            ({"weight_decay": 1e38}, "The weights are not finite after epoch 1: training has diverged; lower learn"),
             ({}, "predictions are not finite: training has diverged; lower learning_rate"),
         ],
     )
@@ -408,7 +408,7 @@ class TestResume:
     def test_a_run_that_ends_while_it_becomes_better_says_so(self, in_tmp, data_root, capfd):
         for epochs in (1, 3):
             result = run(data_root, epochs=epochs)
-            is_last = epochs > 1 and result["best_epoch"] == epochs - 1
+            is_last = epochs > 1 and result["best_epoch"] == epochs
             told = f"The last of {epochs} epochs was the best: more may be better (--epochs={2 * epochs})."
             assert (told in capfd.readouterr().out) == is_last
 

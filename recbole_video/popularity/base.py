@@ -207,7 +207,7 @@ class PopularityModel(Trainable, AbstractRecommender):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def before_epoch(self, epoch: int, batches: Iterable[Batch]) -> None:
-        """Called before each epoch with the training videos in their own order.
+        """Called before each epoch, with its index from 0 and the training videos in their own order.
 
         Where ``n_shown_between_epochs`` is set and there are more, with a sample of so many, the same in each epoch.
         """
@@ -222,13 +222,13 @@ class PopularityModel(Trainable, AbstractRecommender):
         Args:
             batches: The batches of a split, on the device, in the order of the data.
             items: Item token of each row that batches name, object [N].
-            best_epoch: The epoch that was chosen.
+            best_epoch: The number of the epoch that was chosen, from 1; 0 where there is none.
             folder: The run's folder; None where none is kept.
         """
         return {}
 
     def draw(self, history: Sequence[dict[str, float]], folder: Path) -> None:
-        """Draw what the records of the epochs tell, into the folder of the run."""
+        """Draw what the records of the epochs, which are counted from 1, tell, into the folder of the run."""
 
     # -- of a trained model --------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ class TabNet:
             virtual_batch_size=min(_GHOST_BATCH, batch),
         )
         self._use(regressor.network)
-        return {"tabnet epoch": int(regressor.best_epoch)}
+        return {"tabnet epoch": int(regressor.best_epoch) + 1}  # it counts from 0
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """What it gives for rows [N, columns], float64 [N]."""

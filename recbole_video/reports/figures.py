@@ -238,7 +238,7 @@ def _draw_curves(
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylabel(f"validation {', '.join(sorted(names)) or 'score'}")
         axis.set_title(dataset if len(panels) > 1 else "", loc="left", fontsize=10)
-    axes[-1].set_xlabel("epoch, from 0 as in the log")
+    axes[-1].set_xlabel("epoch")
     lines = [
         Line2D([], [], label=shorten(label, _LONGEST_LABEL, placeholder=" …"), linewidth=1.6, **style)
         for label, style in styles.items()

@@ -13,7 +13,10 @@ from recbole_video.files.atomic import write_atomically
 def draw_curve(
     history: Sequence[dict[str, float]], valid_metric: str, best_epoch: int, path: Path, loss: str = "nats"
 ) -> None:
-    """Draw training loss and validation score per epoch; the best epoch is marked. ``loss`` is its name or unit."""
+    """Draw training loss and validation score per epoch, from 1; the best epoch is marked, where there is one (not 0).
+
+    ``loss`` is its name or unit.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,7 +30,7 @@ def draw_curve(
     scored_epochs = [record["epoch"] for record in scored]
     scores = [record["valid_score"] for record in scored]
     score_axis.plot(scored_epochs, scores, color="tab:blue", marker=".", label=f"validation {valid_metric}")
-    if best_epoch >= 0:
+    if best_epoch > 0:
         score_axis.axvline(best_epoch, color="tab:blue", linestyle=":", label=f"best epoch: {best_epoch}")
     loss_axis.set_xlabel("epoch")
     loss_axis.set_ylabel(f"training loss ({loss})")

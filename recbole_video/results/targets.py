@@ -27,4 +27,4 @@ def cases_of(data: Mapping[str, Any]) -> str:
 def was_best_last(result: Mapping[str, Any]) -> bool:
     """Whether a run trained all epochs that its options allow, more than one, and the last was the best."""
     n, epochs = len(result.get("history") or []), (result.get("config") or {}).get("epochs")
-    return n > 1 and n == epochs and result.get("best_epoch") == n - 1
+    return n > 1 and n == epochs and result.get("best_epoch") == n

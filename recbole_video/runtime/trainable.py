@@ -42,7 +42,7 @@ class Trainable:
         return [part for part in learning if not isinstance(part, nn.RNNBase)]
 
     def before_epoch(self, epoch: int, batches: Iterable[Any]) -> None:
-        """Called before each epoch with the batches that its task shows a model between epochs, on the device."""
+        """Called before each epoch, with its index from 0 and the batches that its task shows it, on the device."""
 
     def after_step(self) -> None:
         """Called after each step of the optimiser."""

@@ -100,8 +100,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
     def describe(self, test: Predictions) -> dict[str, Any]:
         """Parameters, what the model says of itself, results by group, data."""
         folder = None if self.folder is None else self.folder.path
-        best_epoch = -1 if self.fitted.best_epoch is None else self.fitted.best_epoch
-        inside = self.model.look_inside(self._batches, self.data.items, best_epoch, folder)
+        inside = self.model.look_inside(self._batches, self.data.items, self.fitted.best_epoch or 0, folder)
         return {
             "parameters": self.model.parameter_counts(),
             **({"control": self.fitted.notes} if self.model.is_fitted_once(self.config) else {}),
@@ -113,7 +112,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
         """Validation, test, and each group of the test."""
-        valid = f"valid (epoch {result['best_epoch']})" if result["parameters"] else "valid"
+        valid = f"valid (epoch {result['best_epoch']})" if result["best_epoch"] else "valid"
         rows = [(valid, result["best_valid_result"]), ("test", result["test_result"])]
         cold = result["groups"].get("cold_start", {})
         if cold.get("videos"):

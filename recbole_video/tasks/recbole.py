@@ -18,7 +18,7 @@ from recbole_video.data.sequences import are_positions
 from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.files.values import file_digest
-from recbole_video.runtime.event_log import EventLog
+from recbole_video.runtime.recbole_epochs import EventLogFromOne, WandbLoggerFromOne, epochs_from_one
 from recbole_video.tasks.task import Fitted, Task, as_config_error
 
 _INTERACTION = interaction.__file__  # where RecBole looks up the fields of a batch
@@ -89,7 +89,8 @@ class RecBoleTask(Task[PreparedData, Any, None]):
         self._trainer = _make_trainer(config.host(**place), self.model, self.log_name)
         kept = {"saved": is_saved, "show_progress": config["show_progress"], "callback_fn": self.hooks.on_epoch}
         try:
-            best_valid_score, best_valid_result = self._trainer.fit(self.data.train, self.data.valid, **kept)
+            with epochs_from_one():
+                best_valid_score, best_valid_result = self._trainer.fit(self.data.train, self.data.valid, **kept)
         except KeyError as error:
             if _asked_for(error) != _INTERACTION:
                 raise ConfigError(f"{_cannot_run(config)} (KeyError: {error}).") from error
@@ -201,15 +202,16 @@ def _cannot_run(config: Any) -> str:
 
 
 def _make_trainer(config: Config, model: Any, log_name: str) -> Any:
-    """RecBole's trainer, with an event log that a full disk does not end the run by."""
+    """RecBole's trainer, with an event log that a full disk does not end the run by, and steps counted from 1."""
     from recbole.trainer import trainer as recbole_trainer
 
-    make_writer = recbole_trainer.get_tensorboard
-    recbole_trainer.get_tensorboard = lambda _: EventLog(Path(config["tensorboard_dir"]) / log_name)
+    make_writer, wandb_logger = recbole_trainer.get_tensorboard, recbole_trainer.WandbLogger
+    recbole_trainer.WandbLogger = WandbLoggerFromOne
+    recbole_trainer.get_tensorboard = lambda _: EventLogFromOne(Path(config["tensorboard_dir"]) / log_name)
     try:
         return get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     finally:
-        recbole_trainer.get_tensorboard = make_writer
+        recbole_trainer.get_tensorboard, recbole_trainer.WandbLogger = make_writer, wandb_logger
 
 
 def _check_catalogue_size(config: Config, n_items: int) -> None:

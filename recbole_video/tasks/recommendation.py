@@ -103,7 +103,7 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
         """Validation, test, the test with equal scores in random order where that differs, each group of the test."""
-        valid = f"valid (epoch {result['best_epoch']})" if result["parameters"] else "valid"
+        valid = f"valid (epoch {result['best_epoch']})" if result["best_epoch"] else "valid"
         return [(valid, result["best_valid_result"]), *rows_of_test(result)]
 
     def title(self, result: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ class Hooks:
     """Where a caller may step into a run: after each epoch, and in place of reading the data.
 
     Attributes:
-        on_epoch: Called with the epoch and its validation score after each validation.
+        on_epoch: Called with the index of the epoch, from 0, and its validation score after each validation.
         load: Called with the configuration in place of :meth:`Task.load`, whose data it gives; not asked where the
             task's data cannot be shared.
     """
@@ -43,12 +43,12 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of fitting a model.
+    """What came of fitting a model: epochs are numbers, from 1.
 
     Attributes:
         best_valid_score: Validation score of what was kept; None where nothing is validated.
         best_valid_result: All its metrics.
-        best_epoch: Epoch of it; 0 for a model that is fitted once, None where it is not known.
+        best_epoch: Epoch of it; 0 (no epoch) for a model that is fitted once, None where it is not known.
         history: One record per epoch; None where none is kept.
         seconds_before: Wall time of earlier parts of a resumed run.
         notes: What the model says of a fit in one go, as plain values.
@@ -193,8 +193,8 @@ class Task(ABC, Generic[D, M, O]):
         return Fitted(
             p.best_valid_score,
             p.best_valid_result,
-            p.best_epoch,
-            p.history,
+            p.best_epoch + 1,
+            [{**record, "epoch": record["epoch"] + 1} for record in p.history],
             p.seconds_before,
             precision=trainer.precision,
         )

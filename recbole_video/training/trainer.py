@@ -1,4 +1,7 @@
-"""Fits a model: RecBole's epochs and early stopping, exact resumption, best epoch kept."""
+"""Fits a model: RecBole's epochs and early stopping, exact resumption, best epoch kept.
+
+Inside, and in checkpoints, an epoch is its index, from 0; whatever is told of it is its number, from 1.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ _FINITE_CHECK_STEPS = 50
 
 @dataclass
 class Progress:
-    """Where training stands, as it is kept in checkpoints.
+    """Where training stands, as it is kept in checkpoints: epochs are indices, from 0.
 
     Attributes:
         next_epoch: The first epoch that is still to do.
@@ -164,7 +167,8 @@ class Trainer:
 
         Args:
             train_data: Training batches.
-            callback_fn: Called with the epoch and its validation score after each evaluation, when it is stored.
+            callback_fn: Called with the index of the epoch, from 0 as in RecBole, and its validation score after each
+                evaluation, when it is stored.
 
         Returns:
             Best validation score and all metrics of that epoch.
@@ -183,21 +187,20 @@ class Trainer:
         return self.progress.best_valid_score, self.progress.best_valid_result
 
     def _run_epoch(self, epoch: int, train_data: Any, callback_fn: Callable[[int, float], None] | None) -> None:
-        started = perf_counter()
+        started, number = perf_counter(), epoch + 1
         loss = self._train_epoch(train_data, epoch)
         record: dict[str, float] = {"epoch": epoch, "train_loss": loss, "train_seconds": perf_counter() - started}
         self.logger.info(
-            set_color(f"epoch {epoch} training", "green")
+            set_color(f"epoch {number} training", "green")
             + f" [time: {record['train_seconds']:.2f}s, train loss: {loss:.{self.config['loss_decimal_place']}f}]",
             extra=OF_EPOCH,
         )
-        self.tensorboard.add_scalar("Loss/Train", loss, epoch)
-        self.wandb.log_metrics({"epoch": epoch, "train_loss": loss, "train_step": epoch}, head="train")
+        self.tensorboard.add_scalar("Loss/Train", loss, number)
+        self.wandb.log_metrics({"epoch": number, "train_loss": loss, "train_step": number}, head="train")
         record.update(self.model.epoch_statistics())
         self.progress.history.append(record)
-        self.progress.next_epoch = epoch + 1
-        last = epoch + 1 == self.config["epochs"]
-        is_judged = last or (epoch + 1) % self.config["eval_step"] == 0
+        self.progress.next_epoch = number
+        is_judged = number == self.config["epochs"] or number % self.config["eval_step"] == 0
         score = self._validate(epoch, record) if is_judged else float("nan")
         self._save(is_best=self.progress.best_epoch == epoch)
         if is_judged and callback_fn is not None:
@@ -217,7 +220,7 @@ class Trainer:
         steps = tqdm(
             planned_ahead(train_data, self.device),
             total=len(train_data),
-            desc=set_color(f"Train {epoch:>5}", "pink"),
+            desc=set_color(f"Train {epoch + 1:>5}", "pink"),
             ncols=100,
             leave=False,
             disable=None if self.config["show_progress"] else True,  # None: where the output is a terminal
@@ -266,7 +269,7 @@ class Trainer:
     def _refuse_infinite(self, total: torch.Tensor, epoch: int) -> None:
         if not torch.isfinite(total):
             raise TrainingError(
-                f"The training loss is not finite in epoch {epoch}; lower learning_rate, or set "
+                f"The training loss is not finite in epoch {epoch + 1}; lower learning_rate, or set "
                 "clip_grad_norm={'max_norm': 1.0}."
             )
 
@@ -275,8 +278,8 @@ class Trainer:
         learned = (weights for weights in self.model.parameters() if weights.requires_grad)
         if not all(bool(torch.isfinite(weights).all()) for weights in learned):
             raise TrainingError(
-                f"The weights are not finite after epoch {epoch}: training has diverged; lower learning_rate, or set "
-                "clip_grad_norm={'max_norm': 1.0}."
+                f"The weights are not finite after epoch {epoch + 1}: training has diverged; lower learning_rate, or "
+                "set clip_grad_norm={'max_norm': 1.0}."
             )
 
     def _validate(self, epoch: int, record: dict[str, float]) -> float:
@@ -297,25 +300,24 @@ class Trainer:
         p.judge(epoch, result, score, self.bigger, self.config["stopping_step"], self.model.is_better_epoch)
         record.update(valid_score=score, valid_seconds=perf_counter() - started)
         self.logger.info(
-            set_color(f"epoch {epoch} evaluating", "green")
+            set_color(f"epoch {epoch + 1} evaluating", "green")
             + f" [time: {record['valid_seconds']:.2f}s, valid_score: {score:f}]",
             extra=OF_EPOCH,
         )
         self.logger.info(set_color("valid result", "blue") + f": \n{dict2str(result)}", extra=OF_EPOCH)
         self.logger.info(self._epoch_line(record), extra=SHORT)
-        self.tensorboard.add_scalar("Vaild_score", score, epoch)  # RecBole's spelling
-        self.wandb.log_metrics({**result, "valid_step": epoch}, head="valid")
+        self.tensorboard.add_scalar("Vaild_score", score, epoch + 1)  # RecBole's spelling
+        self.wandb.log_metrics({**result, "valid_step": epoch + 1}, head="valid")
         if p.is_stopped:
-            self.logger.info(f"Finished training, best eval result in epoch {p.best_epoch}")
+            self.logger.info(f"Finished training, best eval result in epoch {p.best_epoch + 1}")
         return score
 
     def _epoch_line(self, record: dict[str, float]) -> str:
         """An epoch in one line, for a notebook."""
         loss = f"train loss {record['train_loss']:.{self.config['loss_decimal_place']}f}"
         score = f"{self.config['valid_metric']} {record['valid_score']:.4f}"
-        return (
-            f"epoch {record['epoch']}: {loss}, valid {score} [{record['train_seconds'] + record['valid_seconds']:.1f}s]"
-        )
+        seconds = record["train_seconds"] + record["valid_seconds"]
+        return f"epoch {record['epoch'] + 1}: {loss}, valid {score} [{seconds:.1f}s]"
 
     def load_best(self) -> None:
         """Put the weights of the best epoch into the model.
@@ -329,10 +331,12 @@ class Trainer:
     def _best_weights(self) -> dict[str, Any]:
         if self.folder is not None:
             best = read_checkpoint(self.folder.best, "cpu")  # it may be sent to processes of other GPUs
-            if best.get("epoch") != self.progress.best_epoch:
+            held = best.get("epoch")
+            if held != self.progress.best_epoch:
                 raise CheckpointError(
-                    f"`{self.folder.best}` holds epoch {best.get('epoch')}, and `{self.folder.last}` says that the "
-                    f"best one is {self.progress.best_epoch}: they are not of one run; start anew, without --resume."
+                    f"`{self.folder.best}` holds epoch {held + 1 if isinstance(held, int) else held}, and "
+                    f"`{self.folder.last}` says that the best one is {self.progress.best_epoch + 1}: they are not of "
+                    "one run; start anew, without --resume."
                 )
             self.logger.info(f"Loading model structure and parameters from {self.folder.best}")
             return best["state_dict"]
@@ -412,7 +416,7 @@ class Trainer:
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             where = "`last.pth`" if self.folder is None else f"`{self.folder.last}`"
             raise CheckpointError(f"{where} does not fit this model: {error}") from error
-        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.progress.next_epoch}")
+        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.progress.next_epoch + 1}")
 
     def _last_state(self) -> dict[str, Any]:
         if self.folder is None:
