@@ -804,7 +804,7 @@ class TestTMALL:
 
     def test_variants_differ_in_how_they_are_fitted(self, root, in_tmp):
         result = run(root, "TMALL", variant="tmall_linear", factor_size=4, epochs=1)
-        assert result["history"] and "control" not in result and result["parameters"]
+        assert result["history"] and not {"control", "fit"} & set(result) and result["parameters"]
         predictor = load_model(result["run_folder"])
         written = pd.read_csv(f"{result['run_folder']}/predictions.tsv", sep="\t")
         found = predictor.predict(inputs_of(root, predictor, written["item_id"].tolist()))
@@ -837,7 +837,7 @@ class TestTMALL:
 
     def test_the_row_says_transductive(self):
         cls = POPULARITY_MODELS.get("TMALL")
-        assert cls.remark({"control": {}}).startswith("transductive") and not cls.remark({"history": []})
+        assert cls.remark({"fit": {}}).startswith("transductive") and not cls.remark({"history": []})
 
     def test_constant_features(self, tmp_path):
         write_popularity(tmp_path, seconds=3.0)

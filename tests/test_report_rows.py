@@ -35,7 +35,7 @@ def write_run(
         n_targets: Where users have several, their number.
         per_user: Whether it keeps its table of users.
         control: Whether it is of a control.
-        changes: Of ``data``, ``config``, ``epochs`` and ``best_epoch``.
+        changes: Of ``data``, ``config``, ``epochs``, ``best_epoch`` and ``fit``.
     """
     users = users or [f"u{i}" for i in range(len(hits))]
     result = result_of(float(np.mean(hits)), seed, changes.pop("epochs", 2))
@@ -44,7 +44,7 @@ def write_run(
     if n_targets is not None:
         result["data"]["temporal"] = {"test_targets": n_targets}
     result["test_result"] = {"hit@10": float(np.mean(hits))}
-    result |= {name: changes[name] for name in ("best_epoch",) if name in changes}
+    result |= {name: changes[name] for name in ("best_epoch", "fit") if name in changes}
     result |= {"control": {}, "history": []} if control else {}
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(result))
@@ -170,6 +170,14 @@ def test_a_row_below_the_best_control_is_marked(tmp_path):
     assert "↓ is below the best control, by the same tests." in section.legend and not section.against
     write_report([tmp_path], tmp_path / "report", latex=True)
     assert r"$\downarrow$" in (tmp_path / "report" / "results.tex").read_text()
+
+
+def test_what_is_fitted_in_one_go_and_is_no_control_is_tested_like_the_others(tmp_path):
+    write_run(tmp_path / "a", hits_of(0.2, 1), "SVR", fit={"support_vectors": 7})
+    write_run(tmp_path / "b", hits_of(0.6, 2), "HyFea", fit={"trees": 7})
+    write_run(tmp_path / "c", hits_of(0.4, 3), "Constant", control=True)
+    _, cells = cells_of(tmp_path)
+    assert [cells[f"{name} + CVA"].marks for name in ("SVR", "HyFea", "Constant")] == ["↓", "", ""]
 
 
 def test_the_console_says_what_a_reader_of_the_table_has_to_know(tmp_path, capsys):

@@ -68,6 +68,7 @@ class MetadataGBDT(PopularityModel):
 
         model: ClassVar[str] = "MetadataGBDT"
 
+    is_control = True
     inputs_read = frozenset(["metadata"])
 
     def __init__(self, config: Any, inputs: InputShape) -> None:

@@ -85,7 +85,7 @@ class MFTM(FeatureModel):
     def remark(cls, result: Mapping[str, Any]) -> str:
         """Says what it lacks: TabNet, or the metadata, of which the method is made."""
         lacking = [] if "metadata" in result["data"]["inputs"] else ["embeddings alone, without MFTM's metadata"]
-        if result["control"].get("tabnet share") is None:
+        if result["fit"].get("tabnet share") is None:
             lacking.append("LightGBM alone, without TabNet")
         return "; ".join(lacking)
 

@@ -29,6 +29,7 @@ class MetadataRidge(PopularityModel):
 
         model: ClassVar[str] = "MetadataRidge"
 
+    is_control = True
     inputs_read = frozenset(["metadata"])
     weights: Tensor
     intercept: Tensor

@@ -107,7 +107,7 @@ class TMALL(FeatureModel):
     @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:
         """That the videos to be judged were seen without labels."""
-        return "transductive: validation and test videos were fitted on without labels" if "control" in result else ""
+        return "transductive: validation and test videos were fitted on without labels" if "fit" in result else ""
 
     # -- the linear model ----------------------------------------------------------------------
 

@@ -164,7 +164,7 @@ def _test(table: Table, rows: tuple[int, int], j: int, metric: Metric, column: s
 
 
 def _are_of_a_control(records: Iterable[Record]) -> bool:
-    """Whether runs are of a control: a model that is fitted in one go says what it fitted."""
+    """Whether runs are of a control, which says under this name what it fitted."""
     return any("control" in record.result for record in records)
 
 

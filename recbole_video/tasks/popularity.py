@@ -103,12 +103,18 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         inside = self.model.look_inside(self._batches, self.data.items, self.fitted.best_epoch or 0, folder)
         return {
             "parameters": self.model.parameter_counts(),
-            **({"control": self.fitted.notes} if self.model.is_fitted_once(self.config) else {}),
+            **self._about_fit(),
             **plain(inside),
             "standard_errors": {"mae": standard_error_of_mae(test)},
             "groups": regression_results_by_group(test, self.data, self.config),
             "data": self.data.summary(),
         }
+
+    def _about_fit(self) -> dict[str, Any]:
+        """What a model that is fitted in one go says of it: under ``control`` where others are read against it."""
+        if not self.model.is_fitted_once(self.config):
+            return {}
+        return {"control" if self.model.is_control else "fit": self.fitted.notes}
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
         """Validation, test, and each group of the test."""
