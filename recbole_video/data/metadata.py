@@ -94,6 +94,15 @@ DERIVED: dict[str, Derived] = {
 PAST_VIDEOS, PAST_LABEL = "author_past_videos", "author_past_label"
 PAST = (PAST_VIDEOS, PAST_LABEL)
 _OF_PAST = ("user_id", "time")
+_IN_WORDS = {
+    PAST_VIDEOS: "number of the author's earlier videos",
+    PAST_LABEL: "mean of the author's earlier videos",
+    "hour": "hour (UTC)",
+}
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_LARGEST_LOG, _LAST_SECOND = 700.0, 253_402_300_799.0  # of a number in double precision, of the year 9999
+_DIGITS = 5  # after the point: single precision of a logarithm keeps no more
+_NO_CATEGORY = "empty, or in no training video"
 _AS_TEXT = frozenset(["title"])
 _AS_TIME = frozenset(["time"])
 _MOST_YEARS = 20  # between a video and those of the training, before its time is taken for one in another unit
@@ -249,6 +258,33 @@ class MetadataEncoder:
             n_categories=tuple(len(values) + 1 for values in self._values),
         )
 
+    def in_words(self, numeric: np.ndarray, codes: np.ndarray) -> list[tuple[str, str]]:
+        """Name and value of each column for one video, as they were before :meth:`transform`, numbers first.
+
+        Args:
+            numeric: Its numbers, float32 [n].
+            codes: Its categories, int64 [m].
+        """
+        numbers = numeric.astype(np.float64) * self._sd + self._mean
+        found = [
+            (_IN_WORDS.get(name, name), self._number_in_words(name, number, is_mean))
+            for name, number, is_mean in zip(self.numeric, numbers, numeric == 0, strict=True)
+        ]
+        if set(PAST) <= set(self.numeric) and round(numbers[self.numeric.index(PAST_VIDEOS)], 3) == 0:
+            found[self.numeric.index(PAST_LABEL)] = (_IN_WORDS[PAST_LABEL], "none")
+        words = ([_NO_CATEGORY, *values] for values in self._values)
+        return [*found, *((n, w[code]) for n, w, code in zip(self.categorical, words, codes.tolist(), strict=True))]
+
+    def _number_in_words(self, name: str, number: float, is_mean: bool) -> str:
+        """A number in its own unit; an empty cell was made the mean, and which of both it was cannot be told."""
+        if name == PAST_VIDEOS or (self.log1p and not is_made(name)):
+            number = max(0.0, round(math.expm1(min(number, _LARGEST_LOG)), _DIGITS))
+        if is_mean:
+            return f"not known, or the mean ({_short(number)})"
+        if name in _AS_TIME:
+            return str(np.datetime64(round(min(number, _LAST_SECOND)), "s")).replace("T", " ")
+        return _WEEKDAYS[round(number) % 7] if name == "weekday" else _short(number)
+
     def unseen(self, table: pd.DataFrame) -> list[tuple[str, str]]:
         """Column and value of each category that no training video has; empty cells are none."""
         return [
@@ -342,6 +378,12 @@ class MetadataEncoder:
         made_of_it = " and ".join(f"`{name}`" for name in made)
         meaning = _MEANING.get(column, "a number")
         return f"`{column}` ({meaning}, of which {made_of_it} {'is' if len(made) == 1 else 'are'} made)"
+
+
+def _short(number: float) -> str:
+    """A number with the digits that single precision keeps of its logarithm."""
+    number = float(f"{number:.5g}")
+    return f"{number:,.0f}" if number.is_integer() else f"{number:,.5g}"
 
 
 def _check_state(state: Mapping[str, Any]) -> None:

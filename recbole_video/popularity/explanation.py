@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+
+_LISTED = 10  # contributions that are shown one by one
 
 
 class Retrieved(Protocol):
@@ -26,6 +28,26 @@ class Retrieved(Protocol):
 
 
 @dataclass(frozen=True)
+class Contribution:
+    """What a feature adds to a prediction.
+
+    Attributes:
+        feature: Its name.
+        amount: What it adds, on the scale of the explanation.
+        value: What the video has of it, in words; empty where there is nothing to say, as of frames.
+        column: Which column of the metadata it is, numbers before categories; None for another feature.
+    """
+
+    feature: str
+    amount: float
+    value: str = ""
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.feature}: {self.value}" if self.value else self.feature
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What a prediction rests on.
 
@@ -35,7 +57,10 @@ class Explanation:
         slots: What was retrieved, the heaviest first; empty where nothing is, as without a memory bank.
         weights: Weight of each of them.
         kind: What they are, in a word.
-        note: What their names mean, where they need it.
+        note: What their names mean, where they need it; of contributions, what they leave out.
+        base: What contributions are added to, the mean prediction of the training videos; None where there are none.
+        contributions: What each feature adds; with ``base`` they are the prediction.
+        scale: What they add up on, where that is not the labels' scale.
     """
 
     popularity: float
@@ -44,14 +69,43 @@ class Explanation:
     weights: Sequence[float] = ()
     kind: str = "slot"
     note: str = ""
+    base: float | None = None
+    contributions: Sequence[Contribution] = ()
+    scale: str = ""
 
-    def as_text(self, item: str, label: float, in_words: Callable[[float], str] = "{:.4f}".format) -> str:
+    def with_values(self, of_columns: Sequence[tuple[str, str]]) -> Explanation:
+        """The same with what there is to say of the metadata: name and value in words of each column."""
+        told = [
+            one
+            if one.column is None
+            else replace(one, feature=of_columns[one.column][0], value=of_columns[one.column][1])
+            for one in self.contributions
+        ]
+        return replace(self, contributions=told)
+
+    def listed(self) -> list[Contribution]:
+        """The contributions, those that add or take away most first; beyond ten, the others together in one."""
+        largest = sorted(self.contributions, key=lambda one: -abs(one.amount))
+        if len(largest) <= _LISTED + 1:
+            return largest
+        others = largest[_LISTED:]
+        together = Contribution(f"the other {len(others)} together", sum(one.amount for one in others))
+        return [*largest[:_LISTED], together]
+
+    def as_text(
+        self,
+        item: str,
+        label: float,
+        in_words: Callable[[float], str] = "{:.4f}".format,
+        added: Callable[[float], str] = "{:+.4f}".format,
+    ) -> str:
         """Lines for the console.
 
         Args:
             item: Token of the video.
             label: Its true popularity.
             in_words: Writes a popularity.
+            added: Writes what is added to one.
         """
         lines = [f"{item}: predicted {in_words(self.popularity)}, true {in_words(label)}"]
         if self.frame_weights is not None:
@@ -59,5 +113,15 @@ class Explanation:
         for slot, weight in zip(self.slots, self.weights, strict=True):
             about = f"weight {weight:.3f}, popularity {slot.popularity:.3f}, {slot.details}"
             lines.append(f"  {self.kind}: {slot.label}, {about}")
-        lines += [f"  {self.note}"] if self.note and self.slots else []
+        lines += self._lines_of_contributions(in_words, added)
+        lines += [f"  {self.note}"] if self.note and (self.slots or self.contributions) else []
         return "\n".join(lines)
+
+    def _lines_of_contributions(self, in_words: Callable[[float], str], added: Callable[[float], str]) -> list[str]:
+        if self.base is None:
+            return []
+        if self.scale:
+            in_words, added = "{:.4f}".format, "{:+.4f}".format
+        of_what = f"the mean of {self.scale}" if self.scale else "the mean prediction"
+        lines = [f"  {of_what} in training is {in_words(self.base)}, to which features add"]
+        return [*lines, *(f"  {added(one.amount)} {one}" for one in self.listed())]

@@ -15,9 +15,11 @@ from torch import Tensor
 from recbole_video.errors import ConfigError, DataError, TrainingError
 from recbole_video.options.option import option
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
-from recbole_video.popularity.columns import one_hot, side_by_side
+from recbole_video.popularity.columns import column_names, contributions, one_hot, shares_by_name, side_by_side
+from recbole_video.popularity.explanation import Contribution
 from recbole_video.popularity.options import FittedOptions
 
+_INPUTS = ("frames", "text", "metadata")
 _KEPT = ("row", "label", "numeric", "categories")
 STATE = "_extra_state"  # PyTorch's name of what get_extra_state gives
 
@@ -53,6 +55,7 @@ class FeatureModel(PopularityModel):
         n = min(config["frame_components"] or 0, inputs.frame_dim)
         self.n_components = n
         self.n_content = (n or inputs.frame_dim) + inputs.text_dim
+        self._names = column_names(config, inputs)
         if n:
             self.register_buffer("frame_mean", torch.zeros(inputs.frame_dim, dtype=torch.float64))
             self.register_buffer("frame_axes", torch.zeros(n, inputs.frame_dim, dtype=torch.float64))
@@ -99,16 +102,32 @@ class FeatureModel(PopularityModel):
         """Content, numbers, and one column per category, float64 [B, d + n + sum of categories]."""
         return np.concatenate([self.content_rows(condensed), one_hot(condensed, self.inputs)], axis=1)
 
-    def importance(self, of_columns: np.ndarray) -> dict[str, float]:
-        """Share of each input in what trees tell apart, in percent; 0 for one that is not read.
+    def importance(self, of_columns: np.ndarray) -> dict[str, dict[str, float]]:
+        """Share of each input, and of single columns of the metadata, in what trees tell apart, in percent.
 
         Args:
             of_columns: A number of each column of :meth:`rows_with_codes`, [d + n + m].
+
+        Returns:
+            ``importance`` by input, 0 for one that is not read, unless metadata is all there is; and ``features``, the
+            ten largest columns of the metadata, where there is any.
         """
-        ends = np.cumsum([self.n_content - self.inputs.text_dim, self.inputs.text_dim])
+        parts = np.split(np.asarray(of_columns, dtype=np.float64), np.cumsum([*self._content_sizes().values()]))
         whole = max(float(np.sum(of_columns)), np.finfo(float).tiny)
-        parts = dict(zip(("frames", "text", "metadata"), np.split(np.asarray(of_columns), ends), strict=True))
-        return {name: round(100 * float(part.sum()) / whole, 2) for name, part in parts.items()}
+        shares = {name: round(100 * float(part.sum()) / whole, 2) for name, part in zip(_INPUTS, parts, strict=True)}
+        found = {"importance": shares} if self.n_content else {}
+        return {**found, "features": shares_by_name(parts[-1], self._names, whole)} if len(parts[-1]) else found
+
+    def contributions(self, of_columns: np.ndarray) -> list[Contribution]:
+        """What frames, text, and each column of the metadata add to a prediction.
+
+        Args:
+            of_columns: What each column of :meth:`rows_with_codes` adds, float64 [d + n + m].
+        """
+        return contributions(of_columns, self._names, [1] * len(self._names), self._content_sizes())
+
+    def _content_sizes(self) -> dict[str, int]:
+        return {"frames": self.n_content - self.inputs.text_dim, "text": self.inputs.text_dim}
 
     def not_fitted_error(self) -> TrainingError:
         """The error of a prediction before there is anything to predict by."""

@@ -14,6 +14,8 @@ from recbole_video.files.atomic import write_atomically
 from recbole_video.popularity.explanation import Explanation
 
 _MAX_POINTS = 20_000
+_RAISES, _LOWERS = "#c8553d", "#2b6cb0"
+_LONGEST_LABEL = 56  # characters
 
 
 def draw_scatter(predictions: Predictions, metrics: Metrics, path: Path) -> None:
@@ -33,20 +35,21 @@ def draw_scatter(predictions: Predictions, metrics: Metrics, path: Path) -> None
 
 
 def draw_explanation(title: str, explanation: Explanation, path: Path) -> None:
-    """Draw the score of each frame, and what was retrieved by weight and popularity.
+    """Draw the score of each frame, what was retrieved by weight and popularity, and what each feature adds.
 
     Args:
         title: Above the picture.
         explanation: What the prediction rests on; what it does not tell is left out.
         path: The PNG.
     """
-    figure = empty_figure(9, 3.2)
+    figure = empty_figure(9, max(3.2, 1.4 + 0.27 * len(explanation.listed())))
     draws = [_draw_frame_weights] if explanation.frame_weights is not None else []
     draws += [_draw_slots] if explanation.slots else []
+    draws += [_draw_contributions] if explanation.base is not None else []
     axes = figure.subplots(1, max(1, len(draws)), squeeze=False)[0]
     for axis, draw in zip(axes, draws, strict=False):
         draw(axis, explanation)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     save_figure(figure, path)
 
 
@@ -65,6 +68,26 @@ def _draw_slots(axis: Any, explanation: Explanation) -> None:
     axis.invert_yaxis()
     axis.margins(x=0.35)
     axis.set_xlabel("weight")
+
+
+def _draw_contributions(axis: Any, explanation: Explanation) -> None:
+    found, places = explanation.listed(), np.arange(len(explanation.listed()))
+    amounts = [one.amount for one in found]
+    bars = axis.barh(places, amounts, color=[_RAISES if amount >= 0 else _LOWERS for amount in amounts])
+    axis.bar_label(bars, [f"{amount:+.3f}" for amount in amounts], padding=3, fontsize=8)
+    axis.set_yticks(places, [_shortened(str(one)) for one in found], fontsize=8, parse_math=False)
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    axis.axvline(0, color="tab:gray", linewidth=1)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", labelsize=8)
+    mean = f"mean of {explanation.scale}" if explanation.scale else "mean prediction"
+    axis.set_xlabel(f"added to the {mean} in training, {explanation.base:.3f}", fontsize=9)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
 
 
 def empty_figure(width: float, height: float) -> Any:

@@ -14,9 +14,20 @@ from torch import Tensor
 
 from recbole_video.errors import TrainingError
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
-from recbole_video.popularity.columns import MetadataOptions, labels_of, require_metadata, side_by_side
+from recbole_video.popularity.columns import (
+    MetadataOptions,
+    column_names,
+    contributions,
+    earlier_version_error,
+    labels_of,
+    require_metadata,
+    shares_by_name,
+    side_by_side,
+)
+from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.tree_libraries import threads_for
-from recbole_video.popularity.trees import Trees, checked_trees
+from recbole_video.popularity.tree_shap import shap_values
+from recbole_video.popularity.trees import Trees, checked_trees, gains
 
 _MAX_CATEGORIES = 255  # of HistGradientBoostingRegressor
 _STATE = "_extra_state"  # PyTorch's name of what get_extra_state gives
@@ -30,8 +41,8 @@ def as_categories(n_categories: Sequence[int]) -> list[bool]:
 
 def grown(
     train: tuple[np.ndarray, np.ndarray], valid: tuple[np.ndarray, np.ndarray], settings: Mapping[str, Any]
-) -> Trees:
-    """Boosted trees, as many as validate best.
+) -> tuple[Trees, np.ndarray]:
+    """Boosted trees, as many as validate best; and how much of the squared error each column took away, [columns].
 
     Args:
         train: Features [N, columns], and labels [N].
@@ -47,12 +58,13 @@ def grown(
 
 def _as_many_as_validate_best(
     train: tuple[np.ndarray, np.ndarray], valid: tuple[np.ndarray, np.ndarray], settings: Mapping[str, Any]
-) -> Trees:
+) -> tuple[Trees, np.ndarray]:
     features, labels = valid
     most = HistGradientBoostingRegressor(early_stopping=False, **settings).fit(*train)
     errors = [np.mean((values - labels) ** 2) for values in most.staged_predict(features)]
     settings = {**settings, "max_iter": int(np.argmin(errors)) + 1}
-    return Trees.from_model(HistGradientBoostingRegressor(early_stopping=False, **settings).fit(*train))
+    best = HistGradientBoostingRegressor(early_stopping=False, **settings).fit(*train)
+    return Trees.from_model(best), gains(best, features.shape[1])
 
 
 class MetadataGBDT(PopularityModel):
@@ -75,6 +87,7 @@ class MetadataGBDT(PopularityModel):
         super().__init__(config, inputs)
         require_metadata(inputs, type(self).__name__)
         self._seed: int = config["seed"]
+        self._names = column_names(config, inputs)
         self._trees: Trees | None = None
 
     def fit_once(self, train: Batch, valid: Batch) -> dict[str, Any]:
@@ -86,14 +99,28 @@ class MetadataGBDT(PopularityModel):
         known, unseen = (side_by_side(train), labels_of(train)), (side_by_side(valid), labels_of(valid))
         is_category = [False] * self.inputs.n_numeric + as_categories(self.inputs.n_categories)
         settings = {**_SETTINGS, "categorical_features": is_category, "random_state": self._seed}
-        self._trees = grown(known, unseen, settings)
-        return {"trees": len(self._trees.roots)}
+        self._trees, of_columns = grown(known, unseen, settings)
+        whole = max(float(of_columns.sum()), np.finfo(float).tiny)
+        return {"trees": len(self._trees.roots), "features": shares_by_name(of_columns, self._names, whole)}
 
     def predict(self, interaction: Batch) -> Tensor:
         """Sum of the trees, float64 [B]."""
         if self._trees is None:
             raise TrainingError("MetadataGBDT has no trees yet: fit it first.")
         return torch.from_numpy(self._trees.predict(side_by_side(interaction)))
+
+    def explain(self, batch: Batch) -> Explanation:
+        """What each column of the metadata adds to the mean prediction, as SHAP values.
+
+        Raises:
+            CheckpointError: If the trees were grown by an earlier version, which did not count videos in their nodes.
+        """
+        popularity = float(self.predict(batch)[0])
+        if self._trees is None or self._trees.count is None:
+            raise earlier_version_error(type(self).__name__)
+        base, added = shap_values(self._trees, side_by_side(batch)[0])
+        found = contributions(added, self._names, [1] * len(self._names))
+        return Explanation(popularity, base=base, contributions=found)
 
     # -- in a checkpoint -----------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from recbole_video.errors import DataError
 from recbole_video.options.option import option
 from recbole_video.popularity.base import Batch, InputShape
 from recbole_video.popularity.columns import labels_of
+from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.feature_rows import ContentOptions, FeatureModel, refuse_constant
 from recbole_video.popularity.tree_libraries import (
     as_checkpoint_error,
@@ -95,7 +96,7 @@ class HyFea(FeatureModel):
         facts = trees.get_metadata()
         facts["train_finish_time"] = facts["model_guid"] = ""  # the same fit makes the same bytes
         self._trees, self._state = trees, sealed(trees._serialize_model())
-        return {"trees": trees.tree_count_, "importance": self.importance(trees.get_feature_importance())}
+        return {"trees": trees.tree_count_, **self.importance(trees.get_feature_importance())}
 
     def _targets(self, batch: Batch) -> np.ndarray:
         """What is learned of the labels, float64 [N]."""
@@ -124,6 +125,21 @@ class HyFea(FeatureModel):
             raise self.not_fitted_error()
         values = self._trees.predict(self._pool(self.condensed(interaction)))
         return torch.from_numpy(np.expm1(values) if self._options.log_labels else np.asarray(values))
+
+    def explain(self, batch: Batch) -> Explanation:
+        """What frames, text, and each column of the metadata add to the mean prediction, as CatBoost's SHAP values.
+
+        With ``log_labels`` they add up to log(1 + prediction), which is what the trees were fitted to.
+        """
+        popularity = float(self.predict(batch)[0])
+        pool = self._pool(self.condensed(batch))
+        *added, base = self._trees.get_feature_importance(pool, type="ShapValues", thread_count=1)[0]
+        return Explanation(
+            popularity,
+            base=float(base),
+            contributions=self.contributions(np.array(added)),
+            scale="log(1 + prediction)" if self._options.log_labels else "",
+        )
 
     # -- in a checkpoint -----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_video.options.option import option
 from recbole_video.popularity.base import Batch, InputShape
 from recbole_video.popularity.columns import labels_of
+from recbole_video.popularity.explanation import Contribution, Explanation
 from recbole_video.popularity.feature_rows import ContentOptions, FeatureModel, refuse_constant
 from recbole_video.popularity.tabnet import TabNet, is_installed
 from recbole_video.popularity.tree_libraries import (
@@ -97,7 +98,7 @@ class MFTM(FeatureModel):
         refuse_constant(rows, "MFTM")
         self._grow(rows, labels)
         gains = self._trees.feature_importance("gain")
-        notes: dict[str, Any] = {"trees": self._trees.num_trees(), "importance": self.importance(gains)}
+        notes: dict[str, Any] = {"trees": self._trees.num_trees(), **self.importance(gains)}
         if not (is_installed() if self._options.use_tabnet == "auto" else self._options.use_tabnet):
             return notes
         self._tabnet = self._new_tabnet()
@@ -149,6 +150,26 @@ class MFTM(FeatureModel):
         of_trees, of_tabnet = self._parts(self.rows_with_codes(self.condensed(interaction)))
         share = float(self.tabnet_share)
         return torch.from_numpy((1 - share) * of_trees + share * of_tabnet)
+
+    def explain(self, batch: Batch) -> Explanation:
+        """What frames, text, and each column of the metadata add to the mean prediction, as LightGBM's SHAP values.
+
+        TabNet is not taken apart: its share of the prediction adds what it differs from the mean training label by.
+        """
+        popularity, share = float(self.predict(batch)[0]), float(self.tabnet_share)
+        rows = self.rows_with_codes(self.condensed(batch))
+        *added, base = (1 - share) * self._trees.predict(rows, pred_contrib=True, num_threads=1)[0]
+        found = self.contributions(np.array(added))
+        if not share:
+            return Explanation(popularity, base=float(base), contributions=found)
+        mean, of_tabnet = self.inputs.label_mean, float(self._parts(rows)[1][0])
+        found.append(Contribution("TabNet", share * (of_tabnet - mean)))
+        note = (
+            f"The trees make up {1 - share:.0%} of the prediction; the other {share:.0%} are TabNet's, which are not "
+            "taken apart: they are told against the mean training label."
+        )
+        base = float(base) + share * mean
+        return Explanation(popularity, base=base, contributions=found, note=note)
 
     # -- in a checkpoint -----------------------------------------------------------------------
 

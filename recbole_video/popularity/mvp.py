@@ -13,9 +13,11 @@ from torch import Tensor
 from recbole_video.data.metadata import PAST_LABEL
 from recbole_video.options.option import option
 from recbole_video.popularity.base import Batch, InputShape
-from recbole_video.popularity.columns import labels_of
+from recbole_video.popularity.columns import earlier_version_error, labels_of
+from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.feature_rows import ContentOptions, FeatureModel, refuse_constant
 from recbole_video.popularity.gbdt import as_categories, grown
+from recbole_video.popularity.tree_shap import shap_values
 from recbole_video.popularity.trees import Trees, checked_trees
 
 
@@ -61,14 +63,26 @@ class MVP(FeatureModel):
             "categorical_features": [False] * n_numbers + as_categories(self.inputs.n_categories),
             "random_state": self._seed,
         }
-        self._trees = grown(known, unseen, settings)
-        return {"trees": len(self._trees.roots), "components": self.n_components}
+        self._trees, of_columns = grown(known, unseen, settings)
+        return {"trees": len(self._trees.roots), "components": self.n_components, **self.importance(of_columns)}
 
     def predict(self, interaction: Batch) -> Tensor:
         """Sum of the trees, float64 [B]."""
         if self._trees is None:
             raise self.not_fitted_error()
         return torch.from_numpy(self._trees.predict(self.rows_with_codes(self.condensed(interaction))))
+
+    def explain(self, batch: Batch) -> Explanation:
+        """What frames, text, and each column of the metadata add to the mean prediction, as SHAP values.
+
+        Raises:
+            CheckpointError: If the trees were grown by an earlier version, which did not count videos in their nodes.
+        """
+        popularity = float(self.predict(batch)[0])
+        if self._trees is None or self._trees.count is None:
+            raise earlier_version_error(type(self).__name__)
+        base, added = shap_values(self._trees, self.rows_with_codes(self.condensed(batch))[0])
+        return Explanation(popularity, base=base, contributions=self.contributions(added))
 
     # -- in a checkpoint -----------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Trees:
         subsets: Categories as bits of 32-bit words, int64 [subsets, 8].
         code_columns: Column of each known category, int64 [categories].
         codes: The category, ascending in each column; its place there is its number in ``subsets``.
+        count: Training videos that went through each node, int64 [nodes]; None of trees of an earlier version.
     """
 
     start: np.ndarray
@@ -48,6 +50,7 @@ class Trees:
     subsets: np.ndarray
     code_columns: np.ndarray
     codes: np.ndarray
+    count: np.ndarray | None = None
 
     @classmethod
     def from_model(cls, model: Any) -> Trees:
@@ -56,13 +59,8 @@ class Trees:
         Raises:
             MissingDependencyError: If this scikit-learn keeps its trees in another way.
         """
-        try:
+        with _as_known():
             return _read(model)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise MissingDependencyError(
-                "This version of scikit-learn keeps its boosted trees in another way than those that were tried, so "
-                f"that they cannot be stored ({error}); install scikit-learn 1.7."
-            ) from error
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Sum of the trees, tree by tree in their order as scikit-learn adds them, float64 [N].
@@ -78,6 +76,17 @@ class Trees:
                 nodes[asking] = self._next(nodes[asking], known[asking])
             total += self.value[nodes]
         return total
+
+    def children_chosen(self, row: np.ndarray) -> np.ndarray:
+        """The child of every node that a video would go to from there, int64 [nodes]; -1 for a leaf.
+
+        Args:
+            row: Features of the video, float64 [columns].
+        """
+        chosen, asking = np.full(len(self.column), -1), np.flatnonzero(self.column >= 0)
+        known = self._encode_categories(row[None])
+        chosen[asking] = self._next(asking, np.broadcast_to(known, (len(asking), len(row))))
+        return chosen
 
     def _next(self, nodes: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The child node, [N], that each row's features [N, columns] lead to from its node, [N]."""
@@ -101,12 +110,48 @@ class Trees:
 
     def state(self) -> dict[str, Tensor]:
         """Tensors by name, which :meth:`from_state` reads."""
-        return {field.name: torch.from_numpy(np.array(getattr(self, field.name))) for field in fields(self)}
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items() if array is not None}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Trees:
         """The trees of :meth:`state`, once :func:`checked_trees` has seen it."""
-        return cls(**{field.name: state[field.name].cpu().numpy() for field in fields(cls)})
+        return cls(
+            **{
+                field.name: state[field.name].cpu().numpy()
+                for field in fields(cls)
+                if state.get(field.name) is not None
+            }
+        )
+
+
+def gains(model: Any, n_columns: int) -> np.ndarray:
+    """How much of the squared error the splits by each column took away, float64 [columns].
+
+    Args:
+        model: As :meth:`Trees.from_model` reads it.
+        n_columns: Columns that it was fitted to.
+
+    Raises:
+        MissingDependencyError: As :meth:`Trees.from_model`.
+    """
+    with _as_known():
+        nodes = np.concatenate([tree.nodes for [tree] in model._predictors])
+        splits = nodes[nodes["is_leaf"] == 0]
+        order, *_ = _columns(model)
+        return np.bincount(order[splits["feature_idx"]], weights=splits["gain"], minlength=n_columns)
+
+
+@contextmanager
+def _as_known() -> Iterator[None]:
+    """Turn what arrays of another form raise into one sentence."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise MissingDependencyError(
+            "This version of scikit-learn keeps its boosted trees in another way than those that were tried, so "
+            f"that they cannot be stored ({error}); install scikit-learn 1.7."
+        ) from error
 
 
 def _read(model: Any) -> Trees:
@@ -132,6 +177,7 @@ def _read(model: Any) -> Trees:
         subsets=np.concatenate([tree.raw_left_cat_bitsets for tree in trees]).astype(np.int64).reshape(-1, _WORDS),
         code_columns=code_columns,
         codes=codes,
+        count=nodes["count"].astype(np.int64),
     )
 
 
@@ -160,11 +206,14 @@ def checked_trees(state: Any, n_columns: int, path: Path) -> Trees:
     """
     values = Fields(state, "trees", path)
     for field in fields(Trees):
+        if field.name == "count" and not values.has("count"):
+            continue  # of an earlier version
         check_plain_tensor(values.get(field.name), f"trees.{field.name}", path)
     trees = Trees.from_state(state)
-    for name, fits in _conditions(trees, n_columns):
-        if not fits:
-            raise values.refusal(f"`{name}`", "an array that fits the others")
+    for conditions in (_conditions, _conditions_of_counts):
+        for name, fits in conditions(trees, n_columns):
+            if not fits:
+                raise values.refusal(f"`{name}`", "an array that fits the others")
     return trees
 
 
@@ -192,6 +241,22 @@ def _conditions(trees: Trees, n_columns: int) -> list[tuple[str, bool]]:
     found += [("subsets", _within(trees.subsets, 0, 1 << 32))]
     found += [("code_columns", _within(trees.code_columns, 0, n_columns))]
     return found
+
+
+def _conditions_of_counts(trees: Trees, n_columns: int) -> list[tuple[str, bool]]:
+    """As :func:`_conditions`, once they hold; none where there are no counts, as those who go all ways ask for them."""
+    count, nodes = trees.count, np.flatnonzero(trees.column >= 0)
+    if count is None:
+        return []
+    is_array = count.dtype == np.int64 and count.shape == trees.value.shape
+    if not is_array or not _within(count, 1, 1 << 32):
+        return [("count", False)]
+    left, right = trees.left[nodes], trees.right[nodes]
+    reached = np.concatenate([trees.roots, left, right])
+    return [
+        ("count", bool((count[left] + count[right] == count[nodes]).all())),
+        ("roots", len(np.unique(reached)) == len(reached)),  # else there may be far more ways than nodes
+    ]
 
 
 def _within(values: np.ndarray, lowest: int, end: int) -> bool:

@@ -1,9 +1,10 @@
 """``python -m recbole_video.popularity RUN ITEM ...``: what the predictions of a trained model rest on.
 
 Prints, for each video of the run's data set, the prediction, its frame scores and the slots of the memory bank that it
-retrieved, with their popularity and nearest training videos; draws it as explain-ITEM.png in the run folder. With
---videos, explain-ITEM.frames.png is a contact sheet of the frames with their scores. With --cold_start, the videos are
-cases of the cold start (STAP, Fig. 7): test videos of authors with few videos, from the least popular to the most.
+retrieved, with their popularity and nearest training videos; of boosted trees and the ridge regression, what each
+feature adds to the mean prediction. Draws it as explain-ITEM.png in the run folder. With --videos,
+explain-ITEM.frames.png is a contact sheet of the frames with their scores. With --cold_start, the videos are cases of
+the cold start (STAP, Fig. 7): test videos of authors with few videos, from the least popular to the most.
 --smp_submission writes the predictions of the run's test videos as the SMP Challenge takes them, and explains nothing.
 """
 
@@ -94,14 +95,15 @@ def explain_items(
     if not isinstance(predictor, PopularityPredictor):
         raise CheckpointError(f"`{run}` is not the run of a popularity model.")
     dataset = PopularityDataset(predictor.config)
-    in_words = label_writer(dataset.summary()["label"]["settings"])
+    settings = dataset.summary()["label"]["settings"]
+    in_words, added = label_writer(settings), contribution_writer(settings)
     row_of = {item: row for row, item in enumerate(dataset.items)}
     found = []
     for item in [*items, *(cold_start_cases(dataset, predictor.config, n_cold) if n_cold else [])]:
         if item not in row_of:
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
-        print(explanation.as_text(item, float(dataset.labels[row_of[item]]), in_words))
+        print(explanation.as_text(item, float(dataset.labels[row_of[item]]), in_words, added))
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
         picture = run / f"explain-{as_file_name(item)}.png"
         draw_explanation(title, explanation, picture)
@@ -118,12 +120,29 @@ def label_writer(settings: Mapping[str, Any] | None) -> Callable[[float], str]:
     Args:
         settings: As ``label`` keeps them beside the labels; None of labels of one's own.
     """
+    source = _only_count(settings)
+    if source is None:
+        return "{:.4f}".format
+    return lambda label: f"{label:.4f} ({max(0.0, 2**label - 1):,.0f} {source})"
+
+
+def contribution_writer(settings: Mapping[str, Any] | None) -> Callable[[float], str]:
+    """Writes what is added to a label and, where it is log2(1 + count) of one count, by what 1 + count is multiplied.
+
+    Args:
+        settings: As for :func:`label_writer`.
+    """
+    if _only_count(settings) is None:
+        return "{:+.4f}".format
+    return lambda added: f"{added:+.4f} (x {2**added:.2f})"
+
+
+def _only_count(settings: Mapping[str, Any] | None) -> str | None:
+    """The count that the label is log2(1 + count) of, as it is; None for any other label."""
     settings = settings or {}
     sources = settings.get("sources") or []
     is_plain = len(sources) == 1 and settings.get("transform") == "log2_1p" and settings.get("cap") is None
-    if not is_plain or settings.get("scaling") not in (None, "none"):
-        return "{:.4f}".format
-    return lambda label: f"{label:.4f} ({max(0.0, 2**label - 1):,.0f} {sources[0]})"
+    return str(sources[0]) if is_plain and settings.get("scaling") in (None, "none") else None
 
 
 def cold_start_cases(dataset: PopularityDataset, config: Any, n: int) -> list[str]:

@@ -133,7 +133,8 @@ class PopularityPredictor:
         if not 0 <= row < n:
             raise DataError(f"There is no row {row}: {n} videos are given, counted from 0.")
         one = self._trimmed({name: value[row : row + 1] for name, value in batch.items()})
-        return self.model.explain({name: value.to(self.device) for name, value in one.items()})
+        found = self.model.explain({name: value.to(self.device) for name, value in one.items()})
+        return found if self._metadata is None else _with_values(found, one, self._metadata)
 
     @torch.no_grad()
     def explain_row(self, dataset: PopularityDataset, row: int) -> Explanation:
@@ -143,7 +144,8 @@ class PopularityPredictor:
             ConfigError: If the model offers no explanation.
         """
         loader = PopularityLoader(self.config, dataset, np.array([row]), shuffle=False)
-        return self.model.explain(loader.batch(np.array([row])).to(self.device))
+        batch = loader.batch(np.array([row])).to(self.device)
+        return _with_values(self.model.explain(batch), batch, dataset.metadata_encoder)
 
     @torch.no_grad()
     def update_memory(
@@ -340,6 +342,14 @@ class PopularityPredictor:
         if len(bad):
             raise DataError(f"The {name} of video {bad[0]} (counted from 0) {hold(name)} {wrong}.")
         return array
+
+
+def _with_values(explanation: Explanation, batch: Any, encoder: MetadataEncoder) -> Explanation:
+    """The explanation with the metadata of its video, the only one of the batch, in words."""
+    if not explanation.contributions or not (encoder.numeric or encoder.categorical):
+        return explanation
+    numeric, codes = (batch[name][0].cpu().numpy() for name in ("numeric", "categories"))
+    return explanation.with_values(encoder.in_words(numeric, codes))
 
 
 def _common_size(batch: Mapping[str, Tensor], videos: Inputs) -> int:
