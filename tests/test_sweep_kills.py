@@ -14,7 +14,7 @@ from .sweeps import write_sweep
 pytest.importorskip("ray")
 
 
-def wait_for(found, what, seconds=300):
+def wait_for(found, what, seconds=900):
     end = time.monotonic() + seconds
     while not (it := found()):
         assert time.monotonic() < end, f"no {what}"
@@ -40,7 +40,7 @@ def start(forks, in_tmp):
         running.clean_up()
 
 
-def end_of(command, log, seconds=300):
+def end_of(command, log, seconds=900):
     """Exit status of a command that ends by itself, and all that has been printed so far."""
     assert command.ended_within(seconds), log.read_text()
     return command.code, log.read_text()
