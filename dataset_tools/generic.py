@@ -142,7 +142,8 @@ def run(arguments: argparse.Namespace) -> None:
             with _options_told(arguments, "user_id"):
                 users = _read_features(source, "user_id", arguments.list_separator, table, out.card)
             out.write_users(users, _types(user))
-    labels = [f"--source={counts[0].name}", "--transform=log1p"] if counts else []
+    split = "temporal" if "time" in table else "random"  # at random, a model knows an author's future
+    labels = [f"--source={counts[0].name}", "--transform=log2_1p", f"--split={split}"] if counts else []
     print_summary(out, how, label_command(out, *labels) if labels else None)
 
 

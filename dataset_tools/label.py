@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     label_name = arguments.label_name or arguments.preset or f"{'-'.join(settings.sources)}-{settings.transform}"
     path = _free_path(folder, arguments.name, label_name, arguments.overwrite)
     labels = label_items(folder, arguments.name, label_name, settings, arguments.preset)
-    _report(path, labels)
+    _report(path, labels, settings.split.kind)
 
 
 def _free_path(folder: Path, name: str, label_name: str, overwrite: bool) -> Path:
@@ -257,7 +257,7 @@ def describe_labels(
     )
 
 
-def _report(path: Path, labels: Labels) -> None:
+def _report(path: Path, labels: Labels, split: str) -> None:
     for warning in labels.warnings:
         print(f"Warning: {warning}")
     for reason, number in labels.unlabelled.items():
@@ -266,4 +266,4 @@ def _report(path: Path, labels: Labels) -> None:
         if numbers["items"]:
             moments = f"mean {numbers['mean']:.4f}, sd {numbers['sd']:.4f}"
             print(f"{part:<6} {numbers['items']:>8,} items, {moments}, {numbers['min']:.4f} to {numbers['max']:.4f}")
-    print(f"Written: {path} and {path.name}.json")
+    print(f"Written: {path} and {path.name}.json; split: {split}")

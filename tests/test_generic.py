@@ -673,7 +673,9 @@ class TestCounts:
             capsys.readouterr().out.splitlines()[-1].removeprefix("Next: python -m recbole_video.dataset_tools ")
         )
         assert main([*shlex.split(following), "--shares", "1", "0", "0"]) == 0
-        assert (folder / "mine.views-log1p.popularity").is_file()
+        assert (folder / "mine.views-log2_1p.popularity").is_file()
+        kept = json.loads((folder / "mine.views-log2_1p.popularity.json").read_text())
+        assert kept["settings"]["split"]["kind"] == "temporal" and "; split: temporal" in capsys.readouterr().out
         assert not (folder / "mine.item").exists()
 
     def test_labels_are_made_of_them(self, convert, tmp_path):

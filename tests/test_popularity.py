@@ -584,6 +584,8 @@ class TestControls:
             assert predictor.predict(Inputs(**given)).tolist() == [folder["control"]["value"]] * 3
         with pytest.raises(DataError, match="The model reads no input; give any of the videos"):
             predictor.predict(Inputs())
+        with pytest.raises(ConfigError, match=r"`videos` is DataFrame; give Inputs\(metadata=...\)"):
+            predictor.predict(pd.DataFrame({"seconds": [1, 2, 3]}))
 
     def test_without_metadata(self, root, in_tmp):
         with pytest.raises(ConfigError, match="MetadataGBDT reads the metadata alone, and there is none"):
@@ -1006,6 +1008,9 @@ class TestPredictor:
     def test_explaining_from_the_command_line(self, root, trained, pictures, capsys):
         assert explain([str(trained), "v3", "v55"]) == 0
         out = capsys.readouterr().out
+        dataset = PopularityDataset(config_of(root))
+        in_training = set(dataset.items[dataset.rows["train"]]) & {"v3", "v55"}
+        assert out.count("it is a training video") == len(in_training) > 0
         assert "v3: predicted " in out and out.count("  slot: partition ") == 4 and "nearest: v" in out
         assert (Path(trained) / "explain-v55.png").stat().st_size > 1000
         assert f"drawn in {Path(trained) / 'explain-v55.png'}\n" in out and "partitions go from 1, the least pop" in out

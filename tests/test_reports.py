@@ -154,7 +154,7 @@ class TestTable:
             file.write_text(json.dumps(result))
         [collection] = collect([path])
         tested = significance(collection)[0]
-        assert tested.p is None and tested.why_not == "all pairs differ by the same amount"
+        assert tested.p is None and tested.why_not == "they are the same in every pair"
 
 
 class TestFiles:

@@ -184,7 +184,8 @@ def paired(comparison: Comparison, column: str, metric: Metric, pairs: np.ndarra
     apart, test = pairs[0] - pairs[1], f"paired t-test over {what}"
     mean = float(apart.mean()) if len(apart) else None
     if not len(apart) or np.ptp(apart) == 0:  # the statistic is 0 / 0, or infinite
-        why = "all pairs differ by the same amount" if len(apart) else "they share no test cases"
+        alike = "all pairs differ by the same amount" if mean else "they are the same in every pair"
+        why = alike if len(apart) else "they share no test cases"
         return Tested(comparison.a, comparison.b, column, metric.name, test, mean, None, why, bigger=metric.bigger)
     student = stats.ttest_1samp(apart, 0.0)
     ends, base = student.confidence_interval(LEVEL), float(pairs[1].mean())

@@ -104,6 +104,8 @@ def explain_items(
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
         print(explanation.as_text(item, float(dataset.labels[row_of[item]]), in_words, added))
+        if row_of[item] in dataset.rows["train"]:
+            print("  it is a training video, which the model has seen with its label")
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
         picture = run / f"explain-{as_file_name(item)}.png"
         draw_explanation(title, explanation, picture)

@@ -221,6 +221,11 @@ class PopularityPredictor:
 
     def _checked(self, videos: Inputs) -> dict[str, Tensor]:
         """The videos as one batch, in the CPU's memory: parts of it go to the device."""
+        if not isinstance(videos, Inputs):
+            raise ConfigError(
+                f"`videos` is {type(videos).__name__}; give Inputs(metadata=...), with what the model reads of "
+                "content, or what `from_stores` gives."
+            )
         batch: dict[str, Tensor] = {}
         given = self._given_content(videos)
         if videos.frame_counts is not None and given.get("frames") is None:
