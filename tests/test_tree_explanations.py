@@ -199,14 +199,15 @@ class TestModels:
         folder = folder_of(model)
         assert explain([str(folder), "v3", "v55"]) == 0
         told = capsys.readouterr().out
-        lines = told[told.index("v55: predicted") :].splitlines()
+        *lines, known, drawn = told[told.index("v55: predicted") :].splitlines()
+        assert "it is a training video" in known and "explain-v55.png" in drawn
         assert lines[1].startswith("  the mean prediction in training is ") and "to which features add" in lines[1]
         assert lines[2].split(" ", 3)[3].startswith("seconds: ")  # the planted one comes first
-        names = {line.split(" ", 3)[3].partition(":")[0] for line in lines[2:-1]}
+        names = {line.split(" ", 3)[3].partition(":")[0] for line in lines[2:]}
         past = {"number of the author's earlier videos", "mean of the author's earlier videos"}
         own = {"MetadataRidge": set(), "MetadataGBDT": set(), "MVP": {"frames", "text", *past}}
         assert names == {"seconds", "fans", "hour (UTC)", "kind", *own.get(model, {"frames", "text"})}
-        amounts = [float(line.split()[0]) for line in lines[2:-1]]
+        amounts = [float(line.split()[0]) for line in lines[2:]]
         assert [abs(a) for a in amounts] == sorted((abs(a) for a in amounts), reverse=True)
         assert float(lines[1].split(" is ")[1].split(",")[0]) + sum(amounts) == pytest.approx(
             float(lines[0].split()[2].strip(",")), abs=1e-3
