@@ -19,7 +19,7 @@ from recbole_video.files.reading import read_json
 from recbole_video.files.values import plain
 from recbole_video.registry import Trust
 from recbole_video.results.console_table import result_table
-from recbole_video.results.epochs import counted_from_one
+from recbole_video.results.earlier_versions import as_of_today
 from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.runtime.devices import make_current
 from recbole_video.runtime.launch import launch
@@ -183,12 +183,11 @@ def _stored_result(config: Config, folder: RunFolder) -> dict[str, Any]:
     stored = read_json(folder.metrics, CheckpointError)
     if not isinstance(stored, dict):
         raise CheckpointError(damaged)
-    result = {key: value for key, value in stored.items() if key not in ("config", "made_by")}
-    result["run_folder"] = str(folder.path)  # it may have been moved
     with console_logging(config):
         logging.getLogger().info(f"The run in {folder.path} has finished; this is its result, nothing is trained.")
         try:
-            result = counted_from_one(result)
+            result = {key: value for key, value in as_of_today(stored).items() if key not in ("config", "made_by")}
+            result["run_folder"] = str(folder.path)  # it may have been moved
             _log_results(task_of(config)(config), result, folder.log)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(damaged) from error

@@ -12,7 +12,7 @@ from recbole_video import run_recbole_video
 from recbole_video.errors import CheckpointError
 from recbole_video.reports.collect import collect
 from recbole_video.reports.content import make_content
-from recbole_video.results.epochs import counted_from_one
+from recbole_video.results.earlier_versions import as_of_today
 from recbole_video.results.targets import was_best_last
 from recbole_video.runtime.checkpoint import read_checkpoint
 from recbole_video.runtime.recbole_epochs import WandbLoggerFromOne
@@ -138,9 +138,9 @@ def test_which_records_are_old():
     new = {"best_epoch": 2, "history": [{"epoch": 1}, {"epoch": 2}], "seconds": 1.0}
     before = old(new)
     given = deepcopy(before)
-    assert counted_from_one(before) == counted_from_one(new) == new and before == given
+    assert as_of_today(before) == as_of_today(new) == new and before == given
     for other in ({"best_epoch": 0, "history": []}, {"best_valid_score": 0.5}):  # fitted in one go; of RecBole's own
-        assert counted_from_one(other) == other
+        assert as_of_today(other) == other
 
 
 def test_recboles_own_models(in_tmp, data_root, capfd):

@@ -16,6 +16,7 @@ from recbole_video.evaluation.regression import Predictions, standard_error_of_m
 from recbole_video.evaluation.regression_metrics import interval_of_src
 from recbole_video.registries import POPULARITY_MODELS
 from recbole_video.registry import class_path
+from recbole_video.reports.collect import collect
 from recbole_video.results.console_table import result_table
 from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.tasks import TASKS, task_of
@@ -65,8 +66,22 @@ def run(data_root, popularity_root, in_tmp):
 
 def test_controls_of_popularity_are_what_the_field_calls_so():
     """SVR, HyFea and what else is fitted in one go are systems that a report tests against them."""
-    controls = {name for name in POPULARITY_MODELS if POPULARITY_MODELS.get(name).is_control}
+    controls = {name for name in POPULARITY_MODELS if POPULARITY_MODELS.get(name).serves_as_control}
     assert controls == {"Constant", "MetadataRidge", "MetadataGBDT"}
+
+
+def test_a_baseline_of_an_earlier_version_is_no_control(popularity_root, in_tmp, capsys):
+    """What it said of its fit stood under ``control``: a finished run shows its result, and a report tests it."""
+    options = {"data_path": str(popularity_root), "figures": False, "use_tabnet": False, **METADATA}
+    result = run_recbole_video("MFTM", "pop", config_dict=options)
+    file = Path(result["run_folder"]) / "metrics.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({**{k: v for k, v in stored.items() if k != "fit"}, "control": stored["fit"]}))
+    again = run_recbole_video("MFTM", "pop", config_dict={**options, "resume": True})
+    assert again["fit"] == result["fit"] and "control" not in again
+    assert "LightGBM alone, without TabNet" in capsys.readouterr().out
+    [collection] = collect([file.parent])
+    assert [record.result.get("fit") for record in collection.records] == [result["fit"]]
 
 
 class TestScale:
@@ -204,7 +219,9 @@ def test_data_of_the_caller(run, model, is_asked):
 def test_nobody_else_asks_what_the_task_is():
     """`kind_of` finds it out for the configuration, and the table of tasks knows what it means."""
     root = Path(recbole_video.__file__).parent
-    asking = re.compile(r"(config|_kind)\.task\b(?!\.)|[.\"']is_(video_model|popularity_model|ranked_lists)\b")
+    asking = re.compile(
+        r"(config|_kind)\.task\b(?!\.)|[.\"']is_(video_model|popularity_model|ranked_lists)\b|\bis_control\b"
+    )
     found = {path for path in root.rglob("*.py") if asking.search(path.read_text(encoding="utf-8"))}
     asks, hand_on = {"config/kinds.py", "tasks/__init__.py"}, {"config/config.py", "sweep/shared_data.py"}
     assert {path.relative_to(root).as_posix() for path in found} == asks | hand_on

@@ -74,7 +74,7 @@ class PopularityModel(Trainable, AbstractRecommender):
         inputs: Sizes of the inputs.
 
     Attributes:
-        is_control: Whether reports read other models against it, as against the mean of the labels.
+        serves_as_control: Whether reports read other models against it, as against the mean of the labels.
         inputs_read: Which of ``frames``, ``text`` and ``metadata`` it reads. A store of others is opened only to leave
             out the videos that it lacks, as for the other models, and only if it is there.
         files_written: Names of the files that :meth:`look_inside` and :meth:`draw` write atomically into the folder of
@@ -84,7 +84,7 @@ class PopularityModel(Trainable, AbstractRecommender):
 
     Options: type[PopularityOptions] = PopularityOptions
     is_popularity_model = True
-    is_control = False
+    serves_as_control = False
     inputs_read: frozenset[str] = frozenset(["frames", "text", "metadata"])
     type = ModelType.GENERAL
     input_type = InputType.POINTWISE

@@ -16,7 +16,7 @@ class Constant(PopularityModel):
     """The mean of the training labels for every video."""
 
     Options = FittedOptions
-    is_control = True
+    serves_as_control = True
     inputs_read = frozenset()
     value: Tensor
 

@@ -67,7 +67,31 @@ def _as_many_as_validate_best(
     return Trees.from_model(best), gains(best, features.shape[1])
 
 
-class MetadataGBDT(PopularityModel):
+class HoldsTrees:
+    """Mixin of the models whose predictions are :func:`grown` trees, and whose checkpoints hold them."""
+
+    _trees: Trees | None = None
+
+    def taken_apart(self, row: np.ndarray) -> tuple[float, np.ndarray]:
+        """The mean prediction of training, and what each column of a video's features, float64 [columns], adds to it.
+
+        Raises:
+            CheckpointError: If the trees were grown by an earlier version, which did not count videos in their nodes.
+        """
+        if self._trees is None or self._trees.count is None:
+            raise earlier_version_error(type(self).__name__)
+        return shap_values(self._trees, row)
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """The trees as tensors; nothing before they are grown."""
+        return {} if self._trees is None else self._trees.state()
+
+    def set_extra_state(self, state: Mapping[str, Tensor]) -> None:
+        """What :meth:`get_extra_state` gave; of a file, ``check_state`` has seen it."""
+        self._trees = Trees.from_state(state) if state else None
+
+
+class MetadataGBDT(HoldsTrees, PopularityModel):
     """Boosted trees on the metadata; as many as validate best.
 
     Raises:
@@ -80,7 +104,7 @@ class MetadataGBDT(PopularityModel):
 
         model: ClassVar[str] = "MetadataGBDT"
 
-    is_control = True
+    serves_as_control = True
     inputs_read = frozenset(["metadata"])
 
     def __init__(self, config: Any, inputs: InputShape) -> None:
@@ -88,7 +112,6 @@ class MetadataGBDT(PopularityModel):
         require_metadata(inputs, type(self).__name__)
         self._seed: int = config["seed"]
         self._names = column_names(config, inputs)
-        self._trees: Trees | None = None
 
     def fit_once(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Grow trees, and keep the number of them that validates best.
@@ -116,21 +139,11 @@ class MetadataGBDT(PopularityModel):
             CheckpointError: If the trees were grown by an earlier version, which did not count videos in their nodes.
         """
         popularity = float(self.predict(batch)[0])
-        if self._trees is None or self._trees.count is None:
-            raise earlier_version_error(type(self).__name__)
-        base, added = shap_values(self._trees, side_by_side(batch)[0])
+        base, added = self.taken_apart(side_by_side(batch)[0])
         found = contributions(added, self._names, [1] * len(self._names))
         return Explanation(popularity, base=base, contributions=found)
 
     # -- in a checkpoint -----------------------------------------------------------------------
-
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """The trees as tensors; nothing before they are grown."""
-        return {} if self._trees is None else self._trees.state()
-
-    def set_extra_state(self, state: Mapping[str, Tensor]) -> None:
-        """What :meth:`get_extra_state` gave; of a file, :meth:`check_state` has seen it."""
-        self._trees = Trees.from_state(state) if state else None
 
     def check_state(self, state: Mapping[str, Any], path: Path) -> None:
         """Check that the trees of a checkpoint end: no branch leads back or outside of its tree."""

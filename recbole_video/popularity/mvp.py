@@ -13,15 +13,14 @@ from torch import Tensor
 from recbole_video.data.metadata import PAST_LABEL
 from recbole_video.options.option import option
 from recbole_video.popularity.base import Batch, InputShape
-from recbole_video.popularity.columns import earlier_version_error, labels_of
+from recbole_video.popularity.columns import labels_of
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.feature_rows import ContentOptions, FeatureModel, refuse_constant
-from recbole_video.popularity.gbdt import as_categories, grown
-from recbole_video.popularity.tree_shap import shap_values
-from recbole_video.popularity.trees import Trees, checked_trees
+from recbole_video.popularity.gbdt import HoldsTrees, as_categories, grown
+from recbole_video.popularity.trees import checked_trees
 
 
-class MVP(FeatureModel):
+class MVP(HoldsTrees, FeatureModel):
     """Boosted trees of scikit-learn on all that is known of a video before it is posted; as many as validate best."""
 
     @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class MVP(FeatureModel):
         super().__init__(config, inputs)
         self._options: MVP.Options = config.options(MVP.Options)
         self._seed: int = config["seed"]
-        self._trees: Trees | None = None
 
     @classmethod
     def remark(cls, result: Mapping[str, Any]) -> str:
@@ -79,20 +77,10 @@ class MVP(FeatureModel):
             CheckpointError: If the trees were grown by an earlier version, which did not count videos in their nodes.
         """
         popularity = float(self.predict(batch)[0])
-        if self._trees is None or self._trees.count is None:
-            raise earlier_version_error(type(self).__name__)
-        base, added = shap_values(self._trees, self.rows_with_codes(self.condensed(batch))[0])
+        base, added = self.taken_apart(self.rows_with_codes(self.condensed(batch))[0])
         return Explanation(popularity, base=base, contributions=self.contributions(added))
 
     # -- in a checkpoint -----------------------------------------------------------------------
-
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """The trees as tensors; nothing before they are grown."""
-        return {} if self._trees is None else self._trees.state()
-
-    def set_extra_state(self, state: Mapping[str, Tensor]) -> None:
-        """What :meth:`get_extra_state` gave; of a file, :meth:`check_state` has seen it."""
-        self._trees = Trees.from_state(state) if state else None
 
     def check_fitted(self, state: Any, path: Path) -> None:
         """Check that the trees of a checkpoint end: no branch leads back or outside of its tree."""

@@ -40,7 +40,7 @@ class MetadataRidge(PopularityModel):
 
         model: ClassVar[str] = "MetadataRidge"
 
-    is_control = True
+    serves_as_control = True
     inputs_read = frozenset(["metadata"])
     weights: Tensor
     intercept: Tensor

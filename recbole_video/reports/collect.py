@@ -15,7 +15,7 @@ from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.files.reading import read_json, read_text
 from recbole_video.options.effects import OF_NO_NUMBER, OF_NO_NUMBER_OF_RECBOLE
-from recbole_video.results.epochs import counted_from_one
+from recbole_video.results.earlier_versions import as_of_today
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
 from recbole_video.sweep.metrics import Metric
@@ -223,7 +223,7 @@ def _checked(result: dict[str, Any], path: Path) -> dict[str, Any]:
     wrong += [] if is_history else ["history"]
     if wrong:
         raise DataError(f"`{wrong[0]}` of `{path}` is not what a run writes; remove that run, or run it again.")
-    return counted_from_one({**result, "history": history})
+    return as_of_today({**result, "history": history})
 
 
 def _is_whole(value: Any) -> bool:

@@ -10,7 +10,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from recbole_video.files.reading import read_json
-from recbole_video.results.epochs import counted_from_one
+from recbole_video.results.earlier_versions import as_of_today
 from recbole_video.sweep.folder import FINISHED, STOPPED, SweepFolder, trial_state
 from recbole_video.sweep.plan import Plan, Trial
 
@@ -90,7 +90,7 @@ class SweepProgress:
         return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else f" · about {seconds:.0f} s left"
 
     def _numbers(self, trial: Trial) -> str:
-        result = counted_from_one(read_json(self.folder.trial_folder(trial) / "metrics.json"))
+        result = as_of_today(read_json(self.folder.trial_folder(trial) / "metrics.json"))
         shown = [(metric, metric.read(result)) for metric in self.plan.sweep.metrics]
         values = [f"{metric.name} {metric.write(value)}" for metric, value in shown if value is not None]
         return " · ".join([*values[:3], f"{result['seconds']:.0f} s"])

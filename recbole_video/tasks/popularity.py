@@ -114,7 +114,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         """What a model that is fitted in one go says of it: under ``control`` where others are read against it."""
         if not self.model.is_fitted_once(self.config):
             return {}
-        return {"control" if self.model.is_control else "fit": self.fitted.notes}
+        return {"control" if self.model.serves_as_control else "fit": self.fitted.notes}
 
     def rows(self, result: dict[str, Any]) -> list[tuple[str, Metrics]]:
         """Validation, test, and each group of the test."""
