@@ -183,11 +183,12 @@ def _stored_result(config: Config, folder: RunFolder) -> dict[str, Any]:
     stored = read_json(folder.metrics, CheckpointError)
     if not isinstance(stored, dict):
         raise CheckpointError(damaged)
+    result = {key: value for key, value in stored.items() if key not in ("config", "made_by")}
+    result["run_folder"] = str(folder.path)  # it may have been moved
     with console_logging(config):
         logging.getLogger().info(f"The run in {folder.path} has finished; this is its result, nothing is trained.")
         try:
-            result = {key: value for key, value in as_of_today(stored).items() if key not in ("config", "made_by")}
-            result["run_folder"] = str(folder.path)  # it may have been moved
+            result = as_of_today(result)
             _log_results(task_of(config)(config), result, folder.log)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(damaged) from error

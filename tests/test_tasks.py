@@ -16,7 +16,6 @@ from recbole_video.evaluation.regression import Predictions, standard_error_of_m
 from recbole_video.evaluation.regression_metrics import interval_of_src
 from recbole_video.registries import POPULARITY_MODELS
 from recbole_video.registry import class_path
-from recbole_video.reports.collect import collect
 from recbole_video.results.console_table import result_table
 from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.tasks import TASKS, task_of
@@ -70,18 +69,17 @@ def test_controls_of_popularity_are_what_the_field_calls_so():
     assert controls == {"Constant", "MetadataRidge", "MetadataGBDT"}
 
 
-def test_a_baseline_of_an_earlier_version_is_no_control(popularity_root, in_tmp, capsys):
-    """What it said of its fit stood under ``control``: a finished run shows its result, and a report tests it."""
+def test_a_finished_baseline_of_an_earlier_version_shows_its_result(popularity_root, in_tmp, capsys):
+    """What it said of its fit stood under ``control``."""
     options = {"data_path": str(popularity_root), "figures": False, "use_tabnet": False, **METADATA}
     result = run_recbole_video("MFTM", "pop", config_dict=options)
     file = Path(result["run_folder"]) / "metrics.json"
     stored = json.loads(file.read_text())
     file.write_text(json.dumps({**{k: v for k, v in stored.items() if k != "fit"}, "control": stored["fit"]}))
+    capsys.readouterr()
     again = run_recbole_video("MFTM", "pop", config_dict={**options, "resume": True})
-    assert again["fit"] == result["fit"] and "control" not in again
+    assert again["control"] == result["fit"] and again["test_result"] == result["test_result"]
     assert "LightGBM alone, without TabNet" in capsys.readouterr().out
-    [collection] = collect([file.parent])
-    assert [record.result.get("fit") for record in collection.records] == [result["fit"]]
 
 
 class TestScale:

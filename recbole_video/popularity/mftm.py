@@ -86,7 +86,8 @@ class MFTM(FeatureModel):
     def remark(cls, result: Mapping[str, Any]) -> str:
         """Says what it lacks: TabNet, or the metadata, of which the method is made."""
         lacking = [] if "metadata" in result["data"]["inputs"] else ["embeddings alone, without MFTM's metadata"]
-        if result["fit"].get("tabnet share") is None:
+        fit = result["fit"] if "fit" in result else result["control"]  # of an earlier version
+        if fit.get("tabnet share") is None:
             lacking.append("LightGBM alone, without TabNet")
         return "; ".join(lacking)
 
