@@ -16,6 +16,8 @@ usage: recbole-video COMMAND ...      (COMMAND --help for its options)
   data         a data set from raw files: recbole-video data generic --help
   frames       raw videos to frame embeddings: recbole-video frames --help
   recommend    the best videos for a history: recbole-video recommend RUN --history="v12 v7"
+  predict      how popular new videos will be: recbole-video predict RUN new_videos.csv
+  explain      what the prediction for a video rests on: recbole-video explain RUN VIDEO
   leaks        what a split lets training know of the time after its test targets
   list         models, item encoders, data sets and sweeps
   options      the options of a model or an item encoder: recbole-video options SASRec
@@ -39,8 +41,27 @@ usage: recbole-video COMMAND ...      (COMMAND --help for its options)
 Every option of RecBole and of properties/*.yaml can be set; command line > config files > defaults.
 A class of your own that a config file or a run to resume names (module:Class) is loaded only with --trust.
 """
-COMMANDS = ("run", "sweep", "report", "data", "frames", "recommend", "leaks", "list", "options", "completion")
+COMMANDS = (
+    "run",
+    "sweep",
+    "report",
+    "data",
+    "frames",
+    "recommend",
+    "predict",
+    "explain",
+    "leaks",
+    "list",
+    "options",
+    "completion",
+)
 
+# What reads a trained model; imported when it runs.
+_OF_A_RUN = {
+    "recommend": "recbole_video.commands.recommend:recommend_command",
+    "predict": "recbole_video.commands.predict:predict_command",
+    "explain": "recbole_video.serving.explain:explain_command",
+}
 
 _INTERRUPTED = {
     "run": "Interrupted; a video model's run goes on with --resume.",
@@ -85,14 +106,14 @@ def _run_named(command: str, words: list[str]) -> int:
         from recbole_video.commands.completion import completion_command
 
         return completion_command(words, COMMANDS)
-    if command == "recommend":
-        from recbole_video.commands.recommend import recommend_command
-
-        return recommend_command(words)
     if command in ("data", "frames"):
         from recbole_video.dataset_tools.__main__ import run_tool
 
         return run_tool([*["frames"] * (command == "frames"), *words])
+    if command in _OF_A_RUN:
+        from pkgutil import resolve_name
+
+        return int(resolve_name(_OF_A_RUN[command])(words))
     return _run(_as_flags(command, words))
 
 

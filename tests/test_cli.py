@@ -104,7 +104,8 @@ class TestLastResort:
             raise error
 
         module = importlib.import_module(main_of)
-        monkeypatch.setattr(module, "run_tool" if hasattr(module, "run_tool") else "_run", fail)
+        name = next(one for one in ("run_tool", "explain_command", "_run") if hasattr(module, one))
+        monkeypatch.setattr(module, name, fail)
         monkeypatch.setattr("sys.path", [*sys.path])
         return module.main(["--x"])
 
@@ -316,7 +317,7 @@ def test_help_of_a_command(command, capsys):
 
 def test_the_help_of_a_sweep_leaves_nothing_out():
     assert set(own_options()) - {"sweep"} <= set(re.findall(r"--(\w+)", HELP["sweep"]))
-    assert {*HELP, "data", "frames", "recommend"} == set(COMMANDS)
+    assert {*HELP, "data", "frames", "recommend", "predict", "explain"} == set(COMMANDS)
 
 
 def test_every_option_of_a_command_is_declared_once():

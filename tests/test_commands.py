@@ -128,8 +128,9 @@ class TestRecommend:
         assert "\tn1\t" in told.out
         place = next(line.split("\t")[1:3] for line in told.out.splitlines() if line.split("\t")[2] in ("n1", "n2"))
         n = len(load_model(run).items)  # of which i1 has been seen, and n1 or n2 may have been
-        said, where = told.err.splitlines()
+        said, few, where = told.err.splitlines()
         assert said == f"2 new videos from {store.path}."
+        assert few == f"There are {n + 2} videos to recommend, fewer than k."
         assert where == f"User 0: the best of the new videos, `{place[1]}`, is {place[0]} of {n}."
         assert main(["recommend", run, "--history=i1", "-k", "1", f"--add_store={store.path}"]) == 0
         assert "User 0: the best of the new videos, `n" in capsys.readouterr().err

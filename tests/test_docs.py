@@ -17,6 +17,7 @@ from recbole_video.dataset_tools.popularity_demo import make as make_popularity_
 
 from recbole_video import load_model, run_recbole_video
 from recbole_video.cli import main as run
+from recbole_video.commands.predict import predict_parser
 from recbole_video.commands.recommend import recommend_parser
 from recbole_video.config import Config, known_options
 from recbole_video.content.store import store_path
@@ -46,21 +47,24 @@ TEXTS = {
 TEXT = "\n".join(TEXTS.values())
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 LINES += re.findall(r"`(python (?:-m recbole_video\.dataset_tools|run_recbole_video\.py) [^`A-Z]+)`", TEXT)
-OTHERS = [line for line in LINES if line.startswith("python -m recbole_video.popularity ")]
+OTHERS = [line for line in LINES if line.startswith("recbole-video explain ")]
 
 
 def words_behind(program):
-    """The words after the program's name, of each line that runs it."""
-    return [shlex.split(line.partition(program)[2], comments=True) for line in LINES if program in line]
+    """The words after the program's name, of each line that runs it, up to where its output goes."""
+    return [
+        shlex.split(line.partition(program)[2].partition(" >")[0], comments=True) for line in LINES if program in line
+    ]
 
 
 CONVERSIONS = words_behind("-m recbole_video.dataset_tools ")
 RUNS = words_behind("run_recbole_video.py ")
 RECOMMENDATIONS = words_behind("recbole-video recommend ")
+PREDICTIONS = words_behind("recbole-video predict ")
 
 
 def test_commands_are_found():
-    found = (CONVERSIONS, RUNS, RECOMMENDATIONS, OTHERS)
+    found = (CONVERSIONS, RUNS, RECOMMENDATIONS, PREDICTIONS, OTHERS)
     assert len(CONVERSIONS) >= 6 and len(RUNS) >= 2 and sum(map(len, found)) == len(LINES)
 
 
@@ -72,6 +76,21 @@ def test_new_videos_are_recommended_from_the_store_that_is_made_of_them():
         name, store = (one.partition("=")[2] for one in words if one.startswith(("--name=", "--store=")))
         stores.append([store_path(Path("dataset") / name, name, store)])
     assert len(asked) == 2 and all(paths in stores for paths in asked)
+
+
+def test_predictions_are_of_the_stores_that_are_made_of_new_videos():
+    asked = [predict_parser().parse_args(words) for words in PREDICTIONS]
+    stores = {str(path) for one in asked for path in (one.frames, one.text) if path is not None}
+    made = [
+        {
+            name: next((w.partition("=")[2] for w in words if w.startswith(f"--{name}=")), None)
+            for name in ("name", "store")
+        }
+        for words in CONVERSIONS
+        if any(word.startswith("--new") for word in words)
+    ]
+    assert len(asked) == 2 and len(stores) == 2 and all(one.item == "video" for one in asked)
+    assert stores <= {str(store_path(Path("dataset") / one["name"], one["name"], one["store"])) for one in made}
 
 
 def test_nothing_is_installed_from_an_index_that_lacks_it():
@@ -136,9 +155,9 @@ def test_use_of_a_trained_popularity_model(in_tmp, capsys):
     [code] = re.findall(r"<!-- example: popularity -->\n```python\n(.*?)```", TEXTS["popularity.md"], re.DOTALL)
     names = {}
     exec(compile(code, "example", "exec"), names)
-    line, submission = [line for line in OTHERS if "recbole_video.popularity " in line]
-    _, *items = shlex.split(line.partition("-m recbole_video.popularity ")[2])
-    _, *words = shlex.split(submission.partition("-m recbole_video.popularity ")[2])
+    line, submission = OTHERS
+    _, *items = shlex.split(line.partition("recbole-video explain ")[2])
+    _, *words = shlex.split(submission.partition("recbole-video explain ")[2])
     assert explain([names["folder"], *words]) == 0 and capsys.readouterr().out.endswith("n.json: 120 posts\n")
     assert explain([names["folder"], *items]) == 0
     told = capsys.readouterr().out

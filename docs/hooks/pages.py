@@ -124,18 +124,16 @@ def commands_page() -> str:
 
     from recbole_video.cli import USAGE
     from recbole_video.commands.help import HELP
+    from recbole_video.commands.predict import predict_parser
     from recbole_video.commands.recommend import recommend_parser
+    from recbole_video.serving.explain import explain_parser
 
     lines = ["# Commands", "", "``` { .text .help }", USAGE.rstrip(), "```"]
     for name, text in HELP.items():
         lines += ["", f"## {name}", "", "``` { .text .help }", text.rstrip(), "```"]
+    for name, parser in {"recommend": recommend_parser, "predict": predict_parser, "explain": explain_parser}.items():
+        lines += ["", f"## {name}", "", "``` { .text .help }", help_of(parser()), "```"]
     lines += [
-        "",
-        "## recommend",
-        "",
-        "``` { .text .help }",
-        help_of(recommend_parser()),
-        "```",
         "",
         "`recbole-video data COMMAND` is `python -m recbole_video.dataset_tools COMMAND` "
         "([Data sets](../datasets.md)); `--help` prints this.",

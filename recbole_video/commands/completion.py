@@ -86,6 +86,7 @@ def _quoted(words: Iterable[str]) -> str:
 def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     from pkgutil import resolve_name
 
+    from recbole_video.commands.predict import predict_parser
     from recbole_video.commands.recommend import recommend_parser
     from recbole_video.commands.report import ReportOptions
     from recbole_video.commands.sweep import own_options
@@ -94,6 +95,7 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     from recbole_video.options.listed import listed_names
     from recbole_video.options.option import declared
     from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
+    from recbole_video.serving.explain import explain_parser
     from recbole_video.sweep.spec import preset_names
 
     named = {"model": [*USER_ENCODERS, *CONTROLS, *POPULARITY_MODELS], "item_encoder": list(ITEM_ENCODERS)}
@@ -106,6 +108,8 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
         "frames": _flags_of(_parser("frames", resolve_name(COMMANDS["frames"]))),
         "report": _flags(declared(ReportOptions), "report"),
         "recommend": _flags_of(recommend_parser()),
+        "predict": _flags_of(predict_parser()),
+        "explain": _flags_of(explain_parser()),
         "options": [*named["model"], *named["item_encoder"]],
         "list": [],
         "completion": list(SHELLS),

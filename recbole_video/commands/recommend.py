@@ -50,11 +50,16 @@ def recommend_command(words: Sequence[str]) -> int:
 
     model = load_model(asked.run, trust=asked.trust)
     if not isinstance(model, Recommender):
-        raise ConfigError(f"`{asked.run}` is no recommender but a {type(model).__name__}, which has other uses.")
+        raise ConfigError(
+            f"`{asked.run}` is no recommender but a popularity model; how popular videos will be tells "
+            "recbole-video predict."
+        )
     trained_on = frozenset(model.items)
     for path in asked.add_store:
         print(f"{counted(model.add_store(path), 'new video')} from {path}.", file=sys.stderr)
     _tell_unknown(histories, frozenset(model.items))
+    if asked.k > len(model.items):
+        print(f"There are {counted(len(model.items), 'video')} to recommend, fewer than k.", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Left out: ")  # it has just been told
         table = model.recommend(histories, k=asked.k, exclude_seen=not asked.include_seen)

@@ -1,4 +1,4 @@
-"""``python -m recbole_video.popularity RUN ITEM ...``, the command of :mod:`recbole_video.serving.explain`."""
+"""``python -m recbole_video.popularity RUN ITEM ...``, which is ``recbole-video explain RUN ITEM ...``."""
 
 from __future__ import annotations
 

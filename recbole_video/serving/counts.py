@@ -34,6 +34,11 @@ def counts_of(labels: np.ndarray, settings: Mapping[str, Any] | None) -> np.ndar
         return np.maximum(_INVERSE[dict(settings or {})["transform"]](np.asarray(labels, np.float64)), 0.0)
 
 
+def count_behind(settings: Mapping[str, Any] | None) -> str | None:
+    """The name of the count that :func:`counts_of` gives; None where it gives none."""
+    return str(settings["sources"][0]) if settings is not None and _problem(settings) is None else None
+
+
 def _problem(settings: Mapping[str, Any] | None) -> str | None:
     """Why labels of these settings are no function of one count; None if they are."""
     if not isinstance(settings, Mapping):

@@ -1,4 +1,4 @@
-"""``python -m recbole_video.popularity RUN ITEM ...``: what the predictions of a trained model rest on.
+"""``recbole-video explain RUN ITEM ...``: what the predictions of a trained popularity model rest on.
 
 Prints, for each video of the run's data set, the prediction, its frame scores and the slots of the memory bank that it
 retrieved, with their popularity and nearest training videos; of boosted trees and the ridge regression, what each
@@ -32,14 +32,39 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         Exit status, see :func:`recbole_video.entry_point.run_command`.
     """
-    return run_command(lambda: _run(words))
+    return run_command(lambda: explain_command(sys.argv[1:] if words is None else words))
 
 
-def _run(words: Sequence[str] | None) -> int:
-    from recbole_video.options.run import add_trust, trust_told
+def explain_command(words: Sequence[str]) -> int:
+    """Explain predictions, or write those of a run for the SMP Challenge, as a command line asks.
+
+    Args:
+        words: What follows ``explain``.
+
+    Returns:
+        Exit status, 0.
+
+    Raises:
+        RecBoleVideoError: With one sentence about what to change.
+    """
+    from recbole_video.options.run import trust_told
+
+    parser = explain_parser()
+    arguments = expand_path_arguments(parser.parse_args(trust_told(words)))
+    if arguments.smp_submission is not None:
+        return _submit(arguments)
+    if not arguments.items and arguments.cold_start < 1:
+        parser.error("the following arguments are required: items, or --cold_start of at least 1")
+    explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust, arguments.cold_start)
+    return 0
+
+
+def explain_parser() -> Parser:
+    """What reads the arguments."""
+    from recbole_video.options.run import add_trust
 
     parser = Parser(
-        prog="python -m recbole_video.popularity",
+        prog="recbole-video explain",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,19 +72,12 @@ def _run(words: Sequence[str] | None) -> int:
     parser.add_argument("items", nargs="*", help="item tokens")
     parser.add_argument("--cold_start", type=int, default=0, metavar="N", help="N test videos of authors with few")
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos, for contact sheets")
-    add_trust(parser)
     parser.add_argument(
         "--smp_submission", type=Path, metavar="FILE", help="write predictions.tsv for the SMP Challenge"
     )
     parser.add_argument("--details", metavar="TEXT", help="its external data; by default what made the embeddings")
-    given = sys.argv[1:] if words is None else words
-    arguments = expand_path_arguments(parser.parse_args(trust_told(given)))
-    if arguments.smp_submission is not None:
-        return _submit(arguments)
-    if not arguments.items and arguments.cold_start < 1:
-        parser.error("the following arguments are required: items, or --cold_start of at least 1")
-    explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust, arguments.cold_start)
-    return 0
+    add_trust(parser)
+    return parser
 
 
 def _submit(arguments: argparse.Namespace) -> int:

@@ -28,8 +28,9 @@ from recbole_video.popularity.base import InputShape, PopularityModel
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
-from recbole_video.serving.counts import counts_of
+from recbole_video.serving.counts import count_behind, counts_of
 from recbole_video.serving.new_content import joined
+from recbole_video.serving.uses import TellsItsUses
 
 _BATCH = 256  # videos
 
@@ -57,7 +58,7 @@ class Inputs:
     content: Mapping[str, Array] | None = None
 
 
-class PopularityPredictor:
+class PopularityPredictor(TellsItsUses):
     """A trained popularity model. Made by :func:`recbole_video.load_model` from a run folder or ``model.pth``.
 
     Attributes:
@@ -66,6 +67,8 @@ class PopularityPredictor:
         inputs: Sizes of what it reads.
         content: Where each modality that it reads came from, by name.
     """
+
+    KIND = "A popularity model"
 
     def __init__(
         self,
@@ -87,6 +90,12 @@ class PopularityPredictor:
     def __repr__(self) -> str:
         inputs = f", reads {', '.join(self.content)}" if self.content else ""
         return f"<{type(self).__name__}: {self.config['model']} of {self.config['dataset']}{inputs}>"
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """The columns that the metadata are made of, sorted; empty for a model without."""
+        encoder = self._metadata
+        return [] if encoder is None else sorted(raw_columns(encoder.numeric, encoder.categorical))
 
     @torch.no_grad()
     def predict(self, videos: Inputs, in_counts: bool = False) -> np.ndarray:
@@ -112,7 +121,20 @@ class PopularityPredictor:
                 f"The prediction of video {first} (counted from 0) is not finite: its inputs, or the model's weights, "
                 "are too large."
             )
-        return counts_of(found, self._label_settings) if in_counts else found
+        return self.to_counts(found) if in_counts else found
+
+    @property
+    def count(self) -> str | None:
+        """The count that the label is a function of, such as ``views``; None where it is none of one count."""
+        return count_behind(self._label_settings)
+
+    def to_counts(self, predictions: np.ndarray) -> np.ndarray:
+        """The counts, of views say, behind predictions on the label's scale, float64 [N].
+
+        Raises:
+            ConfigError: If the label is no function of one count.
+        """
+        return counts_of(predictions, self._label_settings)
 
     @property
     def _label_settings(self) -> Any:
@@ -277,7 +299,7 @@ class PopularityPredictor:
         """
         if self._metadata is None or not isinstance(metadata, Mapping):
             return
-        read = sorted(raw_columns(self._metadata.numeric, self._metadata.categorical))
+        read = self.metadata_columns
         for name in metadata:
             if name not in read:
                 raise ConfigError(

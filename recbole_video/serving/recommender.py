@@ -36,6 +36,7 @@ from recbole_video.serving.new_content import (
     default_name,
     device_batches,
 )
+from recbole_video.serving.uses import TellsItsUses
 
 _SCORES_AT_ONCE = 1 << 24
 
@@ -74,7 +75,7 @@ def stored_catalogue(
     return catalogue, tokens, origins
 
 
-class Recommender:
+class Recommender(TellsItsUses):
     """A trained model that speaks the user's own item ids. Made by :func:`recbole_video.load_model`.
 
     Attributes:
@@ -83,6 +84,8 @@ class Recommender:
         config: The options it was trained with.
         content: Where each modality that it reads came from, by name; empty for a model of ids.
     """
+
+    KIND = "A recommender"
 
     def __init__(
         self,

@@ -1,0 +1,205 @@
+"""``predict`` on the command line: the popularity of videos in a table or in frame stores, from a run folder."""
+
+from __future__ import annotations
+
+from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recbole_video.data.times import UNITS_PER_SECOND
+from recbole_video.dataset_tools.raw.tables import Dialect, read_chunks, where_in
+from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer
+from recbole_video.entry_point import Parser, expand_path_arguments
+from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.files.names import expanded
+from recbole_video.options.run import add_trust, trust_told
+
+if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
+    import pandas as pd
+
+    from recbole_video.serving.predictor import PopularityPredictor
+
+# The columns that `generic` names by these options, too.
+_NAMED = {"item_id": "item", "user_id": "user", "time": "time"}
+_BY_NAME = ("frames", "text")
+_DESCRIPTION = """\
+Predict how popular videos will be, by a trained popularity model.
+
+  recbole-video predict saved/MetadataGBDT-posts-... new_videos.csv --item=video --user=author --time=posted_at
+  recbole-video predict saved/STAP-posts-... new_videos.csv --frames=dataset/posts/posts.new.frames.npy > new.tsv
+  recbole-video predict saved/STAP-clips-... --frames=dataset/clips/clips.new.frames.npy
+
+Prints a line per video, tab-separated: its id, the prediction on the label's scale and, where the label is made of one
+count, that count. The table has the columns that the model's metadata are made of; without metadata, none is needed."""
+
+
+def predict_command(words: Sequence[str]) -> int:
+    """Print the predictions for the videos of a command line.
+
+    Args:
+        words: What follows ``predict``.
+
+    Returns:
+        Exit status, 0.
+
+    Raises:
+        RecBoleVideoError: With one sentence about what to change.
+    """
+    asked = expand_path_arguments(predict_parser().parse_args(trust_told(words)))
+    stores = _stores(asked)
+    from recbole_video.serving.predictor import PopularityPredictor
+    from recbole_video.tasks.load import load_model
+
+    model = load_model(asked.run, trust=asked.trust)
+    if not isinstance(model, PopularityPredictor):
+        raise ConfigError(f"`{asked.run}` is no popularity model; what it recommends tells recbole-video recommend.")
+    _check_is_complete(model, asked, stores)
+    table = None if asked.table is None else _read(asked, model.metadata_columns)
+    items = _items_of(stores) if table is None else table["item_id"].tolist()
+    metadata = table if model.metadata_columns or not model.content else None
+    predictions = model.predict(model.from_stores(items, content=stores, metadata=metadata))
+    counts = [] if model.count is None else [model.to_counts(predictions)]
+    print("\t".join(["item_id", "prediction", *([model.count] if model.count else [])]))
+    for item, *values in zip(items, predictions, *counts, strict=True):
+        print("\t".join([item, *(f"{value:.6g}" for value in values)]))
+    return 0
+
+
+def _stores(asked: Namespace) -> dict[str, Path]:
+    """The frame store of each modality.
+
+    Raises:
+        ConfigError: If one is given twice, or is not ``NAME=FILE``.
+    """
+    given = [(name, getattr(asked, name)) for name in _BY_NAME if getattr(asked, name) is not None]
+    for one in asked.content:
+        name, _, path = one.partition("=")
+        if not (name and path):
+            raise ConfigError(
+                f"`--content` is `{one}`; it must be NAME=FILE, such as audio=dataset/a/a.audio.frames.npy."
+            )
+        given.append((name, expanded(path)))
+    stores = dict(given)
+    if len(stores) < len(given):
+        names = [name for name, _ in given]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"The store of `{twice}` is given twice; leave one out.")
+    return stores
+
+
+def _check_is_complete(model: PopularityPredictor, asked: Namespace, stores: Mapping[str, Path]) -> None:
+    """Refuse a lack that no policy of training allows for.
+
+    Raises:
+        ConfigError: If frames, text or a table of the metadata are missing, or there is no video at all.
+    """
+    for name in _BY_NAME:
+        if name in model.content and name not in stores:
+            raise ConfigError(
+                f"The model reads {name}; give the new videos' store by --{name}=FILE, as `{_MAKES[name]} --new` makes "
+                "it."
+            )
+    if asked.table is None and model.metadata_columns:
+        raise ConfigError(
+            f"The model reads {', '.join(model.metadata_columns)}; give a table that has a row per video of them."
+        )
+    if asked.table is None and not stores:
+        raise ConfigError("predict needs videos: a table with a row of each, or their frame stores.")
+
+
+_MAKES = {"frames": "frames", "text": "embed-text"}
+
+
+def _items_of(stores: Mapping[str, Path]) -> list[str]:
+    from recbole_video.content.store import FrameStore
+
+    return list(FrameStore(next(iter(stores.values()))).items)
+
+
+def _read(asked: Namespace, columns: Sequence[str]) -> pd.DataFrame:
+    """The table, its columns by the names that the model knows them by; empty cells are None.
+
+    Raises:
+        ConfigError: If a column is renamed that the model does not read.
+        DataError: If the table cannot be read, lacks a column, is empty, or has a row without an id.
+    """
+    import pandas as pd
+
+    raw = _raw_names(asked, columns)
+    dialect = Dialect(separator=asked.separator.replace("\\t", "\t"), encoding=asked.encoding)
+    try:
+        chunks = list(read_chunks(asked.table, list(raw.values()), dialect))
+    except DataError as error:
+        raise _with_advice(error, raw) from error
+    if not chunks:
+        raise DataError(f"`{asked.table}` has no row; give a row per video.")
+    whole, where = pd.concat(chunks), where_in(asked.table)
+    table = pd.DataFrame({name: whole[column] for name, column in raw.items()}, dtype=object)
+    table = table.where(table.notna() & (table != ""), None)
+    if table["item_id"].isna().any():
+        raise DataError(f"{where(table.index[table['item_id'].isna()][0])}: the cell of `{raw['item_id']}` is empty.")
+    table["item_id"] = table["item_id"].astype(str)
+    if "time" in table and asked.time_unit is not None:
+        table["time"] = _seconds(whole[raw["time"]], asked)
+    return table.reset_index(drop=True)
+
+
+def _raw_names(asked: Namespace, columns: Sequence[str]) -> dict[str, str]:
+    """What the table calls each column that is read."""
+    read = ["item_id", *(name for name in columns if name != "item_id")]
+    given = {name: getattr(asked, option) for name, option in _NAMED.items() if getattr(asked, option) is not None}
+    for one in asked.column:
+        name, _, raw = one.partition("=")
+        if name not in read:
+            raise ConfigError(
+                f"`--column` names `{name}`{nearest(name, read)}, which the model does not read; it reads "
+                f"{', '.join(columns) or 'no column'}."
+            )
+        given[name] = raw or name
+    return {name: given.get(name, name) for name in read}
+
+
+def _with_advice(error: DataError, raw: Mapping[str, str]) -> DataError:
+    """The error, with the option that names a column that the table lacks."""
+    lacking = [name for name, column in raw.items() if error.column is not None and column == error.column]
+    if not lacking:
+        return error
+    option = f"--{_NAMED[lacking[0]]}=COLUMN" if lacking[0] in _NAMED else f"--column={lacking[0]}=COLUMN"
+    return DataError(f"{str(error).removesuffix('.')}; name the right one by {option}.")
+
+
+def _seconds(times: pd.Series, asked: Namespace) -> list[float]:
+    """Unix times in seconds."""
+    buffer = TimeBuffer(asked.time_unit)
+    buffer.add(times, where_in(asked.table))
+    return (buffer.array() / UNITS_PER_SECOND[buffer.finest_unit]).tolist()
+
+
+def predict_parser() -> Parser:
+    """What reads the arguments."""
+    parser = Parser(prog="recbole-video predict", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or its model.pth")
+    parser.add_argument(
+        "table", type=Path, nargs="?", metavar="TABLE", help="csv, tsv, JSON lines or parquet, a row per video"
+    )
+    parser.add_argument(
+        "--frames", type=Path, metavar="FILE", help="the videos' frame store, as `frames --new` makes it"
+    )
+    parser.add_argument("--text", type=Path, metavar="FILE", help="their texts' store, as `embed-text --new` makes it")
+    parser.add_argument(
+        "--content", action="append", default=[], metavar="NAME=FILE", help="the store of another modality; repeatable"
+    )
+    parser.add_argument("--item", metavar="COLUMN", help="the table's column of ids (default: item_id)")
+    parser.add_argument("--user", metavar="COLUMN", help="of authors, where the model reads them (default: user_id)")
+    parser.add_argument("--time", metavar="COLUMN", help="of times, where the model reads them (default: time)")
+    parser.add_argument(
+        "--time_unit", choices=TIME_UNITS, help="of the times (default: seconds since 1970, or ISO dates)"
+    )
+    parser.add_argument(
+        "--column", action="append", default=[], metavar="NAME=RAW", help="another that is called RAW; repeatable"
+    )
+    parser.add_argument("--separator", default="", help="between the cells of a text table (default: by suffix)")
+    parser.add_argument("--encoding", default="utf-8", help="of text tables and JSON lines (default: utf-8)")
+    add_trust(parser)
+    return parser

@@ -1,0 +1,218 @@
+"""``recbole-video predict`` and ``explain``: against the same from Python, and what they refuse."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from recbole_video.dataset_tools.__main__ import main as convert
+
+from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
+from recbole_video.cli import main
+from recbole_video.serving.counts import count_behind, counts_of
+
+from .conftest import small_options
+from .test_popularity import METADATA, SMALL, T, write_popularity
+from .test_popularity import D as WIDTH
+
+NEW = ["n1", "n2", "n3"]
+COLUMNS = ["--item=video", "--time=posted", "--column=seconds=length"]
+
+
+def trained(root, model, label="mine", name="pop", **options):
+    given = {"data_path": str(root), "label": label, "checkpoint_dir": str(root / "runs"), "log_dir": str(root / "log")}
+    return run_recbole_video(model, name, config_dict={**given, "figures": False, **options})["run_folder"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("predict")
+    write_popularity(root)
+    rng = np.random.default_rng(1)
+    for name, shape in (("frames", (3, T, WIDTH)), ("text.frames", (3, 1, 5))):
+        kept = FrameStore(root / "pop" / f"pop.{name}.npy")
+        assert shape[-1] == kept.frame_dim
+        path = root / f"new.{name}.npy"
+        write_frame_store(path, NEW, rng.normal(size=shape), vfm="random", sampling="none")
+    # the columns by names of their own, out of their order, beside one that nothing reads
+    (root / "new.csv").write_text(
+        "fans,posted,kind,video,length,likes\n"
+        "12,1970-01-02T10:00:00Z,x,n2,30,9\n,1970-01-02T11:30:00Z,y,n1,,9\n7,1970-01-03T00:00:00+01:00,w,n3,2.5,9\n"
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def stap(root):
+    return trained(root, "STAP", **{**SMALL, **METADATA, "epochs": 1})
+
+
+@pytest.fixture(scope="module")
+def trees(root):
+    return trained(root, "MetadataGBDT", author_history=True, **METADATA)
+
+
+def printed(capsys):
+    head, *lines = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    return head, lines
+
+
+def as_python_does(root, run, columns=("seconds", "fans", "time", "kind")):
+    """Predictions of the table's videos, its rows written by hand."""
+    rows = {
+        "seconds": [30, None, 2.5], "fans": [12, None, 7], "time": [122400, 127800, 169200], "kind": ["x", "y", "w"],
+    }  # fmt: skip
+    stores = {"frames": root / "new.frames.npy", "text": root / "new.text.frames.npy"}
+    model = load_model(run)
+    table = pd.DataFrame({name: rows[name] for name in columns})
+    return model.predict(model.from_stores(["n2", "n1", "n3"], metadata=table, **stores))
+
+
+def test_a_table_and_stores_as_from_python(root, stap, capsys):
+    stores = [f"--frames={root / 'new.frames.npy'}", f"--text={root / 'new.text.frames.npy'}"]
+    assert main(["predict", stap, str(root / "new.csv"), *COLUMNS, *stores]) == 0
+    head, lines = printed(capsys)
+    assert head == ["item_id", "prediction"]  # the label is of no one count
+    assert [line[0] for line in lines] == ["n2", "n1", "n3"]
+    assert [line[1] for line in lines] == [f"{value:.6g}" for value in as_python_does(root, stap)]
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1000), ("ns", 10**9)])
+def test_times_in_other_units(root, stap, capsys, unit, factor, in_tmp):
+    times = pd.Series([122400, 127800, 169200]) * factor
+    table = pd.read_csv(root / "new.csv").assign(posted=times)
+    table.to_parquet("new.parquet")
+    stores = [f"--frames={root / 'new.frames.npy'}", f"--content=text={root / 'new.text.frames.npy'}"]
+    assert main(["predict", stap, "new.parquet", *COLUMNS, *stores, f"--time_unit={unit}"]) == 0
+    assert [line[1] for line in printed(capsys)[1]] == [f"{value:.6g}" for value in as_python_does(root, stap)]
+
+
+def test_videos_of_a_store_alone(root, capsys):
+    options = {**SMALL, "epochs": 1, "use_metadata": False, "use_text": False}
+    run = trained(root, "STAP", **options)
+    capsys.readouterr()
+    path = root / "new.frames.npy"
+    assert main(["predict", run, f"--frames={path}"]) == 0
+    lines, model = printed(capsys)[1], load_model(run)
+    expected = model.predict(model.from_stores(NEW, frames=path))
+    assert lines == [[item, f"{value:.6g}"] for item, value in zip(NEW, expected, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "The model reads frames; give the new videos' store by --frames=FILE, as `frames --new` makes it."),
+        (["--frames=F"], "The model reads text; give the new videos' store by --text=FILE, as `embed-text --new`"),
+        (["--frames=F", "--text=T"], "The model reads fans, kind, seconds, time; give a table"),
+        (["C", "--frames=F", "--text=T"], "name the right one by --item=COLUMN."),
+        (["C", "--frames=F", "--text=T", "--item=video"], "name the right one by --column=seconds=COLUMN."),
+        (["C", "--frames=F", "--text=T", *COLUMNS, "--time=when"], "name the right one by --time=COLUMN."),
+        (["C", "--frames=F", "--text=T", *COLUMNS, "--column=fan=fans"], "names `fan` (did you mean `fans`?), which"),
+        (["C", "--frames=F", "--text=T", *COLUMNS, "--time_unit=ms"], "give --time_unit=iso"),
+        (["C", "--frames=F", "--text=T", "--content=text=T", *COLUMNS], "The store of `text` is given twice"),
+        (["C", "--frames=F", "--text=T", "--content=audio", *COLUMNS], "`--content` is `audio`; it must be NAME=FILE"),
+        (["C", "--frames=F", "--text=T", "--content=audio=T", *COLUMNS], "The model does not read `audio`"),
+        (["empty.csv", "--frames=F", "--text=T", *COLUMNS], "`empty.csv` has no row"),
+        (["gap.csv", "--frames=F", "--text=T", *COLUMNS], "`gap.csv`, line 3: the cell of `video` is empty."),
+        (["other.csv", "--frames=F", "--text=T", *COLUMNS], "lacks 1 of the items (first: `n9`)"),
+    ],
+)
+def test_refusals(root, stap, in_tmp, capsys, words, message):
+    head, *rows = (root / "new.csv").read_text().splitlines()
+    (in_tmp / "empty.csv").write_text(f"{head}\n")
+    (in_tmp / "gap.csv").write_text("\n".join([head, rows[0], rows[1].replace("n1", "")]))
+    (in_tmp / "other.csv").write_text("\n".join([head, rows[0].replace("n2", "n9")]))
+    files = {"F": root / "new.frames.npy", "T": root / "new.text.frames.npy", "C": root / "new.csv"}
+    words = [re.sub(r"(?<![a-zA-Z])[FTC]$", lambda match: str(files[match.group()]), word) for word in words]
+    assert main(["predict", stap, *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_counts_and_authors(root, in_tmp, capsys):
+    """A label that is log2(1 + views), and a model that reads what an author posted before."""
+    rows = [
+        f"v{i},a{i % 5},2024-01-{1 + i // 15:02}T{i % 15:02}:00:00Z,{i % 7 + 5},{2 ** (3 + i % 5)}" for i in range(400)
+    ]
+    (in_tmp / "videos.csv").write_text("\n".join(["video,author,posted,seconds,views", *rows]))
+    named = ["--name=posts", "--user=author", "--item=video", "--time=posted", "--time_unit=iso", "--items=videos.csv"]
+    assert convert(["generic", "videos.csv", *named, "--item_id=video", "--item_columns", "seconds:float",
+                    "--counts", "views"]) == 0  # fmt: skip
+    words = ["--source=views", "--transform=log2_1p", "--split=temporal", "--shares", "0.8", "0.1", "0.1"]
+    assert convert(["label", "posts", *words]) == 0
+    options = {"data_path": "dataset", "author_history": True, "metadata_numeric": ["seconds"]}
+    run = trained(in_tmp, "MetadataGBDT", "views-log2_1p", "posts", **options)
+    capsys.readouterr()
+    (in_tmp / "new.csv").write_text(
+        "video,author,posted,seconds\nx1,a3,2024-02-01,9\nx2,a4,2024-02-01,9\nx3,b,2024-02-01,9\n"
+    )
+    assert main(["predict", run, "new.csv", "--item=video", "--user=author", "--time=posted"]) == 0
+    head, lines = printed(capsys)
+    assert head == ["item_id", "prediction", "views"] and [line[0] for line in lines] == ["x1", "x2", "x3"]
+    predicted = np.array([[float(value) for value in line[1:]] for line in lines])
+    assert np.allclose(2 ** predicted[:, 0] - 1, predicted[:, 1], rtol=1e-4)
+    assert predicted[0, 0] == pytest.approx(np.log2(1 + 2**6), abs=0.7) and predicted[1, 0] > predicted[0, 0]
+    assert main(["predict", run, "new.csv", "--item=video", "--time=posted"]) == 1
+    assert "name the right one by --user=COLUMN." in capsys.readouterr().err
+    table = pd.read_csv("new.csv").rename(columns={"author": "user_id", "posted": "time"})
+    model = load_model(run)
+    assert model.metadata_columns == ["seconds", "time", "user_id"] and model.count == "views"
+    found = model.predict(model.from_stores(table["video"], metadata=table))
+    assert [f"{value:.6g}" for value in found] == [line[1] for line in lines]
+    assert np.array_equal(model.to_counts(found), counts_of(found, {"sources": ["views"], "transform": "log2_1p"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (None, None),
+        ({"sources": ["likes"], "transform": "log2"}, "likes"),
+        ({"sources": ["likes"], "transform": "log2", "cap": 9}, None),
+        ({"sources": ["likes", "views"], "transform": "log2"}, None),
+        ({"sources": ["likes"], "transform": "log2", "scaling": "minmax"}, None),
+    ],
+)
+def test_the_name_of_the_count(settings, name):
+    assert count_behind(settings) == name
+
+
+def test_a_model_that_counts_videos_needs_any(root, capsys):
+    run = trained(root, "Constant")
+    capsys.readouterr()
+    assert main(["predict", run]) == 1
+    assert "predict needs videos: a table with a row of each, or their frame stores." in capsys.readouterr().err
+    assert main(["predict", run, str(root / "new.csv"), "--item=video"]) == 0
+    assert len({line[1] for line in printed(capsys)[1]}) == 1
+
+
+class TestOtherUses:
+    @pytest.fixture(scope="class")
+    def recommender(self, data_root, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("runs")
+        options = small_options(
+            data_path=str(data_root), epochs=1, checkpoint_dir=str(folder), log_dir=str(folder / "log")
+        )
+        return run_recbole_video("SASRec", "tiny", config_dict=options)["run_folder"]
+
+    def test_commands_name_each_other(self, recommender, trees, capsys):
+        assert main(["predict", recommender]) == 1
+        assert "is no popularity model; what it recommends tells recbole-video recommend." in capsys.readouterr().err
+        assert main(["recommend", trees, "--history=v1"]) == 1
+        assert "how popular videos will be tells recbole-video predict." in capsys.readouterr().err
+
+    def test_models_name_their_uses(self, recommender, trees):
+        with pytest.raises(AttributeError, match=r"^A popularity model has no `recommend`; it has count, explain"):
+            _ = load_model(trees).recommend
+        with pytest.raises(AttributeError, match=r"^A recommender has no `predict`; it has add_store, .*recommend, "):
+            _ = load_model(recommender).predict
+        with pytest.raises(AttributeError, match=r"has no `recomend` \(did you mean `recommend`\?\)"):
+            _ = load_model(recommender).recomend
+        assert not hasattr(load_model(trees), "no_such_thing") and not hasattr(load_model(trees), "_no_such_thing")
+
+    def test_explain_is_the_command_of_the_module(self, root, trees, capsys):
+        from recbole_video.serving.explain import main as of_module
+
+        assert main(["explain", trees, "v3"]) == 0
+        told = capsys.readouterr().out
+        assert "v3" in told and of_module([trees, "v3"]) == 0 and capsys.readouterr().out == told
+        assert main(["explain", trees, "no-video"]) == 1
+        assert "has no labelled video `no-video`" in capsys.readouterr().err
