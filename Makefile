@@ -24,7 +24,7 @@ demo: $(READY)  ## Train a small SASRec + CVA on the bundled synthetic data and 
 		--hidden_size=64 --inner_size=256 --encoder_latent_dim=64 --encoder_depth=2
 	@echo 'Next:'
 	@echo '  source .venv/bin/activate                              # once per terminal'
-	@echo '  python run_recbole_video.py                            # the same at its full size'
+	@echo '  python run_recbole_video.py                            # the same at the size of the paper, in minutes'
 	@echo '  python run_recbole_video.py --item_encoder=ID          # ids in place of content'
 	@echo '  python run_recbole_video.py --model=MostPopular        # a control: what needs no training'
 	@echo '  python -m recbole_video.dataset_tools generic --help   # a csv of your own'

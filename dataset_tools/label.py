@@ -11,6 +11,7 @@ the scaling was fitted to, and how many items have no label and why.
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from recbole_video.dataset_tools.output.atomic import write_atomic_file
+from recbole_video.dataset_tools.output.summary import place
 from recbole_video.dataset_tools.popularity.labels import SCALINGS, TRANSFORMS, Labels, LabelSettings, make_labels
 from recbole_video.dataset_tools.popularity.presets import PRESETS
 from recbole_video.dataset_tools.popularity.splits import KINDS, SplitSettings
@@ -80,6 +82,21 @@ def run(arguments: argparse.Namespace) -> None:
     path = _free_path(folder, arguments.name, label_name, arguments.overwrite)
     labels = label_items(folder, arguments.name, label_name, settings, arguments.preset)
     _report(path, labels, settings.split.kind)
+    print(f"Next: {_training_command(folder, arguments.name, label_name)}")
+
+
+def _training_command(folder: Path, name: str, label_name: str) -> str:
+    """The trees on what the files say of a video: a control, to be exceeded by what looks at videos."""
+    kept = [path for path in (folder / f"{name}.item", folder / f"{name}.user") if path.is_file()]
+    numbers = [field.name for path in kept for field in read_header(path) if field.type == FLOAT]
+    inter = folder / f"{name}.inter"
+    is_timed = "timestamp" in {field.name for field in read_header(inter)}
+    if is_timed and not read_columns(inter, {"item_id"}, set())["item_id"].duplicated().any():  # the time of a post
+        numbers += ["hour", "weekday"]
+    words = ["python", "run_recbole_video.py", f"--dataset={name}", *place(folder), f"--label={label_name}"]
+    if not numbers:
+        return shlex.join([*words, "--model=Constant"])
+    return f'{shlex.join([*words, "--model=MetadataGBDT"])} --metadata_numeric="[{", ".join(numbers)}]"'
 
 
 def _free_path(folder: Path, name: str, label_name: str, overwrite: bool) -> Path:

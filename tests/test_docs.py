@@ -179,6 +179,9 @@ def test_from_a_table_of_videos_to_a_prediction(in_tmp, capsys):
     Path("videos.csv").write_text("\n".join(["video,author,posted_at,seconds,topic,title,views", *rows]))
     for command in commands.splitlines():
         assert convert(shlex.split(command.partition("-m recbole_video.dataset_tools ")[2])) == 0
+    following = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("Next: python run_recbole_video.py ")[2])
+    assert following[-1] == "--metadata_numeric=[seconds, hour, weekday]" and "--model=MetadataGBDT" in following
+    assert run(following) == 0
     capsys.readouterr()
     exec(compile(code, "example", "exec"), {})
     short, long = map(float, capsys.readouterr().out.strip().splitlines()[-1].strip("[]").split())

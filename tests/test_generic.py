@@ -243,7 +243,11 @@ class TestErrors:
             ("a,x,1\n,y,2\n", [], "mine.csv`, line 3: no `user_id`; mend the row, or give --drop_incomplete"),
             ("a,x,1\na,y,soon\n", [], "mine.csv`, line 3, column `timestamp`: `soon` is no number"),
             ("a,x,1\n", ["--time_unit=iso"], "mine.csv`, line 2, column `timestamp`: `1` is no ISO date"),
-            ("a,x,1661000000123\n", [], "line 2, column `timestamp`: `1661000000123` lies beyond the year 2200 in s"),
+            (
+                "a,x,1661000000123\n",
+                [],
+                "`timestamp`: `1661000000123` lies beyond the year 2200 in s (in ms it is 2022-08-20 12:53:20); give another",
+            ),
             ("a,x,1\n", ["--time=timestam"], "has no column `timestam` (did you mean `timestamp`?)"),
             (
                 "a,x,1\n",
@@ -675,7 +679,10 @@ class TestCounts:
         assert main([*shlex.split(following), "--shares", "1", "0", "0"]) == 0
         assert (folder / "mine.views-log2_1p.popularity").is_file()
         kept = json.loads((folder / "mine.views-log2_1p.popularity.json").read_text())
-        assert kept["settings"]["split"]["kind"] == "temporal" and "; split: temporal" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert kept["settings"]["split"]["kind"] == "temporal" and "; split: temporal" in told
+        place = f"--data_path={folder.parent} --label=views-log2_1p"  # and no number that a model could read
+        assert told.endswith(f"\nNext: python run_recbole_video.py --dataset=mine {place} --model=Constant\n")
         assert not (folder / "mine.item").exists()
 
     def test_labels_are_made_of_them(self, convert, tmp_path):

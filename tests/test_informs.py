@@ -314,7 +314,7 @@ class TestDamagedBooks:
             ),
             (
                 (*ONE[:3], 1700000000000, *ONE[4:], 1, 1, 1, 1),
-                "lies beyond the year 2200 in s; it must be in Unix seconds",
+                "lies beyond the year 2200 in s (in ms it is 2023-11-14 22:13:20); it must be in Unix seconds",
             ),
         ],
     )

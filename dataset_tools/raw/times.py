@@ -38,7 +38,10 @@ def far_time(times: np.ndarray, unit: str) -> tuple[int, str] | None:
         return None
     latest, earliest = int(times.argmax()), int(times.argmin())
     if times[latest] / UNITS_PER_SECOND[unit] > _LATEST_SECOND:
-        return latest, f"lies beyond the year 2200 in {unit}"
+        finer = (name for name, n in UNITS_PER_SECOND.items() if _OLD_SECOND < times[latest] / n < _LATEST_SECOND)
+        found = next(finer, None)
+        meant = f" (in {found} it is {date_of(int(times[latest]), found)})" if found else ""
+        return latest, f"lies beyond the year 2200 in {unit}{meant}"
     if times[earliest] / UNITS_PER_SECOND[unit] < _FIRST_SECOND:
         return earliest, f"lies before the year 1 in {unit}"
     return None

@@ -37,6 +37,7 @@ from recbole_video.options.run import RunOptions
 from recbole_video.registry import Trust
 from recbole_video.runtime import recbole_compat
 from recbole_video.runtime.devices import choose_device
+from recbole_video.runtime.metric_names import called_here
 from recbole_video.runtime.processes import n_on_this_machine, processes
 from recbole_video.runtime.recbole_host import HostConfig, host_defaults
 from recbole_video.runtime.recbole_options import UNLISTED, names_read_by
@@ -309,7 +310,11 @@ def _check_metrics(metrics: Any) -> None:
             f"`metrics` is {shown_value(metrics)}; it is a list of names, such as [Hit, NDCG]{unquoted(metrics)}."
         )
     for name in metrics if isinstance(metrics, list) else [metrics]:
+        head, at, cut_off = str(name).partition("@")
         if str(name).lower() not in metric_types:
+            advice = f"; cut-offs are `topk`, --topk={cut_off}" if at else ""
             raise ConfigError(
-                f"There is no metric named `{name}`{nearest(name, metric_types)}. Known: {', '.join(metric_types)}."
+                f"There is no metric named `{name}`{called_here(head, metric_types) or nearest(head, metric_types)}"
+                f"{advice}. "
+                f"Known: {', '.join(metric_types)}."
             )

@@ -21,6 +21,7 @@ from recbole_video.options.content import check_content, check_fusion, chosen_co
 from recbole_video.options.option import Option, declared
 from recbole_video.options.run import RunOptions
 from recbole_video.registries import CONTROLS, ITEM_ENCODERS, LISTS, OTHER_MODELS, POPULARITY_MODELS, USER_ENCODERS
+from recbole_video.runtime.metric_names import not_computed
 
 _EVAL_BATCH = {True: 2048, False: 128}  # on a GPU, on a CPU
 _DEFAULT_NEGATIVES = {
@@ -71,10 +72,7 @@ class RecBolesOwn(Kind):
         """Refuse a metric to choose by that the model is not judged by."""
         computed = _computed(config["metrics"], config["topk"])
         if str(config["valid_metric"]).lower() not in computed:
-            raise ConfigError(
-                f"`valid_metric` is `{config['valid_metric']}`, which is not computed; choose from "
-                f"{', '.join(computed)}, or extend metrics and topk."
-            )
+            raise not_computed(config["valid_metric"], computed, "extend metrics and topk")
 
 
 class PopularityModels(Declaring):

@@ -9,6 +9,7 @@ from recbole_video.data.metadata import check_preset
 from recbole_video.errors import ConfigError
 from recbole_video.options.option import A_SHARE, option
 from recbole_video.options.run import RunOptions, check_processes, keep_last_option, resume_option, warmup_option
+from recbole_video.runtime.metric_names import not_computed
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
 # RecBole's options that belong to recommendation.
@@ -139,10 +140,7 @@ class PopularityOptions(RunOptions):
             )
         computed = [metric.lower() for metric in self.metrics]
         if self.valid_metric.lower() not in computed:
-            raise ConfigError(
-                f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
-                f"{', '.join(computed)}, or extend metrics."
-            )
+            raise not_computed(self.valid_metric, computed, "extend metrics")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.options.option import option
 from recbole_video.options.run import check_processes, keep_last_option, resume_option, warmup_option
 from recbole_video.recommendation.losses import LossOptions
+from recbole_video.runtime.metric_names import not_computed
 from recbole_video.runtime.recbole_options import WITHOUT_EFFECT
 
 
@@ -72,10 +73,7 @@ class RankingOptions(ProtocolOptions):
         top_k = [f"{metric.lower()}@{k}" for metric in self.metrics for k in self.topk]
         computed = [*top_k, *(metric.lower() for metric in self.metrics if metric.lower() == "gauc")]
         if self.valid_metric.lower() not in computed:
-            raise ConfigError(
-                f"`valid_metric` is `{self.valid_metric}`, which is not computed; choose from "
-                f"{', '.join(computed)}, or extend metrics and topk."
-            )
+            raise not_computed(self.valid_metric, computed, "extend metrics and topk")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from recbole_video.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,22 @@ def is_share(key: str) -> bool:
     """Whether a metric is between 0 and 1, and shown x 100 as in the papers."""
     known = METRIC_NAMES.get(key.partition("@")[0].lower())
     return known is not None and known.is_share
+
+
+def called_here(given: str, known: Collection[str]) -> str:
+    """Return ``" (it is called `hit@10` here)"`` for what the papers call otherwise, or an empty string.
+
+    Args:
+        given: Of a metric, ``HR@10`` for example.
+        known: Names that are accepted, in lower case.
+    """
+    key = metric_key(given)
+    return f" (it is called `{key}` here)" if key in known and key != given.lower() else ""
+
+
+def not_computed(valid_metric: str, computed: Collection[str], remedy: str) -> ConfigError:
+    """What refuses a metric to choose by that a model is not judged by."""
+    return ConfigError(
+        f"`valid_metric` is `{valid_metric}`, which is not computed{called_here(valid_metric, computed)}; choose from "
+        f"{', '.join(computed)}, or {remedy}."
+    )
