@@ -1,6 +1,7 @@
 """The texts in docs/: the programs accept every command in them, every link leads somewhere."""
 
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -8,12 +9,14 @@ from pkgutil import resolve_name
 
 import numpy as np
 import pytest
+from PIL import Image
 from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
 from recbole_video.dataset_tools.__main__ import main as convert
 from recbole_video.dataset_tools.label import settings_of
 from recbole_video.dataset_tools.popularity.presets import PRESETS
 from recbole_video.dataset_tools.popularity_demo import GeneratingRule
 from recbole_video.dataset_tools.popularity_demo import make as make_popularity_demo
+from scipy.stats import binom
 
 from recbole_video import load_model, run_recbole_video
 from recbole_video.cli import main as run
@@ -287,3 +290,33 @@ def test_links_lead_somewhere(name):
     }
     for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", TEXTS[name]):
         assert ((FOLDER / name).parent / file).exists() if file else anchor in anchors, file
+
+
+class TestFiguresOfResults:
+    """Drawn from the tables of their pages: none is behind its page, and each mark is a number that stands there."""
+
+    FOLDER = FOLDER / "results"
+    DRAWN = runpy.run_path(str(FOLDER / "draw.py"))
+
+    @pytest.mark.parametrize("name", DRAWN["FIGURES"])
+    def test_a_figure_is_of_the_numbers_of_its_page(self, name):
+        panels = self.DRAWN["FIGURES"][name]()
+        with Image.open(self.FOLDER / f"{name}.png") as picture:
+            assert picture.text["Description"] == self.DRAWN["digest"](panels), "run python docs/results/draw.py"
+        page = self.FOLDER / f"{name}.md"
+        text = (page if page.is_file() else self.FOLDER / "README.md").read_text(encoding="utf-8")
+        assert f"]({name}.png)" in text
+        lines = [line for line in text.splitlines() if line.startswith("| ")]
+        for row in (row for panel in panels for row in panel.rows if not row.label.startswith("Published")):
+            digits = {f"{row.value:.{n}f}" for n in (2, 3)}
+            assert any(
+                line.startswith(f"| {row.label} |") and digits & set(re.findall(r"[\d.]+", line)) for line in lines
+            )
+            assert row.low <= row.value <= row.high
+
+    def test_the_interval_of_a_share(self):
+        """Both ends are where a binomial tail has 2.5 %."""
+        row = self.DRAWN["_with_exact_interval"](self.DRAWN["Row"]("a", 4.25, 4.25, 4.25), 2261)
+        hits = round(0.0425 * 2261)
+        assert binom.sf(hits - 1, 2261, row.low / 100) == pytest.approx(0.025, abs=1e-6)
+        assert binom.cdf(hits, 2261, row.high / 100) == pytest.approx(0.025, abs=1e-6)
