@@ -201,7 +201,7 @@ def _draw_panel(axis: Any, panel: Panel, places: Mapping[str, int]) -> None:
     if panel.line is not None:
         axis.axvline(panel.line[0], color="#555555", linestyle="--", linewidth=1, zorder=0, label=panel.line[1])
     if panel.band is not None or panel.line is not None:
-        axis.legend(loc="lower left", frameon=True, fontsize=8)
+        axis.legend(loc="best", frameon=True, fontsize=8)
     axis.set_title(panel.title, fontsize=10, loc="left")
     if min(row.low for row in panel.rows) < max(row.high for row in panel.rows) / 2:
         axis.set_xlim(left=0)
