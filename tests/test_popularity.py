@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -42,10 +43,12 @@ from recbole_video.evaluation.regression_metrics import register
 from recbole_video.options.option import declared
 from recbole_video.options.show import by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
-from recbole_video.popularity.base import PopularityModel
+from recbole_video.popularity.base import InputShape, PopularityModel
+from recbole_video.popularity.explanation import WhatIf
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import Slot
+from recbole_video.popularity.what_if import without_each
 from recbole_video.serving.counts import counts_of
 from recbole_video.serving.explain import cold_start_cases, label_writer
 from recbole_video.serving.explain import main as explain
@@ -1005,13 +1008,45 @@ class TestPredictor:
         assert all(len(slot.nearest) == 5 and slot.nearest[0].startswith("v") for slot in found.slots)
         assert found.popularity == pytest.approx(predictor.predict(self.inputs(root, predictor, ["v4"]))[0], rel=1e-5)
 
+    def test_what_if_the_video_lacked_an_input(self, root, trained):
+        """The model predicts of the video without it; what training had of all videos is told to be so."""
+        predictor = load_model(trained)
+        videos = self.inputs(root, predictor, ["v3", "v4"])
+        found = {one.lacking: one for one in predictor.explain(videos, row=1).without}
+        assert list(found) == ["frames", "text", "metadata"]
+        none = {"frames": replace(videos, frame_counts=[1, 0]), "text": replace(videos, text=0 * videos.text)}
+        for name, lacking in none.items():
+            assert found[name].popularity == pytest.approx(predictor.predict(lacking)[1], rel=1e-5)
+            assert [one.lacking for one in predictor.explain(lacking, row=1).without] == [
+                *({*none} - {name}),
+                "metadata",
+            ]
+        empty = {name: [np.nan] * 2 for name in ("seconds", "fans", "time")} | {"kind": [""] * 2}
+        emptied = predictor.predict(replace(videos, metadata=empty))
+        assert found["metadata"].popularity == pytest.approx(emptied[1], rel=1e-5)
+        assert found["metadata"].remark == "numbers at the training mean and categories not known"
+        assert found["frames"].remark == "which every training video had"
+
+    def test_an_input_without_which_nothing_is_predicted_is_passed_over(self):
+        model = SimpleNamespace(
+            inputs=InputShape(frame_dim=2, n_numeric=1, other_dims={"audio": 2}),
+            predict=lambda batch: batch["numeric"][:, 0] / batch["frame_mask"].sum() + batch["audio"].sum(),
+        )
+        batch = {"numeric": torch.ones(1, 1), "frames": torch.ones(1, 3, 2), "frame_mask": torch.ones(1, 3).bool(),
+                 "audio": torch.ones(1, 1, 2), "audio_mask": torch.ones(1, 1).bool()}  # fmt: skip
+        assert without_each(model, batch) == [
+            WhatIf("audio", pytest.approx(1 / 3)), WhatIf("metadata", 2.0, "numbers at the training mean")
+        ]  # fmt: skip
+
     def test_explaining_from_the_command_line(self, root, trained, pictures, capsys):
         assert explain([str(trained), "v3", "v55"]) == 0
         out = capsys.readouterr().out
         dataset = PopularityDataset(config_of(root))
         in_training = set(dataset.items[dataset.rows["train"]]) & {"v3", "v55"}
         assert out.count("it is a training video") == len(in_training) > 0
-        assert "v3: predicted " in out and out.count("  slot: partition ") == 4 and "nearest: v" in out
+        assert "v3: predicted " in out and out.count("  slot: partition ") == 4 and "nearest in direction: v" in out
+        assert out.count("whether it was made of them or not") == out.count("what if it lacked an input?") == 2
+        assert out.count("  without its text, which every training video had: ") == 2
         assert (Path(trained) / "explain-v55.png").stat().st_size > 1000
         assert f"drawn in {Path(trained) / 'explain-v55.png'}\n" in out and "partitions go from 1, the least pop" in out
         assert explain([str(trained), "v300"]) == 1
@@ -1023,7 +1058,7 @@ class TestPredictor:
         assert [write(np.log2(1 + n)) for n in (0, 1234)] == ["0.0000 (0 views)", "10.2703 (1,234 views)"]
         others = [None, {**settings, "scaling": "minmax"}, {**settings, "transform": "raw"}, {**settings, "cap": 9.0}]
         assert {label_writer(other)(3) for other in others} == {"3.0000"}
-        assert Slot(0, 1, 2.0, 1, 0.5, ("v1",)).details == "1 video; nearest: v1"
+        assert Slot(0, 1, 2.0, 1, 0.5, ("v1",)).details == "made of 1 video; nearest in direction: v1"
 
     def test_cases_of_the_cold_start(self, root, trained, pictures, capsys):
         """The least and the most popular test video of an author with at most nine, and one between."""

@@ -1,6 +1,7 @@
 """What each feature adds to a prediction of trees and of the ridge: against Shapley's own sum, and by hand."""
 
 import json
+import warnings
 from dataclasses import replace
 from itertools import combinations
 from math import factorial
@@ -14,11 +15,12 @@ from matplotlib.figure import Figure
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from recbole_video import load_model, run_recbole_video
-from recbole_video.data.metadata import MetadataEncoder
+from recbole_video.data.metadata import Metadata, MetadataEncoder
 from recbole_video.errors import CheckpointError, TrainingError
 from recbole_video.popularity.columns import contributions, one_hot, side_by_side
-from recbole_video.popularity.explanation import Contribution, Explanation
+from recbole_video.popularity.explanation import Contribution, Explanation, WhatIf
 from recbole_video.popularity.figures import draw_explanation
+from recbole_video.popularity.retrieval import Neighbour
 from recbole_video.popularity.tree_shap import shap_values
 from recbole_video.popularity.trees import Trees, gains
 from recbole_video.serving.explain import contribution_writer
@@ -434,7 +436,7 @@ class TestInWords:
              "kind": ["y", "z", ""]}
         )  # fmt: skip
         found = encoder.transform(new)
-        first, second, third = (dict(encoder.in_words(found.numeric[i], found.codes[i])) for i in range(3))
+        first, second, third = (dict(encoder.in_words(found, i)) for i in range(3))
         assert first == {
             "fans": "1,234,600", "time": first["time"], "weekday": "Wednesday",
             "number of the author's earlier videos": "2", "mean of the author's earlier videos": "1.5",
@@ -442,15 +444,44 @@ class TestInWords:
         }  # fmt: skip
         wanted = np.datetime64("2023-11-15T04:13:20")
         assert abs(np.datetime64(first["time"].replace(" ", "T")) - wanted) < np.timedelta64(60, "s")
-        assert second["fans"].startswith("not known, or the mean (") and third["fans"] == "0"
-        assert second["kind"] == third["kind"] == "empty, or in no training video"
+        assert second["fans"].startswith("not known, read as the mean (") and third["fans"] == "0"
+        assert (second["kind"], third["kind"]) == ("in no training video", "empty")
         assert second["mean of the author's earlier videos"] == "none"
+
+    def test_a_column_that_is_the_same_in_all_training_videos(self):
+        """Its standardised value is 0 in each, as that of the mean; a column with an empty cell has no one value."""
+        table = pd.DataFrame(
+            {"a": [5.0] * 4, "b": [0.1, np.nan, 0.1, 0.1], "kind": ["x"] * 4, "tag": ["x", "", "x", "x"]}
+        )
+        fitted = MetadataEncoder(["a", "b"], ["kind", "tag"], log1p=False).fit(table)
+        new = pd.DataFrame({"a": [5.0, np.nan, 7.0], "b": [0.1] * 3, "kind": ["x", "", "y"], "tag": ["x"] * 3})
+        for encoder in (fitted, MetadataEncoder.from_state(json.loads(json.dumps(fitted.state())))):
+            found = encoder.transform(new)
+            told = [dict(encoder.in_words(found, row)) for row in range(3)]
+            assert [one["a"] for one in told] == [
+                "5, as in all training videos",
+                "not known, read as the mean (5)",
+                "7",
+            ]
+            assert [one["kind"] for one in told] == ["x, as in all training videos", "empty", "in no training video"]
+            assert {(one["b"], one["tag"]) for one in told} == {("0.1", "x")}
+
+    @pytest.mark.parametrize("constant", [[True], [True, 1], "yes", [True, True, True]], ids=str)
+    def test_constants_of_a_damaged_checkpoint(self, constant):
+        state = MetadataEncoder(["a"], ["kind"]).state()
+        with pytest.raises(CheckpointError, match="do not agree with each other"):
+            MetadataEncoder.from_state({**state, "constant": constant})
+
+    def test_the_mean_itself_is_known(self):
+        encoder = MetadataEncoder(["a"], [], log1p=False).fit(pd.DataFrame({"a": [1.0, 2.0, 3.0]}))
+        assert encoder.in_words(encoder.transform(pd.DataFrame({"a": [2.0]})), 0) == [("a", "2")]
 
     def test_numbers_that_no_date_or_logarithm_has(self):
         state = MetadataEncoder(["fans", "time", "weekday"], []).state()
         encoder = MetadataEncoder.from_state({**state, "sd": [1e38, 1e38, 1e38]})
         for sign in (-1, 1):
-            found = encoder.in_words(np.full(3, sign, dtype=np.float32), np.zeros(0, np.int64))
+            numbers, codes, known = np.full((1, 3), sign, np.float32), np.zeros((1, 0), np.int64), np.ones((1, 3), bool)
+            found = encoder.in_words(Metadata(numbers, codes, (), known), 0)
             assert [name for name, _ in found] == ["fans", "time", "weekday"] and all(value for _, value in found)
 
     def test_the_picture(self, tmp_path, pictures, monkeypatch):
@@ -466,6 +497,48 @@ class TestInWords:
         assert raising != lowering and axis.get_xlabel().endswith("in training, 4.000")
         labels = [label.get_text() for label in axis.get_yticklabels()]
         assert labels[1] == "text" and labels[0].startswith("kind: $\\frac$yy") and labels[0].endswith("y…")
+
+    def test_long_and_foreign_names_stay_in_the_picture(self, tmp_path, pictures, monkeypatch):
+        """Nothing is drawn over a panel or beyond the edge, and a letter that no font has brings no warning."""
+        drawn, save = [], Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), save(figure, *a, **k)))
+        words = "视频标题 भारत 🎉 العربية $\\frac " * 20
+        features = [Contribution(f"{'long_name_' * 9}{i}", 9000.0 - i, words) for i in range(12)]
+        slots = [Neighbour(f"https://example.org/{'x' * 90}/{i}", 1234567.0, "") for i in range(12)]
+        found = Explanation(5.0, np.ones(9), slots, [0.1] * 12, "neighbour", without=[WhatIf(words, 4.0)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            draw_explanation(f"{words}: predicted 5.000, true 4.000", found, tmp_path / "x.png")
+            draw_explanation(words, Explanation(5.0, base=4.0, contributions=features), tmp_path / "y.png")
+        for figure in drawn:
+            figure.canvas.draw()
+            room = figure.bbox.padded(1)
+            texts = [figure._suptitle, *(label for axis in figure.axes for label in axis.get_yticklabels())]
+            boxes = [text.get_window_extent() for text in texts]
+            assert all(room.x0 <= box.x0 and box.x1 <= room.x1 for box in boxes)
+            assert all(axis.bbox.width > 0.2 * figure.bbox.width for axis in figure.axes)
+        assert drawn[0]._suptitle.get_text().endswith("predicted 5.000, true 4.000")
+        labels = [label.get_text() for label in drawn[1].axes[0].get_yticklabels()]
+        assert labels[0].startswith("long_name_long") and "_0: 视频" in labels[0]
+
+
+class TestExplanation:
+    def test_it_is_short_where_it_is_shown_and_told_where_it_is_printed(self):
+        found = Explanation(5.0, np.ones(30), [Neighbour("v1", 4.0, "near")], [1.0], "neighbour")
+        assert repr(found) == "<Explanation: predicted 5.0000; 30 frame scores, 1 neighbour; see .as_text()>"
+        assert str(found).startswith("the video: predicted 5.0000\n  frame scores: 1.00 1.00")
+        assert repr(Explanation(5.0)) == "<Explanation: predicted 5.0000; no more; see .as_text()>"
+        assert Explanation(5.0) == Explanation(5.0) and replace(found, kind="slot").kind == "slot"
+
+    def test_what_if_it_lacked_an_input(self):
+        found = Explanation(
+            5.0, without=[WhatIf("text", 4.5), WhatIf("metadata", 5.25, "numbers at the training mean")]
+        )
+        assert found.as_text("v").splitlines()[2:] == [
+            "  without its text: 4.5000, that is -0.5000",
+            "  without its metadata, numbers at the training mean: 5.2500, that is +0.2500",
+        ]
+        assert repr(found).endswith("2 what-ifs; see .as_text()>")
 
 
 def test_trees_are_asked_with_the_values_that_they_predict_by(root):

@@ -102,7 +102,8 @@ _IN_WORDS = {
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _LARGEST_LOG, _LAST_SECOND = 700.0, 253_402_300_799.0  # of a number in double precision, of the year 9999
 _DIGITS = 5  # after the point: single precision of a logarithm keeps no more
-_NO_CATEGORY = "empty, or in no training video"
+_EMPTY, _UNSEEN = "empty", "in no training video"  # of a category that has no code
+_SAME = ", as in all training videos"
 _AS_TEXT = frozenset(["title"])
 _AS_TIME = frozenset(["time"])
 _MOST_YEARS = 20  # between a video and those of the training, before its time is taken for one in another unit
@@ -127,11 +128,14 @@ class Metadata:
         numeric: Standardised numbers, float32 [N, n].
         codes: Categories as whole numbers, 0 for one that no training video has, int64 [N, m].
         n_categories: Values of each categorical column, 0 included.
+        known: Whether a cell holds something, numbers before categories, bool [N, n + m]: an empty one is a mean in
+            ``numeric``, and 0 in ``codes``.
     """
 
     numeric: np.ndarray
     codes: np.ndarray
     n_categories: tuple[int, ...]
+    known: np.ndarray
 
 
 def chosen_columns(config: Any) -> tuple[list[str], list[str]]:
@@ -198,6 +202,7 @@ class MetadataEncoder:
         self._sd: np.ndarray = np.ones(len(self.numeric))
         self._values: list[dict[str, int]] = [{} for _ in self.categorical]
         self._times: list[float] = []  # first and last of training, where times are read and there are any
+        self._constant: list[bool] = [False] * (len(self.numeric) + len(self.categorical))
         self._history: AuthorHistory | None = None
 
     def fit(self, table: pd.DataFrame, labels: np.ndarray | None = None) -> MetadataEncoder:
@@ -225,6 +230,8 @@ class MetadataEncoder:
         for i, name in enumerate(self.categorical):
             distinct = sorted(set(_texts(table, name)) - {""})
             self._values[i] = {value: code for code, value in enumerate(distinct, start=1)}
+        self._constant = [bool(len(column) and (column == column[0]).all()) for column in numbers.T]  # NaN is no number
+        self._constant += [_is_one_word(_texts(table, name)) for name in self.categorical]
         self._warn_of_constants(numbers, table)
         times = self._known_times(table)
         self._times = [float(times.min()), float(times.max())] if len(times) else []
@@ -248,42 +255,50 @@ class MetadataEncoder:
             DataError: If a column is missing or holds an infinite number.
         """
         numbers = (self._numbers(table) - self._mean) / self._sd
-        codes = [
-            [values.get(text, 0) for text in _texts(table, name)]
-            for name, values in zip(self.categorical, self._values, strict=True)
-        ]
+        shape = len(self.categorical), len(table)
+        texts = np.array([_texts(table, name) for name in self.categorical], dtype=object).reshape(shape).T
+        codes = [[values.get(text, 0) for text in column] for values, column in zip(self._values, texts.T, strict=True)]
         return Metadata(
             numeric=np.nan_to_num(numbers, nan=0.0).astype(np.float32),
-            codes=np.array(codes, dtype=np.int64).reshape(len(self.categorical), len(table)).T.copy(),
+            codes=np.array(codes, dtype=np.int64).reshape(shape).T.copy(),
             n_categories=tuple(len(values) + 1 for values in self._values),
+            known=np.concatenate([~np.isnan(numbers), texts != ""], axis=1),
         )
 
-    def in_words(self, numeric: np.ndarray, codes: np.ndarray) -> list[tuple[str, str]]:
+    def in_words(self, metadata: Metadata, row: int) -> list[tuple[str, str]]:
         """Name and value of each column for one video, as they were before :meth:`transform`, numbers first.
 
         Args:
-            numeric: Its numbers, float32 [n].
-            codes: Its categories, int64 [m].
+            metadata: What :meth:`transform` made.
+            row: Of the video in it.
         """
-        numbers = numeric.astype(np.float64) * self._sd + self._mean
-        found = [
-            (_IN_WORDS.get(name, name), self._number_in_words(name, number, is_mean))
-            for name, number, is_mean in zip(self.numeric, numbers, numeric == 0, strict=True)
-        ]
+        numbers = metadata.numeric[row].astype(np.float64) * self._sd + self._mean
+        codes, known = metadata.codes[row].tolist(), metadata.known[row].tolist()
+        values = [self._number_in_words(i, number, known[i]) for i, number in enumerate(numbers.tolist())]
         if set(PAST) <= set(self.numeric) and round(numbers[self.numeric.index(PAST_VIDEOS)], 3) == 0:
-            found[self.numeric.index(PAST_LABEL)] = (_IN_WORDS[PAST_LABEL], "none")
-        words = ([_NO_CATEGORY, *values] for values in self._values)
-        return [*found, *((n, w[code]) for n, w, code in zip(self.categorical, words, codes.tolist(), strict=True))]
+            values[self.numeric.index(PAST_LABEL)] = "none"
+        of_categories = known[len(self.numeric) :]
+        values += [self._category_in_words(i, *one) for i, one in enumerate(zip(codes, of_categories, strict=True))]
+        names = [*(_IN_WORDS.get(name, name) for name in self.numeric), *self.categorical]
+        return list(zip(names, values, strict=True))
 
-    def _number_in_words(self, name: str, number: float, is_mean: bool) -> str:
-        """A number in its own unit; an empty cell was made the mean, and which of both it was cannot be told."""
+    def _number_in_words(self, i: int, number: float, is_known: bool) -> str:
+        """A number in its own unit; an empty cell was read as the mean."""
+        name = self.numeric[i]
+        same = _SAME if self._constant[i] and math.isclose(number, self._mean[i], rel_tol=1e-9, abs_tol=1e-9) else ""
         if name == PAST_VIDEOS or (self.log1p and not is_made(name)):
             number = max(0.0, round(math.expm1(min(number, _LARGEST_LOG)), _DIGITS))
-        if is_mean:
-            return f"not known, or the mean ({_short(number)})"
+        if not is_known:
+            return f"not known, read as the mean ({_short(number)})"
         if name in _AS_TIME:
-            return str(np.datetime64(round(min(number, _LAST_SECOND)), "s")).replace("T", " ")
-        return _WEEKDAYS[round(number) % 7] if name == "weekday" else _short(number)
+            return str(np.datetime64(round(min(number, _LAST_SECOND)), "s")).replace("T", " ") + same
+        return (_WEEKDAYS[round(number) % 7] if name == "weekday" else _short(number)) + same
+
+    def _category_in_words(self, i: int, code: int, is_known: bool) -> str:
+        """A category as it is written; without a code, whether its cell is empty."""
+        if not code:
+            return _UNSEEN if is_known else _EMPTY
+        return list(self._values[i])[code - 1] + (_SAME if self._constant[len(self.numeric) + i] else "")
 
     def unseen(self, table: pd.DataFrame) -> list[tuple[str, str]]:
         """Column and value of each category that no training video has; empty cells are none."""
@@ -304,6 +319,7 @@ class MetadataEncoder:
             "sd": self._sd.tolist(),
             "values": [list(values) for values in self._values],
             **({"times": self._times} if self._times else {}),
+            **({"constant": self._constant} if any(self._constant) else {}),
             **({"history": self._history.state()} if self._history is not None else {}),
         }
 
@@ -319,6 +335,7 @@ class MetadataEncoder:
         encoder._mean, encoder._sd = np.array(state["mean"], float), np.array(state["sd"], float)
         encoder._values = [{value: i for i, value in enumerate(values, start=1)} for values in state["values"]]
         encoder._times = [float(time) for time in state.get("times", [])]
+        encoder._constant = state.get("constant", encoder._constant)  # not told by earlier versions
         if set(PAST) & set(encoder.numeric):
             encoder._history = AuthorHistory.from_state(state.get("history"))
         return encoder
@@ -380,6 +397,11 @@ class MetadataEncoder:
         return f"`{column}` ({meaning}, of which {made_of_it} {'is' if len(made) == 1 else 'are'} made)"
 
 
+def _is_one_word(texts: np.ndarray) -> bool:
+    """Whether all cells of a column hold the same word, none of them empty."""
+    return len(set(texts)) == 1 and texts[0] != ""
+
+
 def _short(number: float) -> str:
     """A number with the digits that single precision keeps of its logarithm."""
     number = float(f"{number:.5g}")
@@ -394,7 +416,9 @@ def _check_state(state: Mapping[str, Any]) -> None:
         names = [*state["numeric"], *state["categorical"], *(word for words in state["values"] for word in words)]
         lengths = len(state["mean"]), len(state["sd"]), len(state["values"])
         agrees = lengths == (len(state["numeric"]), len(state["numeric"]), len(state["categorical"]))
-        agrees = agrees and len(times) in (0, 2)
+        constant = state.get("constant", [False] * (lengths[0] + lengths[2]))
+        agrees = agrees and len(times) in (0, 2) and len(constant) == lengths[0] + lengths[2]
+        agrees = agrees and all(isinstance(one, bool) for one in constant)
         is_sound = all(map(math.isfinite, numbers)) and all(isinstance(name, str) for name in names)
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError("The metadata of the checkpoint are not of the form that a run writes.") from error

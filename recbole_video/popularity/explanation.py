@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from recbole_video.errors import counted
+
 _LISTED = 10  # contributions that are shown one by one
 
 
@@ -48,8 +50,23 @@ class Contribution:
 
 
 @dataclass(frozen=True)
+class WhatIf:
+    """What a model would predict for the video if it lacked one of its inputs.
+
+    Attributes:
+        lacking: The input: ``frames``, ``text``, ``metadata``, or a further modality.
+        popularity: The prediction then.
+        remark: How the model reads a video without it, or that no training video was without it.
+    """
+
+    lacking: str
+    popularity: float
+    remark: str = ""
+
+
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """What a prediction rests on.
+    """What a prediction rests on; printed, it is told in lines.
 
     Attributes:
         popularity: The prediction.
@@ -61,6 +78,7 @@ class Explanation:
         base: What contributions are added to, the mean prediction of the training videos; None where there are none.
         contributions: What each feature adds; with ``base`` they are the prediction.
         scale: What they add up on, where that is not the labels' scale.
+        without: The predictions for the same video without one of its inputs; what inputs do together is in none.
     """
 
     popularity: float
@@ -72,6 +90,17 @@ class Explanation:
     base: float | None = None
     contributions: Sequence[Contribution] = ()
     scale: str = ""
+    without: Sequence[WhatIf] = ()
+
+    def __repr__(self) -> str:
+        parts = [] if self.frame_weights is None else [counted(len(self.frame_weights), "frame score")]
+        parts += [counted(len(self.slots), self.kind)] if self.slots else []
+        parts += [counted(len(self.contributions), "contribution")] if self.base is not None else []
+        parts += [counted(len(self.without), "what-if")] if self.without else []
+        return f"<Explanation: predicted {self.popularity:.4f}; {', '.join(parts) or 'no more'}; see .as_text()>"
+
+    def __str__(self) -> str:
+        return self.as_text()
 
     def with_values(self, of_columns: Sequence[tuple[str, str]]) -> Explanation:
         """The same with what there is to say of the metadata: name and value in words of each column."""
@@ -94,8 +123,8 @@ class Explanation:
 
     def as_text(
         self,
-        item: str,
-        label: float,
+        item: str = "the video",
+        label: float | None = None,
         in_words: Callable[[float], str] = "{:.4f}".format,
         added: Callable[[float], str] = "{:+.4f}".format,
     ) -> str:
@@ -103,11 +132,12 @@ class Explanation:
 
         Args:
             item: Token of the video.
-            label: Its true popularity.
+            label: Its true popularity; None where it is not known.
             in_words: Writes a popularity.
             added: Writes what is added to one.
         """
-        lines = [f"{item}: predicted {in_words(self.popularity)}, true {in_words(label)}"]
+        true = "" if label is None else f", true {in_words(label)}"
+        lines = [f"{item}: predicted {in_words(self.popularity)}{true}"]
         if self.frame_weights is not None:
             lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in self.frame_weights))
         for slot, weight in zip(self.slots, self.weights, strict=True):
@@ -115,7 +145,16 @@ class Explanation:
             lines.append(f"  {self.kind}: {slot.label}, {about}")
         lines += self._lines_of_contributions(in_words, added)
         lines += [f"  {self.note}"] if self.note and (self.slots or self.contributions) else []
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._lines_of_what_ifs(in_words, added)])
+
+    def _lines_of_what_ifs(self, in_words: Callable[[float], str], added: Callable[[float], str]) -> list[str]:
+        if not self.without:
+            return []
+        lines = ["  what if it lacked an input? The model, asked again, predicts (this attributes nothing):"]
+        for one in self.without:
+            told = f"without its {one.lacking}{', ' * bool(one.remark)}{one.remark}"
+            lines.append(f"  {told}: {in_words(one.popularity)}, that is {added(one.popularity - self.popularity)}")
+        return lines
 
     def _lines_of_contributions(self, in_words: Callable[[float], str], added: Callable[[float], str]) -> list[str]:
         if self.base is None:

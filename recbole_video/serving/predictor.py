@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from recbole_video.data.metadata import MetadataEncoder, raw_columns
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.evaluation.regression import one_per_video
 from recbole_video.files.names import expanded
-from recbole_video.popularity.base import InputShape, PopularityModel
+from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.popularity.explanation import Explanation
+from recbole_video.popularity.what_if import without_each
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
 from recbole_video.serving.counts import count_behind, counts_of
@@ -155,8 +156,12 @@ class PopularityPredictor(TellsItsUses):
         if not 0 <= row < n:
             raise DataError(f"There is no row {row}: {n} videos are given, counted from 0.")
         one = self._trimmed({name: value[row : row + 1] for name, value in batch.items()})
-        found = self.model.explain({name: value.to(self.device) for name, value in one.items()})
-        return found if self._metadata is None else _with_values(found, one, self._metadata)
+        never_lacking = [name for name in self.content if not self._is_masked(name)]
+        found = self._explained({name: value.to(self.device) for name, value in one.items()}, never_lacking)
+        if self._metadata is None or videos.metadata is None or not found.contributions:
+            return found
+        encoded = self._metadata.transform(_as_table(videos.metadata).iloc[[row]])
+        return found.with_values(self._metadata.in_words(encoded, 0))
 
     @torch.no_grad()
     def explain_row(self, dataset: PopularityDataset, row: int) -> Explanation:
@@ -166,8 +171,18 @@ class PopularityPredictor(TellsItsUses):
             ConfigError: If the model offers no explanation.
         """
         loader = PopularityLoader(self.config, dataset, np.array([row]), shuffle=False)
-        batch = loader.batch(np.array([row])).to(self.device)
-        return _with_values(self.model.explain(batch), batch, dataset.metadata_encoder)
+        never_lacking = [name for name, missing in dataset.read_as_zeros.items() if not missing["train"]]
+        found = self._explained(loader.batch(np.array([row])).to(self.device), never_lacking)
+        if dataset.metadata is None or not found.contributions:
+            return found
+        return found.with_values(dataset.metadata_encoder.in_words(dataset.metadata, row))
+
+    def _explained(self, batch: Batch, never_lacking: Sequence[str]) -> Explanation:
+        """What the model tells of a batch of one video; of one trained by gradient, what it predicts without inputs."""
+        found = self.model.explain(batch)
+        if self.model.is_fitted_once(self.config):
+            return found
+        return replace(found, without=without_each(self.model, batch, never_lacking))
 
     @torch.no_grad()
     def update_memory(
@@ -369,14 +384,6 @@ class PopularityPredictor(TellsItsUses):
         if len(bad):
             raise DataError(f"The {name} of video {bad[0]} (counted from 0) {hold(name)} {wrong}.")
         return array
-
-
-def _with_values(explanation: Explanation, batch: Any, encoder: MetadataEncoder) -> Explanation:
-    """The explanation with the metadata of its video, the only one of the batch, in words."""
-    if not explanation.contributions or not (encoder.numeric or encoder.categorical):
-        return explanation
-    numeric, codes = (batch[name][0].cpu().numpy() for name in ("numeric", "categories"))
-    return explanation.with_values(encoder.in_words(numeric, codes))
 
 
 def _common_size(batch: Mapping[str, Tensor], videos: Inputs) -> int:

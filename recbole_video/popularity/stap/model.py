@@ -405,14 +405,7 @@ class STAP(PopularityModel):
             numbers = reading.routing.top[0].tolist()
             kept = [self._slot(self.bank, number) for number in numbers]
             shares = reading.routing.weights[0, numbers].cpu().tolist()
-        note = (
-            ""
-            if self.bank is None
-            else (
-                f"partitions go from 1, the least popular, to {self.bank.n_partitions}, and the topics of "
-                f"each from 1 to {self.bank.n_clusters}; {slots.FILE} counts both from 0"
-            )
-        )
+        note = "" if self.bank is None else slots.note(self.bank.n_partitions, self.bank.n_clusters)
         return Explanation(float(self.predict(batch)[0]), weights, kept, shares, note=note)
 
     def _slot(self, bank: MemoryBank, number: int) -> slots.Slot:

@@ -52,8 +52,21 @@ class Slot:
 
     @property
     def details(self) -> str:
-        """How many videos it stands for, and which are near."""
-        return f"{counted(self.videos, 'video')}; nearest: {', '.join(self.nearest) or 'not known'}"
+        """How many videos it stands for, and which point its way, of those or not."""
+        return (
+            f"made of {counted(self.videos, 'video')}; nearest in direction: {', '.join(self.nearest) or 'not known'}"
+        )
+
+
+def note(n_partitions: int, n_clusters: int) -> str:
+    """What names, popularity and nearest videos of slots are, for an explanation; its second line is indented."""
+    return (
+        f"partitions go from 1, the least popular, to {n_partitions}, and the topics of each from 1 to {n_clusters}; "
+        f"{FILE} counts both from 0\n"
+        "  a slot's popularity is that of the videos that it was made of, which are not kept; its nearest are "
+        "training videos whose queries point most nearly its way, whether it was made of them or not, whatever their "
+        "popularity"
+    )
 
 
 @torch.no_grad()
