@@ -407,6 +407,16 @@ class TestDataset:
         path = root / "pop" / "pop.text.frames.npy"
         write_frame_store(path, items, np.ones((len(items), 1, TEXT)), vfm="x", sampling="x")
 
+    def test_its_lines_in_the_log(self, tmp_path):
+        """What results keep of it in full: rows, inputs and their widths, and what was left out."""
+        self.write_text_of(tmp_path, [f"v{i}" for i in range(N) if i != 3])
+        config = config_of(tmp_path, missing_text="drop", **METADATA)
+        told = re.sub(r"\x1b\[[0-9;]*m", "", str(PopularityDataset(config))).splitlines()
+        assert told[:2] == ["pop", "Label: mine"]
+        assert re.fullmatch(r"Videos: 39 to train, 10 to validate, 10 to test, by \d+ authors", told[2])
+        read = f"frames (at most {T} of width {D}), text (width {TEXT}), metadata (3 numbers, 1 category)"
+        assert told[3:] == [f"Inputs: {read}", "Left out: 1 without text"]
+
     def test_videos_read_as_zeros_are_counted(self, tmp_path, in_tmp, caplog):
         self.write_text_of(tmp_path / "data", [f"v{i}" for i in range(N) if i not in (0, 1, 45)])
         options = {**SMALL, "data_path": str(tmp_path / "data"), "epochs": 1}

@@ -16,11 +16,13 @@ from recbole_video.evaluation.regression import Predictions, standard_error_of_m
 from recbole_video.evaluation.regression_metrics import interval_of_src
 from recbole_video.registries import POPULARITY_MODELS
 from recbole_video.registry import class_path
+from recbole_video.results.beside import Beside, best_beside
 from recbole_video.results.console_table import result_table
 from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.tasks import TASKS, task_of
 from recbole_video.tasks.popularity import scale_of_videos
 from recbole_video.tasks.recommendation import scale_of_test
+from recbole_video.tasks.size import smaller_sizes
 from recbole_video.tasks.task import Hooks
 
 from .conftest import small_options
@@ -104,7 +106,7 @@ class TestScale:
             for n in (200_000, 500_000)
         ]
         told = "500,000 parameters are 250 to each of 2,000 actions"
-        assert of == [[], [f"{told}."]]
+        assert of == [[], [f"{told}; a smaller model may learn more from them."]]
         result = {"test_result": {"hit@10": 0.2}, "data": data, "parameters": {"model": 500_000}}
         [_, line] = scale_of_test(result, "--hidden_size=64")
         assert line == f"{told}; a smaller model may learn more from them: --hidden_size=64"
@@ -159,8 +161,82 @@ class TestScaleOfVideos:
         assert second.startswith("Fewer than 20 videos: the test has 8, authors with few videos has 4. ")
 
     def test_many_parameters(self):
-        lines = [scale_of_videos(self.result(n=20, parameters=n))[1:] for n in (6_400, 895_930)]
-        assert lines == [[], ["895,930 parameters, 64 training videos."]]
+        lines = [
+            scale_of_videos(self.result(n=20, parameters=n), smaller="--hidden_size=64")[1:] for n in (6_400, 895_930)
+        ]
+        told = "895,930 parameters are 13,999 to each of 64 training videos; a smaller model may learn more from them"
+        assert lines == [[], [f"{told}: --hidden_size=64"]]
+
+    def test_only_options_that_the_model_has_make_it_smaller(self):
+        """One that is left empty follows something, and is told where that is larger."""
+        assert smaller_sizes({"hidden_size": 128, "inner_size": 256, "n_layers": 9}) == "--hidden_size=64"
+        assert smaller_sizes({"hidden_size": None, "inner_size": 512}) == "--inner_size=256"
+        assert smaller_sizes({"hidden_size": None}, {"hidden_size": 768}) == "--hidden_size=64"
+        assert smaller_sizes({}, {"hidden_size": 768}) == smaller_sizes({"hidden_size": 64}) == ""
+
+    @pytest.mark.parametrize("model", ["SASRec", "STAP"])
+    def test_too_large_a_model_is_told_before_its_first_epoch(self, model, popularity_root, data_root, in_tmp, caplog):
+        ours = {"data_path": str(popularity_root), **SMALL, **METADATA}
+        of_model = {
+            "SASRec": ("tiny", small_options(data_path=str(data_root), inner_size=64), "action"),
+            "STAP": ("pop", ours, "training video"),
+        }
+        dataset, options, cases = of_model[model]
+        with caplog.at_level("INFO"):
+            run_recbole_video(model, dataset, config_dict={**options, "hidden_size": 128, "epochs": 1})
+        told = [i for i, text in enumerate(caplog.messages) if f" {cases}s; a smaller model may" in text]
+        [trained] = [i for i, text in enumerate(caplog.messages) if "epoch 1 training" in text]
+        assert len(told) == 2 and told[0] < trained < told[1]
+        assert caplog.records[told[0]].levelname == "WARNING" and caplog.messages[told[0]].endswith("--hidden_size=64")
+
+
+class TestBeside:
+    """Finished runs of controls in the folder of a run, for the line below its results."""
+
+    DATA = {"dataset": "d", "label": {"sha256": "x"}, "rows": {"train": 3, "valid": 1, "test": 1}}
+
+    def write(self, folder, name, valid, test, **data):
+        path = folder / name / "metrics.json"
+        path.parent.mkdir()
+        result = {"best_valid_result": {"nmse": valid}, "test_result": {"nmse": test}, "data": {**self.DATA, **data}}
+        path.write_text(json.dumps(result))
+        return path
+
+    def best(self, folder, bigger=False):
+        return best_beside(folder / "own", ["A", "B"], self.DATA, "nmse", bigger)
+
+    def test_the_one_that_validates_best(self, tmp_path):
+        assert self.best(tmp_path) is None
+        self.write(tmp_path, "A-d-Nov-1", 0.5, 0.7)
+        self.write(tmp_path, "B-d-Nov-1", 0.4, 0.8)
+        self.write(tmp_path, "C-d-Nov-1", 0.1, 0.1)
+        assert self.best(tmp_path) == Beside("B", 0.4, 0.8, tmp_path / "B-d-Nov-1")
+        assert self.best(tmp_path, bigger=True).model == "A"
+
+    def test_others_and_damaged_ones_are_passed_over(self, tmp_path):
+        self.write(tmp_path, "A-d-1", 0.1, 0.1, label={"sha256": "y"})
+        self.write(tmp_path, "A-d-2", 0.1, 0.1, dataset="e")
+        self.write(tmp_path, "A-d-3", 0.1, 0.1, rows={"train": 2, "valid": 1, "test": 1})
+        self.write(tmp_path, "A-d-4", float("nan"), 0.1)
+        self.write(tmp_path, "A-d-5", "high", 0.1)
+        for name, text in (("6", "{"), ("7", "[]"), ("8", '{"data": null}'), ("9", '"\xff"'), ("10", "[" * 5000)):
+            self.write(tmp_path, f"A-d-{name}", 0.1, 0.1).write_text(text, encoding="latin-1")
+        (tmp_path / "A-d-11" / "metrics.json").mkdir(parents=True)
+        assert self.best(tmp_path) is None
+
+    def test_a_run_names_it_or_what_to_run(self, popularity_root, in_tmp, capsys):
+        ours = {"data_path": str(popularity_root), **SMALL, **METADATA, "epochs": 1}
+        shared = {"data_path": str(popularity_root), "figures": False, **METADATA}
+
+        def told_by(model, options, **more):
+            run_recbole_video(model, "pop", config_dict=options, **more)
+            return capsys.readouterr().out
+
+        assert "No control was run on these data beside it (--model=Constant" in told_by("STAP", ours)
+        assert "eside it" not in told_by("MetadataRidge", shared) + told_by("Constant", shared)
+        out = told_by("STAP", ours)
+        assert re.search(r"\nBeside it: (MetadataRidge|Constant), nMSE \d+\.\d{4} \(saved/", out)
+        assert "eside it" not in told_by("STAP", ours, saved=False)
 
     def test_no_interval_where_there_is_none(self):
         assert interval_of_src(0.5, 4) is interval_of_src(1.0, 50) is interval_of_src(float("nan"), 50) is None

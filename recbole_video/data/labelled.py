@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from glob import escape
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from recbole.utils import set_color
 
 from recbole_video.content.items import ItemContent, content_stores, has_any, no_store_error, refuse_missing
 from recbole_video.content.store import FrameStore
@@ -34,6 +34,7 @@ from recbole_video.files.reading import read_json
 from recbole_video.files.values import file_digest
 
 SPLITS = ("train", "valid", "test")
+_USE = {"train": "train", "valid": "validate", "test": "test"}
 _SUFFIX = ".popularity"
 # What is done with videos that a store lacks; of another modality they are masked.
 _MISSING = {"frames": "missing_items", "text": "missing_text"}
@@ -118,7 +119,30 @@ class PopularityDataset:
         return len(self.items)
 
     def __str__(self) -> str:
-        return json.dumps(self.summary(), indent=2, ensure_ascii=False)
+        """A few lines for the log; :meth:`summary` has all that results keep."""
+        label = self.label_path.name[len(self.name) + 1 : -len(_SUFFIX)]
+        authors = "" if self.authors is None else f", by {counted(len(set(self.authors.tolist())), 'author')}"
+        left_out = [f"{n:,} {why}" for why, n in self.dropped.items() if n]
+        facts = {
+            "Label": f"{label}{_made_by(self._label_settings().get('settings'))}",
+            "Videos": ", ".join(f"{len(self.rows[split]):,} to {_USE[split]}" for split in SPLITS) + authors,
+            "Inputs": ", ".join(self._inputs_in_words()) or "none",
+            "Left out": ", ".join(left_out) or "no video",
+        }
+        lines = [f"{set_color(name, 'blue')}: {value}" for name, value in facts.items()]
+        return "\n".join([set_color(self.name, "pink"), *lines])
+
+    def _inputs_in_words(self) -> list[str]:
+        """What is read of a video: width of each modality, with the most rows that one has, and columns."""
+        tables = self.content.tables.items()
+        rows = {name: f"at most {table.store.n_frames} of " * (table.store.n_frames > 1) for name, table in tables}
+        found = [f"{name} ({rows[name]}width {table.frame_dim})" for name, table in tables]
+        if self.metadata is not None:
+            columns = [self.metadata_encoder.numeric, self.metadata_encoder.categorical]
+            of_kinds = zip(columns, (("number", "numbers"), ("category", "categories")), strict=True)
+            told = [counted(len(names), *words) for names, words in of_kinds if names]
+            found.append(f"metadata ({', '.join(told)})")
+        return found
 
     def column(self, name: str) -> np.ndarray:
         """A number of each video or its author, as the files have it, float64 [N].
@@ -448,6 +472,15 @@ class PopularityDataset:
                 raise DataError(f"`{path}`, line {number}: the title must be text, not `{title}`.")
             titles[row["item_id"]] = title or ""
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
+
+
+def _made_by(settings: Any) -> str:
+    """How ``label`` made the labels, in brackets; empty for labels of one's own."""
+    if not isinstance(settings, dict) or not isinstance(settings.get("sources"), list):
+        return ""
+    split = settings.get("split")
+    kind = f"; split {split['kind']}" if isinstance(split, dict) and "kind" in split else ""
+    return f" ({settings.get('transform')} of {', '.join(map(str, settings['sources']))}{kind})"
 
 
 def _other_than(key: str) -> Callable[[str], bool]:

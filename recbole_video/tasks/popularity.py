@@ -28,14 +28,16 @@ from recbole_video.files.atomic import write_text
 from recbole_video.files.values import plain
 from recbole_video.popularity import figures
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
+from recbole_video.registries import POPULARITY_MODELS
+from recbole_video.results.beside import best_beside
 from recbole_video.results.curve import draw_curve
 from recbole_video.serving.predictor import PopularityPredictor, make_predictor
-from recbole_video.tasks.task import Fitted, Task, as_config_error
+from recbole_video.tasks.size import smaller_sizes, too_many_parameters, warn_of_size
+from recbole_video.tasks.task import Fitted, Hooks, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 
 _FEW_VIDEOS = 20
-_MANY_PARAMETERS = 100  # to a training video
 
 
 class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
@@ -75,6 +77,7 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             self.log_name,
             PopularityLoader(config, data, shown, shuffle=False),
         )
+        warn_of_size(model, len(data.rows["train"]), "training video", self._smaller())
         return self.train(trainer, PopularityLoader(config, data, data.rows["train"], shuffle=True))
 
     def _fit_once(self) -> Fitted:
@@ -140,7 +143,28 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
 
     def scale(self, result: dict[str, Any]) -> list[str]:
         """How far the test may be off, and what there is too little of, as :func:`scale_of_videos`."""
-        return scale_of_videos(result, is_of_whole=self.config["metric_batching"] != "batch_mean")
+        is_of_whole = self.config["metric_batching"] != "batch_mean"
+        return [*scale_of_videos(result, is_of_whole, self._smaller()), *self._beside(result)]
+
+    def _smaller(self) -> str:
+        """Options that make the model smaller; a width that is left empty is that of the frames."""
+        model = getattr(self, "model", None)  # none is made to show the result of a finished run
+        return smaller_sizes(self.config, {} if model is None else {"hidden_size": model.inputs.frame_dim})
+
+    def _beside(self, result: dict[str, Any]) -> list[str]:
+        """The best control of the same data in the folder of runs, or which to run; nothing of what is compared there.
+
+        Controls are not told of others, and a run that is one of several is read in their report.
+        """
+        if result["run_folder"] is None or self.config.model_class.serves_as_control or self.hooks != Hooks():
+            return []
+        controls = [name for name in POPULARITY_MODELS if POPULARITY_MODELS.get(name).serves_as_control]
+        metric, bigger = self.config["valid_metric"], self.config["valid_metric_bigger"]
+        best = best_beside(Path(result["run_folder"]), controls, result["data"], metric.lower(), bigger)
+        if best is not None:
+            return [f"Beside it: {best.model}, {metric} {best.value:.4f} ({best.folder})"]
+        told = ", ".join(f"--model={name}" for name in controls)
+        return [f"No control was run on these data beside it ({told}): one with the same options of data tells more."]
 
     def write(self, folder: RunFolder, test: Predictions, result: dict[str, Any]) -> None:
         """Write ``predictions.tsv``, and the figures of predictions, training and model, as the options ask."""
@@ -173,12 +197,13 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         return (batch.to(self.config["device"]) for batch in self._loader(split))
 
 
-def scale_of_videos(result: dict[str, Any], is_of_whole: bool = True) -> list[str]:
+def scale_of_videos(result: dict[str, Any], is_of_whole: bool = True, smaller: str = "") -> list[str]:
     """How many test videos there are, how far MAE and SRC may be off, and which numbers rest on few.
 
     Args:
         result: That of a run; an older one has no standard errors.
         is_of_whole: Whether metrics are of all test videos at once, and not means over batches.
+        smaller: Options that make the model smaller, as words of the command line.
     """
     rows, test = result["data"]["rows"], result["test_result"]
     n, error = rows["test"], (result.get("standard_errors") or {}).get("mae")
@@ -189,9 +214,7 @@ def scale_of_videos(result: dict[str, Any], is_of_whole: bool = True) -> list[st
     if few := _of_few(result, n):
         lines.append(f"Fewer than {_FEW_VIDEOS} videos: {', '.join(few)}. Chance decides such numbers.")
     n_parameters = (result.get("parameters") or {}).get("model", 0)
-    if n_parameters > _MANY_PARAMETERS * rows["train"]:
-        lines.append(f"{n_parameters:,} parameters, {counted(rows['train'], 'training video')}.")
-    return lines
+    return lines + too_many_parameters(n_parameters, rows["train"], "training video", smaller)
 
 
 def _of_few(result: dict[str, Any], n_test: int) -> list[str]:

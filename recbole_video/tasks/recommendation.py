@@ -22,15 +22,13 @@ from recbole_video.results.per_user import write_per_user
 from recbole_video.results.targets import n_test_targets
 from recbole_video.serving.control import make_control
 from recbole_video.serving.recommender import Recommender, make_recommender
+from recbole_video.tasks.size import smaller_sizes, too_many_parameters, warn_of_size
 from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 from recbole_video.user_encoders.base import VideoRecommender
 
 _HIT = re.compile(r"hit@\d+$")
-_MANY_PARAMETERS = 100  # to an action
-# Of a model for some thousand actions; a model has those of these options that it reads.
-_SMALL_SIZES = {"hidden_size": 64, "embedding_size": 64, "inner_size": 256, "encoder_latent_dim": 64}
 _NO_COLD = "No target is cold under this protocol: docs/evaluation.md says how to get a test with cold videos."
 _GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
@@ -55,7 +53,9 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
     def fit(self) -> Fitted:
         """Train by gradient, with early stopping by the validation metric, or fit in one go."""
         if isinstance(self.model, VideoRecommender):
-            return self.train(self.make_trainer(), self.loaders["train"])
+            trainer = self.make_trainer()
+            warn_of_size(self.model, len(self.data.actions.items), "action", smaller_sizes(self.config))
+            return self.train(trainer, self.loaders["train"])
         control, actions = self.model, self.data.actions
         self._lay_out()
         return self.fit_in_one_go(lambda: control.fit_once(actions), recommendation_checkpoint_data(self.data))
@@ -117,8 +117,7 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     def scale(self, result: dict[str, Any]) -> list[str]:
         """What one hit, chance and the sample make of a hit rate, as :func:`scale_of_test`."""
-        smaller = (f"--{name}={size}" for name, size in _SMALL_SIZES.items() if (self.config.get(name) or 0) > size)
-        return scale_of_test(result, " ".join(smaller))
+        return scale_of_test(result, smaller_sizes(self.config))
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
         """The curve, and each user's rank and metrics where they are asked for."""
@@ -198,12 +197,7 @@ def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
     if most := [k for k in shares if k > n_items / 10]:
         lines.append(f"HR@{max(most)} ranks more than a tenth of the catalogue: it says little.")
     n_parameters, n_actions = (result.get("parameters") or {}).get("model", 0), data.get("interactions") or 0
-    if n_actions and n_parameters > _MANY_PARAMETERS * n_actions:
-        lines.append(
-            f"{n_parameters:,} parameters are {n_parameters / n_actions:,.0f} to each of {n_actions:,} actions"
-            + (f"; a smaller model may learn more from them: {smaller}" if smaller else ".")
-        )
-    return lines + cold
+    return lines + too_many_parameters(n_parameters, n_actions, "action", smaller) + cold
 
 
 def _is_shipped(cls: type) -> bool:
