@@ -21,7 +21,7 @@ from recbole_video.results.console_table import result_table
 from recbole_video.results.targets import cases_of, was_best_last
 from recbole_video.tasks import TASKS, task_of
 from recbole_video.tasks.popularity import scale_of_videos
-from recbole_video.tasks.recommendation import scale_of_test
+from recbole_video.tasks.recommendation import scale_of_test, shown_protocol
 from recbole_video.tasks.size import smaller_sizes
 from recbole_video.tasks.task import Hooks
 
@@ -84,6 +84,23 @@ def test_a_finished_baseline_of_an_earlier_version_shows_its_result(popularity_r
     assert "LightGBM alone, without TabNet" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("cuts", "shown"),
+    [
+        ([3.5], "cut at 3.5, "),
+        (
+            [884471835.0, 886000000],
+            "cut at 884471835, 1998-01-10 22:37:15 UTC, and 886000000, 1998-01-28 15:06:40 UTC, ",
+        ),
+        ([1600000000000.0], "cut at 1600000000000, 2020-09-13 12:26:40 UTC, "),
+        ([86400 * 365.0], "cut at 31536000, "),  # a year after the first action
+    ],
+)
+def test_a_cut_in_unix_time_has_its_date(cuts, shown):
+    data = {"protocol": "temporal", "temporal": {"cuts": cuts, "test_targets": 1000, "target": "last"}}
+    assert shown_protocol(data) == f"temporal ({shown}1,000 targets: last)"
+
+
 class TestScale:
     """What one hit, chance and the sample make of a hit rate."""
 
@@ -115,6 +132,24 @@ class TestScale:
     def test_that_no_target_is_cold(self, n, is_told):
         result = {"test_result": {}, "data": {"test_users": 4, "items": 20}, "groups": {"cold": {"cold": {"users": n}}}}
         assert any("No target is cold" in line for line in scale_of_test(result)) == is_told
+
+    def test_what_the_split_lets_training_know(self):
+        def told(**data):
+            return self.lines({"hit@10": 0.2}, **data)[1:]
+
+        clean = {"repeats": 0.0, "item_trained_later": 0.0, "trained_later": 0.5}
+        assert told(leaks=clean) == told(leaks={"repeats": 0.0, "item_trained_later": None}) == told() == []
+        [line] = told(leaks={**clean, "repeats": 0.0325, "item_trained_later": 0.9996})
+        assert line == (
+            "Of the test targets 3.2 % repeat what their user had acted on before, and 99.9 % are of items with later "
+            "training actions: docs/tasks/what-may-leak.md."
+        )
+        [line] = told(leaks={**clean, "item_trained_later": 1.0})
+        assert line.startswith("Of the test targets 100 % are of items")
+        temporal = {"temporal": {"test_targets": 400}}
+        assert told(leaks={**clean, "item_trained_later": 0.2}, **temporal) == []  # actions at the cut, if any
+        [line] = told(leaks={**clean, "repeats": 0.0002}, **temporal)
+        assert line.startswith("Of the test targets less than 0.1 % repeat")
 
     def test_a_cut_off_that_says_little(self):
         first, second = self.lines({"hit@5": 0.1, "hit@20": 0.2, "hit@50": 0.5})

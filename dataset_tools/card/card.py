@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from recbole_video.dataset_tools.cleaning.interactions import count_repeats, qua
 from recbole_video.dataset_tools.output.background import background
 
 from recbole_video import __version__
-from recbole_video.data.times import UNITS_PER_SECOND
+from recbole_video.data.times import UNITS_PER_SECOND, date_of
 from recbole_video.errors import DataError, fit_for_message
 from recbole_video.files.raw import check_is_file
 from recbole_video.files.values import file_digest, plain
@@ -144,14 +143,6 @@ def _dates(times: np.ndarray, unit: str) -> dict[str, Any]:
         "first_time": first,
         "exact_in_float32": seconds <= FLOAT32_EXACT,
     }
-
-
-def date_of(time: int, unit: str) -> str:
-    """A time as ``YYYY-MM-DD HH:MM:SS`` in UTC, or as the number where it is no date."""
-    try:
-        return datetime.fromtimestamp(time // UNITS_PER_SECOND[unit], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return str(time)
 
 
 def _histogram(counts: np.ndarray) -> dict[str, Any]:

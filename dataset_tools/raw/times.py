@@ -5,26 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from recbole_video.dataset_tools.card.card import Card, date_of
+from recbole_video.dataset_tools.card.card import Card
 from recbole_video.dataset_tools.raw.columns import Where, as_numbers, as_text
 
-from recbole_video.data.times import UNITS_PER_SECOND
+from recbole_video.data.times import LATEST_SECOND, OLD_SECOND, UNITS_PER_SECOND, date_of
 from recbole_video.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TIME_UNITS = (*UNITS_PER_SECOND, "iso")
-# The year 2200: a larger number of seconds is meant in a finer unit.
-_LATEST_SECOND = 7_258_118_400
 _FIRST_SECOND = -62_135_596_800  # the year 1
-_OLD_SECOND = 631_152_000  # 1990
 _ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 
 def warn_of_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> None:
     """Warn of times that all lie before 1990: they are probably in a coarser unit."""
-    if len(times) and times.max() < _OLD_SECOND * UNITS_PER_SECOND[unit]:
+    if len(times) and times.max() < OLD_SECOND * UNITS_PER_SECOND[unit]:
         card.warn(f"The latest time is {date_of(int(times.max()), unit)} in {unit}: {advice}.")
 
 
@@ -37,8 +34,8 @@ def far_time(times: np.ndarray, unit: str) -> tuple[int, str] | None:
     if not len(times):
         return None
     latest, earliest = int(times.argmax()), int(times.argmin())
-    if times[latest] / UNITS_PER_SECOND[unit] > _LATEST_SECOND:
-        finer = (name for name, n in UNITS_PER_SECOND.items() if _OLD_SECOND < times[latest] / n < _LATEST_SECOND)
+    if times[latest] / UNITS_PER_SECOND[unit] > LATEST_SECOND:
+        finer = (name for name, n in UNITS_PER_SECOND.items() if _OLD_SECOND < times[latest] / n < LATEST_SECOND)
         found = next(finer, None)
         meant = f" (in {found} it is {date_of(int(times[latest]), found)})" if found else ""
         return latest, f"lies beyond the year 2200 in {unit}{meant}"

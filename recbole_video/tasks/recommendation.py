@@ -13,6 +13,7 @@ from recbole_video.controls.base import Control
 from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.data.tags import ItemTags, read_item_tags
+from recbole_video.data.times import date_of_unix_time
 from recbole_video.evaluation.groups import groups_of_targets, ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
@@ -164,7 +165,11 @@ def shown_protocol(data: dict[str, Any]) -> str:
     temporal = data.get("temporal")
     if not temporal:
         return str(data["protocol"])
-    cuts = " and ".join(f"{cut:.15g}" for cut in temporal["cuts"])
+    dates = [date_of_unix_time(cut) for cut in temporal["cuts"]]
+    shown = [
+        f"{cut:.15g}" + (f", {date} UTC," if date else "") for cut, date in zip(temporal["cuts"], dates, strict=True)
+    ]
+    cuts = " and ".join(shown).removesuffix(",")
     return f"{data['protocol']} (cut at {cuts}, {temporal['test_targets']:,} targets: {temporal['target']})"
 
 
@@ -190,14 +195,33 @@ def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
     n, n_items = n_test_targets(data), data["items"]
     shares = {int(key.partition("@")[2]): value for key, value in result["test_result"].items() if _HIT.match(key)}
     if not (shares and n and n_items):
-        return cold
+        return [*cold, *_what_leaks(data)]
     k, share = min(shares.items())
     error = f", the standard error {100 * sqrt(share * (1 - share) / n):.2f}" if n == data["test_users"] else ""
     lines = [f"HR@{k}: one hit is {100 / n:.2g} points{error}; by chance {100 * min(1, k / n_items):.2f}"]
     if most := [k for k in shares if k > n_items / 10]:
         lines.append(f"HR@{max(most)} ranks more than a tenth of the catalogue: it says little.")
     n_parameters, n_actions = (result.get("parameters") or {}).get("model", 0), data.get("interactions") or 0
-    return lines + too_many_parameters(n_parameters, n_actions, "action", smaller) + cold
+    return [*lines, *too_many_parameters(n_parameters, n_actions, "action", smaller), *cold, *_what_leaks(data)]
+
+
+def _what_leaks(data: dict[str, Any]) -> list[str]:
+    """Test targets that are repeats, and those whose items train later, which a cut in time would rule out.
+
+    An older result does not say; where the data have no times, nobody knows.
+    """
+    leaks = data.get("leaks") or {}
+    repeats, later = leaks.get("repeats"), None if data.get("temporal") else leaks.get("item_trained_later")
+    parts = [f"{_percent(repeats)} repeat what their user had acted on before"] if repeats else []
+    parts += [f"{_percent(later)} are of items with later training actions"] if later else []
+    return [f"Of the test targets {', and '.join(parts)}: docs/tasks/what-may-leak.md."] if parts else []
+
+
+def _percent(share: float) -> str:
+    """A share above 0, of which none is told as 0 % and only the whole as 100 %."""
+    if share >= 1:
+        return "100 %"
+    return f"{min(100 * share, 99.9):.1f} %" if share >= 0.001 else "less than 0.1 %"
 
 
 def _is_shipped(cls: type) -> bool:
