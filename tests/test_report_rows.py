@@ -11,6 +11,7 @@ from recbole_video.reports.cases import Cases
 from recbole_video.reports.collect import collect
 from recbole_video.reports.comparable import judged_on
 from recbole_video.reports.content import make_content
+from recbole_video.reports.figures import _curves_by_data
 from recbole_video.reports.significance import Tested, of_column
 from recbole_video.reports.write import write_report
 from recbole_video.serving.smp_submission import submission_of_run
@@ -51,6 +52,18 @@ def write_run(
     if per_user:
         lines = [f"{user}\ti\t1\t{hit:g}" for user, hit in zip(users, hits, strict=True)]
         (folder / "per_user.tsv").write_text("\n".join(["user_id\titem_id\trank\thit@10", *lines]) + "\n")
+
+
+def set_result(folder, **changes):
+    """Change parts of a run's result."""
+    result = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({**result, **changes}))
+
+
+def set_options(folder, **changes):
+    """Change options of a run."""
+    result = json.loads((folder / "metrics.json").read_text())
+    set_result(folder, config={**result["config"], **changes})
 
 
 def cells_of(root):
@@ -215,7 +228,95 @@ def test_curves_end_with_the_shortest_seed_and_say_so(tmp_path):
     write_run(tmp_path / "a1", hits_of(0.5), epochs=2)
     write_run(tmp_path / "a2", hits_of(0.5), seed=2, epochs=5)
     [section] = make_content(collect([tmp_path])).sections
-    assert section.pictures[-1].caption == "Validation score after each epoch that all seeds of the row have trained."
+    caption = "Validation score after each epoch that all seeds of the row have trained, the mean over 2 seeds."
+    assert section.pictures[-1].caption == caption
+
+
+def test_curves_say_what_they_are_of(tmp_path):
+    """Of one seed; of several, as many as a row has; runs of two protocols are no seeds of each other."""
+
+    def caption():
+        [section] = make_content(collect([tmp_path])).sections
+        return section.pictures[-1].caption
+
+    write_run(tmp_path / "a1", hits_of(0.5))
+    write_run(tmp_path / "b1", hits_of(0.5), "GRU4Rec")
+    assert caption() == "Validation score after each epoch."
+    write_run(tmp_path / "a2", hits_of(0.5), seed=2)
+    assert caption() == "Validation score after each epoch, the mean over 2 seeds or as many as a row has."
+    for seed in (1, 2):
+        options = {"config": {"protocol": "temporal"}, "data": {"protocol": "temporal"}}
+        write_run(tmp_path / f"c{seed}", hits_of(0.5), seed=seed, **options)
+        for name in (f"a{seed}", "b1"):
+            set_options(tmp_path / name, protocol="microlens")
+    assert caption().endswith("or as many as a row has, a panel per data set and protocol.")
+    panels = _curves_by_data(collect([tmp_path])[0])
+    assert {name: {row: len(seeds) for row, seeds in rows.items()} for name, rows in panels.items()} == {
+        "tiny, protocol microlens": {"SASRec + CVA": 2, "GRU4Rec + CVA": 1},
+        "tiny, protocol temporal": {"SASRec + CVA": 2},
+    }
+
+
+class TestWhatSetsRowsApart:
+    """Options that differ between rows of other names, which no label tells."""
+
+    def told(self, root):
+        section, _ = cells_of(root)
+        [sentence] = [note for note in section.notes if note.startswith("Beside model and item encoder")] or [""]
+        assert sentence in section.legend
+        return sentence
+
+    def test_values_with_their_rows(self, tmp_path):
+        small, large = {"hidden_size": 64, "epochs": 3}, {"hidden_size": 512, "epochs": 3, "save_per_user": True}
+        write_run(tmp_path / "a", hits_of(0.5, 1), config=small)
+        assert self.told(tmp_path) == ""
+        write_run(tmp_path / "b", hits_of(0.4, 2), "GRU4Rec", config={**large, "num_layers": 2})
+        write_run(tmp_path / "c", hits_of(0.3, 3), "MostPopular", control=True, config={"epochs": 300})
+        assert self.told(tmp_path) == (
+            "Beside model and item encoder, rows differ in hidden_size (64: SASRec + CVA; 512: GRU4Rec + CVA)."
+        )
+
+    def test_what_labels_tell_is_not_repeated(self, tmp_path):
+        for size in (64, 128):
+            write_run(tmp_path / f"a{size}", hits_of(0.5, size), config={"hidden_size": size})
+        assert self.told(tmp_path) == ""
+        for model in ("GRU4Rec", "NARM", "Caser"):
+            write_run(tmp_path / model, hits_of(0.4, 2), model, config={"hidden_size": 512})
+        assert self.told(tmp_path) == "Beside model and item encoder, rows differ in hidden_size (512: 3 rows)."
+
+    def test_options_of_another_protocol_play_no_part(self, tmp_path):
+        cuts = {"a": ("microlens", [0.8, 0.9]), "b": ("temporal", [0.6, 0.8]), "c": ("microlens", [0.1, 0.2])}
+        for name, (protocol, cut) in cuts.items():
+            model = "GRU4Rec" if name == "c" else "SASRec"
+            options = {"protocol": protocol, "temporal_cut": cut, "temporal_target": "last"}
+            write_run(tmp_path / name, hits_of(0.5, 1), model, config=options)
+        section, _ = cells_of(tmp_path)
+        assert {row.label for row in section.table.rows} == {"SASRec + CVA", "GRU4Rec + CVA"}
+        assert self.told(tmp_path) == ""
+
+
+def test_rows_that_compute_the_same_are_named(tmp_path):
+    for name, model in (("a", "SASRec"), ("b", "GRU4Rec"), ("c", "NARM")):
+        write_run(tmp_path / name, hits_of(0.5, 1), model)
+    write_run(tmp_path / "d", hits_of(0.5, 2), "Caser")
+    set_result(tmp_path / "b", seconds=1.0, parameters={"model": 3})
+    set_result(tmp_path / "c", best_valid_result={"hit@10": 0.1})  # the test alone may agree by chance
+    section, _ = cells_of(tmp_path)
+    [sentence] = [note for note in section.notes if "to the last digit" in note]
+    assert sentence == (
+        "The same result to the last digit in every metric, on validation too: tiny / SASRec + CVA and "
+        "tiny / GRU4Rec + CVA; their curves lie over each other."
+    )
+    assert sentence in section.legend
+
+
+def test_the_best_is_said_to_be_of_a_group(tmp_path):
+    write_run(tmp_path / "a", hits_of(0.5, 1))
+    section, _ = cells_of(tmp_path)
+    assert "Best bold, second underlined." in section.legend
+    write_run(tmp_path / "b", hits_of(0.5, 1), config={"dataset": "other"})
+    section, _ = cells_of(tmp_path)
+    assert "Best of each group bold, second underlined." in section.legend
 
 
 def test_ids_that_look_like_nothing_are_ids(tmp_path):

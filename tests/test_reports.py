@@ -18,8 +18,8 @@ from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect, matching_folders
 from recbole_video.reports.console import console_table
 from recbole_video.reports.figures import curve_styles
-from recbole_video.reports.marks import stars_by_cell
-from recbole_video.reports.significance import Tested
+from recbole_video.reports.marks import judge, stars_by_cell
+from recbole_video.reports.significance import Tested, adjust
 from recbole_video.reports.significance import test_all as significance
 from recbole_video.reports.table import BEST, SECOND, make_table
 from recbole_video.reports.write import report_folder, write_report
@@ -145,6 +145,19 @@ class TestTable:
         assert (
             "Only 3 seeds: 5 or more tell more." in text and "HR@10: +2.1667 (95 % +0.2694 to +4.0640; +24.5 %)" in text
         )
+
+    def test_what_is_asked_for_is_corrected_apart_from_the_marks(self, folder, tmp_path):
+        [collection] = collect([folder])
+        judged = judge(collection, make_table(collection))
+        p = [test.p for test in judged.tests if test.p is not None]
+        assert [test.corrected[0] for test in judged.tests if test.p is not None] == pytest.approx(
+            adjust(np.array(p), "holm").tolist()
+        )
+        assert len(p) == 3 and judged.n_tests == 1
+        write_report([folder], tmp_path)
+        text = (tmp_path / "report.md").read_text()
+        assert "p ≥ 0.05 after Holm's correction over 1 test behind these marks." in text
+        assert "(after Holm's correction over 3 tests that the sweep asks for)" in text
 
     def test_equal_runs_are_no_proof(self, tmp_path):
         path = make_sweep(tmp_path)
@@ -345,6 +358,31 @@ class TestRepeats:
         assert narrow.count("\nCVA ") == narrow.count("\n\n") + 1 > 1  # labels stand before each part
         cells = {word for line in narrow.splitlines() for word in line.split()}
         assert {"11.000", "HR@10", "nDCG@10", "seconds", "GB"} <= cells and "9.737" not in narrow
+
+    def test_long_labels_are_folded_on_the_console(self, tmp_path):
+        names = ["one two three four five six", "abcdefghij" * 6]
+        for i, encoder in enumerate(names):
+            self.write(tmp_path / str(i), 0.1, 1, item_encoder=encoder)
+        section = write_report([tmp_path], tmp_path / "report").sections[0]
+        head, rule, *rows = lines = console_table(section, 60).splitlines()
+        assert max(map(len, lines)) == len(rule) == len(head) <= 60
+        filled = [row for row in rows if len(row) > 30]
+        assert len(filled) == 2 < len(rows)
+        assert all(row[head.index(name) + len(name) - 1].isdigit() for row in filled for name in ("HR@10", "NDCG@10"))
+        labels = "".join(row[:24] for row in rows).replace(" ", "")
+        assert all(f"SASRec+{name}".replace(" ", "") in labels for name in names)
+        wide = console_table(section, 300).splitlines()
+        assert any(f"SASRec + {names[1]}" in line for line in wide)
+
+    def test_comparisons_that_are_asked_for_stand_on_the_console(self, folder, tmp_path, capsys):
+        assert main([f"--report={folder}", f"--out={tmp_path}"]) == 0
+        told = capsys.readouterr().out
+        head = "Mean differences, 95 % intervals in brackets, p of the paired t-test after Holm's correction over"
+        assert f"{head} 3 tests that the sweep asks for:" in told
+        assert "\nCVA against MLP, HR@10 over 3 seeds: +2.1667 (+0.2694 to +4.0640), p = 0.1170\n" in told
+        assert "\nCVA against MLP, HR@10 over 50 test cases: " in told
+        assert "CVA against Pooling, HR@10: not tested (needs 2 seeds of both rows)" in told
+        assert told.index("+2.1667") > told.index("HR@10  ")
 
     def test_cold_and_warm_targets_have_columns(self, tmp_path):
         groups = {"cold": {"cold": {"hit@10": 0.04}, "warm": {"hit@10": 0.4}}}

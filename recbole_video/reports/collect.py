@@ -11,10 +11,11 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from recbole_video.data.protocols import PROTOCOLS
+from recbole_video.data.protocols import PROTOCOLS, ProtocolOptions
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.files.reading import read_json, read_text
 from recbole_video.options.effects import OF_NO_NUMBER, OF_NO_NUMBER_OF_RECBOLE
+from recbole_video.options.option import declared
 from recbole_video.results.earlier_versions import as_of_today
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
@@ -25,6 +26,10 @@ from recbole_video.sweep.spec import Row, Sweep, read_sweep
 
 HAND_MADE = "runs"
 _OF_NO_NUMBER = OF_NO_NUMBER | OF_NO_NUMBER_OF_RECBOLE | {"seed"}  # runs that differ in these are of one row
+# Of these a label need not tell: they change no number of the test as a whole, or stand before it or in its heading.
+OF_NO_DIFFERENCE = _OF_NO_NUMBER | {"eval_groups", "model", "item_encoder", "dataset", "protocol", "score_lists"}
+# Options that some protocols alone read: each with the pairs of an option and its value that make it void.
+_OF_ONE_PROTOCOL = {name: one.rule.void_when for name, one in declared(ProtocolOptions).items() if one.rule.void_when}
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ def _read_record(folder: Path) -> Record:
 
 def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collection:
     """Hand-made runs: a row for each set of options that differ, its seeds together; data sets and protocols apart."""
-    configs = {path: {**_as_chosen(result["config"]), "data": _data_read(result)} for path, result in runs.items()}
+    configs = {path: {**as_chosen(result["config"]), "data": _data_read(result)} for path, result in runs.items()}
     has_protocols = len({str(config["protocol"]) for config in configs.values() if config.get("protocol")}) > 1
     differing = _differing_options(list(configs.values()))
     rows: dict[str, Row] = {}
@@ -258,17 +263,19 @@ def _kind(config: dict[str, Any]) -> tuple[str, str]:
     return str(config.get("dataset")), _model_label(config)
 
 
-def _as_chosen(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without what only follows from its protocol, which nobody has set."""
+def as_chosen(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without what only follows from its protocol, which nobody has set, or is of another protocol."""
     protocol = PROTOCOLS.get(str(config.get("protocol")))
     follows = protocol is not None and config.get("mask_history") == protocol.masks_history
-    return {**config, "mask_history": None} if follows else config
+    void = [
+        name for name, pairs in _OF_ONE_PROTOCOL.items() if any(config.get(other) == value for other, value in pairs)
+    ]
+    return {**config, **dict.fromkeys([*void, *(["mask_history"] if follows else [])])}
 
 
 def _differing_options(configs: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
     """Options that differ among the runs of each model on each data set, and may change a number."""
-    ignored = _OF_NO_NUMBER | {"eval_groups", "model", "item_encoder", "dataset", "protocol", "score_lists"}
-    names = sorted(set().union(*configs) - ignored)
+    names = sorted(set().union(*configs) - OF_NO_DIFFERENCE)
     same: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for config in configs:
         same.setdefault(_kind(config), []).append(config)
@@ -277,10 +284,16 @@ def _differing_options(configs: list[dict[str, Any]]) -> dict[tuple[str, str], l
 
 def _telling(names: list[str], configs: list[dict[str, Any]]) -> list[str]:
     """The options that tell some runs apart; the checksum of the data among them only where no option tells."""
-    differing = [name for name in names if len({str(config.get(name)) for config in configs}) > 1]
+    differing = [name for name in names if len(_values(name, configs)) > 1]
     options = [name for name in differing if name != "data"]
     n_told, n_all = (len({str([config.get(name) for name in of]) for config in configs}) for of in (options, differing))
     return options if n_told == n_all else differing
+
+
+def _values(name: str, configs: list[dict[str, Any]]) -> set[str]:
+    """What some runs have for an option; one that their protocol does not read sets none apart."""
+    values = {str(config.get(name)) for config in configs}
+    return values - {"None"} if name in _OF_ONE_PROTOCOL else values
 
 
 def _model_label(config: dict[str, Any]) -> str:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from textwrap import wrap
 
 from recbole_video.reports.content import Section
 from recbole_video.reports.markdown import cell_texts, head_text, one_line
 
 _NOT_A_TERMINAL = (100, 24)
 _MOST_LINES = 12  # on what marks are about; the report has all
+_MOST_TESTS = 30  # of comparisons, likewise
+_LABEL_SHARE = 0.4  # of the width, at most, where the table is wider than the terminal
+_NARROWEST_LABEL = 16
 
 
 def console_table(section: Section, width: int | None = None) -> str:
     """Aligned columns; ours with the paper's in brackets where there is room, folded where ours alone are too wide.
+
+    Labels then take a part of the width alone and go on in lines of their own.
 
     Args:
         section: What is shown.
@@ -23,16 +29,31 @@ def console_table(section: Section, width: int | None = None) -> str:
     full = _cells(section, with_published=True)
     if sum(_widths(full)) - 2 > width:
         full = _cells(section, with_published=False)
+    if sum(_widths(full)) - 2 > width:
+        full = _with_folded_labels(full, max(_NARROWEST_LABEL, int(_LABEL_SHARE * width)))
     return "\n\n".join(_aligned([[row[0], *(row[j] for j in part)] for row in full]) for part in _parts(full, width))
 
 
 def note_lines(section: Section) -> list[str]:
-    """What the marks of a table are about, as one paragraph, and what else a reader of the table has to know."""
+    """What a reader of the table has to know: the comparisons that were asked for, what marks are about, and the rest.
+
+    The comparisons are one paragraph, and so are the marks.
+    """
     shown = [one_line(line) for line in section.against[:_MOST_LINES]]
     more = len(section.against) - len(shown)
     lines = ["Cannot be told apart († best control, ‡ next worse value of the column):", *shown]
     against = ["\n".join([*lines, *([f"… and {more:,} more in the report"] if more else [])])] if shown else []
-    return [*against, *map(one_line, section.notes)]
+    return [*_test_paragraph(section), *against, *map(one_line, section.notes)]
+
+
+def _test_paragraph(section: Section) -> list[str]:
+    """The comparisons that the sweep asks for, a line each below what their numbers are; empty without any."""
+    lines = [one_line(line) for line in section.short_test_lines]
+    if not lines:
+        return []
+    more = [f"… and {len(lines) - _MOST_TESTS:,} more in the report"] if len(lines) > _MOST_TESTS else []
+    head = f"Mean differences, 95 % intervals in brackets, p of the paired t-test {section.correction}:"
+    return ["\n".join([head, *lines[:_MOST_TESTS], *more])]
 
 
 def _cells(section: Section, with_published: bool) -> list[list[str]]:
@@ -47,6 +68,15 @@ def _cells(section: Section, with_published: bool) -> list[list[str]]:
             cells.append(f"{ours} ({theirs})" if theirs and with_published else ours)
         rows.append(cells)
     return rows
+
+
+def _with_folded_labels(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """The same rows with labels of so many characters at most: the rest of one stands below, beside empty cells."""
+    found = []
+    for label, *cells in rows:
+        first, *others = wrap(label, width, subsequent_indent="  ") or [""]
+        found += [[first, *cells], *([line, *[""] * len(cells)] for line in others)]
+    return found
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -74,4 +104,4 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([lines[0], "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])

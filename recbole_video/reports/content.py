@@ -11,7 +11,8 @@ from recbole_video.reports.collect import HAND_MADE, Collection, Record
 from recbole_video.reports.figures import Picture, draw_all
 from recbole_video.reports.intervals import n_targets
 from recbole_video.reports.marks import BELOW, CONTROL, NEIGHBOUR, Judged, judge
-from recbole_video.reports.significance import ALPHA, CORRECTION_NAMES, ENOUGH_SEEDS, Tested
+from recbole_video.reports.rows import other_options, same_results
+from recbole_video.reports.significance import ALPHA, CORRECTION_NAMES, ENOUGH_SEEDS, Tested, n_tested
 from recbole_video.reports.table import Cell, Table, make_table
 from recbole_video.results.targets import was_best_last
 from recbole_video.sweep.folder import FAILED, FINISHED
@@ -48,6 +49,11 @@ class Section:
     def test_lines(self) -> list[str]:
         """Each comparison as a sentence."""
         return [_test_line(tested, self.correction) for tested in self.tests]
+
+    @property
+    def short_test_lines(self) -> list[str]:
+        """Each comparison in a few words, for a console."""
+        return [_short_test_line(tested) for tested in self.tests]
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
     table = judged.table
     heads, rows = _intervals(table)
     of_data, of_tests, of_epochs = table.not_comparable, _untested(collection, judged), _still_rising(table)
+    of_rows = [*same_results(table), *other_options(collection)]
     is_second = name != sweep.name + ("-demo" if sweep.is_demo else "")
     return Section(
         name=name,
@@ -109,14 +116,15 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
                 *_marks(collection, judged),
                 *of_tests,
                 *_stars(judged),
+                *of_rows,
             ]
         ),
         pictures=tuple(draw_all(collection, table)),
         prefix=f"{name}-" if several else "",
         tests=judged.tests,
-        correction=_correction(collection, judged),
+        correction=_correction(collection, n_tested(judged.tests), "that the sweep asks for"),
         against=judged.against,
-        notes=(*of_data, *of_tests, *_stars(judged), *of_epochs),
+        notes=(*of_data, *of_tests, *_stars(judged), *of_rows, *of_epochs),
         interval_heads=heads,
         interval_rows=rows,
         trial_heads=["trial", "seed", "state", "validation", "epochs", "seconds", "GB"],
@@ -167,7 +175,8 @@ def _legend(collection: Collection, table: Table) -> list[str]:
         )
     elif counts:
         parts.append("One seed.")
-    parts.append("Best bold, second underlined.")
+    is_by_group = collection.sweep.rank == "group" and len({row.group for row in table.rows}) > 1
+    parts.append(f"Best{' of each group' * is_by_group} bold, second underlined.")
     if table.has_published:
         told = "of the paper's own data." if collection.sweep.is_demo else "and how far ours is from it."
         parts.append(f"In brackets the published number {told}")
@@ -228,7 +237,7 @@ def _marks(collection: Collection, judged: Judged) -> list[str]:
         f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next worse value of the "
         "column among the rows it is ranked with, controls left out; which row that is stands under Not told apart. "
         "Student's paired t-test or Wilcoxon's signed-rank test over test cases, each the mean over the row's seeds, "
-        f"gives p ≥ {ALPHA:g} {_correction(collection, judged)}."
+        f"gives p ≥ {ALPHA:g} {_correction(collection, judged.n_tests, 'behind these marks')}."
         + f" {BELOW} is below the best control, by the same tests."
         * is_below
     ]
@@ -275,9 +284,9 @@ def _still_rising(table: Table) -> list[str]:
     ]
 
 
-def _correction(collection: Collection, judged: Judged) -> str:
-    n = judged.n_tests
-    return f"after {CORRECTION_NAMES[collection.sweep.correction]} over {n:,} test{'s' if n != 1 else ''}"
+def _correction(collection: Collection, n: int, which: str) -> str:
+    """The correction of a family of tests, by its name, with their number."""
+    return f"after {CORRECTION_NAMES[collection.sweep.correction]} over {counted(n, 'test')} {which}"
 
 
 def _intervals(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -361,6 +370,18 @@ def _test_line(tested: Tested, correction: str) -> str:
     other = "" if tested.wilcoxon is None else f"; Wilcoxon's signed-rank test, {_p(tested.wilcoxon, of_w)}"
     few = "" if tested.few_seeds is None else f" Only {tested.few_seeds} seeds: {ENOUGH_SEEDS} or more tell more."
     return f"{head}: {_difference(tested)}, {tested.test}, {_p(tested.p, of_t)}{other} ({correction}).{few}"
+
+
+def _short_test_line(tested: Tested) -> str:
+    """A comparison without the names of its tests: over what, the difference, its interval, the corrected p."""
+    where = f" on {tested.column}" if tested.column else ""
+    head = f"{tested.a} against {tested.b}{where}, {tested.metric}"
+    pairs = tested.test.removeprefix("paired t-test").partition(",")[0]  # such as: over 3 seeds
+    if tested.p is None or tested.difference is None:
+        return f"{head}: not tested ({tested.why_not})"
+    p = tested.p if tested.corrected[0] is None else tested.corrected[0]
+    ends = "" if tested.interval is None else " ({:+.4f} to {:+.4f})".format(*tested.interval)
+    return f"{head}{pairs}: {tested.difference:+.4f}{ends}".replace("-", "−") + f", {_p(p, None)}{tested.stars}"
 
 
 def _difference(tested: Tested) -> str:

@@ -65,7 +65,7 @@ def draw_all(collection: Collection, table: Table) -> list[Picture]:
         pictures.append(
             _picture(
                 "learning_curves",
-                f"Validation score after each epoch{_cut(panels)}{', a panel per data set' * (len(panels) > 1)}.",
+                f"Validation score after each epoch{_cut(panels)}{_of_seeds(panels)}{_panels(panels, collection)}.",
                 lambda axes: _draw_curves(axes, panels, collection),
                 len(panels),
                 _LEGEND_LINE * below,
@@ -185,19 +185,36 @@ def _lines(axis: Any, collection: Collection, table: Table) -> None:
 
 
 def _curves_by_data(collection: Collection) -> dict[str, dict[str, list[list[dict[str, float]]]]]:
-    """Histories of validation scores: by data set, by the cell of the table, one of each seed."""
+    """Histories of validation scores, one of each seed: by the cell of the table, by its data set and protocol."""
     panels: dict[str, dict[str, list[list[dict[str, float]]]]] = {}
     labels = point_labels(record.trial.point for record in collection.records)
-    groups = {row.name: row.label for row in collection.sweep.rows} if collection.sweep.name == HAND_MADE else {}
+    rows = {row.name: row for row in collection.sweep.rows} if collection.sweep.name == HAND_MADE else {}
     for record in collection.records:
         history = [epoch for epoch in record.result.get("history", []) if "valid_score" in epoch]
         if history:
-            row = groups.get(record.trial.row, record.trial.row)  # the panel says which data
-            parts = (row, record.trial.column, labels[point_key(record.trial.point)])
+            row = rows.get(record.trial.row)
+            name = record.trial.row if row is None else row.label  # the panel says which data
+            parts = (name, record.trial.column, labels[point_key(record.trial.point)])
             label = " · ".join(part for part in parts if part) or "run"
-            dataset = str((record.result.get("config") or {}).get("dataset"))
-            panels.setdefault(dataset, {}).setdefault(label, []).append(history)
+            panel = str((record.result.get("config") or {}).get("dataset")) if row is None else row.group
+            panels.setdefault(panel, {}).setdefault(label, []).append(history)
     return panels
+
+
+def _of_seeds(panels: Mapping[str, Mapping[str, Sequence[Any]]]) -> str:
+    """What a curve is where some row has several seeds, each of which has trained."""
+    counts = {len(histories) for curves in panels.values() for histories in curves.values()}
+    if max(counts) == 1:
+        return ""
+    return f", the mean over {max(counts)} seeds{' or as many as a row has' * (len(counts) > 1)}"
+
+
+def _panels(panels: Mapping[str, Any], collection: Collection) -> str:
+    """What each panel is of, where there are several."""
+    if len(panels) < 2:
+        return ""
+    datasets = {str((record.result.get("config") or {}).get("dataset")) for record in collection.records}
+    return ", a panel per data set" + " and protocol" * (not set(panels) <= datasets)
 
 
 def _cut(panels: Mapping[str, Mapping[str, Sequence[Sequence[Any]]]]) -> str:

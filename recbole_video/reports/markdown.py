@@ -52,7 +52,7 @@ def _section(section: Section) -> list[str]:
     if section.source:
         parts += [f"Published numbers: {plain_text(section.source)}.", ""]
     parts += [f"> {plain_text(warning)}\n" for warning in section.warnings]
-    parts += [_table(section.table), "", section.legend, ""]
+    parts += [_table(section.table), "", plain_text(section.legend), ""]
     for picture in section.pictures:
         caption = plain_text(picture.caption)
         parts += [f"![{caption}]({section.prefix}{picture.name}.png)", "", f"*{caption}*", ""]

@@ -9,7 +9,7 @@ from recbole_video.reports.cases import Cases, Part
 from recbole_video.reports.collect import Collection, Record
 from recbole_video.reports.comparable import difference
 from recbole_video.reports.intervals import interval_of
-from recbole_video.reports.significance import Tested, corrected, of_column, test_all
+from recbole_video.reports.significance import Tested, corrected, n_tested, of_column, test_all
 from recbole_video.reports.table import Table, TableRow
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.spec import Comparison
@@ -23,8 +23,8 @@ class Judged:
 
     Attributes:
         table: The table.
-        tests: The comparisons that the sweep asks for, corrected for all tests of the table.
-        n_tests: How many tests there were.
+        tests: The comparisons that the sweep asks for, corrected for their number.
+        n_tests: How many tests there were behind the marks, which are corrected for that number.
         has_marks: Whether cells were tested, so that one without a mark is told apart, but for those in ``untested``.
         against: Of each mark what it stands for, from the first row to the last.
         untested: Rows that a cell of was not tested against a control, though the table has some.
@@ -50,28 +50,31 @@ class _Rival:
 
 
 def judge(collection: Collection, table: Table) -> Judged:
-    """Test each cell against the best control and the next worse value of its column; give it its interval."""
+    """Test each cell against the best control and the next worse value of its column; give it its interval.
+
+    The comparisons that the sweep asks for were declared before there were results, and are a family of their own:
+    how many marks a table has does not make them weaker, nor they the marks.
+    """
     cases = Cases()
-    asked = test_all(collection, cases)
+    asked = corrected(test_all(collection, cases), collection.sweep.correction)
     rivals = list(_rivals(collection, table, cases))
-    tests = corrected([*asked, *(rival.test for rival in rivals)], collection.sweep.correction)
+    tests = corrected([rival.test for rival in rivals], collection.sweep.correction)
     marks: dict[tuple[int, int], dict[str, str]] = {}
     below: set[tuple[int, int]] = set()
-    for rival, test in zip(rivals, tests[len(asked) :], strict=True):
+    for rival, test in zip(rivals, tests, strict=True):
         if not test.is_told_apart or test.is_better != _is_better(table, rival):
             marks.setdefault((rival.row, rival.head), {})[rival.mark] = _against(table, rival, test)
         elif rival.mark == CONTROL and not test.is_better:
             below.add((rival.row, rival.head))
-    stars = stars_by_cell(tests[: len(asked)])
+    stars = stars_by_cell(asked)
     rows = tuple(_with_signs(table, i, marks, below, stars, cases) for i in range(len(table.rows)))
-    n_tests = sum(test.p is not None for test in tests)
     against = tuple(
         f"{mark} {_shown(table, i)} against {about}"
         for (i, _), own in sorted(marks.items())
         for mark, about in own.items()
     )
     untested = tuple(_shown(table, i) for i in _without_control(table, rivals))
-    return Judged(replace(table, rows=rows), tuple(tests[: len(asked)]), n_tests, bool(rivals), against, untested)
+    return Judged(replace(table, rows=rows), tuple(asked), n_tested(tests), bool(rivals), against, untested)
 
 
 def _is_better(table: Table, rival: _Rival) -> bool:

@@ -40,7 +40,7 @@ class Tested:
         p: Of Student's t-test, two-sided; None where the test cannot be made.
         why_not: Why it cannot.
         wilcoxon: Of Wilcoxon's signed-rank test over the same pairs, two-sided.
-        corrected: Both, t and Wilcoxon, corrected for all tests of the table; None where there is none.
+        corrected: Both, t and Wilcoxon, corrected for all tests of its family; None where there is none.
         few_seeds: How many seeds there are, where they are too few to rely on.
         bigger: Whether more of the metric is better.
     """
@@ -215,7 +215,7 @@ def corrected(tests: Sequence[Tested], correction: str) -> list[Tested]:
     """The same with p-values that allow for their number, those of the t-tests and Wilcoxon's each for themselves.
 
     Args:
-        tests: All tests of a table.
+        tests: All tests of a family: the comparisons that a sweep asks for, or those behind a table's marks.
         correction: ``holm``: the chance of a single false finding is held; ``fdr``: the share of false ones.
     """
     places = [i for i, test in enumerate(tests) if test.p is not None]
@@ -225,6 +225,11 @@ def corrected(tests: Sequence[Tested], correction: str) -> list[Tested]:
     for place, *values in zip(places, *adjusted, strict=True):
         found[place] = replace(tests[place], corrected=(values[0], values[1]))
     return found
+
+
+def n_tested(tests: Sequence[Tested]) -> int:
+    """How many of some tests could be made, for which they are corrected."""
+    return sum(test.p is not None for test in tests)
 
 
 def adjust(p: np.ndarray, correction: str) -> np.ndarray:
