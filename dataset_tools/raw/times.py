@@ -35,7 +35,7 @@ def far_time(times: np.ndarray, unit: str) -> tuple[int, str] | None:
         return None
     latest, earliest = int(times.argmax()), int(times.argmin())
     if times[latest] / UNITS_PER_SECOND[unit] > LATEST_SECOND:
-        finer = (name for name, n in UNITS_PER_SECOND.items() if _OLD_SECOND < times[latest] / n < LATEST_SECOND)
+        finer = (name for name, n in UNITS_PER_SECOND.items() if OLD_SECOND < times[latest] / n < LATEST_SECOND)
         found = next(finer, None)
         meant = f" (in {found} it is {date_of(int(times[latest]), found)})" if found else ""
         return latest, f"lies beyond the year 2200 in {unit}{meant}"
