@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from recbole_video.dataset_tools.popularity_demo import GeneratingRule
+from recbole_video.dataset_tools.popularity_demo import make as make_popularity_demo
 
 from recbole_video.cli import main
 from recbole_video.commands import sweep as commands
@@ -37,13 +40,13 @@ from recbole_video.sweep.folder import (
 )
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan, point_labels
-from recbole_video.sweep.preparation import hours_text, require_data
+from recbole_video.sweep.preparation import hours_text, refused_rows, require_data
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.shared_data import DataServer
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
 from recbole_video.sweep.spec import load_sweep, read_sweep, with_search
 
-from .conftest import small_options
+from .conftest import small_options, write_dataset
 
 
 def sweep_of(text, **kwargs):
@@ -316,6 +319,34 @@ class TestPlan:
         assert "dinov3-mid5: about" not in shown and "about 22 hours at 0.25 videos a second" in shown
         assert shown.count("facebook/dinov3-vits16-pretrain-lvd1689m, 0.1 GB: agree to the DINOv3 licence") == 1
         assert shown.count("timm/vit_base_patch32_clip_224.openai, 0.6 GB\n") == 1  # what scores the frames
+
+    def test_what_a_model_refuses_is_told_in_a_dry_run(self, in_tmp, capsys):
+        """As the run would refuse it, by the widths of what is there; of data that are not there nothing is known."""
+        rows = [
+            {"label": "mean", "options": {"item_encoder": "Pooling"}},
+            {"label": "narrow", "options": {"item_encoder": "Pooling", "hidden_size": 32}},
+            {"label": "uneven", "options": {"item_encoder": "MLP", "hidden_size": 33}},
+            {"label": "ids", "options": {"item_encoder": "ID", "hidden_size": 32}},
+        ]
+        base = {"model": "SASRec", "dataset": "tiny", "epochs": 1}
+        Path("mine.yaml").write_text(yaml.safe_dump({"base": base, "rows": rows, "controls": True}))
+        assert main(["--sweep=mine.yaml", "--dry_run"]) == 0  # there is no data set
+        assert "Refused" not in capsys.readouterr().err
+        write_dataset(in_tmp / "dataset", "tiny")
+        assert main(["--sweep=mine.yaml", "--dry_run"]) == 1
+        narrow, uneven = capsys.readouterr().err.splitlines()
+        assert narrow.startswith("Refused: narrow: `hidden_size` is 32, but Pooling keeps the frames' width")
+        assert uneven.startswith("Refused: uneven: SASRec cannot be built with these options")
+
+    def test_models_of_popularity_are_tried_in_a_dry_run(self, in_tmp):
+        """The demo's rows are all made, as its runs show; one whose heads do not share its width is not."""
+        make_popularity_demo(in_tmp / "dataset" / "popularity-demo", GeneratingRule(n_videos=60, n_authors=10))
+        assert refused_rows(make_plan(load_sweep("stap-table3", True))) == []
+        rows = [{"label": name, "options": {"model": name}} for name in POPULARITY_MODELS]
+        rows.append({"label": "uneven", "options": {"model": "ICPF", "encoder_heads": 7}})
+        text = yaml.safe_dump({"base": {"dataset": "popularity-demo"}, "rows": rows})
+        [refused] = refused_rows(make_plan(sweep_of(text)))
+        assert refused.startswith("uneven: d, 64, must be a multiple of encoder_heads, 7")
 
     def test_all_missing_data_at_once(self, in_tmp):
         with pytest.raises(DataError) as caught:

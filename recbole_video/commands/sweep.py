@@ -28,6 +28,7 @@ from recbole_video.sweep.preparation import (
     hours_text,
     missing_data,
     n_published,
+    refused_rows,
     require_data,
     weights_needed,
 )
@@ -68,7 +69,7 @@ def sweep_command(words: Sequence[str]) -> int:
         words: The command line.
 
     Returns:
-        Exit status: 0, or 1 if a trial failed.
+        Exit status: 0, or 1 if a trial failed, or would fail when its model is built.
 
     Raises:
         RecBoleVideoError: With one sentence about what to change.
@@ -92,10 +93,7 @@ def sweep_command(words: Sequence[str]) -> int:
     resources = _resources(ours, plan.sweep)
     print(plan_text(plan, resources, bool(ours.get("verbose"))))
     if ours.get("dry_run"):
-        print(_preparation_text(plan))
-        if ours.get("resume"):
-            print(f"  Goes on in: {_folder(plan, ours['resume'], words).path}")
-        return 0
+        return _dry_run(plan, _folder(plan, ours["resume"], words) if ours.get("resume") else None)
     require_data(plan)
     folder = _folder(plan, ours.get("resume", False), words)
     print(f"  Folder:     {folder.path}\n", flush=True)
@@ -113,6 +111,17 @@ def sweep_command(words: Sequence[str]) -> int:
         print(f"Failed: {name}: {states[name].detail}", file=sys.stderr)
     print(f"\nReport: {folder.path / 'report.html'} (also report.md, results.csv and figures)")
     return 1 if failed else 0
+
+
+def _dry_run(plan: Plan, folder: SweepFolder | None) -> int:
+    """Say what is missing, what goes on in a folder, and which rows would be refused; the exit status."""
+    print(_preparation_text(plan))
+    if folder is not None:
+        print(f"  Goes on in: {folder.path}")
+    refused = refused_rows(plan)
+    for sentence in refused:
+        print(f"Refused: {sentence}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _own_classes(sweep: Sweep, given: dict[str, Any], trust: Trust, where: str) -> list[str]:

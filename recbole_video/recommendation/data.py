@@ -21,6 +21,7 @@ from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, near
 from recbole_video.files.values import file_digest
 
 _MOST_NAMED = 10  # data sets in a message
+_FEW = 100  # users and items of a catalogue that stands in for that of a data set
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,23 @@ def load_data(config: Config, with_content: bool = True) -> Data:
         content_dims={} if content is None else content.dims,
     )
     return Data(dataset, actions, catalogue)
+
+
+def catalogue_of_widths(config: Config) -> Catalogue:
+    """A catalogue of as many items as any model can be built for, with the widths of the stores that are read.
+
+    Raises:
+        DataError: If a store is missing or damaged.
+    """
+    stores = _stores(config) if config.inputs_read else {}
+    return Catalogue(
+        user_field=config["USER_ID_FIELD"],
+        item_field=config["ITEM_ID_FIELD"],
+        user_num=_FEW,
+        item_num=_FEW,
+        train_counts=torch.ones(_FEW, dtype=torch.long),
+        content_dims={name: store.frame_dim for name, store in stores.items()},
+    )
 
 
 def _stores(config: Config) -> dict[str, FrameStore]:

@@ -84,6 +84,7 @@ class Plan:
         bigger: Whether more of it is better.
         epochs: The most that a trial trains.
         datasets: What the trials read.
+        checked: Trials whose options stand for those of all, with their configurations.
     """
 
     sweep: Sweep
@@ -92,8 +93,8 @@ class Plan:
     valid_metric: str
     bigger: bool
     epochs: int
-
     datasets: tuple[Dataset, ...]
+    checked: tuple[tuple[Trial, Config], ...]
 
 
 def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None, first: int | None = None) -> Plan:
@@ -127,7 +128,8 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None, first: in
     trials = () if is_open else tuple(islice(_generate_trials(sweep, shown), shown))
     if not trials and not is_open:
         raise ConfigError(f"The sweep `{sweep.name}` has zero trials.")
-    configs = [_config(trial) for trial in _trials_to_check(sweep, trials, n_trials)]
+    checked = tuple((trial, _config(trial)) for trial in _trials_to_check(sweep, trials, n_trials))
+    configs = [config for _, config in checked]
     metrics = sweep.metrics or _default_metrics(configs[0])
     for config in configs:
         _check_metrics(metrics, config)
@@ -139,6 +141,7 @@ def make_plan(sweep: Sweep, own_options: dict[str, Any] | None = None, first: in
         bigger=bool(configs[0]["valid_metric_bigger"]),
         epochs=max(int(config["epochs"] or 1) for config in configs),
         datasets=_datasets(configs),
+        checked=checked,
     )
 
 

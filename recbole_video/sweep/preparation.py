@@ -11,8 +11,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from recbole_video.config import Config
+from recbole_video.content.items import content_stores
 from recbole_video.content.store import store_path
-from recbole_video.errors import DataError, counted, nearest
+from recbole_video.errors import ConfigError, DataError, counted, nearest
 from recbole_video.files.reading import read_json
 from recbole_video.sweep.plan import Dataset, Plan
 from recbole_video.sweep.spec import Need, Row, Sweep
@@ -122,6 +124,35 @@ def _sentence(missing: Missing, sweep: str) -> str:
         return f"{message}{missing.near}; check data_path, or make it with dataset_tools."
     lines = "\n".join(f"  {command}" for command in missing.commands)
     return f"{message}. Download {missing.need.download}, then run\n{lines}"
+
+
+# -- models ------------------------------------------------------------------------------------
+
+
+def refused_rows(plan: Plan) -> list[str]:
+    """What runs will refuse when they build their models, a sentence for each row whose data set is there.
+
+    The models are built by the widths of the stores, as the runs build them, and thrown away.
+    """
+    from recbole_video.tasks import task_of
+
+    found: dict[str, str] = {}
+    for trial, config in plan.checked:
+        if trial.row in found or not _is_there(config):
+            continue
+        try:
+            task_of(config).try_to_build(config)
+        except ConfigError as error:
+            found[trial.row] = f"{trial.label}: {error}"
+    return list(found.values())
+
+
+def _is_there(config: Config) -> bool:
+    """Whether the data set of a run is there, with all that its model reads of the items."""
+    reads = config.inputs_read
+    stores = [path for name, path in content_stores(config).items() if name in reads] if reads else []
+    inter = Path(config["data_path"], f"{config['dataset']}.inter")
+    return all(path.is_file() for path in [inter, *stores])
 
 
 # -- what it will take -------------------------------------------------------------------------

@@ -35,6 +35,10 @@ class ListsTask(RecommendationTask):
         dataset = self.data.dataset
         return read_lists(self.config["score_lists"], list(dataset.user_tokens), list(dataset.item_tokens))
 
+    @classmethod
+    def try_to_build(cls, config: Any) -> None:
+        """Nothing: there is no model."""
+
     def fit(self) -> Fitted:
         """Nothing."""
         self._metrics = RankingMetrics(self.config, self.data.catalogue.train_counts.numpy())

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from recbole_video.config import Config
+from recbole_video.content.items import content_stores
+from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import SPLITS, PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, sample_rows
 from recbole_video.errors import counted
@@ -38,6 +40,7 @@ from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 
 _FEW_VIDEOS = 20
+_FEW_CATEGORIES = 2  # of a column that stands in for those of a data set
 
 
 class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
@@ -52,13 +55,17 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         """Make the model for the sizes of the data set's inputs, and log its parameters."""
         config = self.config
         _log_missing_inputs(self.data, config)
-        with as_config_error(f"{config['model']} cannot be built with these options"):
-            model: PopularityModel = config.model_class(config, input_shape(self.data, config)).to(config["device"])
+        model = _build(config, input_shape(self.data, config), config["device"])
         counts = model.parameter_counts()
         if counts:
             shown = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
             logging.getLogger().info(f"Parameters: {shown}")
         return model
+
+    @classmethod
+    def try_to_build(cls, config: Any) -> None:
+        """For inputs of the stores' widths and, where they are read, some metadata."""
+        _build(config, _shape_of_widths(config), torch.device("cpu"))
 
     def fit(self) -> Fitted:
         """Train by gradient, or fit in one go."""
@@ -197,6 +204,12 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         return (batch.to(self.config["device"]) for batch in self._loader(split))
 
 
+def _build(config: Any, inputs: InputShape, device: torch.device) -> PopularityModel:
+    with as_config_error(f"{config['model']} cannot be built with these options"):
+        model: PopularityModel = config.model_class(config, inputs).to(device)
+    return model
+
+
 def scale_of_videos(result: dict[str, Any], is_of_whole: bool = True, smaller: str = "") -> list[str]:
     """How many test videos there are, how far MAE and SRC may be off, and which numbers rest on few.
 
@@ -252,6 +265,23 @@ def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
         label_mean=float(labels.mean()),
         label_std=float(labels.std()),
         other_dims={name: dim for name, dim in dataset.content.dims.items() if name not in ("frames", "text")},
+    )
+
+
+def _shape_of_widths(config: Any) -> InputShape:
+    """Sizes of the inputs as their stores have them, where those are there; of metadata one number and one column."""
+    reads, paths = config.inputs_read, content_stores(config)
+    stores = {name: FrameStore(path) for name, path in paths.items() if name in reads and path.is_file()}
+    dims = {name: store.frame_dim for name, store in stores.items()}
+    stored = stores["frames"].n_frames if "frames" in stores else 0
+    has_metadata = config["use_metadata"] and "metadata" in reads
+    return InputShape(
+        frame_dim=dims.pop("frames", 0),
+        n_frames=stored if config["n_frames"] is None else min(stored, config["n_frames"]),
+        text_dim=dims.pop("text", 0),
+        n_numeric=int(has_metadata),
+        n_categories=(_FEW_CATEGORIES,) if has_metadata else (),
+        other_dims=dims,
     )
 
 

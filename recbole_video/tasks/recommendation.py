@@ -8,8 +8,11 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from recbole_video.config import Config
 from recbole_video.controls.base import Control
+from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.data.tags import ItemTags, read_item_tags
@@ -17,7 +20,13 @@ from recbole_video.data.times import date_of_unix_time
 from recbole_video.evaluation.groups import groups_of_targets, ranking_results_by_group
 from recbole_video.evaluation.ranking import Ranking, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
-from recbole_video.recommendation.data import Data, describe_data, load_data, recommendation_checkpoint_data
+from recbole_video.recommendation.data import (
+    Data,
+    catalogue_of_widths,
+    describe_data,
+    load_data,
+    recommendation_checkpoint_data,
+)
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
 from recbole_video.results.targets import n_test_targets
@@ -44,12 +53,12 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     def build(self) -> VideoRecommender | Control:
         """The model, whose scoring is tried out if it is not of this package."""
-        config, catalogue = self.config, self.data.catalogue
-        with as_config_error(f"{config['model']} cannot be built with these options"):
-            model: VideoRecommender | Control = config.model_class(config, catalogue).to(config["device"])
-            if isinstance(model, VideoRecommender) and not _is_shipped(type(model)):
-                model.check_scoring()
-        return model
+        return _build(self.config, self.data.catalogue, self.config["device"])
+
+    @classmethod
+    def try_to_build(cls, config: Any) -> None:
+        """For a catalogue of some items with content of the stores' widths."""
+        _build(config, catalogue_of_widths(config), torch.device("cpu"))
 
     def fit(self) -> Fitted:
         """Train by gradient, with early stopping by the validation metric, or fit in one go."""
@@ -142,6 +151,14 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
         """Make the recommender of a checkpoint's ``state``."""
         make = make_control if config.model_class.is_fitted_once() else make_recommender
         return make(config, state, path)
+
+
+def _build(config: Any, catalogue: Catalogue, device: torch.device) -> VideoRecommender | Control:
+    with as_config_error(f"{config['model']} cannot be built with these options"):
+        model: VideoRecommender | Control = config.model_class(config, catalogue).to(device)
+        if isinstance(model, VideoRecommender) and not _is_shipped(type(model)):
+            model.check_scoring()
+    return model
 
 
 def make_loaders(config: Any, data: Data, model: VideoRecommender | Control) -> dict[str, Any]:

@@ -125,6 +125,16 @@ class Task(ABC, Generic[D, M, O]):
             ConfigError: If sizes contradict each other.
         """
 
+    @classmethod
+    def try_to_build(cls, config: Any) -> None:
+        """Build the model as a run would and throw it away: by the widths of what lies on disk, without reading it.
+
+        What needs more of the data than that, as RecBole's own models do, is not tried.
+
+        Raises:
+            ConfigError: As the run would, where sizes contradict each other.
+        """
+
     @abstractmethod
     def fit(self) -> Fitted:
         """Fit the model to the training data; it ends as it validated best."""
