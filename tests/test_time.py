@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recbole_video.dataset_tools.__main__ import main as tools
 
 from recbole_video import run_recbole_video, write_frame_store
 from recbole_video.cli import main
@@ -17,6 +19,7 @@ from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.negatives import NegativeSampler
 from recbole_video.data.protocols import TemporalRule, split_microlens, split_recbole, split_temporal
 from recbole_video.data.sequences import Actions, are_positions
+from recbole_video.data.times import dates_of_offsets
 from recbole_video.errors import ConfigError, DataError
 from recbole_video.recommendation.data import load_data
 
@@ -329,3 +332,34 @@ def test_options_that_do_not_fit(make_config, options, message):
 def test_a_cut_that_leaves_a_part_empty(make_config):
     with pytest.raises(DataError, match="The train part of `tiny` is empty: move temporal_cut"):
         load_data(make_config(encoder="ID", protocol="temporal", temporal_cut=[-9, 50]))
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1_000), ("iso", 0)])
+def test_a_cut_of_converted_data_has_its_date(in_tmp, unit, factor, capsys):
+    """Their .inter counts from the first action, which the card tells: the date is that of the raw times."""
+    start, rng = datetime(2024, 2, 28, 21, tzinfo=UTC), np.random.default_rng(0)
+    hours = np.sort(rng.choice(2000, 240, replace=False))
+    times = [start + timedelta(hours=int(hour)) for hour in hours]
+    written = [f"{time.timestamp() * factor:.0f}" if factor else time.isoformat() for time in times]
+    rows = [f"u{rng.integers(12)},i{rng.integers(20)},{time}" for time in written]
+    Path("clicks.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
+    assert tools(["generic", "clicks.csv", "--name=mine", f"--time_unit={unit}"]) == 0
+    capsys.readouterr()
+    assert (
+        main(["run", "--dataset=mine", "--model=MostPopular", "--protocol=temporal", "--temporal_cut=[0.5, 0.75]"]) == 0
+    )
+    data = json.loads(next(Path("saved").glob("*/metrics.json")).read_text())["data"]["temporal"]
+    dates = [(times[0] + timedelta(seconds=cut)).strftime("%Y-%m-%d %H:%M:%S") for cut in data["cuts"]]
+    assert data["dates"] == dates and all(f", {date} UTC," in capsys.readouterr().out for date in dates[:1])
+
+
+def test_without_a_card_there_is_no_date(tmp_path):
+    card = tmp_path / "mine.card.json"
+    assert dates_of_offsets(card, [5.0]) == []
+    for text in ("{", "[]", "{}", '{"interactions": null}', '{"interactions": {"first_time": "a", "time_unit": "s"}}',
+                 '{"interactions": {"first_time": 1700000000, "time_unit": "h"}}',
+                 '{"interactions": {"first_time": 12, "time_unit": "s"}}'):  # fmt: skip
+        card.write_text(text)
+        assert dates_of_offsets(card, [5.0]) == []
+    card.write_text('{"interactions": {"first_time": 1700000000, "time_unit": "s"}}')
+    assert dates_of_offsets(card, [20.5]) == ["2023-11-14 22:13:40"]

@@ -17,6 +17,7 @@ from recbole_video.data.catalogue import Catalogue
 from recbole_video.data.leaks import leak_report, temporal_facts
 from recbole_video.data.protocols import Rows, TemporalRule
 from recbole_video.data.sequences import Actions, VideoDataset
+from recbole_video.data.times import dates_of_offsets
 from recbole_video.errors import ConfigError, DataError, RecBoleVideoError, nearest
 from recbole_video.files.values import file_digest
 
@@ -196,7 +197,10 @@ def describe_data(config: Config, data: Data, content: GatheredContent | None) -
     }
     if split.cuts:
         rule = TemporalRule.of(config)
-        description["temporal"] = {"target": rule.target, "valid": rule.valid, **temporal_facts(data.actions)}
+        facts = temporal_facts(data.actions)
+        dates = dates_of_offsets(Path(config["data_path"], f"{config['dataset']}.card.json"), facts["cuts"])
+        told = {"dates": dates} if dates else {}
+        description["temporal"] = {"target": rule.target, "valid": rule.valid, **facts, **told}
     inputs = {} if content is None else content.describe()
     return {**description, **(inputs if set(inputs) <= {"frames"} else {"inputs": inputs})}
 

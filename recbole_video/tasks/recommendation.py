@@ -182,7 +182,7 @@ def shown_protocol(data: dict[str, Any]) -> str:
     temporal = data.get("temporal")
     if not temporal:
         return str(data["protocol"])
-    dates = [date_of_unix_time(cut) for cut in temporal["cuts"]]
+    dates = temporal.get("dates") or [date_of_unix_time(cut) for cut in temporal["cuts"]]
     shown = [
         f"{cut:.15g}" + (f", {date} UTC," if date else "") for cut, date in zip(temporal["cuts"], dates, strict=True)
     ]
