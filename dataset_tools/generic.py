@@ -306,7 +306,7 @@ def _read_rows(
         _add_chunk(buffers, chunk, raw_of, where_in(arguments.file))
     table = {name: buffer.array() for name, buffer in buffers.items()}
     if "time" in table:
-        warn_of_old_times(table["time"], times.finest_unit, card, "if these are dates, give --time_unit")
+        warn_of_old_times(table["time"], times.finest_unit, card, "if these are dates, give another --time_unit")
     return table, times.finest_unit
 
 

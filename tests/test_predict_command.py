@@ -216,3 +216,32 @@ class TestOtherUses:
         assert "v3" in told and of_module([trees, "v3"]) == 0 and capsys.readouterr().out == told
         assert main(["explain", trees, "no-video"]) == 1
         assert "has no labelled video `no-video`" in capsys.readouterr().err
+
+
+class TestExplainAfterwards:
+    """What has come into the folder of the data since the training."""
+
+    def test_a_store_that_the_run_knew_nothing_of(self, tmp_path, capsys):
+        write_popularity(tmp_path)
+        folder = tmp_path / "pop"
+        kept = {path: path.read_bytes() for path in folder.glob("*.frames.*")}
+        for path in kept:
+            path.unlink()
+        run = trained(tmp_path, "MetadataGBDT", **METADATA)
+        capsys.readouterr()
+        assert main(["explain", run, "v3"]) == 0
+        told = capsys.readouterr().out
+        few = [f"v{i}" for i in range(5)]
+        frames = np.random.default_rng(0).normal(size=(5, T, WIDTH))
+        write_frame_store(folder / "pop.frames.npy", few, frames, vfm="random", sampling="none")
+        capsys.readouterr()
+        assert main(["explain", run, "v3"]) == 0 and capsys.readouterr().out == told
+
+    def test_other_labels(self, tmp_path, capsys):
+        write_popularity(tmp_path)
+        run = trained(tmp_path, "MetadataGBDT", **METADATA)
+        path = tmp_path / "pop" / "pop.mine.popularity"
+        path.write_text(path.read_text().replace("train", "valid", 3))
+        assert main(["explain", run, "v3"]) == 1
+        assert "`pop` has other videos than when" in (told := capsys.readouterr().err)
+        assert "(40 + 10 + 10 then, 37 + 13 + 10 now)" in told

@@ -12,6 +12,7 @@ import recbole_video.quick_start
 from recbole_video import load_model, run_recbole_video
 from recbole_video.config import Config, kinds
 from recbole_video.errors import CheckpointError
+from recbole_video.evaluation.ranking import Ranking, hits_by_chance
 from recbole_video.evaluation.regression import Predictions, standard_error_of_mae
 from recbole_video.evaluation.regression_metrics import interval_of_src
 from recbole_video.registries import POPULARITY_MODELS
@@ -35,7 +36,7 @@ EVERY = {
 }  # fmt: skip
 OURS = EVERY | {"best_epoch", "history", "groups"}
 KEYS = {
-    "SASRec": OURS | {"ties"},
+    "SASRec": OURS | {"ties", "chance"},
     "STAP": OURS | {"standard_errors", "retrieved_popularity_correlation", "memory_bank"},
     "MetadataRidge": OURS | {"control", "standard_errors"},
     "Constant": OURS | {"control", "standard_errors"},
@@ -369,3 +370,17 @@ def test_the_column_of_cases_says_what_it_counts():
     several = {"test_users": 3, "temporal": {"test_targets": 7}}
     assert [cases_of(data) for data in ({"test_users": 3}, several, {})] == ["users", "targets", "users"]
     assert result_table([("test", {"hit@10": 0.5, "users": 7})], "targets").split()[0] == "targets"
+
+
+def test_chance_is_of_the_items_that_are_ranked_for_a_user(run):
+    """By hand; and in a run, whose users are not shown what their histories hold, it is no less than k of all items."""
+    numbers = np.arange(3)
+    ranking = Ranking(numbers, numbers, numbers + 1, numbers, numbers, np.array([20, 8, 3]), None)
+    assert hits_by_chance(ranking, [5, 2]) == {"hit@5": (5 / 20 + 5 / 8 + 1) / 3, "hit@2": (2 / 20 + 2 / 8 + 2 / 3) / 3}
+    result = run("SASRec")
+    chance, n_items = result["chance"], result["data"]["items"]
+    assert set(chance) == {key for key in result["test_result"] if key.startswith("hit@")}
+    assert all(value >= int(key.removeprefix("hit@")) / n_items for key, value in chance.items())
+    [line] = [line for line in scale_of_test(result) if "by chance" in line]
+    k = line.partition(":")[0].removeprefix("HR@")
+    assert line.endswith(f"by chance {100 * chance[f'hit@{k}']:.2f}")

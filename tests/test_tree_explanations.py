@@ -547,3 +547,17 @@ def test_trees_are_asked_with_the_values_that_they_predict_by(root):
     base, added = shap_values(task.model._trees, side_by_side(batch)[0])
     found = task.model.explain(batch)
     assert found.base == base and [one.amount for one in found.contributions] == added.tolist()
+
+
+def test_a_model_that_tells_of_what_ifs_alone_has_them_drawn(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("recbole_video.popularity.figures.save_figure", lambda figure, path: drawn.append(figure))
+    found = Explanation(3.5, without=(WhatIf("text", 2.5), WhatIf("metadata", 4.0)))
+    draw_explanation("v1", found, tmp_path / "explain.png")
+    [axis] = drawn[0].axes
+    assert [bar.get_width() for bar in axis.patches] == [3.5, 2.5, 4.0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "with all",
+        "without its text",
+        "without its metadata",
+    ]

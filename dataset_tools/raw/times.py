@@ -22,7 +22,10 @@ _ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 def warn_of_old_times(times: np.ndarray, unit: str, card: Card, advice: str) -> None:
     """Warn of times that all lie before 1990: they are probably in a coarser unit."""
     if len(times) and times.max() < OLD_SECOND * UNITS_PER_SECOND[unit]:
-        card.warn(f"The latest time is {date_of(int(times.max()), unit)} in {unit}: {advice}.")
+        latest = int(times.max())
+        coarser = [name for name, n in UNITS_PER_SECOND.items() if OLD_SECOND < latest / n < LATEST_SECOND]
+        meant = f" (in {coarser[0]} it is {date_of(latest, coarser[0])})" if coarser else ""
+        card.warn(f"The latest time is {date_of(latest, unit)} in {unit}{meant}: {advice}.")
 
 
 def far_time(times: np.ndarray, unit: str) -> tuple[int, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class PopularityDataset:
 
     Args:
         config: The run's configuration.
+        passed_over: Stores that leave no video out unless they are read, though the options have them do so: of a run
+            that was made before they were there.
 
     Attributes:
         items: Item tokens, object [N].
@@ -71,8 +73,9 @@ class PopularityDataset:
             are all the same.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, passed_over: Collection[str] = ()) -> None:
         self.config = config
+        self._passed_over = passed_over
         self.name: str = config["dataset"]
         self.folder = Path(config["data_path"])
         self.label_path = find_label(self.folder, self.name, config["label"])
@@ -303,7 +306,7 @@ class PopularityDataset:
     def _open(self, kind: str, path: Path) -> FrameStore | None:
         """A store that is read, or that may leave videos out."""
         is_read = kind in self.config.inputs_read
-        if not (is_read or self._missing_policy(kind) != "zero"):
+        if not is_read and (self._missing_policy(kind) == "zero" or kind in self._passed_over):
             return None
         if not path.is_file() and not is_read:
             self.absent.append(path)

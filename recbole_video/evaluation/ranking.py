@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,12 @@ class Ranking:
             self.n_ranked[index],
             top_items,
         )
+
+
+def hits_by_chance(ranking: Ranking, top_k: Sequence[int]) -> dict[str, float]:
+    """Hit rates of a random order, by key: the mean over targets of k / n, where n items are ranked for their user."""
+    n_ranked = np.maximum(ranking.n_ranked, 1)
+    return {f"hit@{k}": float(np.minimum(k / n_ranked, 1).mean()) for k in top_k} if len(n_ranked) else {}
 
 
 @torch.no_grad()

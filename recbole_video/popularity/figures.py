@@ -48,6 +48,7 @@ def draw_explanation(title: str, explanation: Explanation, path: Path) -> None:
     draws = [_draw_frame_weights] if explanation.frame_weights is not None else []
     draws += [_draw_slots] if explanation.slots else []
     draws += [_draw_contributions] if explanation.base is not None else []
+    draws = draws or ([_draw_what_ifs] if explanation.without else [])
     n_lines = max(len(explanation.listed()), len(explanation.slots))
     figure = empty_figure(max(9, 4.5 * len(draws)), max(3.2, 1.4 + 0.27 * n_lines))
     ratios = [2 if draw is _draw_contributions else 1 for draw in draws]  # whose labels are long
@@ -55,7 +56,7 @@ def draw_explanation(title: str, explanation: Explanation, path: Path) -> None:
     for axis, draw in zip(axes, draws, strict=False):
         draw(axis, explanation)
     figure.suptitle(_cut_within(title, _LONGEST_TITLE), fontsize=10, parse_math=False)
-    if explanation.without:
+    if explanation.without and draws != [_draw_what_ifs]:
         told = ", ".join(f"without its {one.lacking} {one.popularity:.3f}" for one in explanation.without)
         figure.supxlabel(_cut(f"what if: {told}", _LONGEST_FOOT), fontsize=8, parse_math=False)
     save_figure(figure, path)
@@ -92,6 +93,19 @@ def _draw_contributions(axis: Any, explanation: Explanation) -> None:
     axis.tick_params(axis="x", labelsize=8)
     mean = f"mean of {explanation.scale}" if explanation.scale else "mean prediction"
     axis.set_xlabel(f"added to the {mean} in training, {explanation.base:.3f}", fontsize=9)
+
+
+def _draw_what_ifs(axis: Any, explanation: Explanation) -> None:
+    """What there is to draw where a model tells of nothing else."""
+    asked = [("with all", explanation.popularity)]
+    asked += [(f"without its {one.lacking}", one.popularity) for one in explanation.without]
+    bars = axis.barh(np.arange(len(asked)), [value for _, value in asked])
+    axis.bar_label(bars, [_number(value, 3) for _, value in asked], padding=3, fontsize=8)
+    names = [_cut(name, _LONGEST_LABEL) for name, _ in asked]
+    axis.set_yticks(np.arange(len(asked)), names, fontsize=8, parse_math=False)
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    axis.set_xlabel("prediction")
 
 
 def _number(value: float, digits: int) -> str:

@@ -249,12 +249,15 @@ def _untested(collection: Collection, judged: Judged) -> list[str]:
     if not judged.has_marks:
         is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
         return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
-    if not judged.untested:
-        return []
-    return [
-        "Not tested against a control, as none is judged on the same data, or a run keeps no values per case: "
-        f"{', '.join(judged.untested)}."
-    ]
+    lines = []
+    if judged.untested:
+        lines.append(
+            "Not tested against a control, as none is judged on the same data, or a run keeps no values per case: "
+            f"{', '.join(judged.untested)}."
+        )
+    if judged.untestable:
+        lines.append(f"Without a test over cases, of which a single one has no value: {', '.join(judged.untestable)}.")
+    return lines
 
 
 def _stars(judged: Judged) -> list[str]:

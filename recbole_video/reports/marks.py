@@ -28,6 +28,7 @@ class Judged:
         has_marks: Whether cells were tested, so that one without a mark is told apart, but for those in ``untested``.
         against: Of each mark what it stands for, from the first row to the last.
         untested: Rows that a cell of was not tested against a control, though the table has some.
+        untestable: Metrics that were tested nowhere, where others were: a single case has no value of them.
     """
 
     table: Table
@@ -36,6 +37,7 @@ class Judged:
     has_marks: bool
     against: tuple[str, ...] = ()
     untested: tuple[str, ...] = ()
+    untestable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def judge(collection: Collection, table: Table) -> Judged:
         for mark, about in own.items()
     )
     untested = tuple(_shown(table, i) for i in _without_control(table, rivals))
-    return Judged(replace(table, rows=rows), tuple(asked), n_tested(tests), bool(rivals), against, untested)
+    untestable = _untestable(table, rivals) if rivals else ()
+    return Judged(replace(table, rows=rows), tuple(asked), n_tested(tests), bool(rivals), against, untested, untestable)
 
 
 def _is_better(table: Table, rival: _Rival) -> bool:
@@ -85,14 +88,22 @@ def _is_better(table: Table, rival: _Rival) -> bool:
 def _without_control(table: Table, rivals: list[_Rival]) -> list[int]:
     """Rows of a model with a cell that no control was tested against, where the column has controls."""
     tested = {(rival.row, rival.head) for rival in rivals if rival.mark == CONTROL}
+    columns = {rival.head for rival in rivals}  # the others are of metrics that no case has
     found = []
     for i, row in enumerate(table.rows):
         for j, (_, metric) in enumerate(table.heads):
-            is_judged = metric.is_quality and Part.of(metric) is not None and row.cells[j].mean is not None
+            is_judged = j in columns and metric.is_quality and row.cells[j].mean is not None
             if is_judged and (i, j) not in tested and not _are_of_a_control(row.records[j]) and _has_control(table, j):
                 found.append(i)
                 break
     return found
+
+
+def _untestable(table: Table, rivals: list[_Rival]) -> tuple[str, ...]:
+    """Metrics of quality of which no column was tested, in the table's order."""
+    tested = {table.heads[rival.head][1].name for rival in rivals}
+    names = (m.name for _, m in table.heads if m.is_quality and m.name not in tested)
+    return tuple(dict.fromkeys(names))
 
 
 def _has_control(table: Table, j: int) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_video.entry_point import Parser, expand_path_arguments, run_command
 from recbole_video.errors import CheckpointError, DataError, counted, nearest
 from recbole_video.files.names import as_file_name
+from recbole_video.files.reading import read_json
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
     from recbole_video.data.labelled import PopularityDataset
@@ -112,8 +113,16 @@ def explain_items(
     predictor = load_model(run, trust=trust)
     if not isinstance(predictor, PopularityPredictor):
         raise CheckpointError(f"`{run}` is not the run of a popularity model.")
-    dataset = PopularityDataset(predictor.config)
-    settings = dataset.summary()["label"]["settings"]
+    told = _data_of_run(run)
+    later = [kind for kind in ("frames", "text") if told and f"without {kind}" not in told.get("dropped", {})]
+    dataset = PopularityDataset(predictor.config, passed_over=later)
+    summary = dataset.summary()
+    if told.get("rows", summary["rows"]) != summary["rows"]:
+        raise DataError(
+            f"`{dataset.name}` has other videos than when `{run}` was trained ({_rows_shown(told['rows'])} then, "
+            f"{_rows_shown(summary['rows'])} now); train anew, or bring the labels and stores back."
+        )
+    settings = summary["label"]["settings"]
     in_words, added = label_writer(settings), contribution_writer(settings)
     row_of = {item: row for row, item in enumerate(dataset.items)}
     found = []
@@ -132,6 +141,18 @@ def explain_items(
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
     return found
+
+
+def _data_of_run(run: Path) -> dict[str, Any]:
+    """What the result of a run says of its data; empty where there is none, or an earlier version wrote it."""
+    path = (run if run.is_dir() else run.parent) / "metrics.json"
+    stored = read_json(path) if path.is_file() else {}
+    data = stored.get("data") if isinstance(stored, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _rows_shown(rows: Mapping[str, int]) -> str:
+    return " + ".join(f"{rows[split]:,}" for split in ("train", "valid", "test"))
 
 
 def label_writer(settings: Mapping[str, Any] | None) -> Callable[[float], str]:

@@ -10,7 +10,7 @@ from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.errors import CheckpointError, ConfigError
 from recbole_video.evaluation.groups import groups_of_targets, ranking_results_by_group
 from recbole_video.evaluation.lists import check_metrics_follow, rank_listed
-from recbole_video.evaluation.ranking import Ranking
+from recbole_video.evaluation.ranking import Ranking, hits_by_chance
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.recommendation.data import describe_data
 from recbole_video.recommendation.lists import read_lists
@@ -70,6 +70,7 @@ class ListsTask(RecommendationTask):
         return {
             "lists": self._facts,
             "ties": self._metrics.ties(test),
+            "chance": hits_by_chance(test, config["topk"]),
             "groups": ranking_results_by_group(
                 test, self._metrics, config["eval_groups"], config["cold_item_threshold"]
             ),

@@ -18,7 +18,7 @@ from recbole_video.data.sequence_loaders import HistoryLoader
 from recbole_video.data.tags import ItemTags, read_item_tags
 from recbole_video.data.times import date_of_unix_time
 from recbole_video.evaluation.groups import groups_of_targets, ranking_results_by_group
-from recbole_video.evaluation.ranking import Ranking, rank_targets
+from recbole_video.evaluation.ranking import Ranking, hits_by_chance, rank_targets
 from recbole_video.evaluation.ranking_metrics import Metrics, RankingMetrics
 from recbole_video.recommendation.data import (
     Data,
@@ -103,6 +103,7 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
         config = self.config
         return {
             "ties": self._metrics.ties(test),
+            "chance": hits_by_chance(test, config["topk"]),
             "groups": ranking_results_by_group(
                 test, self._metrics, config["eval_groups"], config["cold_item_threshold"], self._tags
             ),
@@ -204,8 +205,8 @@ def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
 def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
     """What one hit, chance and the sample make of a hit rate: what there is to hold the test against.
 
-    By chance, a target stands among the first k of n items with k / n; the standard error is that of a share of users,
-    and not told where a user has several targets, which are not independent.
+    By chance, a target stands among the first k of the n items that are ranked for its user with k / n; the standard
+    error is that of a share of users, and not told where a user has several targets, which are not independent.
     """
     data, groups = result["data"], result.get("groups") or {}
     cold = [_NO_COLD] if (groups.get("cold") or {}).get("cold", {}).get("users") == 0 else []
@@ -215,9 +216,12 @@ def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
         return [*cold, *_what_leaks(data)]
     k, share = min(shares.items())
     error = f", the standard error {100 * sqrt(share * (1 - share) / n):.2f}" if n == data["test_users"] else ""
-    lines = [f"HR@{k}: one hit is {100 / n:.2g} points{error}; by chance {100 * min(1, k / n_items):.2f}"]
-    if most := [k for k in shares if k > n_items / 10]:
-        lines.append(f"HR@{max(most)} ranks more than a tenth of the catalogue: it says little.")
+    chance = (result.get("chance") or {}).get(f"hit@{k}", min(1, k / n_items))  # an older result has none
+    lines = [f"HR@{k}: one hit is {100 / n:.2g} points{error}; by chance {100 * chance:.2f}"]
+    if most := sorted(k for k in shares if k > n_items / 10):
+        says = ("ranks", "it says") if len(most) == 1 else ("rank", "they say")
+        shown = " and ".join(f"HR@{k}" for k in most)
+        lines.append(f"{shown} {says[0]} more than a tenth of the catalogue: {says[1]} little.")
     n_parameters, n_actions = (result.get("parameters") or {}).get("model", 0), data.get("interactions") or 0
     return [*lines, *too_many_parameters(n_parameters, n_actions, "action", smaller), *cold, *_what_leaks(data)]
 
