@@ -195,9 +195,9 @@ class TestOtherUses:
 
     def test_commands_name_each_other(self, recommender, trees, capsys):
         assert main(["predict", recommender]) == 1
-        assert "is no popularity model; what it recommends tells recbole-video recommend." in capsys.readouterr().err
+        assert "is no popularity model but a recommender; use it by recbole-video recommend." in capsys.readouterr().err
         assert main(["recommend", trees, "--history=v1"]) == 1
-        assert "how popular videos will be tells recbole-video predict." in capsys.readouterr().err
+        assert "is no recommender but a popularity model; use it by recbole-video predict." in capsys.readouterr().err
 
     def test_models_name_their_uses(self, recommender, trees):
         with pytest.raises(AttributeError, match=r"^A popularity model has no `recommend`; it has count, explain"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
 
 # The columns that `generic` names by these options, too.
 _NAMED = {"item_id": "item", "user_id": "user", "time": "time"}
-_BY_NAME = ("frames", "text")
+_MADE_BY = {"frames": "frames", "text": "embed-text"}  # stores that have an option of their own, and the tools
 _DESCRIPTION = """\
 Predict how popular videos will be, by a trained popularity model.
 
@@ -53,7 +53,7 @@ def predict_command(words: Sequence[str]) -> int:
 
     model = load_model(asked.run, trust=asked.trust)
     if not isinstance(model, PopularityPredictor):
-        raise ConfigError(f"`{asked.run}` is no popularity model; what it recommends tells recbole-video recommend.")
+        raise ConfigError(f"`{asked.run}` is no popularity model but a recommender; use it by recbole-video recommend.")
     _check_is_complete(model, asked, stores)
     table = None if asked.table is None else _read(asked, model.metadata_columns)
     items = _items_of(stores) if table is None else table["item_id"].tolist()
@@ -72,7 +72,7 @@ def _stores(asked: Namespace) -> dict[str, Path]:
     Raises:
         ConfigError: If one is given twice, or is not ``NAME=FILE``.
     """
-    given = [(name, getattr(asked, name)) for name in _BY_NAME if getattr(asked, name) is not None]
+    given = [(name, getattr(asked, name)) for name in _MADE_BY if getattr(asked, name) is not None]
     for one in asked.content:
         name, _, path = one.partition("=")
         if not (name and path):
@@ -94,11 +94,11 @@ def _check_is_complete(model: PopularityPredictor, asked: Namespace, stores: Map
     Raises:
         ConfigError: If frames, text or a table of the metadata are missing, or there is no video at all.
     """
-    for name in _BY_NAME:
+    for name in _MADE_BY:
         if name in model.content and name not in stores:
             raise ConfigError(
-                f"The model reads {name}; give the new videos' store by --{name}=FILE, as `{_MAKES[name]} --new` makes "
-                "it."
+                f"The model reads {name}; give the new videos' store by --{name}=FILE, as `{_MADE_BY[name]} --new` "
+                "makes it."
             )
     if asked.table is None and model.metadata_columns:
         raise ConfigError(
@@ -106,9 +106,6 @@ def _check_is_complete(model: PopularityPredictor, asked: Namespace, stores: Map
         )
     if asked.table is None and not stores:
         raise ConfigError("predict needs videos: a table with a row of each, or their frame stores.")
-
-
-_MAKES = {"frames": "frames", "text": "embed-text"}
 
 
 def _items_of(stores: Mapping[str, Path]) -> list[str]:

@@ -50,10 +50,7 @@ def recommend_command(words: Sequence[str]) -> int:
 
     model = load_model(asked.run, trust=asked.trust)
     if not isinstance(model, Recommender):
-        raise ConfigError(
-            f"`{asked.run}` is no recommender but a popularity model; how popular videos will be tells "
-            "recbole-video predict."
-        )
+        raise ConfigError(f"`{asked.run}` is no recommender but a popularity model; use it by recbole-video predict.")
     trained_on = frozenset(model.items)
     for path in asked.add_store:
         print(f"{counted(model.add_store(path), 'new video')} from {path}.", file=sys.stderr)
