@@ -44,13 +44,13 @@ from recbole_video.options.option import declared
 from recbole_video.options.show import by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import InputShape, PopularityModel
-from recbole_video.popularity.explanation import WhatIf
+from recbole_video.popularity.explanation import Explanation, WhatIf
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import Slot
 from recbole_video.popularity.what_if import without_each
-from recbole_video.serving.counts import counts_of
-from recbole_video.serving.explain import cold_start_cases, label_writer
+from recbole_video.serving.counts import count_under_logarithm, counts_of
+from recbole_video.serving.explain import cold_start_cases
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.plan import make_plan
@@ -556,7 +556,7 @@ class TestControls:
         result = run_recbole_video("MetadataRidge", "pop", config_dict=options)
         assert sum(result["data"]["rows"].values()) == N
         for name in ("pop.frames.npy", "pop.text.frames.npy"):
-            assert f"{name}`, which MetadataRidge does not read: it runs on all labelled videos" in caplog.text
+            assert f"{name}`. MetadataRidge does not read it and runs on all labelled videos" in caplog.text
 
     def test_trials_of_a_sweep_share_what_they_read_alike(self, root):
         server = DataServer(lambda data: data)
@@ -1064,10 +1064,10 @@ class TestPredictor:
 
     def test_a_label_beside_the_count_that_it_is_the_logarithm_of(self):
         settings = {"sources": ["views"], "transform": "log2_1p", "scaling": "none", "cap": None}
-        write = label_writer(settings)
-        assert [write(np.log2(1 + n)) for n in (0, 1234)] == ["0.0000 (0 views)", "10.2703 (1,234 views)"]
+        found = Explanation(5.0, count=count_under_logarithm(settings))
+        assert [found.in_words(np.log2(1 + n)) for n in (0, 1234)] == ["0.0000 (0 views)", "10.2703 (1,234 views)"]
         others = [None, {**settings, "scaling": "minmax"}, {**settings, "transform": "raw"}, {**settings, "cap": 9.0}]
-        assert {label_writer(other)(3) for other in others} == {"3.0000"}
+        assert {count_under_logarithm(other) for other in others} == {""} and Explanation(5.0).in_words(3) == "3.0000"
         assert Slot(0, 1, 2.0, 1, 0.5, ("v1",)).details == "made of 1 video; nearest in direction: v1"
 
     def test_cases_of_the_cold_start(self, root, trained, pictures, capsys):

@@ -10,6 +10,7 @@ from recbole_video.dataset_tools.__main__ import main as convert
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.cli import main
 from recbole_video.serving.counts import count_behind, counts_of
+from recbole_video.serving.predictor import Inputs
 
 from .conftest import small_options
 from .test_popularity import METADATA, SMALL, T, write_popularity
@@ -75,6 +76,25 @@ def test_a_table_and_stores_as_from_python(root, stap, capsys):
     assert head == ["item_id", "prediction"]  # the label is of no one count
     assert [line[0] for line in lines] == ["n2", "n1", "n3"]
     assert [line[1] for line in lines] == [f"{value:.6g}" for value in as_python_does(root, stap)]
+
+
+def test_what_the_cells_do_not_say(root, trees, caplog):
+    """Empty cells, categories and authors of no training video: each is told, once."""
+    table = pd.DataFrame(
+        {"seconds": [1.0, None, 3], "fans": [1.0, 2, 3], "kind": ["x", "", "w"], "user_id": ["nobody", "a0", None],
+         "time": [4e5, 4e5, None]}
+    )  # fmt: skip
+    model = load_model(trees)
+    for _ in range(2):
+        model.predict(Inputs(metadata=table))
+    assert [record.getMessage() for record in caplog.records if record.name.endswith("predictor")] == [
+        "No training video has `w` as its `kind`: it counts as a category that is not known.",
+        "`kind` is empty for 1 of 3 videos, read as no known category.",
+        "`seconds` is empty for 1 of 3 videos, read as the mean of the training videos.",
+        "`time` is empty for 1 of 3 videos, read as the mean of the training videos.",
+        "`user_id` is empty for 1 of 3 videos, read as having no past.",
+        "1 video is of an author without an earlier training video: their past is empty.",
+    ]
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1000), ("ns", 10**9)])
@@ -156,7 +176,9 @@ def test_counts_and_authors(root, in_tmp, capsys):
     table = pd.read_csv("new.csv").rename(columns={"author": "user_id", "posted": "time"})
     model = load_model(run)
     assert model.metadata_columns == ["seconds", "time", "user_id"] and model.count == "views"
-    found = model.predict(model.from_stores(table["video"], metadata=table))
+    videos = model.from_stores(table["video"], metadata=table)
+    found, why = model.predict(videos), str(model.explain(videos))
+    assert why.startswith(f"the video: predicted {found[0]:.4f} ({2 ** found[0] - 1:,.0f} views)") and "(x " in why
     assert [f"{value:.6g}" for value in found] == [line[1] for line in lines]
     assert np.array_equal(model.to_counts(found), counts_of(found, {"sources": ["views"], "transform": "log2_1p"}))
 

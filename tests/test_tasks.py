@@ -152,6 +152,18 @@ class TestScale:
         [line] = told(leaks={**clean, "repeats": 0.0002}, **temporal)
         assert line.startswith("Of the test targets less than 0.1 % repeat")
 
+    def test_actions_that_were_left_out_for_lack_of_content(self):
+        """From a tenth on, whatever else was left out."""
+        lacking = [
+            self.lines(
+                {"hit@10": 0.2}, interactions=900, dropped_interactions={"missing items": n, "filter options": 9}
+            )
+            for n in (99, 100, 8100)
+        ]
+        assert [len(lines) for lines in lacking] == [1, 2, 2]
+        assert lacking[1][1].startswith("100 of 1,000 actions (10.0 %) were left out by missing_items=drop, as actions")
+        assert "8,100 of 9,000 actions (90.0 %)" in lacking[2][1] and "id_fusion=sum" in lacking[2][1]
+
     def test_a_cut_off_that_says_little(self):
         first, second = self.lines({"hit@5": 0.1, "hit@20": 0.2, "hit@50": 0.5})
         assert first.startswith("HR@5:") and second.startswith("HR@50 ranks more than a tenth of the catalogue")
@@ -195,6 +207,18 @@ class TestScaleOfVideos:
         first, second = scale_of_videos(self.result(groups=groups, standard_errors={"mae": 0.1}))
         assert first == "8 test videos: standard error of MAE 0.1000, SRC 95 % about 0.09 to 0.97"
         assert second.startswith("Fewer than 20 videos: the test has 8, authors with few videos has 4. ")
+
+    def test_videos_that_were_left_out_for_lack_of_content(self):
+        def told(**dropped):
+            result = self.result(n=20)
+            return scale_of_videos({**result, "data": {**result["data"], "dropped": dropped}})[1:]
+
+        assert told() == told(**{"without text": 10, "without a label": 900}) == []
+        [line] = told(**{"without text": 60, "without frames": 48, "without a label": 900})
+        assert line == (
+            "108 of 200 labelled videos (54.0 %) were left out by missing_items and missing_text=drop (without text, "
+            "without frames): the test is of what remains. With missing_items and missing_text=zero they are kept."
+        )
 
     def test_many_parameters(self):
         lines = [

@@ -23,7 +23,6 @@ from recbole_video.popularity.figures import draw_explanation
 from recbole_video.popularity.retrieval import Neighbour
 from recbole_video.popularity.tree_shap import shap_values
 from recbole_video.popularity.trees import Trees, gains
-from recbole_video.serving.explain import contribution_writer
 from recbole_video.serving.explain import main as explain
 
 from .test_popularity import METADATA, fitted, inputs_of, write_popularity
@@ -259,8 +258,8 @@ class TestModels:
         found = task.model.explain(batch)
         total = found.base + sum(one.amount for one in found.contributions)
         assert total == pytest.approx(np.log1p(found.popularity), abs=1e-9)
-        told = found.as_text("v", 5.0, lambda label: "words", lambda amount: "factor")
-        assert "the mean of log(1 + prediction) in training is " in told and "factor" not in told
+        told = replace(found, count="views").as_text("v", 5.0)
+        assert "the mean of log(1 + prediction) in training is " in told and "(x " not in told and "(31 views)" in told
 
     def test_the_ridge_by_hand(self, root):
         task, outcome = fitted(root, "MetadataRidge", **METADATA)
@@ -414,10 +413,9 @@ class TestInWords:
                          Contribution("kind", 15.0, column=1)]  # fmt: skip
 
     def test_a_logarithm_of_a_count_is_multiplied(self):
-        settings = {"sources": ["views"], "transform": "log2_1p", "scaling": "none", "cap": None}
-        assert [contribution_writer(settings)(c) for c in (0.5, -1)] == ["+0.5000 (x 1.41)", "-1.0000 (x 0.50)"]
-        others = [None, {**settings, "scaling": "minmax"}, {**settings, "transform": "raw"}, {**settings, "cap": 9.0}]
-        assert {contribution_writer(other)(3) for other in others} == {"+3.0000"}
+        found = Explanation(5.0, count="views")
+        assert [found.added_in_words(amount) for amount in (0.5, -1)] == ["+0.5000 (x 1.41)", "-1.0000 (x 0.50)"]
+        assert Explanation(5.0).added_in_words(3) == "+3.0000"
 
     def test_values_of_the_metadata(self):
         rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_video.data.author_history import AuthorHistory
-from recbole_video.errors import CheckpointError, ConfigError, DataError, nearest
+from recbole_video.errors import CheckpointError, ConfigError, DataError, counted, nearest
 
 _DAY, _HOUR = 86_400, 3_600  # seconds
 _SMPD = ("following", "follower", "likes", "video", "digg", "heart", "friend")
@@ -308,6 +308,22 @@ class MetadataEncoder:
             for value in dict.fromkeys(_texts(table, name))
             if value and value not in values
         ]
+
+    def gaps(self, table: pd.DataFrame) -> list[str]:
+        """A sentence on each column with empty cells, and one on authors without a past, for who asks a prediction."""
+        n, raw = len(table), sorted(raw_columns(self.numeric, self.categorical) - _AS_TEXT)
+        told = []
+        for name in raw:
+            if n_empty := int((_texts(table, name) == "").sum()):
+                read = "no known category" if name in self.categorical else "the mean of the training videos"
+                read = "having no past" if name == "user_id" and name not in self.categorical else read
+                told.append(f"`{name}` is empty for {n_empty:,} of {counted(n, 'video')}, read as {read}.")
+        if self._history is None:
+            return told
+        known = _texts(table, "user_id") != ""
+        n_new = int((known & (self._history.before(_texts(table, "user_id"), _floats(table, "time"))[0] == 0)).sum())
+        lack = counted(n_new, "video is of an author", "videos are of authors")
+        return [*told, f"{lack} without an earlier training video: their past is empty."] if n_new else told
 
     def state(self) -> dict[str, Any]:
         """Plain values that :meth:`from_state` reads."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -79,6 +79,7 @@ class Explanation:
         contributions: What each feature adds; with ``base`` they are the prediction.
         scale: What they add up on, where that is not the labels' scale.
         without: The predictions for the same video without one of its inputs; what inputs do together is in none.
+        count: The count, of views say, that the label is log2(1 + count) of, which is told beside it; empty for others.
     """
 
     popularity: float
@@ -91,6 +92,7 @@ class Explanation:
     contributions: Sequence[Contribution] = ()
     scale: str = ""
     without: Sequence[WhatIf] = ()
+    count: str = ""
 
     def __repr__(self) -> str:
         parts = [] if self.frame_weights is None else [counted(len(self.frame_weights), "frame score")]
@@ -121,46 +123,46 @@ class Explanation:
         together = Contribution(f"the other {len(others)} together", sum(one.amount for one in others))
         return [*largest[:_LISTED], together]
 
-    def as_text(
-        self,
-        item: str = "the video",
-        label: float | None = None,
-        in_words: Callable[[float], str] = "{:.4f}".format,
-        added: Callable[[float], str] = "{:+.4f}".format,
-    ) -> str:
+    def in_words(self, popularity: float) -> str:
+        """A popularity with four digits and, where there is one, the count behind it."""
+        return f"{popularity:.4f}" + (f" ({max(0.0, 2**popularity - 1):,.0f} {self.count})" if self.count else "")
+
+    def added_in_words(self, amount: float) -> str:
+        """What is added to a popularity and, where it is a logarithm, by what 1 + count is multiplied."""
+        return f"{amount:+.4f}" + (f" (x {2**amount:.2f})" if self.count else "")
+
+    def as_text(self, item: str = "the video", label: float | None = None) -> str:
         """Lines for the console.
 
         Args:
             item: Token of the video.
             label: Its true popularity; None where it is not known.
-            in_words: Writes a popularity.
-            added: Writes what is added to one.
         """
-        true = "" if label is None else f", true {in_words(label)}"
-        lines = [f"{item}: predicted {in_words(self.popularity)}{true}"]
+        true = "" if label is None else f", true {self.in_words(label)}"
+        lines = [f"{item}: predicted {self.in_words(self.popularity)}{true}"]
         if self.frame_weights is not None:
             lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in self.frame_weights))
         for slot, weight in zip(self.slots, self.weights, strict=True):
             about = f"weight {weight:.3f}, popularity {slot.popularity:.3f}, {slot.details}"
             lines.append(f"  {self.kind}: {slot.label}, {about}")
-        lines += self._lines_of_contributions(in_words, added)
+        lines += self._lines_of_contributions()
         lines += [f"  {self.note}"] if self.note and (self.slots or self.contributions) else []
-        return "\n".join([*lines, *self._lines_of_what_ifs(in_words, added)])
+        return "\n".join([*lines, *self._lines_of_what_ifs()])
 
-    def _lines_of_what_ifs(self, in_words: Callable[[float], str], added: Callable[[float], str]) -> list[str]:
+    def _lines_of_what_ifs(self) -> list[str]:
         if not self.without:
             return []
         lines = ["  what if it lacked an input? The model, asked again, predicts (this attributes nothing):"]
         for one in self.without:
             told = f"without its {one.lacking}{', ' * bool(one.remark)}{one.remark}"
-            lines.append(f"  {told}: {in_words(one.popularity)}, that is {added(one.popularity - self.popularity)}")
+            added = self.added_in_words(one.popularity - self.popularity)
+            lines.append(f"  {told}: {self.in_words(one.popularity)}, that is {added}")
         return lines
 
-    def _lines_of_contributions(self, in_words: Callable[[float], str], added: Callable[[float], str]) -> list[str]:
+    def _lines_of_contributions(self) -> list[str]:
         if self.base is None:
             return []
-        if self.scale:
-            in_words, added = "{:.4f}".format, "{:+.4f}".format
+        told = replace(self, count="") if self.scale else self
         of_what = f"the mean of {self.scale}" if self.scale else "the mean prediction"
-        lines = [f"  {of_what} in training is {in_words(self.base)}, to which features add"]
-        return [*lines, *(f"  {added(one.amount)} {one}" for one in self.listed())]
+        lines = [f"  {of_what} in training is {told.in_words(self.base)}, to which features add"]
+        return [*lines, *(f"  {told.added_in_words(one.amount)} {one}" for one in self.listed())]

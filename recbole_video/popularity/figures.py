@@ -15,24 +15,33 @@ from recbole_video.evaluation.regression import Predictions
 from recbole_video.files.atomic import write_atomically
 from recbole_video.popularity.explanation import Contribution, Explanation
 
-_MAX_POINTS = 20_000
+_MAX_POINTS, _FEW_POINTS = 20_000, 2_000
 _RAISES, _LOWERS = "#c8553d", "#2b6cb0"
 # The most that fits in places of a picture, in Latin letters.
 _LONGEST_TITLE, _LONGEST_LABEL, _LONGEST_NAME, _LONGEST_SLOT, _LONGEST_FOOT = 115, 56, 30, 26, 140
 
 
-def draw_scatter(predictions: Predictions, metrics: Metrics, path: Path) -> None:
-    """Draw predicted against true popularity; points on the diagonal are right."""
+def draw_scatter(predictions: Predictions, metrics: Metrics, path: Path, label: str = "popularity") -> None:
+    """Draw predicted against true popularity; points on the diagonal are right.
+
+    Args:
+        predictions: Of the test videos.
+        metrics: For the title.
+        path: The PNG.
+        label: The name of the label, for the axes.
+    """
     figure = empty_figure(5, 5)
     axis = figure.add_subplot()
     n = len(predictions.labels)
     chosen = slice(None) if n <= _MAX_POINTS else np.random.default_rng(0).choice(n, _MAX_POINTS, replace=False)
     labels, values = predictions.labels[chosen], predictions.values[chosen]
-    axis.scatter(labels, values, s=6, alpha=0.4, linewidths=0, rasterized=True)
+    few = n <= _FEW_POINTS  # they hide each other less
+    axis.scatter(labels, values, s=18 if few else 8, alpha=0.7 if few else 0.4, linewidths=0, rasterized=True)
     ends = [min(labels.min(), values.min()), max(labels.max(), values.max())]
     axis.plot(ends, ends, color="tab:gray", linewidth=1)
-    axis.set_xlabel("true popularity")
-    axis.set_ylabel("predicted popularity")
+    name = _cut_within(label, _LONGEST_NAME)
+    axis.set_xlabel(f"true {name}", parse_math=False)
+    axis.set_ylabel(f"predicted {name}", parse_math=False)
     axis.set_title(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), fontsize=9)
     save_figure(figure, path)
 

@@ -39,6 +39,12 @@ def count_behind(settings: Mapping[str, Any] | None) -> str | None:
     return str(settings["sources"][0]) if settings is not None and _problem(settings) is None else None
 
 
+def count_under_logarithm(settings: Mapping[str, Any] | None) -> str:
+    """The count of which labels are log2(1 + count), as they are; empty of any others."""
+    is_one = isinstance(settings, Mapping) and settings.get("transform") == "log2_1p"
+    return (count_behind(settings) or "") if is_one else ""
+
+
 def _problem(settings: Mapping[str, Any] | None) -> str | None:
     """Why labels of these settings are no function of one count; None if they are."""
     if not isinstance(settings, Mapping):

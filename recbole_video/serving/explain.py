@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,15 +122,13 @@ def explain_items(
             f"`{dataset.name}` has other videos than when `{run}` was trained ({_rows_shown(told['rows'])} then, "
             f"{_rows_shown(summary['rows'])} now); train anew, or bring the labels and stores back."
         )
-    settings = summary["label"]["settings"]
-    in_words, added = label_writer(settings), contribution_writer(settings)
     row_of = {item: row for row, item in enumerate(dataset.items)}
     found = []
     for item in [*items, *(cold_start_cases(dataset, predictor.config, n_cold) if n_cold else [])]:
         if item not in row_of:
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
-        print(explanation.as_text(item, float(dataset.labels[row_of[item]]), in_words, added))
+        print(explanation.as_text(item, float(dataset.labels[row_of[item]])))
         if row_of[item] in dataset.rows["train"]:
             print("  it is a training video, which the model has seen with its label")
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
@@ -153,37 +151,6 @@ def _data_of_run(run: Path) -> dict[str, Any]:
 
 def _rows_shown(rows: Mapping[str, int]) -> str:
     return " + ".join(f"{rows[split]:,}" for split in ("train", "valid", "test"))
-
-
-def label_writer(settings: Mapping[str, Any] | None) -> Callable[[float], str]:
-    """Writes a label with four digits and, where it is log2(1 + count) of one count as it is, the count behind it.
-
-    Args:
-        settings: As ``label`` keeps them beside the labels; None of labels of one's own.
-    """
-    source = _only_count(settings)
-    if source is None:
-        return "{:.4f}".format
-    return lambda label: f"{label:.4f} ({max(0.0, 2**label - 1):,.0f} {source})"
-
-
-def contribution_writer(settings: Mapping[str, Any] | None) -> Callable[[float], str]:
-    """Writes what is added to a label and, where it is log2(1 + count) of one count, by what 1 + count is multiplied.
-
-    Args:
-        settings: As for :func:`label_writer`.
-    """
-    if _only_count(settings) is None:
-        return "{:+.4f}".format
-    return lambda added: f"{added:+.4f} (x {2**added:.2f})"
-
-
-def _only_count(settings: Mapping[str, Any] | None) -> str | None:
-    """The count that the label is log2(1 + count) of, as it is; None for any other label."""
-    settings = settings or {}
-    sources = settings.get("sources") or []
-    is_plain = len(sources) == 1 and settings.get("transform") == "log2_1p" and settings.get("cap") is None
-    return str(sources[0]) if is_plain and settings.get("scaling") in (None, "none") else None
 
 
 def cold_start_cases(dataset: PopularityDataset, config: Any, n: int) -> list[str]:

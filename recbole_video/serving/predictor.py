@@ -29,7 +29,7 @@ from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.what_if import without_each
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
-from recbole_video.serving.counts import count_behind, counts_of
+from recbole_video.serving.counts import count_behind, count_under_logarithm, counts_of
 from recbole_video.serving.new_content import joined
 from recbole_video.serving.uses import TellsItsUses
 
@@ -86,7 +86,7 @@ class PopularityPredictor(TellsItsUses):
         self._state = data
         self._metadata = metadata
         self.content = dict(content or {})
-        self._told: set[tuple[str, str]] = set()  # categories that were warned of
+        self._told: set[str] = set()  # of metadata
 
     def __repr__(self) -> str:
         inputs = f", reads {', '.join(self.content)}" if self.content else ""
@@ -179,7 +179,7 @@ class PopularityPredictor(TellsItsUses):
 
     def _explained(self, batch: Batch, never_lacking: Sequence[str]) -> Explanation:
         """What the model tells of a batch of one video; of one trained by gradient, what it predicts without inputs."""
-        found = self.model.explain(batch)
+        found = replace(self.model.explain(batch), count=count_under_logarithm(self._label_settings))
         if self.model.is_fitted_once(self.config):
             return found
         return replace(found, without=without_each(self.model, batch, never_lacking))
@@ -281,7 +281,7 @@ class PopularityPredictor(TellsItsUses):
             table = _as_table(videos.metadata)
             self._check_columns_are_read(videos.metadata)
             self._metadata.check_times(table)
-            self._warn_of_unseen(table)
+            self._warn_of_gaps(self._metadata, table)
             encoded = self._metadata.transform(table)
             batch["numeric"] = torch.from_numpy(encoded.numeric)
             batch["categories"] = torch.from_numpy(encoded.codes)
@@ -322,15 +322,16 @@ class PopularityPredictor(TellsItsUses):
                     f"{', '.join(read)}."
                 )
 
-    def _warn_of_unseen(self, table: pd.DataFrame) -> None:
-        """Tell, once of each, of categories that no training video has: they all count as one unknown category."""
-        unseen = self._metadata.unseen(table) if self._metadata is not None else []
-        for column, value in unseen:
-            if (column, value) not in self._told:
-                logging.getLogger(__name__).warning(
-                    f"No training video has `{value}` as its `{column}`: it counts as a category that is not known."
-                )
-        self._told.update(unseen)
+    def _warn_of_gaps(self, metadata: MetadataEncoder, table: pd.DataFrame) -> None:
+        """Tell, each once, of cells that say nothing to the model: empty ones, unknown categories and authors."""
+        unseen = [
+            f"No training video has `{value}` as its `{column}`: it counts as a category that is not known."
+            for column, value in metadata.unseen(table)
+        ]
+        for told in [*unseen, *metadata.gaps(table)]:
+            if told not in self._told:
+                logging.getLogger(__name__).warning(told)
+            self._told.add(told)
 
     def _lacking(self, given: Mapping[str, Array]) -> list[str]:
         """Further modalities that are not given, which no video has: they are masked, as in training.

@@ -34,6 +34,7 @@ from recbole_video.registries import POPULARITY_MODELS
 from recbole_video.results.beside import best_beside
 from recbole_video.results.curve import draw_curve
 from recbole_video.serving.predictor import PopularityPredictor, make_predictor
+from recbole_video.tasks.left_out import much_left_out
 from recbole_video.tasks.size import smaller_sizes, too_many_parameters, warn_of_size
 from recbole_video.tasks.task import Fitted, Hooks, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
@@ -41,6 +42,12 @@ from recbole_video.training.trainer import Trainer
 
 _FEW_VIDEOS = 20
 _FEW_CATEGORIES = 2  # of a column that stands in for those of a data set
+
+_OPTION_OF_DROPPED = {
+    "without frames": "missing_items",
+    "without text": "missing_text",
+    "without content": "missing_items",
+}
 
 
 class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
@@ -181,7 +188,8 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             _write_predictions(folder.predictions, self.data.items, test, groups)
         if not config["figures"]:
             return
-        figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png")
+        label = result["data"]["label"]["name"]
+        figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png", label)
         if history:
             loss = self.model.loss_name()
             draw_curve(history, config["valid_metric"], result["best_epoch"], folder.curve, loss)
@@ -227,7 +235,17 @@ def scale_of_videos(result: dict[str, Any], is_of_whole: bool = True, smaller: s
     if few := _of_few(result, n):
         lines.append(f"Fewer than {_FEW_VIDEOS} videos: {', '.join(few)}. Chance decides such numbers.")
     n_parameters = (result.get("parameters") or {}).get("model", 0)
-    return lines + too_many_parameters(n_parameters, rows["train"], "training video", smaller)
+    lines += too_many_parameters(n_parameters, rows["train"], "training video", smaller)
+    return lines + _what_is_left_out(result["data"])
+
+
+def _what_is_left_out(data: dict[str, Any]) -> list[str]:
+    """The labelled videos without content, where they are a large share of all."""
+    lacks = {why: n for why, n in (data.get("dropped") or {}).items() if why in _OPTION_OF_DROPPED and n}
+    options = " and ".join(sorted({_OPTION_OF_DROPPED[why] for why in lacks}))
+    why = f"{options}=drop ({', '.join(lacks)})"
+    n_kept = sum(data["rows"].values())
+    return much_left_out(sum(lacks.values()), n_kept, "labelled videos", why, f"With {options}=zero they are kept.")
 
 
 def _of_few(result: dict[str, Any], n_test: int) -> list[str]:
@@ -247,8 +265,8 @@ def _log_missing_inputs(dataset: PopularityDataset, config: Config) -> None:
             logger.warning(f"Videos without {kind}, read as zeros: {shown}.")
     for path in dataset.absent:
         logger.info(
-            f"There is no `{path}`, which {config['model']} does not read: it runs on all labelled videos, a model "
-            "that reads it only on those that it holds."
+            f"There is no `{path}`. {config['model']} does not read it and runs on all labelled videos; a model that "
+            "reads it runs only on the videos that it holds."
         )
 
 

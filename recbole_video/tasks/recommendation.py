@@ -32,6 +32,7 @@ from recbole_video.results.per_user import write_per_user
 from recbole_video.results.targets import n_test_targets
 from recbole_video.serving.control import make_control
 from recbole_video.serving.recommender import Recommender, make_recommender
+from recbole_video.tasks.left_out import much_left_out
 from recbole_video.tasks.size import smaller_sizes, too_many_parameters, warn_of_size
 from recbole_video.tasks.task import Fitted, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
@@ -209,11 +210,12 @@ def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
     error is that of a share of users, and not told where a user has several targets, which are not independent.
     """
     data, groups = result["data"], result.get("groups") or {}
+    remarks = [*_what_is_left_out(data), *_what_leaks(data)]
     cold = [_NO_COLD] if (groups.get("cold") or {}).get("cold", {}).get("users") == 0 else []
     n, n_items = n_test_targets(data), data["items"]
     shares = {int(key.partition("@")[2]): value for key, value in result["test_result"].items() if _HIT.match(key)}
     if not (shares and n and n_items):
-        return [*cold, *_what_leaks(data)]
+        return [*cold, *remarks]
     k, share = min(shares.items())
     error = f", the standard error {100 * sqrt(share * (1 - share) / n):.2f}" if n == data["test_users"] else ""
     chance = (result.get("chance") or {}).get(f"hit@{k}", min(1, k / n_items))  # an older result has none
@@ -223,7 +225,15 @@ def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
         shown = " and ".join(f"HR@{k}" for k in most)
         lines.append(f"{shown} {says[0]} more than a tenth of the catalogue: {says[1]} little.")
     n_parameters, n_actions = (result.get("parameters") or {}).get("model", 0), data.get("interactions") or 0
-    return [*lines, *too_many_parameters(n_parameters, n_actions, "action", smaller), *cold, *_what_leaks(data)]
+    return [*lines, *too_many_parameters(n_parameters, n_actions, "action", smaller), *cold, *remarks]
+
+
+def _what_is_left_out(data: dict[str, Any]) -> list[str]:
+    """The actions on videos without content, where they are a large share of all."""
+    n_left_out = (data.get("dropped_interactions") or {}).get("missing items", 0)
+    why = "missing_items=drop, as actions on videos without content"
+    instead = "missing_items=zero keeps them, and with it id_fusion=sum tells such videos apart by their ids."
+    return much_left_out(n_left_out, data.get("interactions") or 0, "actions", why, instead)
 
 
 def _what_leaks(data: dict[str, Any]) -> list[str]:
