@@ -167,6 +167,18 @@ def test_what_a_result_does_not_tell_is_no_difference(tmp_path):
     assert "label" not in judged_on({"data": {"label": "views"}})
 
 
+def test_an_option_that_says_none_is_no_part_of_a_label(tmp_path):
+    """Beside one that names something; the title of several folders says how many runs there are of what."""
+    fusions = ("none", "sum", "none")
+    for i, fusion in enumerate(fusions):
+        write_run(tmp_path / str(i), hits_of(0.5, i), config={"id_fusion": fusion, "n_layers": i})
+    [collection] = collect([tmp_path / str(i) for i in range(3)])
+    assert [row.label for row in collection.sweep.rows] == [
+        "SASRec + CVA, n_layers=0", "SASRec + CVA, id_fusion=sum, n_layers=1", "SASRec + CVA, n_layers=2",
+    ]  # fmt: skip
+    assert collection.sweep.title == "3 runs on tiny"
+
+
 def test_stars_are_of_the_better_row_alone():
     def stars(difference, bigger):
         return Tested("a", "b", "", "", "", difference, 1e-9, corrected=(1e-9, 1e-9), bigger=bigger).stars
@@ -200,6 +212,7 @@ def test_the_console_says_what_a_reader_of_the_table_has_to_know(tmp_path, capsy
     assert main([f"--report={tmp_path}", f"--out={tmp_path / 'report'}"]) == 0
     told = capsys.readouterr().out
     assert "are judged on different data (number of test users)" in told
+    assert "curves of rows that are not cannot be compared" in (tmp_path / "report" / "report.md").read_text()
     assert "or a run keeps no values per case: SASRec + CVA." in told
     assert "In 1 of 2 rows trained by epochs the last epoch was the best of a run" in told
     assert "(tiny / SASRec + CVA)" in told

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.data.protocols import PROTOCOLS, ProtocolOptions
-from recbole_video.errors import ConfigError, DataError
+from recbole_video.errors import ConfigError, DataError, counted
 from recbole_video.files.reading import read_json, read_text
 from recbole_video.options.effects import OF_NO_NUMBER, OF_NO_NUMBER_OF_RECBOLE
 from recbole_video.options.option import declared
@@ -190,13 +190,20 @@ def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collectio
     names: list[str] = list(dict.fromkeys(name for result in runs.values() for name in result["test_result"]))
     sweep = Sweep(
         name=HAND_MADE,
-        title=f"Runs in {', '.join(root.name or str(root) for root in roots)}",
+        title=_title(roots, list(configs.values())),
         base={},
         metrics=_metrics(names, list(runs.values())),
         rows=tuple(sorted(rows.values(), key=lambda row: row.group)),
         seeds=tuple(sorted({seed for _, seed in records})),
     )
     return Collection(sweep, tuple(records.values()), len(records), tuple(roots), repeats=tuple(repeats))
+
+
+def _title(roots: list[Path], configs: list[dict[str, Any]]) -> str:
+    """The folder, or of several, how many runs there are and of which data."""
+    if len(roots) == 1:
+        return f"Runs in {roots[0].name or roots[0]}"
+    return f"{counted(len(configs), 'run')} on {', '.join(sorted({str(config.get('dataset')) for config in configs}))}"
 
 
 def _data_read(result: dict[str, Any]) -> str:
@@ -304,10 +311,13 @@ def _model_label(config: dict[str, Any]) -> str:
 
 
 def _run_row(config: dict[str, Any], differing: list[str], has_protocols: bool) -> Row:
-    """Its group is what results may be compared within; only a recommender's options name a protocol."""
+    """Its group is what results may be compared within; only a recommender's options name a protocol.
+
+    An option that says ``none`` says it by its absence, beside rows that name something.
+    """
     protocol = config.get("protocol") if has_protocols else None
     group = f"{config.get('dataset')}" + (f", protocol {protocol}" if protocol is not None else "")
-    options = ", ".join(f"{name}={config[name]}" for name in differing if config.get(name) is not None)
+    options = ", ".join(f"{name}={config[name]}" for name in differing if config.get(name) not in (None, "none"))
     return Row(_model_label(config) + (f", {options}" if options else ""), group, options={})
 
 

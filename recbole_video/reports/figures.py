@@ -22,6 +22,7 @@ _LEGEND_LINE = 0.2  # inches
 _SHORT_LABEL, _LONGEST_LABEL = 45, 110  # characters; two columns hold short ones, one the longest
 _DASHES = ("-", "--", ":", "-.")
 _DPI = 130
+_APART = " Not all rows are judged on the same, as the remarks say; curves of rows that are not cannot be compared."
 MADE_BY = "recbole_video report"  # in the files, so that they are known again
 _CYCLE = ("#1f5fa8", "#c9712b", "#3a8f5c", "#8457a3", "#b3414d", "#6b6b6b", "#2aa0a8", "#a88f1f", "#d472a8", "#7f9a3a",
           "#4d4dbf", "#8a5a3c")  # fmt: skip
@@ -65,7 +66,8 @@ def draw_all(collection: Collection, table: Table) -> list[Picture]:
         pictures.append(
             _picture(
                 "learning_curves",
-                f"Validation score after each epoch{_cut(panels)}{_of_seeds(panels)}{_panels(panels, collection)}.",
+                f"Validation score after each epoch{_cut(panels)}{_of_seeds(panels)}{_panels(panels, collection)}."
+                + _APART * bool(table.not_comparable),
                 lambda axes: _draw_curves(axes, panels, collection),
                 len(panels),
                 _LEGEND_LINE * below,
