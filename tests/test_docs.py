@@ -209,14 +209,14 @@ def test_a_table_with_an_encoder_of_ones_own(in_tmp, monkeypatch, capsys):
 
 
 def test_what_needs_no_video_runs_without_one(in_tmp):
-    """The conversion and the runs of the second step of the page, as they are printed: no store is there."""
+    """The conversion and the runs of the third step of the page, as they are printed: no store is there."""
     rng = np.random.default_rng(0)
     views = [f"u{user},{1000 + i},{10 * t}" for user in range(12) for t, i in enumerate(rng.permutation(20)[:8])]
     Path("clicks.csv").write_text("\n".join(["user,video,time", *views]))
     page = TEXTS["tasks/clicks-and-videos.md"]
     [convert_line] = re.findall(r"^python -m recbole_video.dataset_tools (generic .*)$", page, re.MULTILINE)
     assert convert(shlex.split(convert_line)) == 0
-    step = page.partition("## 2. ")[2].partition("## 3. ")[0]
+    step = page.partition("## 3. ")[2].partition("## 4. ")[0]
     runs = [shlex.split(line) for line in re.findall(r"^python run_recbole_video.py (.*)$", step, re.MULTILINE)]
     assert len(runs) == 3 and not list(Path("dataset/mine").glob("*.frames.npy"))
     for options in runs:
