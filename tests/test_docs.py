@@ -318,8 +318,7 @@ class TestFiguresOfResults:
         panels = self.DRAWN["FIGURES"][name]()
         with Image.open(self.FOLDER / f"{name}.png") as picture:
             assert picture.text["Description"] == self.DRAWN["digest"](panels), "run python docs/results/draw.py"
-        page = self.FOLDER / f"{name}.md"
-        text = (page if page.is_file() else self.FOLDER / "README.md").read_text(encoding="utf-8")
+        text = (self.FOLDER / f"{name}.md").read_text(encoding="utf-8")
         assert f"]({name}.png)" in text
         lines = [line for line in text.splitlines() if line.startswith("| ")]
         for row in (row for panel in panels for row in panel.rows if not row.label.startswith("Published")):

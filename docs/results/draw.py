@@ -120,7 +120,7 @@ def _with_exact_interval(row: Row, n: int) -> Row:
 
 def short_video() -> list[Panel]:
     """HR@10 on Short-Video: the published rows between what learns nothing."""
-    table = read_table("README.md", "| HR@10 | NDCG@10 | HR@20 | NDCG@20")
+    table = read_table("short-video.md", "| HR@10 | NDCG@10 | HR@20 | NDCG@20")
     controls = ("MostPopular", "Transition", "Random")
     ours = [row for row in rows_of(table, "", "HR@10", controls=controls) if not row.label.startswith("published")]
     found = [Row(row.label, row.value, *_spread(cell), row.color) for row, cell in zip(ours, table, strict=False)]
@@ -128,7 +128,7 @@ def short_video() -> list[Panel]:
     for row in (row for row in sweep["rows"] if "published" in row):
         value = row["published"][0]
         found.append(Row(f"{row['group']} + {row['label']}", value, value, value, _PUBLISHED))
-    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    page = (FOLDER / "short-video.md").read_text(encoding="utf-8")
     low, high = map(float, re.findall(r"Its 95 % interval over users, HR@10 ([\d.]+) to ([\d.]+)", page)[0])
     return [Panel(found, "HR@10 × 100, Short-Video", band=(low, high, "95 % of MostPopular, over users"))]
 
