@@ -90,7 +90,7 @@ def _training_command(folder: Path, name: str, label_name: str) -> str:
     kept = [path for path in (folder / f"{name}.item", folder / f"{name}.user") if path.is_file()]
     numbers = [field.name for path in kept for field in read_header(path) if field.type == FLOAT]
     inter = folder / f"{name}.inter"
-    is_timed = "timestamp" in {field.name for field in read_header(inter)}
+    is_timed = (folder / f"{name}.times.npy").is_file()
     if is_timed and not read_columns(inter, {"item_id"}, set())["item_id"].duplicated().any():  # the time of a post
         numbers += ["hour", "weekday"]
     words = ["python", "run_recbole_video.py", f"--dataset={name}", *place(folder), f"--label={label_name}"]

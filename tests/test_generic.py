@@ -685,6 +685,16 @@ class TestCounts:
         assert told.endswith(f"\nNext: python run_recbole_video.py --dataset=mine {place} --model=Constant\n")
         assert not (folder / "mine.item").exists()
 
+    def test_without_times_no_hour_is_proposed(self, convert, tmp_path, capsys):
+        columns = ("--item_columns", "length:float=likes")
+        (tmp_path / "mine.csv").write_text("user_id,item_id\nu,b\nv,a\nw,z\n")
+        (tmp_path / "items.csv").write_text("id,name,seen,likes\nb,two,20,1\na,one,10,3\nz,none,5,5\n")
+        place = f"--items={tmp_path / 'items.csv'}"
+        folder = convert(tmp_path / "mine.csv", place, "--item_id=id", "--counts", "views=seen", "--no_time", *columns)
+        command = ["label", "mine", "--data_path", str(folder.parent), "--source=views", "--transform=log1p"]
+        assert main([*command, "--split=random", "--shares", "0.4", "0.3", "0.3"]) == 0
+        assert capsys.readouterr().out.endswith('--model=MetadataGBDT --metadata_numeric="[length]"\n')
+
     def test_labels_are_made_of_them(self, convert, tmp_path):
         folder = self.convert_it(convert, tmp_path, "--counts", "views=seen", "--item_columns", "title:text=name")
         command = ["label", "mine", "--data_path", str(folder.parent), "--source=views", "--transform=log2_1p"]

@@ -44,12 +44,12 @@ from recbole_video.options.option import declared
 from recbole_video.options.show import by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
 from recbole_video.popularity.base import InputShape, PopularityModel
+from recbole_video.popularity.counts import CountBehind, count_behind, counts_of
 from recbole_video.popularity.explanation import Explanation, WhatIf
 from recbole_video.popularity.options import PopularityOptions
 from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import Slot
 from recbole_video.popularity.what_if import without_each
-from recbole_video.serving.counts import count_under_logarithm, counts_of
 from recbole_video.serving.explain import cold_start_cases
 from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
@@ -1059,15 +1059,38 @@ class TestPredictor:
         assert out.count("  without its text, which every training video had: ") == 2
         assert (Path(trained) / "explain-v55.png").stat().st_size > 1000
         assert f"drawn in {Path(trained) / 'explain-v55.png'}\n" in out and "partitions go from 1, the least pop" in out
+        assert "title" not in out  # there are none
         assert explain([str(trained), "v300"]) == 1
         assert "has no labelled video `v300` (did you mean `v30`?)" in capsys.readouterr().err
 
+    def test_titles_of_the_videos_that_were_found_near(self, root, trained, pictures, capsys):
+        """The nearest of each slot first, without repeats, ten at most; the video's own above."""
+        sidecar = root / "pop" / "pop.text.jsonl"
+        titles = {f"v{i}": f"about\n {i} {'and more ' * 12}" for i in range(0, N, 2)}
+        rows = [{"item_id": item, "title": title} for item, title in titles.items()]
+        sidecar.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        try:
+            assert explain([str(trained), "v4"]) == 0
+        finally:
+            sidecar.unlink()
+        told = capsys.readouterr().out
+        assert told.splitlines()[1].startswith("  its title: about 4 and more") and told.splitlines()[1].endswith(" …")
+        predictor = load_model(trained)
+        slots = [slot.nearest for slot in predictor.explain_row(PopularityDataset(predictor.config), 4).slots]
+        expected = list(dict.fromkeys(item for rank in zip(*slots, strict=True) for item in rank if item in titles))
+        listed = re.findall(r"^    (v\d+): about (\d+) ", told, re.MULTILINE)
+        assert [item for item, _ in listed] == expected[:10] and all(item == f"v{i}" for item, i in listed)
+        assert (f"    … and {len(expected) - 10} more\n" in told) == (len(expected) > 10)
+
     def test_a_label_beside_the_count_that_it_is_the_logarithm_of(self):
         settings = {"sources": ["views"], "transform": "log2_1p", "scaling": "none", "cap": None}
-        found = Explanation(5.0, count=count_under_logarithm(settings))
+        found = Explanation(5.0, count=count_behind(settings))
         assert [found.in_words(np.log2(1 + n)) for n in (0, 1234)] == ["0.0000 (0 views)", "10.2703 (1,234 views)"]
-        others = [None, {**settings, "scaling": "minmax"}, {**settings, "transform": "raw"}, {**settings, "cap": 9.0}]
-        assert {count_under_logarithm(other) for other in others} == {""} and Explanation(5.0).in_words(3) == "3.0000"
+        others = [None, {**settings, "scaling": "minmax"}, {**settings, "transform": "?"}, {**settings, "cap": 9.0}]
+        assert {count_behind(other) for other in others} == {None} and Explanation(5.0).in_words(3) == "3.0000"
+        natural, raw = (Explanation(5.0, count=CountBehind("likes", name)) for name in ("log1p", "raw"))
+        assert natural.in_words(np.log(11)) == "2.3979 (10 likes)" and natural.added_in_words(1) == "+1.0000 (x 2.72)"
+        assert raw.in_words(7) == "7.0000 (7 likes)" and raw.added_in_words(1) == "+1.0000"
         assert Slot(0, 1, 2.0, 1, 0.5, ("v1",)).details == "made of 1 video; nearest in direction: v1"
 
     def test_cases_of_the_cold_start(self, root, trained, pictures, capsys):

@@ -9,7 +9,8 @@ from recbole_video.dataset_tools.__main__ import main as convert
 
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.cli import main
-from recbole_video.serving.counts import count_behind, counts_of
+from recbole_video.data.labelled import PopularityDataset
+from recbole_video.popularity.counts import count_behind, counts_of
 from recbole_video.serving.predictor import Inputs
 
 from .conftest import small_options
@@ -132,6 +133,18 @@ def test_videos_of_a_store_alone(root, capsys):
         (["C", "--frames=F", "--text=T", "--content=text=T", *COLUMNS], "The store of `text` is given twice"),
         (["C", "--frames=F", "--text=T", "--content=audio", *COLUMNS], "`--content` is `audio`; it must be NAME=FILE"),
         (["C", "--frames=F", "--text=T", "--content=audio=T", *COLUMNS], "The model does not read `audio`"),
+        (
+            ["C", "--frames=F", "--text=T", *COLUMNS, "--column=seconds=likes"],
+            "`seconds` is the column `length` and `li",
+        ),
+        (
+            ["C", "--frames=F", "--text=T", *COLUMNS, "--column=item_id=likes"],
+            "`item_id` is the column `video` and `li",
+        ),
+        (
+            ["C", "--frames=F", "--text=T", *COLUMNS, "--user=likes"],
+            "`--user` names `user_id`, which the model does no",
+        ),
         (["empty.csv", "--frames=F", "--text=T", *COLUMNS], "`empty.csv` has no row"),
         (["gap.csv", "--frames=F", "--text=T", *COLUMNS], "`gap.csv`, line 3: the cell of `video` is empty."),
         (["other.csv", "--frames=F", "--text=T", *COLUMNS], "lacks 1 of the items (first: `n9`)"),
@@ -146,6 +159,85 @@ def test_refusals(root, stap, in_tmp, capsys, words, message):
     words = [re.sub(r"(?<![a-zA-Z])[FTC]$", lambda match: str(files[match.group()]), word) for word in words]
     assert main(["predict", stap, *words]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",30,", ",soon,", "`new.csv`, line 2, column `length`: `soon` is not a number"),
+        (",30,", ",3_0,", "`new.csv`, line 2, column `length`: `3_0` is not a number"),
+        (",30,", ',"1,030",', "thousands are not set apart); mend it"),
+        (",30,", ",1e999,", "`new.csv`, line 2, column `length`: `1e999` is beyond what a float holds"),
+        ("1970-01-02T11:30:00Z", "soon", "`new.csv`, line 3, column `posted`: `soon` is no ISO date"),
+        ("n1", '"n\t1"', "`new.csv`, line 3: the id `n\\t1`"),
+    ],
+)
+def test_cells_that_are_refused_are_named(root, trees, in_tmp, capsys, old, new, message):
+    text = (root / "new.csv").read_text().replace("fans,", "fans,author,", 1)
+    (in_tmp / "new.csv").write_text(re.sub("^(12|7)?,1", r"\1,a1,1", text, flags=re.MULTILINE).replace(old, new, 1))
+    assert main(["predict", trees, "new.csv", *COLUMNS, "--user=author"]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unit", [[], ["--time_unit=s"]])
+def test_empty_times_and_times_in_the_wrong_unit(root, trees, in_tmp, capsys, unit):
+    """An empty one is unknown, with the unit told or not; one in milliseconds is named with its row."""
+    table = pd.DataFrame(
+        {"item_id": ["x1", "x2"], "user_id": ["a1", "a1"], "time": ["", "140000"], "fans": [1, 2], "seconds": [3, 4],
+         "kind": ["x", "y"]}
+    )  # fmt: skip
+    table.to_csv("new.csv", index=False)
+    assert main(["predict", trees, "new.csv", *unit]) == 0
+    rows = table.assign(time=[None, 140000.0])
+    expected = load_model(trees).predict(Inputs(metadata=rows))
+    assert [line[1] for line in printed(capsys)[1]] == [f"{value:.6g}" for value in expected]
+    table.assign(time=["", "1700000000000"]).to_csv("new.csv", index=False)
+    assert main(["predict", trees, "new.csv", *unit]) == 1
+    assert "line 3, column `time`: `1700000000000` lies beyond the year 2200 in s (in ms it" in capsys.readouterr().err
+
+
+def test_videos_of_all_stores(tmp_path, capsys):
+    """A video that one store lacks is masked or refused, and never passed over; in whichever order stores are named."""
+    write_popularity(tmp_path)
+    paths = {name: tmp_path / f"new.{name}.frames.npy" for name in ("frames", "text")}
+    rng = np.random.default_rng(1)
+    write_frame_store(paths["frames"], ["n1", "n2"], rng.normal(size=(2, T, WIDTH)), vfm="random", sampling="none")
+    width = FrameStore(tmp_path / "pop" / "pop.text.frames.npy").frame_dim
+    write_frame_store(paths["text"], ["n3", "n1"], rng.normal(size=(2, 1, width)), vfm="random", sampling="none")
+    words = [
+        [f"--content={name}={paths[name]}" for name in names] for names in (("frames", "text"), ("text", "frames"))
+    ]
+    lenient = {"missing_items": "zero", "missing_text": "zero"}
+    for options, n in (({}, None), (lenient, 3)):
+        run = trained(tmp_path, "STAP", **{**SMALL, "epochs": 1, "use_metadata": False, **options})
+        for given in words:
+            capsys.readouterr()
+            assert main(["predict", run, *given]) == (1 if n is None else 0)
+            told = capsys.readouterr()
+            assert "lacks 1 of the items" in told.err if n is None else len(told.out.splitlines()) == n + 1
+
+
+def test_whole_numbers_with_a_gap(tmp_path, capsys, in_tmp):
+    """A column of parquet with a gap is of floats; 7.0 is the author 7, or 7.0 where the data set has it so."""
+    table = write_popularity(
+        tmp_path / "7", user_id=[str(i % 7) for i in range(60)], kind=[str(i % 3) for i in range(60)]
+    )
+    write_popularity(
+        tmp_path / "7.0", user_id=[f"{i % 7}.0" for i in range(60)], kind=[f"{i % 3}.0" for i in range(60)]
+    )
+    rows = table[["item_id", "seconds"]].assign(
+        fans=5.0, time=1e6, user_id=(np.arange(60) % 7).astype(float), kind=np.where(np.arange(60) % 3, 2.0, np.nan)
+    )
+    rows.to_parquet("gap.parquet")
+    found = []
+    for name in ("7", "7.0"):
+        run = trained(tmp_path / name, "MetadataGBDT", author_history=True, **METADATA)
+        capsys.readouterr()
+        assert main(["predict", run, "gap.parquet"]) == 0
+        told = capsys.readouterr()
+        assert "without an earlier" not in told.err and "not known." not in told.err
+        found.append(told.out)
+    assert found[0] == found[1]
 
 
 def test_counts_and_authors(root, in_tmp, capsys):
@@ -194,7 +286,8 @@ def test_counts_and_authors(root, in_tmp, capsys):
     ],
 )
 def test_the_name_of_the_count(settings, name):
-    assert count_behind(settings) == name
+    found = count_behind(settings)
+    assert (found and found.name) == name
 
 
 def test_a_model_that_counts_videos_needs_any(root, capsys):
@@ -267,3 +360,38 @@ class TestExplainAfterwards:
         assert main(["explain", run, "v3"]) == 1
         assert "`pop` has other videos than when" in (told := capsys.readouterr().err)
         assert "(40 + 10 + 10 then, 37 + 13 + 10 now)" in told
+
+    def test_other_splits_of_the_same_sizes(self, tmp_path, capsys):
+        """A model is not asked about other labels or splits than it was trained on."""
+        write_popularity(tmp_path)
+        run = trained(tmp_path, "MetadataGBDT", **METADATA)
+        path = tmp_path / "pop" / "pop.mine.popularity"
+        lines = path.read_text().splitlines()
+        train, test = lines[1], lines[-1]
+        lines[1], lines[-1] = train.replace("train", "test"), test.replace("test", "train")
+        path.write_text("\n".join([*lines, ""]))
+        assert main(["explain", run, "v3"]) == 1
+        assert "has other labels or splits than when" in capsys.readouterr().err
+
+    def test_features_of_other_training_videos(self, tmp_path, capsys):
+        """What a model makes of a video does not depend on what the others are called today; `predict` agrees."""
+        write_popularity(tmp_path)
+        run = trained(tmp_path, "MetadataGBDT", author_history=True, **METADATA)
+        before = load_model(run)
+        why = before.explain_row(PopularityDataset(before.config), 55)
+        item = tmp_path / "pop" / "pop.item"
+        head, *lines = item.read_text().splitlines()
+        doubled = [line.replace(line.split("\t")[1], f"{2 * float(line.split()[1])}") for line in lines[:40]]
+        item.write_text("\n".join([head, *doubled, *lines[40:], ""]))
+        capsys.readouterr()
+        assert main(["explain", f"{run}/model.pth", "v55"]) == 0
+        assert capsys.readouterr().out.startswith(f"v55: predicted {why.popularity:.4f}, ")
+
+    def test_positions_are_no_times(self, tmp_path, capsys):
+        """Where the order of the rows stood in for times, a prediction is told which number comes after them."""
+        write_popularity(tmp_path, time=np.arange(60) * 1.0)
+        (tmp_path / "pop" / "pop.times.npy").unlink()
+        run = trained(tmp_path, "MetadataRidge", author_history=True, metadata_numeric=["seconds"])
+        (tmp_path / "new.csv").write_text("item_id,user_id,time,seconds\nx,a1,1700716400,3\n")
+        assert main(["predict", run, str(tmp_path / "new.csv")]) == 1
+        assert "numbers that tell their order, 0 to 39; give 40 for a video that came" in capsys.readouterr().err

@@ -297,6 +297,12 @@ class TestWhatSetsRowsApart:
             write_run(tmp_path / model, hits_of(0.4, 2), model, config={"hidden_size": 512})
         assert self.told(tmp_path) == "Beside model and item encoder, rows differ in hidden_size (512: 3 rows)."
 
+    def test_an_empty_value_is_one_and_a_whole_number_is_one_however_it_is_written(self, tmp_path):
+        write_run(tmp_path / "a", hits_of(0.5, 1), config={"frame_store": None, "weight_decay": 1})
+        write_run(tmp_path / "b", hits_of(0.4, 2), "GRU4Rec", config={"frame_store": "parts", "weight_decay": 1.0})
+        told = "frame_store (empty: SASRec + CVA; parts: GRU4Rec + CVA)"
+        assert self.told(tmp_path) == f"Beside model and item encoder, rows differ in {told}."
+
     def test_options_of_another_protocol_play_no_part(self, tmp_path):
         cuts = {"a": ("microlens", [0.8, 0.9]), "b": ("temporal", [0.6, 0.8]), "c": ("microlens", [0.1, 0.2])}
         for name, (protocol, cut) in cuts.items():

@@ -91,6 +91,19 @@ class TestIndex:
         assert index.nearest(torch.tensor([[5.0, 0]]), torch.tensor([0]), 3).places.tolist() == [[2, 3, 1]]
         assert index.nearest(torch.zeros(1, 2), torch.tensor([7]), 3).places.tolist() == [[0, 1, 2]]
 
+    def test_parallel_vectors_are_equally_near(self):
+        """Of whatever lengths: single precision would tell them apart by what it rounds."""
+        along = torch.tensor([[1.0, 2, 3], [3, 6, 9], [7, 14, 21], [5, 10, 15], [0, 0, 1]])
+        index = NeighbourIndex(along, torch.arange(5))
+        assert index.nearest(torch.tensor([[1.0, 2, 3]]), torch.tensor([-1]), 4).places.tolist() == [[0, 1, 2, 3]]
+        whole = torch.randint(-9, 10, (300, 5), generator=torch.Generator().manual_seed(1)).float()
+        found = NeighbourIndex(whole, torch.arange(300)).nearest(whole, torch.arange(300), 20).places
+        lengths = (whole.double() ** 2).sum(dim=1)
+        for i in range(300):
+            squares = (whole @ whole[i]).double() * (whole @ whole[i]).double().abs() / lengths.clamp(min=1)
+            order = sorted((j for j in range(300) if j != i), key=lambda j, s=squares: (-round(float(s[j]), 9), j))
+            assert found[i].tolist() == order[:20]
+
     def test_memory_is_bounded(self):
         for n_queries, width in ((1, 8), (64, 768), (4096, 1024)):
             chunk = chunk_size(n_queries, width)

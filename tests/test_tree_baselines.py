@@ -477,6 +477,26 @@ class TestSubmission:
         assert json.loads(Path("none.json").read_text())["external_data"]["used"] == "false"
         assert explain([str(in_tmp), "--smp_submission", "x.json"]) == 1 and not Path("x.json").exists()
 
+    @pytest.mark.parametrize("name", ["predictions.tsv", "metrics.json", "model.pth", "notes.txt"])
+    def test_no_other_file_is_replaced(self, root, in_tmp, capsys, name):
+        """Neither what it reads nor anything that is no submission; a submission is."""
+        options = {"data_path": str(root), "figures": False}
+        folder = Path(run_recbole_video("MetadataRidge", "pop", config_dict={**options, **METADATA})["run_folder"])
+        place = folder / name
+        if name == "notes.txt":
+            place.write_text('{"version": "mine"}')
+        kept = place.read_bytes()
+        assert explain([str(folder), "--smp_submission", str(place)]) == 1 and place.read_bytes() == kept
+        assert f"{name}` is there and is no submission" in capsys.readouterr().err
+        assert [explain([str(folder), "--smp_submission", "mine.json", "--details", word]) for word in "ab"] == [0, 0]
+        assert json.loads(Path("mine.json").read_text())["external_data"]["details"] == "b"
+
+    def test_damaged_predictions(self, in_tmp, capsys):
+        Path("predictions.tsv").write_text("a\tb\n1\t2\n")
+        Path("metrics.json").write_text("{}")
+        assert explain([".", "--smp_submission", "mine.json"]) == 1
+        assert "has no columns `item_id` and `prediction`" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ("posts", "scores", "message"),
         [

@@ -18,6 +18,7 @@ from recbole_video import load_model, run_recbole_video
 from recbole_video.data.metadata import Metadata, MetadataEncoder
 from recbole_video.errors import CheckpointError, TrainingError
 from recbole_video.popularity.columns import contributions, one_hot, side_by_side
+from recbole_video.popularity.counts import CountBehind
 from recbole_video.popularity.explanation import Contribution, Explanation, WhatIf
 from recbole_video.popularity.figures import draw_explanation
 from recbole_video.popularity.retrieval import Neighbour
@@ -258,7 +259,7 @@ class TestModels:
         found = task.model.explain(batch)
         total = found.base + sum(one.amount for one in found.contributions)
         assert total == pytest.approx(np.log1p(found.popularity), abs=1e-9)
-        told = replace(found, count="views").as_text("v", 5.0)
+        told = replace(found, count=CountBehind("views", "log2_1p")).as_text("v", 5.0)
         assert "the mean of log(1 + prediction) in training is " in told and "(x " not in told and "(31 views)" in told
 
     def test_the_ridge_by_hand(self, root):
@@ -413,7 +414,7 @@ class TestInWords:
                          Contribution("kind", 15.0, column=1)]  # fmt: skip
 
     def test_a_logarithm_of_a_count_is_multiplied(self):
-        found = Explanation(5.0, count="views")
+        found = Explanation(5.0, count=CountBehind("views", "log2_1p"))
         assert [found.added_in_words(amount) for amount in (0.5, -1)] == ["+0.5000 (x 1.41)", "-1.0000 (x 0.50)"]
         assert Explanation(5.0).added_in_words(3) == "+3.0000"
 

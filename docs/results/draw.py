@@ -122,8 +122,9 @@ def short_video() -> list[Panel]:
     """HR@10 on Short-Video: the published rows between what learns nothing."""
     table = read_table("short-video.md", "| HR@10 | NDCG@10 | HR@20 | NDCG@20")
     controls = ("MostPopular", "Transition", "Random")
-    ours = [row for row in rows_of(table, "", "HR@10", controls=controls) if not row.label.startswith("published")]
-    found = [Row(row.label, row.value, *_spread(cell), row.color) for row, cell in zip(ours, table, strict=False)]
+    ours = [cells for cells in table if not cells[""].startswith("published")]
+    rows = rows_of(ours, "", "HR@10", controls=controls)
+    found = [Row(row.label, row.value, *_spread(cells), row.color) for row, cells in zip(rows, ours, strict=True)]
     sweep = yaml.safe_load((FOLDER / "short-video.yaml").read_text(encoding="utf-8"))
     for row in (row for row in sweep["rows"] if "published" in row):
         value = row["published"][0]

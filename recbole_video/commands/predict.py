@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_video.data.times import UNITS_PER_SECOND
+from recbole_video.dataset_tools.raw.columns import IdBuffer, NumberBuffer, Where, as_numbers
 from recbole_video.dataset_tools.raw.tables import Dialect, read_chunks, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer
 from recbole_video.entry_point import Parser, expand_path_arguments
@@ -16,6 +17,7 @@ from recbole_video.files.names import expanded
 from recbole_video.options.run import add_trust, trust_told
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
+    import numpy as np
     import pandas as pd
 
     from recbole_video.serving.predictor import PopularityPredictor
@@ -55,7 +57,7 @@ def predict_command(words: Sequence[str]) -> int:
     if not isinstance(model, PopularityPredictor):
         raise ConfigError(f"`{asked.run}` is no popularity model but a recommender; use it by recbole-video recommend.")
     _check_is_complete(model, asked, stores)
-    table = None if asked.table is None else _read(asked, model.metadata_columns)
+    table = None if asked.table is None else _read(asked, model)
     items = _items_of(stores) if table is None else table["item_id"].tolist()
     metadata = table if model.metadata_columns or not model.content else None
     predictions = model.predict(model.from_stores(items, content=stores, metadata=metadata))
@@ -109,21 +111,23 @@ def _check_is_complete(model: PopularityPredictor, asked: Namespace, stores: Map
 
 
 def _items_of(stores: Mapping[str, Path]) -> list[str]:
+    """The videos of all stores, each once."""
     from recbole_video.content.store import FrameStore
 
-    return list(FrameStore(next(iter(stores.values()))).items)
+    return list(dict.fromkeys(item for path in stores.values() for item in FrameStore(path).items))
 
 
-def _read(asked: Namespace, columns: Sequence[str]) -> pd.DataFrame:
+def _read(asked: Namespace, model: PopularityPredictor) -> pd.DataFrame:
     """The table, its columns by the names that the model knows them by; empty cells are None.
 
     Raises:
-        ConfigError: If a column is renamed that the model does not read.
-        DataError: If the table cannot be read, lacks a column, is empty, or has a row without an id.
+        ConfigError: If a column is renamed that the model does not read, or twice.
+        DataError: If the table cannot be read, lacks a column, is empty, or has a row without an id, or a cell that is
+            no id, number or time where it must be one.
     """
     import pandas as pd
 
-    raw = _raw_names(asked, columns)
+    raw = _raw_names(asked, model.metadata_columns)
     dialect = Dialect(separator=asked.separator.replace("\\t", "\t"), encoding=asked.encoding)
     try:
         chunks = list(read_chunks(asked.table, list(raw.values()), dialect))
@@ -136,25 +140,64 @@ def _read(asked: Namespace, columns: Sequence[str]) -> pd.DataFrame:
     table = table.where(table.notna() & (table != ""), None)
     if table["item_id"].isna().any():
         raise DataError(f"{where(table.index[table['item_id'].isna()][0])}: the cell of `{raw['item_id']}` is empty.")
-    table["item_id"] = table["item_id"].astype(str)
-    if "time" in table and asked.time_unit is not None:
-        table["time"] = _seconds(whole[raw["time"]], asked)
+    table["item_id"] = _ids(whole[raw["item_id"]], where)
+    if "user_id" in table:
+        _ids(whole[raw["user_id"]][table["user_id"].notna()], where)  # checked alone: numbers stay what they are
+    for name in model.number_columns:
+        table[name] = _numbers(whole[raw[name]], where)
+    if "time" in table:
+        table["time"] = _seconds(whole[raw["time"]], table["time"].notna(), asked.time_unit, where)
     return table.reset_index(drop=True)
+
+
+def _ids(values: pd.Series, where: Where) -> np.ndarray:
+    """Ids as data sets have them, object [rows]."""
+    buffer = IdBuffer()
+    buffer.add(values, where)
+    return buffer.array()
+
+
+def _numbers(values: pd.Series, where: Where) -> np.ndarray:
+    """Numbers of a column, float64 [rows]; NaN for empty cells."""
+    buffer = NumberBuffer()
+    buffer.add(values, where)
+    return buffer.array()
+
+
+def _seconds(values: pd.Series, is_filled: pd.Series, unit: str | None, where: Where) -> np.ndarray:
+    """Unix times in seconds, float64 [rows]; NaN for empty cells. Without a unit, seconds or ISO dates."""
+    import numpy as np
+
+    filled = values[is_filled]
+    if unit is None:
+        unit = "s" if filled.dtype.kind != "M" and np.isfinite(as_numbers(filled)).any() else "iso"
+    buffer = TimeBuffer(unit)
+    if len(filled):
+        buffer.add(filled, where)
+    times = np.full(len(values), np.nan)
+    times[is_filled.to_numpy()] = buffer.array() / UNITS_PER_SECOND[buffer.finest_unit]
+    return times
 
 
 def _raw_names(asked: Namespace, columns: Sequence[str]) -> dict[str, str]:
     """What the table calls each column that is read."""
     read = ["item_id", *(name for name in columns if name != "item_id")]
-    given = {name: getattr(asked, option) for name, option in _NAMED.items() if getattr(asked, option) is not None}
+    given = [(f"--{option}", name, getattr(asked, option)) for name, option in _NAMED.items()]
+    given = [one for one in given if one[2] is not None]
     for one in asked.column:
-        name, _, raw = one.partition("=")
+        name, _, column = one.partition("=")
+        given.append(("--column", name, column or name))
+    chosen: dict[str, str] = {}
+    for option, name, column in given:
         if name not in read:
             raise ConfigError(
-                f"`--column` names `{name}`{nearest(name, read)}, which the model does not read; it reads "
+                f"`{option}` names `{name}`{nearest(name, read)}, which the model does not read; it reads "
                 f"{', '.join(columns) or 'no column'}."
             )
-        given[name] = raw or name
-    return {name: given.get(name, name) for name in read}
+        if name in chosen:
+            raise ConfigError(f"`{name}` is the column `{chosen[name]}` and `{column}`; leave one out.")
+        chosen[name] = column
+    return {name: chosen.get(name, name) for name in read}
 
 
 def _with_advice(error: DataError, raw: Mapping[str, str]) -> DataError:
@@ -164,13 +207,6 @@ def _with_advice(error: DataError, raw: Mapping[str, str]) -> DataError:
         return error
     option = f"--{_NAMED[lacking[0]]}=COLUMN" if lacking[0] in _NAMED else f"--column={lacking[0]}=COLUMN"
     return DataError(f"{str(error).removesuffix('.')}; name the right one by {option}.")
-
-
-def _seconds(times: pd.Series, asked: Namespace) -> list[float]:
-    """Unix times in seconds."""
-    buffer = TimeBuffer(asked.time_unit)
-    buffer.add(times, where_in(asked.table))
-    return (buffer.array() / UNITS_PER_SECOND[buffer.finest_unit]).tolist()
 
 
 def predict_parser() -> Parser:

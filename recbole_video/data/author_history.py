@@ -51,6 +51,9 @@ class AuthorHistory:
                 means[row] = past[1][n] / n if n else np.nan
         return counts, means
 
+    def __contains__(self, author: object) -> bool:
+        return author in self._past
+
     def __len__(self) -> int:
         return sum(map(len, self._times))
 

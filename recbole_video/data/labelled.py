@@ -357,15 +357,31 @@ class PopularityDataset:
         if not numeric and not categorical:
             return None
         self._refuse_clashes([*numeric, *({"time"} & {*categorical})])
-        text, train = {*categorical, *({"title"} - {*numeric})}, self.rows["train"]
+        raw, train = self._raw_metadata(), self.rows["train"]
+        self.metadata_encoder = MetadataEncoder(numeric, categorical, self.config["metadata_log1p"])
+        self.metadata_encoder.fit(raw.iloc[train], self.labels[train])
+        return self.metadata_encoder.transform(raw)
+
+    def encoded_by(self, encoder: MetadataEncoder) -> PopularityDataset:
+        """The same with the metadata as another encoder, that of a trained model, has them.
+
+        Raises:
+            DataError: If a column that it reads is missing.
+        """
+        encoded = copy.copy(self)
+        encoded.metadata_encoder, encoded.metadata = encoder, encoder.transform(self._raw_metadata())
+        return encoded
+
+    def _raw_metadata(self) -> pd.DataFrame:
+        """What the metadata are made of, a row per video."""
+        numeric, categorical = chosen_columns(self.config)
+        text = {*categorical, *({"title"} - {*numeric})}
         read_exactly = raw_columns([name for name in numeric if name not in PAST], categorical)
         raw = self._read_raw(read_exactly, text)
         if set(PAST) & set(numeric):
             raw = raw.assign(user_id=self._known_authors())
             raw = raw if "time" in raw else raw.assign(time=self._times_in_order())
-        self.metadata_encoder = MetadataEncoder(numeric, categorical, self.config["metadata_log1p"])
-        self.metadata_encoder.fit(raw.iloc[train], self.labels[train])
-        return self.metadata_encoder.transform(raw)
+        return raw
 
     def _known_authors(self) -> np.ndarray:
         """The author of each video, for what they have posted before."""
@@ -468,13 +484,25 @@ class PopularityDataset:
         path = sidecar_path(self.folder, self.name)
         if not path.is_file():
             raise DataError(f"There is no `{path}`, from which title statistics are made; leave them out.")
+        titles = self.titles()
+        return np.array([titles.get(item, "") for item in self.items], dtype=object)
+
+    def titles(self) -> dict[str, str]:
+        """Title of each video by its token, as the converter left them; empty where there are none.
+
+        Raises:
+            DataError: If the file of titles cannot be read.
+        """
+        path = sidecar_path(self.folder, self.name)
+        if not path.is_file():
+            return {}
         titles: dict[str, str] = {}
         for number, row in read_text_rows(path):
             title = row.get("title")
             if not isinstance(title, str | None):
                 raise DataError(f"`{path}`, line {number}: the title must be text, not `{title}`.")
             titles[row["item_id"]] = title or ""
-        return np.array([titles.get(item, "") for item in self.items], dtype=object)
+        return titles
 
 
 def _made_by(settings: Any) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,11 @@ def raw_columns(numeric: Sequence[str], categorical: Sequence[str]) -> set[str]:
     return {raw for name in numeric for raw in made_of(name)} | set(categorical)
 
 
+def number_columns(numeric: Sequence[str]) -> set[str]:
+    """The columns of files that these numbers of the metadata are made of and that hold numbers themselves."""
+    return {raw for name in numeric if name not in PAST for raw in made_of(name)} - _AS_TEXT - _AS_TIME
+
+
 def made_of(name: str) -> tuple[str, ...]:
     """The columns that a number of the metadata is made of; itself, where it is a column."""
     if name in PAST:
@@ -256,7 +262,7 @@ class MetadataEncoder:
         """
         numbers = (self._numbers(table) - self._mean) / self._sd
         shape = len(self.categorical), len(table)
-        texts = np.array([_texts(table, name) for name in self.categorical], dtype=object).reshape(shape).T
+        texts = np.array([*map(partial(self._category, table), range(shape[0]))], dtype=object).reshape(shape).T
         codes = [[values.get(text, 0) for text in column] for values, column in zip(self._values, texts.T, strict=True)]
         return Metadata(
             numeric=np.nan_to_num(numbers, nan=0.0).astype(np.float32),
@@ -264,6 +270,9 @@ class MetadataEncoder:
             n_categories=tuple(len(values) + 1 for values in self._values),
             known=np.concatenate([~np.isnan(numbers), texts != ""], axis=1),
         )
+
+    def _category(self, table: pd.DataFrame, i: int) -> np.ndarray:
+        return _texts(table, self.categorical[i], self._values[i])
 
     def in_words(self, metadata: Metadata, row: int) -> list[tuple[str, str]]:
         """Name and value of each column for one video, as they were before :meth:`transform`, numbers first.
@@ -305,7 +314,7 @@ class MetadataEncoder:
         return [
             (name, value)
             for name, values in zip(self.categorical, self._values, strict=True)
-            for value in dict.fromkeys(_texts(table, name))
+            for value in dict.fromkeys(_texts(table, name, values))
             if value and value not in values
         ]
 
@@ -320,8 +329,9 @@ class MetadataEncoder:
                 told.append(f"`{name}` is empty for {n_empty:,} of {counted(n, 'video')}, read as {read}.")
         if self._history is None:
             return told
-        known = _texts(table, "user_id") != ""
-        n_new = int((known & (self._history.before(_texts(table, "user_id"), _floats(table, "time"))[0] == 0)).sum())
+        authors = _texts(table, "user_id", self._history)
+        counts, _ = self._history.before(authors, _floats(table, "time"))
+        n_new = int(((authors != "") & (counts == 0)).sum())
         lack = counted(n_new, "video is of an author", "videos are of authors")
         return [*told, f"{lack} without an earlier training video: their past is empty."] if n_new else told
 
@@ -368,6 +378,12 @@ class MetadataEncoder:
             return
         first, last = self._times
         away = np.maximum(first - times, times - last)
+        if last < _DAY and away.max() > _MOST_YEARS * _YEAR:
+            raise DataError(
+                f"The metadata column `time` holds {times[away.argmax()]:.15g}, and the training videos have no times "
+                f"but numbers that tell their order, {first:.15g} to {last:.15g}; give {last + 1:.15g} for a video "
+                "that came after them."
+            )
         if away.max() > _MOST_YEARS * _YEAR:
             raise DataError(
                 f"The metadata column `time` holds {times[away.argmax()]:.15g}, and as Unix time in seconds, which it "
@@ -390,7 +406,7 @@ class MetadataEncoder:
 
     def _number(self, table: pd.DataFrame, name: str) -> np.ndarray:
         if name in PAST and self._history is not None:
-            counts, means = self._history.before(_texts(table, "user_id"), _floats(table, "time"))
+            counts, means = self._history.before(_texts(table, "user_id", self._history), _floats(table, "time"))
             return _log(counts) if name == PAST_VIDEOS else means
         if name in DERIVED:
             derived = DERIVED[name]
@@ -486,8 +502,21 @@ def _seconds(column: pd.Series) -> np.ndarray:
     return ((points - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
 
 
-def _texts(table: pd.DataFrame, name: str) -> np.ndarray:
+def _texts(table: pd.DataFrame, name: str, known: Container[str] = ()) -> np.ndarray:
+    """Words of a column, object [N], empty for empty cells.
+
+    A number with a fraction's type, as a column of whole numbers with a gap has it, is the whole number: 1.0 and 1 are
+    one, but where the known words have it as 1.0.
+    """
     values = table[name]
-    if values.dtype.kind == "f":  # 1.0 and 1 are one category
-        return np.array(["" if np.isnan(v) else f"{v:.15g}" for v in values.to_numpy()], dtype=object)
-    return values.fillna("").astype(str).to_numpy(dtype=object)
+    if values.dtype.kind not in "fO" or pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return values.fillna("").astype(str).to_numpy(dtype=object)
+    return np.array([_text(value, known) for value in values], dtype=object)
+
+
+def _text(value: Any, known: Container[str]) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
+    if not isinstance(value, (float, np.floating)):
+        return str(value)
+    return str(value) if str(value) in known and f"{value:.15g}" not in known else f"{value:.15g}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Protocol
 
 import numpy as np
 
 from recbole_video.errors import counted
+from recbole_video.popularity.counts import CountBehind
 
-_LISTED = 10  # contributions that are shown one by one
+_LISTED = 10  # contributions, or titles, that are shown one by one
+_LONGEST_TITLE = 80
 
 
 class Retrieved(Protocol):
@@ -27,6 +30,10 @@ class Retrieved(Protocol):
     @property
     def details(self) -> str:
         """What else there is to say of it, in one line."""
+
+    @property
+    def items(self) -> Sequence[str]:
+        """Tokens of the training videos that say what it is, the nearest first, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Explanation:
         contributions: What each feature adds; with ``base`` they are the prediction.
         scale: What they add up on, where that is not the labels' scale.
         without: The predictions for the same video without one of its inputs; what inputs do together is in none.
-        count: The count, of views say, that the label is log2(1 + count) of, which is told beside it; empty for others.
+        count: The count, of views say, that the label is a function of, which is told beside it; None of another label.
     """
 
     popularity: float
@@ -92,7 +99,7 @@ class Explanation:
     contributions: Sequence[Contribution] = ()
     scale: str = ""
     without: Sequence[WhatIf] = ()
-    count: str = ""
+    count: CountBehind | None = None
 
     def __repr__(self) -> str:
         parts = [] if self.frame_weights is None else [counted(len(self.frame_weights), "frame score")]
@@ -125,29 +132,46 @@ class Explanation:
 
     def in_words(self, popularity: float) -> str:
         """A popularity with four digits and, where there is one, the count behind it."""
-        return f"{popularity:.4f}" + (f" ({max(0.0, 2**popularity - 1):,.0f} {self.count})" if self.count else "")
+        return f"{popularity:.4f}" + (f" ({self.count.of(popularity):,.0f} {self.count.name})" if self.count else "")
 
     def added_in_words(self, amount: float) -> str:
-        """What is added to a popularity and, where it is a logarithm, by what 1 + count is multiplied."""
-        return f"{amount:+.4f}" + (f" (x {2**amount:.2f})" if self.count else "")
+        """What is added to a popularity and, where it is a logarithm, by what the count is multiplied."""
+        factor = None if self.count is None else self.count.factor(amount)
+        return f"{amount:+.4f}" + (f" (x {factor:.2f})" if factor is not None else "")
 
-    def as_text(self, item: str = "the video", label: float | None = None) -> str:
+    def as_text(
+        self, item: str = "the video", label: float | None = None, titles: Mapping[str, str] | None = None
+    ) -> str:
         """Lines for the console.
 
         Args:
             item: Token of the video.
             label: Its true popularity; None where it is not known.
+            titles: Title of each video by its token, of this one and of those that were retrieved; some may lack one.
         """
+        titles = titles or {}
         true = "" if label is None else f", true {self.in_words(label)}"
         lines = [f"{item}: predicted {self.in_words(self.popularity)}{true}"]
+        lines += [f"  its title: {_short(titles[item])}"] if titles.get(item) else []
         if self.frame_weights is not None:
             lines.append("  frame scores: " + " ".join(f"{weight:.2f}" for weight in self.frame_weights))
         for slot, weight in zip(self.slots, self.weights, strict=True):
             about = f"weight {weight:.3f}, popularity {slot.popularity:.3f}, {slot.details}"
             lines.append(f"  {self.kind}: {slot.label}, {about}")
+        lines += self._lines_of_titles(titles)
         lines += self._lines_of_contributions()
         lines += [f"  {self.note}"] if self.note and (self.slots or self.contributions) else []
         return "\n".join([*lines, *self._lines_of_what_ifs()])
+
+    def _lines_of_titles(self, titles: Mapping[str, str]) -> list[str]:
+        """Of the videos that say what was retrieved: the nearest of each first, then the second of each."""
+        ranks = range(max((len(slot.items) for slot in self.slots), default=0))
+        near = dict.fromkeys(slot.items[rank] for rank in ranks for slot in self.slots if rank < len(slot.items))
+        titled = [item for item in near if titles.get(item)]
+        lines = [f"    {item}: {_short(titles[item])}" for item in titled[:_LISTED]]
+        if len(titled) > _LISTED:
+            lines.append(f"    … and {len(titled) - _LISTED} more")
+        return ["  titles of the videos that were found near:", *lines] if lines else []
 
     def _lines_of_what_ifs(self) -> list[str]:
         if not self.without:
@@ -162,7 +186,12 @@ class Explanation:
     def _lines_of_contributions(self) -> list[str]:
         if self.base is None:
             return []
-        told = replace(self, count="") if self.scale else self
+        told = replace(self, count=None) if self.scale else self
         of_what = f"the mean of {self.scale}" if self.scale else "the mean prediction"
         lines = [f"  {of_what} in training is {told.in_words(self.base)}, to which features add"]
         return [*lines, *(f"  {told.added_in_words(one.amount)} {one}" for one in self.listed())]
+
+
+def _short(title: str) -> str:
+    """A title on one line, with its beginning at least."""
+    return shorten(title, _LONGEST_TITLE, placeholder=" …") if " " in title.strip() else title[:_LONGEST_TITLE]

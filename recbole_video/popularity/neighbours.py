@@ -41,7 +41,7 @@ class NeighbourIndex:
     """
 
     def __init__(self, vectors: Tensor, rows: Tensor) -> None:
-        self._vectors, self._rows = normalize(vectors.float(), dim=-1), rows
+        self._vectors, self._rows = vectors.float(), rows
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -66,12 +66,12 @@ class NeighbourIndex:
         """
         if k >= len(self):
             raise ValueError(f"{k} neighbours of {len(self)} vectors, one of which may be the query's own")
-        wanted = normalize(queries.float(), dim=-1).double()
+        wanted = _of_unit_length(queries)
         chunk = chunk or chunk_size(len(queries), queries.shape[-1])
         best = torch.zeros(len(queries), 0, dtype=torch.int64, device=self.device)
         for start in range(0, len(self), chunk):
             part = slice(start, start + chunk)
-            keys = _keys(wanted @ self._vectors[part].double().T, start)
+            keys = _keys(wanted @ _of_unit_length(self._vectors[part]).T, start)
             keys.masked_fill_(rows[:, None] == self._rows[part], _TAKEN_OUT)
             best = torch.cat([best, keys.topk(min(k, keys.shape[1]), dim=1).values], dim=1)
             best = best.topk(min(k, best.shape[1]), dim=1).values
@@ -82,6 +82,11 @@ def chunk_size(n_queries: int, width: int) -> int:
     """How many vectors to compare at once, so that a search holds no more than 8 MiB beside them."""
     per_vector = 8 * (width + 3 * n_queries)  # the vector in double precision; its cosines, keys and mask
     return max(1, _BUDGET // per_vector)
+
+
+def _of_unit_length(vectors: Tensor) -> Tensor:
+    """Double precision: in single, parallel vectors would differ by more than the step of the comparison."""
+    return normalize(vectors.double(), dim=-1)
 
 
 def _keys(cosines: Tensor, start: int) -> Tensor:

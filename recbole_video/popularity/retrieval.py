@@ -59,6 +59,11 @@ class Neighbour:
     popularity: float
     details: str
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The video itself."""
+        return (self.label,)
+
 
 class RetrievalModel(PopularityModel):
     """Base of the models that look up training videos: a memory that is filled before the first epoch.

@@ -93,13 +93,23 @@ def _differences(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name in sorted(set().union(*configs.values()) - OF_NO_DIFFERENCE - _JUDGED_BY):
         values: dict[str, list[str]] = {}
         for label, config in configs.items():
-            if config.get(name) is not None:
-                values.setdefault(str(config[name]), []).append(label)
-        untold = {value: [label for label in rows if f", {name}=" not in label] for value, rows in values.items()}
+            if name in config:
+                values.setdefault(_shown(config[name]), []).append(label)
+        untold = {
+            value: [label for label in rows if f", {name}=" not in label and value != "none"]
+            for value, rows in values.items()
+        }
         if len(values) > 1 and any(untold.values()):
             found[name] = "; ".join(_value(value, rows) for value, rows in untold.items() if rows)
     parts = [f"{name} ({values})" for name, values in list(found.items())[:_MOST_VALUES]]
     return [*parts, *list(found)[_MOST_VALUES:]]
+
+
+def _shown(value: Any) -> str:
+    """A value as it is compared and shown: 1 and 1.0 are one, and an option without a value is empty."""
+    if value is None:
+        return "empty"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _value(value: str, rows: Sequence[str]) -> str:

@@ -106,29 +106,22 @@ def explain_items(
         DataError: If an item is not in the data set, or has no video; or if there is no case of the cold start.
     """
     from recbole_video import load_model
-    from recbole_video.data.labelled import PopularityDataset
     from recbole_video.popularity.figures import draw_explanation
     from recbole_video.serving.predictor import PopularityPredictor
 
     predictor = load_model(run, trust=trust)
     if not isinstance(predictor, PopularityPredictor):
         raise CheckpointError(f"`{run}` is not the run of a popularity model.")
-    told = _data_of_run(run)
-    later = [kind for kind in ("frames", "text") if told and f"without {kind}" not in told.get("dropped", {})]
-    dataset = PopularityDataset(predictor.config, passed_over=later)
-    summary = dataset.summary()
-    if told.get("rows", summary["rows"]) != summary["rows"]:
-        raise DataError(
-            f"`{dataset.name}` has other videos than when `{run}` was trained ({_rows_shown(told['rows'])} then, "
-            f"{_rows_shown(summary['rows'])} now); train anew, or bring the labels and stores back."
-        )
+    run = run.parent if run.is_file() else run
+    dataset = _dataset_of_run(run, predictor.config)
+    titles = dataset.titles()
     row_of = {item: row for row, item in enumerate(dataset.items)}
     found = []
     for item in [*items, *(cold_start_cases(dataset, predictor.config, n_cold) if n_cold else [])]:
         if item not in row_of:
             raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
         explanation = predictor.explain_row(dataset, row_of[item])
-        print(explanation.as_text(item, float(dataset.labels[row_of[item]])))
+        print(explanation.as_text(item, float(dataset.labels[row_of[item]]), titles))
         if row_of[item] in dataset.rows["train"]:
             print("  it is a training video, which the model has seen with its label")
         title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
@@ -141,9 +134,35 @@ def explain_items(
     return found
 
 
+def _dataset_of_run(run: Path, config: Any) -> PopularityDataset:
+    """The data set as the run had it.
+
+    Raises:
+        DataError: If its videos, labels or splits are others now.
+    """
+    from recbole_video.data.labelled import PopularityDataset
+
+    told = _data_of_run(run)
+    later = [kind for kind in ("frames", "text") if told and f"without {kind}" not in told.get("dropped", {})]
+    dataset = PopularityDataset(config, passed_over=later)
+    summary = dataset.summary()
+    if told.get("rows", summary["rows"]) != summary["rows"]:
+        raise DataError(
+            f"`{dataset.name}` has other videos than when `{run}` was trained ({_rows_shown(told['rows'])} then, "
+            f"{_rows_shown(summary['rows'])} now); train anew, or bring the labels and stores back."
+        )
+    labels = told["label"].get("sha256") if isinstance(told.get("label"), dict) else None
+    if labels not in (None, summary["label"]["sha256"]):
+        raise DataError(
+            f"`{dataset.label_path}` has other labels or splits than when `{run}` was trained; train anew, or bring "
+            "the labels back."
+        )
+    return dataset
+
+
 def _data_of_run(run: Path) -> dict[str, Any]:
     """What the result of a run says of its data; empty where there is none, or an earlier version wrote it."""
-    path = (run if run.is_dir() else run.parent) / "metrics.json"
+    path = run / "metrics.json"
     stored = read_json(path) if path.is_file() else {}
     data = stored.get("data") if isinstance(stored, dict) else None
     return data if isinstance(data, dict) else {}

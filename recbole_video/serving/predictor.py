@@ -20,16 +20,16 @@ from recbole_video.content.items import Origin, checked_origins, refuse_other_sp
 from recbole_video.content.store import FrameStore
 from recbole_video.data.labelled import PopularityDataset
 from recbole_video.data.labelled_loader import PopularityLoader, evenly_chosen, mask_name, pad_or_truncate
-from recbole_video.data.metadata import MetadataEncoder, raw_columns
+from recbole_video.data.metadata import MetadataEncoder, number_columns, raw_columns
 from recbole_video.errors import ConfigError, DataError, nearest
 from recbole_video.evaluation.regression import one_per_video
 from recbole_video.files.names import expanded
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
+from recbole_video.popularity.counts import count_behind, counts_of
 from recbole_video.popularity.explanation import Explanation
 from recbole_video.popularity.what_if import without_each
 from recbole_video.runtime.checkpoint import write_checkpoint
 from recbole_video.runtime.checkpoint_checks import Fields, build_stored, upgraded
-from recbole_video.serving.counts import count_behind, count_under_logarithm, counts_of
 from recbole_video.serving.new_content import joined
 from recbole_video.serving.uses import TellsItsUses
 
@@ -98,6 +98,11 @@ class PopularityPredictor(TellsItsUses):
         encoder = self._metadata
         return [] if encoder is None else sorted(raw_columns(encoder.numeric, encoder.categorical))
 
+    @property
+    def number_columns(self) -> list[str]:
+        """Those of :attr:`metadata_columns` that hold numbers, times left out."""
+        return [] if self._metadata is None else sorted(set(number_columns(self._metadata.numeric)))
+
     @torch.no_grad()
     def predict(self, videos: Inputs, in_counts: bool = False) -> np.ndarray:
         """Popularity of each video on the labels' scale, float64 [N].
@@ -127,7 +132,8 @@ class PopularityPredictor(TellsItsUses):
     @property
     def count(self) -> str | None:
         """The count that the label is a function of, such as ``views``; None where it is none of one count."""
-        return count_behind(self._label_settings)
+        count = count_behind(self._label_settings)
+        return None if count is None else count.name
 
     def to_counts(self, predictions: np.ndarray) -> np.ndarray:
         """The counts, of views say, behind predictions on the label's scale, float64 [N].
@@ -170,6 +176,8 @@ class PopularityPredictor(TellsItsUses):
         Raises:
             ConfigError: If the model offers no explanation.
         """
+        if self._metadata is not None:
+            dataset = dataset.encoded_by(self._metadata)
         loader = PopularityLoader(self.config, dataset, np.array([row]), shuffle=False)
         never_lacking = [name for name, missing in dataset.read_as_zeros.items() if not missing["train"]]
         found = self._explained(loader.batch(np.array([row])).to(self.device), never_lacking)
@@ -179,7 +187,7 @@ class PopularityPredictor(TellsItsUses):
 
     def _explained(self, batch: Batch, never_lacking: Sequence[str]) -> Explanation:
         """What the model tells of a batch of one video; of one trained by gradient, what it predicts without inputs."""
-        found = replace(self.model.explain(batch), count=count_under_logarithm(self._label_settings))
+        found = replace(self.model.explain(batch), count=count_behind(self._label_settings))
         if self.model.is_fitted_once(self.config):
             return found
         return replace(found, without=without_each(self.model, batch, never_lacking))

@@ -29,8 +29,10 @@ def write_submission(path: str | Path, post_ids: Iterable[str], scores: Iterable
         How many posts there are.
 
     Raises:
-        DataError: If a post is there twice, a score is not finite, or there is not one for each post.
+        DataError: If a post is there twice, a score is not finite, there is not one for each post, or another file is
+            in the place.
     """
+    _refuse_other_file(Path(path))
     posts, values = [str(post) for post in post_ids], np.asarray(list(scores), dtype=np.float64)
     if len(posts) != len(values):
         raise DataError(f"There are {len(posts):,} posts and {len(values):,} scores; give one for each.")
@@ -42,6 +44,22 @@ def write_submission(path: str | Path, post_ids: Iterable[str], scores: Iterable
     used = {"used": "true" if details else "false", "details": details}
     write_json(path, {"version": _VERSION, "result": result, "external_data": used})
     return len(posts)
+
+
+def _refuse_other_file(path: Path) -> None:
+    """A submission may be replaced, and nothing else.
+
+    Raises:
+        DataError: If there is anything else.
+    """
+    if not path.exists():
+        return
+    try:
+        found = read_json(path)
+    except DataError:
+        found = None
+    if not isinstance(found, dict) or found.keys() != {"version", "result", "external_data"}:
+        raise DataError(f"`{path}` is there and is no submission; name another file, or remove it.")
 
 
 def submission_of_run(run: Path, path: str | Path, details: str | None = None) -> int:
@@ -62,6 +80,8 @@ def submission_of_run(run: Path, path: str | Path, details: str | None = None) -
     if not predictions.is_file() or not metrics.is_file():
         raise DataError(f"`{run}` has no `predictions.tsv` of a finished run; train a popularity model there first.")
     table = read_result_table(predictions)
+    if not {"item_id", "prediction"} <= set(table):
+        raise DataError(f"`{predictions}` has no columns `item_id` and `prediction`; train the model again.")
     told = _models_of(read_json(metrics)) if details is None else details
     return write_submission(path, table["item_id"], table["prediction"], told)
 

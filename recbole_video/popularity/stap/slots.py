@@ -57,6 +57,11 @@ class Slot:
             f"made of {counted(self.videos, 'video')}; nearest in direction: {', '.join(self.nearest) or 'not known'}"
         )
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The videos that say what it is: those that point most nearly its way."""
+        return self.nearest
+
 
 def note(n_partitions: int, n_clusters: int) -> str:
     """What names, popularity and nearest videos of slots are, for an explanation; its second line is indented."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,31 +20,57 @@ _INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+_BASE = {"log2": 2.0, "log2_1p": 2.0, "log1p": math.e}  # of the logarithms
+
+
+@dataclass(frozen=True)
+class CountBehind:
+    """The count that a label is a function of.
+
+    Attributes:
+        name: Such as ``views``.
+        transform: As ``label`` names it.
+    """
+
+    name: str
+    transform: str
+
+    def of(self, labels: np.ndarray | float) -> np.ndarray:
+        """The counts behind labels, float64 of their shape, at least 0."""
+        with np.errstate(over="ignore"):
+            return np.maximum(_INVERSE[self.transform](np.asarray(labels, np.float64)), 0.0)
+
+    def factor(self, added: float) -> float | None:
+        """By what the count (of log(1 + count), 1 + it) is multiplied where so much is added; None of no logarithm."""
+        base = _BASE.get(self.transform)
+        return None if base is None else base**added
+
+
+def count_behind(settings: Mapping[str, Any] | None) -> CountBehind | None:
+    """The count that labels of these settings are a function of; None where they are none of one count.
+
+    Args:
+        settings: As ``label`` keeps them; None of labels that it did not make.
+    """
+    if settings is None or _problem(settings) is not None:
+        return None
+    return CountBehind(str(settings["sources"][0]), settings["transform"])
+
+
 def counts_of(labels: np.ndarray, settings: Mapping[str, Any] | None) -> np.ndarray:
     """The counts behind labels, float64 [N], at least 0.
 
     Args:
         labels: On the labels' scale, float64 [N].
-        settings: As ``label`` keeps them; None of labels that it did not make.
+        settings: As for :func:`count_behind`.
 
     Raises:
         ConfigError: If a label does not say which count it is of.
     """
-    if problem := _problem(settings):
-        raise ConfigError(f"These predictions cannot be told in counts: {problem}; leave out in_counts.")
-    with np.errstate(over="ignore"):
-        return np.maximum(_INVERSE[dict(settings or {})["transform"]](np.asarray(labels, np.float64)), 0.0)
-
-
-def count_behind(settings: Mapping[str, Any] | None) -> str | None:
-    """The name of the count that :func:`counts_of` gives; None where it gives none."""
-    return str(settings["sources"][0]) if settings is not None and _problem(settings) is None else None
-
-
-def count_under_logarithm(settings: Mapping[str, Any] | None) -> str:
-    """The count of which labels are log2(1 + count), as they are; empty of any others."""
-    is_one = isinstance(settings, Mapping) and settings.get("transform") == "log2_1p"
-    return (count_behind(settings) or "") if is_one else ""
+    count = count_behind(settings)
+    if count is None:
+        raise ConfigError(f"These predictions cannot be told in counts: {_problem(settings)}; leave out in_counts.")
+    return count.of(labels)
 
 
 def _problem(settings: Mapping[str, Any] | None) -> str | None:
