@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recbole_video.item_encoders import register_item_encoder
     from recbole_video.popularity import register_popularity_model
     from recbole_video.quick_start import run_recbole_video
+    from recbole_video.serving.predictor import Inputs
     from recbole_video.serving.recommender import Recommender
     from recbole_video.tasks.load import load_model
     from recbole_video.user_encoders import register_user_encoder
@@ -46,6 +47,7 @@ sys.meta_path.insert(0, _CheckoutFinder)
 # Imported on first use, so that `import recbole_video` stays cheap.
 _PUBLIC = {
     "FrameStore": "recbole_video.content.store",
+    "Inputs": "recbole_video.serving.predictor",
     "Recommender": "recbole_video.serving.recommender",
     "load_model": "recbole_video.tasks.load",
     "register_control": "recbole_video.controls",
@@ -58,6 +60,7 @@ _PUBLIC = {
 
 __all__ = [
     "FrameStore",
+    "Inputs",
     "Recommender",
     "__version__",
     "load_model",

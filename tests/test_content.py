@@ -1112,3 +1112,19 @@ class TestAverages:
 def test_late_fusion_has_an_encoder_of_each():
     encoder, _ = encoder_of("late")
     assert isinstance(encoder, LateFusion) and len(encoder.encoders) == 2
+
+
+def test_the_store_of_another_model_is_not_replaced_by_a_slip(tmp_path):
+    """A store may have taken days; one of the same model is written anew, as by a script that runs again."""
+    path = tmp_path / "d.frames.npy"
+    write_frame_store(path, ["a"], np.ones((1, 2, 3)), vfm="dinov2", sampling="uniform")
+    kept = path.read_bytes()
+    with pytest.raises(
+        DataError, match=r"holds frames of `dinov2`, not of `mine`; .*`d\.mine\.frames\.npy`.*overwrite=True"
+    ):
+        write_frame_store(path, ["b"], np.zeros((1, 1, 4)), vfm="mine", sampling="none")
+    assert path.read_bytes() == kept
+    write_frame_store(path, ["b"], np.zeros((1, 2, 3)), vfm="dinov2", sampling="none")
+    assert FrameStore(path).items == ["b"]
+    write_frame_store(path, ["c"], np.ones((1, 1, 4)), vfm="mine", sampling="none", overwrite=True)
+    assert FrameStore(path).items == ["c"] and FrameStore(path).manifest.vfm == "mine"

@@ -2,11 +2,15 @@
 
 import pytest
 import torch
+from torch import nn
 
+from recbole_video import run_recbole_video
 from recbole_video.content.mean import masked_mean
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import CVA, ITEM_ENCODERS, MLP, PerceiverIO, Pooling
 from recbole_video.item_encoders.layers import CrossAttention, SelfAttention, attend
+
+from .conftest import small_options
 
 CONTENT = [name for name in ITEM_ENCODERS if getattr(ITEM_ENCODERS.get(name), "reads_frames", True)]
 SMALL = {
@@ -182,3 +186,32 @@ def test_cross_attention_without_context_gives_the_output_bias():
     layer = CrossAttention(8, 8, n_heads=1, head_dim=4)
     out = layer(torch.randn(1, 2, 8), torch.randn(1, 3, 8), torch.zeros(1, 3, dtype=torch.bool))
     torch.testing.assert_close(out, layer.out.bias.expand(1, 2, 8))
+
+
+class _Normed(nn.Module):
+    def __init__(self, frame_dim, item_dim):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(frame_dim, item_dim), nn.BatchNorm1d(item_dim))
+
+    def forward(self, frames, mask):
+        return self.layers(frames.mean(dim=1))
+
+
+class _Unlike(_Normed):
+    def __init__(self):
+        super().__init__(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (_Normed, "_Normed has a BatchNorm1d, by which an item's vector would depend on the others of its batch"),
+        (_Unlike, r"_Unlike cannot be made .*takes 1 positional argument.*; its `__init__` takes frame_dim, item_dim"),
+    ],
+)
+def test_an_encoder_of_ones_own_that_cannot_serve(data_root, in_tmp, encoder, message):
+    name = f"{encoder.__module__}:{encoder.__name__}"
+    with pytest.raises(ConfigError, match=message):
+        run_recbole_video(
+            "SASRec", "tiny", config_dict=small_options(data_path=str(data_root), encoder=name), trust=True
+        )

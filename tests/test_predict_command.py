@@ -270,7 +270,8 @@ def test_counts_and_authors(root, in_tmp, capsys):
     assert model.metadata_columns == ["seconds", "time", "user_id"] and model.count == "views"
     videos = model.from_stores(table["video"], metadata=table)
     found, why = model.predict(videos), str(model.explain(videos))
-    assert why.startswith(f"the video: predicted {found[0]:.4f} ({2 ** found[0] - 1:,.0f} views)") and "(x " in why
+    assert str(model.explain(videos, row=2)).startswith("x3: predicted ")
+    assert why.startswith(f"x1: predicted {found[0]:.4f} ({2 ** found[0] - 1:,.0f} views)") and "(x " in why
     assert [f"{value:.6g}" for value in found] == [line[1] for line in lines]
     assert np.array_equal(model.to_counts(found), counts_of(found, {"sources": ["views"], "transform": "log2_1p"}))
 

@@ -156,7 +156,7 @@ def test_what_is_judged_on_other_data_is_neither_ranked_nor_tested(tmp_path, cha
     assert [cell.rank for cell in cells.values()] == [0, 0, 0]
     assert any(f"judged on different data ({what})" in warning for warning in section.warnings)
     assert cells["SASRec + CVA"].marks == cells["GRU4Rec + CVA"].marks == ""
-    assert "Not tested against a control" in section.legend and "SASRec + CVA" not in section.legend
+    assert "Not tested against the best control" in section.legend and "SASRec + CVA (" not in section.legend
 
 
 def test_what_a_result_does_not_tell_is_no_difference(tmp_path):
@@ -197,6 +197,20 @@ def test_a_row_below_the_best_control_is_marked(tmp_path):
     assert r"$\downarrow$" in (tmp_path / "report" / "results.tex").read_text()
 
 
+def test_a_control_without_values_per_case_takes_no_mark_away(tmp_path):
+    """The next best one is tested; what that does not settle is told, with the control and the metrics."""
+    write_run(tmp_path / "a", hits_of(0.2, 1))
+    write_run(tmp_path / "b", hits_of(0.9, 2), "GRU4Rec")
+    write_run(tmp_path / "c", hits_of(0.4, 3), "MostPopular", control=True)
+    before = {name: cell.marks for name, cell in cells_of(tmp_path)[1].items()}
+    folder = tmp_path / "d"
+    write_run(folder, hits_of(0.5, 4), "RecentPopular", control=True)
+    (folder / "per_user.tsv").unlink()
+    section, cells = cells_of(tmp_path)
+    assert before["SASRec + CVA"] == cells["SASRec + CVA"].marks == "↓"
+    assert cells["GRU4Rec + CVA"].marks == "" and "GRU4Rec + CVA (RecentPopular + CVA: HR@10)" in section.legend
+
+
 def test_what_is_fitted_in_one_go_and_is_no_control_is_tested_like_the_others(tmp_path):
     write_run(tmp_path / "a", hits_of(0.2, 1), "SVR", fit={"support_vectors": 7})
     write_run(tmp_path / "b", hits_of(0.6, 2), "HyFea", fit={"trees": 7})
@@ -213,7 +227,7 @@ def test_the_console_says_what_a_reader_of_the_table_has_to_know(tmp_path, capsy
     told = capsys.readouterr().out
     assert "are judged on different data (number of test users)" in told
     assert "curves of rows that are not cannot be compared" in (tmp_path / "report" / "report.md").read_text()
-    assert "or a run keeps no values per case: SASRec + CVA." in told
+    assert "a run keeps no values per case (save_per_user=True keeps them): SASRec + CVA (no control: HR@10)." in told
     assert "In 1 of 2 rows trained by epochs the last epoch was the best of a run" in told
     assert "(tiny / SASRec + CVA)" in told
 

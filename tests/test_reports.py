@@ -156,7 +156,7 @@ class TestTable:
         assert len(p) == 3 and judged.n_tests == 1
         write_report([folder], tmp_path)
         text = (tmp_path / "report.md").read_text()
-        assert "p ≥ 0.05 after Holm's correction over 1 test behind these marks." in text
+        assert "p ≥ 0.05 after Holm's correction over 1 test behind these marks: p is the larger of both." in text
         assert "(after Holm's correction over 3 tests that the sweep asks for)" in text
 
     def test_equal_runs_are_no_proof(self, tmp_path):
@@ -377,8 +377,10 @@ class TestRepeats:
     def test_comparisons_that_are_asked_for_stand_on_the_console(self, folder, tmp_path, capsys):
         assert main([f"--report={folder}", f"--out={tmp_path}"]) == 0
         told = capsys.readouterr().out
-        head = "Mean differences, 95 % intervals in brackets, p of the paired t-test after Holm's correction over"
-        assert f"{head} 3 tests that the sweep asks for:" in told
+        head = (
+            "Mean differences, in brackets 95 % intervals (uncorrected), p of the paired t-test after Holm's correction"
+        )
+        assert f"{head} over 3 tests that the sweep asks for:" in told
         assert "\nCVA against MLP, HR@10 over 3 seeds: +2.1667 (+0.2694 to +4.0640), p = 0.1170\n" in told
         assert "\nCVA against MLP, HR@10 over 50 test cases: " in told
         assert "CVA against Pooling, HR@10: not tested (needs 2 seeds of both rows)" in told

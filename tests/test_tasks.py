@@ -273,6 +273,39 @@ class TestBeside:
         assert self.best(tmp_path) == Beside("B", 0.4, 0.8, tmp_path / "B-d-Nov-1")
         assert self.best(tmp_path, bigger=True).model == "A"
 
+    def test_one_of_the_same_inputs_comes_first(self, tmp_path):
+        """Whatever reads no metadata has the same inputs however they are chosen; of others it is told what differs."""
+
+        def write(name, valid, **config):
+            path = self.write(tmp_path, name, valid, valid, inputs={"metadata": {}} if config else {})
+            path.write_text(json.dumps({**json.loads(path.read_text()), "config": config}))
+
+        def best():
+            options = {"author_history": False, "metadata_numeric": ["a"]}
+            return best_beside(tmp_path / "own", ["A", "B"], self.DATA, "nmse", False, options)
+
+        write("A-d-1", 0.1, author_history=True, metadata_numeric=["a"])
+        assert best().differing == ("author_history",)
+        assert best().told("nMSE", "0.1").endswith("A-d-1), whose author_history is not this run's")
+        write("A-d-2", 0.4, author_history=False, metadata_numeric=["a"])
+        assert best() == Beside("A", 0.4, 0.4, tmp_path / "A-d-2")
+        write("B-d-1", 0.3)
+        assert best() == Beside("B", 0.3, 0.3, tmp_path / "B-d-1")
+
+    def test_of_a_recommender(self, data_root, in_tmp, capsys):
+        """The control of the same protocol, below a model's result and not below a control's."""
+        shared = {"data_path": str(data_root), "dataset": "tiny"}
+
+        def told_by(model, **options):
+            run_recbole_video(model, config_dict={**shared, **options})
+            return capsys.readouterr().out
+
+        model = small_options(data_path=str(data_root))
+        assert "eside it" not in told_by("MostPopular") + told_by("MostPopular", protocol="recbole") + told_by("Random")
+        value = run_recbole_video("MostPopular", config_dict=shared)["test_result"]["ndcg@10"]
+        capsys.readouterr()
+        assert f"\nBeside it: MostPopular, NDCG@10 {100 * value:.2f} (saved/" in told_by("SASRec", **model)
+
     def test_others_and_damaged_ones_are_passed_over(self, tmp_path):
         self.write(tmp_path, "A-d-1", 0.1, 0.1, label={"sha256": "y"})
         self.write(tmp_path, "A-d-2", 0.1, 0.1, dataset="e")

@@ -96,6 +96,14 @@ class GatheredContent:
             }
         return described
 
+    def in_words(self) -> str:
+        """What is read of an item, for the log: each modality with its file, its model, its rows and their width."""
+        told = []
+        for name, table in self._tables.items():
+            rows = f"at most {table.store.n_frames} of " * (table.store.n_frames > 1)
+            told.append(f"{name} ({table.store.path.name}: {_origin(table.store).vfm}, {rows}width {table.frame_dim})")
+        return ", ".join(told)
+
 
 class ItemContent(GatheredContent):
     """The content of a data set as its stores have it.

@@ -201,11 +201,13 @@ def write_frame_store(
     *,
     vfm: str,
     sampling: str,
+    overwrite: bool = False,
     **extra: Any,
 ) -> FrameStore:
     """Write a frame store; array and manifest appear together, and until then an earlier store stays as it is.
 
-    An earlier store of that name is replaced without a question, where the commands ask for ``--overwrite``.
+    An earlier store of that name is replaced where it is of the same model; one of another model, which may have taken
+    days to make, only with ``overwrite``.
     Warns of items with identical frames, which no model can tell apart.
 
     Args:
@@ -215,12 +217,15 @@ def write_frame_store(
         frame_counts: [N], frames that each item has; all F by default.
         vfm: The frozen vision model that made the embeddings.
         sampling: How the frames were chosen.
+        overwrite: Replace a store of another model.
         extra: Further plain values for the manifest.
 
     Raises:
         DataError: If the shapes do not fit, a value is not finite in float16, the items have no order or one of them
-            cannot be a token, or a file of that name is there that is no frame store.
+            cannot be a token, or a file of that name is there that is no frame store, or is of another model.
     """
+    if not overwrite:
+        _refuse_other_model(expanded(path), vfm)
     items, frames = ordered_tokens(items), as_array("frames", frames)
     if frames.ndim != 3 or len(frames) != len(items):
         one_each = "; of one row each, give vectors[:, None]" if frames.ndim == 2 and len(frames) == len(items) else ""
@@ -235,6 +240,25 @@ def write_frame_store(
     blocks = (FrameBlock(rows[s : s + n_rows], frames[s : s + n_rows], counts[s : s + n_rows]) for s in starts)
     n_frames, frame_dim = frames.shape[1:]
     return write_frame_blocks(path, items, n_frames, frame_dim, blocks, vfm=vfm, sampling=sampling, **extra)
+
+
+def _refuse_other_model(path: Path, vfm: str) -> None:
+    """Keep the store of another model from being replaced by a slip.
+
+    Raises:
+        DataError: If there is one.
+    """
+    if not path.is_file() or not _manifest_path(path).is_file():
+        return
+    try:
+        found = FrameStore(path).manifest.vfm
+    except DataError:
+        return  # nothing can be read of it
+    if found != vfm:
+        raise DataError(
+            f"`{path}` holds frames of `{found}`, not of `{vfm}`; write to another name, as "
+            f"`{path.name.removesuffix(SUFFIX)}.mine{SUFFIX}` (which frame_store=mine reads), or give overwrite=True."
+        )
 
 
 @dataclass(frozen=True)

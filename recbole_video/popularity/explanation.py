@@ -87,6 +87,7 @@ class Explanation:
         scale: What they add up on, where that is not the labels' scale.
         without: The predictions for the same video without one of its inputs; what inputs do together is in none.
         count: The count, of views say, that the label is a function of, which is told beside it; None of another label.
+        item: What the video is called.
     """
 
     popularity: float
@@ -100,6 +101,7 @@ class Explanation:
     scale: str = ""
     without: Sequence[WhatIf] = ()
     count: CountBehind | None = None
+    item: str = "the video"
 
     def __repr__(self) -> str:
         parts = [] if self.frame_weights is None else [counted(len(self.frame_weights), "frame score")]
@@ -140,16 +142,16 @@ class Explanation:
         return f"{amount:+.4f}" + (f" (x {factor:.2f})" if factor is not None else "")
 
     def as_text(
-        self, item: str = "the video", label: float | None = None, titles: Mapping[str, str] | None = None
+        self, item: str | None = None, label: float | None = None, titles: Mapping[str, str] | None = None
     ) -> str:
         """Lines for the console.
 
         Args:
-            item: Token of the video.
+            item: Token of the video, if it is called otherwise than here.
             label: Its true popularity; None where it is not known.
             titles: Title of each video by its token, of this one and of those that were retrieved; some may lack one.
         """
-        titles = titles or {}
+        titles, item = titles or {}, self.item if item is None else item
         true = "" if label is None else f", true {self.in_words(label)}"
         lines = [f"{item}: predicted {self.in_words(self.popularity)}{true}"]
         lines += [f"  its title: {_short(titles[item])}"] if titles.get(item) else []

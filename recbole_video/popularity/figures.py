@@ -14,11 +14,12 @@ from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.evaluation.regression import Predictions
 from recbole_video.files.atomic import write_atomically
 from recbole_video.popularity.explanation import Contribution, Explanation
+from recbole_video.runtime.metric_names import metric_label
 
 _MAX_POINTS, _FEW_POINTS = 20_000, 2_000
 _RAISES, _LOWERS = "#c8553d", "#2b6cb0"
 # The most that fits in places of a picture, in Latin letters.
-_LONGEST_TITLE, _LONGEST_LABEL, _LONGEST_NAME, _LONGEST_SLOT, _LONGEST_FOOT = 115, 56, 30, 26, 140
+_LONGEST_TITLE, _LONGEST_LABEL, _LONGEST_NAME, _LONGEST_SLOT, _LONGEST_FOOT = 115, 64, 44, 26, 140
 
 
 def draw_scatter(predictions: Predictions, metrics: Metrics, path: Path, label: str = "popularity") -> None:
@@ -42,7 +43,7 @@ def draw_scatter(predictions: Predictions, metrics: Metrics, path: Path, label: 
     name = _cut_within(label, _LONGEST_NAME)
     axis.set_xlabel(f"true {name}", parse_math=False)
     axis.set_ylabel(f"predicted {name}", parse_math=False)
-    axis.set_title(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), fontsize=9)
+    axis.set_title(", ".join(f"{metric_label(name)} {value:.4f}" for name, value in metrics.items()), fontsize=9)
     save_figure(figure, path)
 
 

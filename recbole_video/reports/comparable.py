@@ -19,6 +19,7 @@ def judged_on(result: Mapping[str, Any]) -> dict[str, str]:
         "protocol": data.get("protocol"),
         "times": data.get("temporal"),
         "number of test users": data.get("test_users"),
+        "number of items that are ranked": data.get("items"),
         "label": label.get("sha256") if isinstance(label, dict) else None,
         "mask_history": config.get("mask_history"),
         "candidates": how.get("mode") if isinstance(how, dict) else None,

@@ -41,7 +41,10 @@ def note_lines(section: Section) -> list[str]:
     """
     shown = [one_line(line) for line in section.against[:_MOST_LINES]]
     more = len(section.against) - len(shown)
-    lines = ["Cannot be told apart († best control, ‡ next worse value of the column):", *shown]
+    head = (
+        "Cannot be told apart († best control, ‡ next worse value of the column; p corrected, the larger of two tests):"
+    )
+    lines = [head, *shown]
     against = ["\n".join([*lines, *([f"… and {more:,} more in the report"] if more else [])])] if shown else []
     return [*_test_paragraph(section), *against, *map(one_line, section.notes)]
 
@@ -52,7 +55,7 @@ def _test_paragraph(section: Section) -> list[str]:
     if not lines:
         return []
     more = [f"… and {len(lines) - _MOST_TESTS:,} more in the report"] if len(lines) > _MOST_TESTS else []
-    head = f"Mean differences, 95 % intervals in brackets, p of the paired t-test {section.correction}:"
+    head = f"Mean differences, in brackets 95 % intervals (uncorrected), p of the paired t-test {section.correction}:"
     return ["\n".join([head, *lines[:_MOST_TESTS], *more])]
 
 

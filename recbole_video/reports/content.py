@@ -237,7 +237,7 @@ def _marks(collection: Collection, judged: Judged) -> list[str]:
         f"{CONTROL} cannot be told from the best control on its data, {NEIGHBOUR} not from the next worse value of the "
         "column among the rows it is ranked with, controls left out; which row that is stands under Not told apart. "
         "Student's paired t-test or Wilcoxon's signed-rank test over test cases, each the mean over the row's seeds, "
-        f"gives p ≥ {ALPHA:g} {_correction(collection, judged.n_tests, 'behind these marks')}."
+        f"gives p ≥ {ALPHA:g} {_correction(collection, judged.n_tests, 'behind these marks')}: p is the larger of both."
         + f" {BELOW} is below the best control, by the same tests."
         * is_below
     ]
@@ -252,11 +252,11 @@ def _untested(collection: Collection, judged: Judged) -> list[str]:
     lines = []
     if judged.untested:
         lines.append(
-            "Not tested against a control, as none is judged on the same data, or a run keeps no values per case: "
-            f"{', '.join(judged.untested)}."
+            "Not tested against the best control, as none is judged on the same data or a run keeps no values per case "
+            f"(save_per_user=True keeps them): {'; '.join(judged.untested)}."
         )
     if judged.untestable:
-        lines.append(f"Without a test over cases, of which a single one has no value: {', '.join(judged.untestable)}.")
+        lines.append(f"Not tested, as the tables of cases have no values of them: {', '.join(judged.untestable)}.")
     return lines
 
 

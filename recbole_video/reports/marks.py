@@ -27,7 +27,7 @@ class Judged:
         n_tests: How many tests there were behind the marks, which are corrected for that number.
         has_marks: Whether cells were tested, so that one without a mark is told apart, but for those in ``untested``.
         against: Of each mark what it stands for, from the first row to the last.
-        untested: Rows that a cell of was not tested against a control, though the table has some.
+        untested: Cells that could not be tested against the best control, by row, each with the control's name.
         untestable: Metrics that were tested nowhere, where others were: a single case has no value of them.
     """
 
@@ -75,7 +75,8 @@ def judge(collection: Collection, table: Table) -> Judged:
         for (i, _), own in sorted(marks.items())
         for mark, about in own.items()
     )
-    untested = tuple(_shown(table, i) for i in _without_control(table, rivals))
+    signed = {(i, j) for (i, j), own in marks.items() if CONTROL in own} | below
+    untested = tuple(_without_control(table, rivals, signed))
     untestable = _untestable(table, rivals) if rivals else ()
     return Judged(replace(table, rows=rows), tuple(asked), n_tested(tests), bool(rivals), against, untested, untestable)
 
@@ -85,18 +86,23 @@ def _is_better(table: Table, rival: _Rival) -> bool:
     return _quality(table, rival.row, rival.head) > _quality(table, rival.other, rival.head)
 
 
-def _without_control(table: Table, rivals: list[_Rival]) -> list[int]:
-    """Rows of a model with a cell that no control was tested against, where the column has controls."""
-    tested = {(rival.row, rival.head) for rival in rivals if rival.mark == CONTROL}
+def _without_control(table: Table, rivals: list[_Rival], signed: set[tuple[int, int]]) -> Iterator[str]:
+    """Rows of models with cells that were not tested against the best control, where the column has controls.
+
+    A cell that has its sign from another control, which is no better, needs no other test.
+    """
+    tested = {(rival.row, rival.head, rival.other) for rival in rivals if rival.mark == CONTROL}
     columns = {rival.head for rival in rivals}  # the others are of metrics that no case has
-    found = []
     for i, row in enumerate(table.rows):
+        lacking: dict[int | None, list[str]] = {}
         for j, (_, metric) in enumerate(table.heads):
             is_judged = j in columns and metric.is_quality and row.cells[j].mean is not None
-            if is_judged and (i, j) not in tested and not _are_of_a_control(row.records[j]) and _has_control(table, j):
-                found.append(i)
-                break
-    return found
+            if is_judged and not _are_of_a_control(row.records[j]) and _has_control(table, j):
+                best = next(iter(_controls(table, i, j)), None)
+                if (i, j, best) not in tested and (i, j) not in signed:
+                    lacking.setdefault(best, []).append(metric.name)
+        for k, names in lacking.items():
+            yield f"{_shown(table, i)} ({'no control' if k is None else _shown(table, k)}: {', '.join(names)})"
 
 
 def _untestable(table: Table, rivals: list[_Rival]) -> tuple[str, ...]:
@@ -164,10 +170,12 @@ def _rivals(collection: Collection, table: Table, cases: Cases) -> Iterator[_Riv
         for i, row in enumerate(table.rows):
             if row.cells[j].mean is None or _are_of_a_control(row.records[j]):
                 continue
-            others = ((CONTROL, _best_control(table, i, j)), (NEIGHBOUR, _next_worse(collection, table, i, j)))
-            for mark, other in others:
-                if other is not None and (test := _test(table, (i, other), j, metric, column.label, cases)):
-                    yield _Rival(i, j, mark, other, test)
+            neighbour = _next_worse(collection, table, i, j)
+            others = ((CONTROL, _controls(table, i, j)), (NEIGHBOUR, [] if neighbour is None else [neighbour]))
+            for mark, rivals in others:
+                tests = ((k, _test(table, (i, k), j, metric, column.label, cases)) for k in rivals)
+                if found := next(((k, test) for k, test in tests if test is not None), None):
+                    yield _Rival(i, j, mark, *found)
 
 
 def _test(table: Table, rows: tuple[int, int], j: int, metric: Metric, column: str, cases: Cases) -> Tested | None:
@@ -182,15 +190,17 @@ def _are_of_a_control(records: Iterable[Record]) -> bool:
     return any("control" in record.result for record in records)
 
 
-def _best_control(table: Table, i: int, j: int) -> int | None:
-    """The best row among the controls on the data of a cell."""
+def _controls(table: Table, i: int, j: int) -> list[int]:
+    """The rows of controls on the data of a cell, the best first."""
     own = table.rows[i].records[j]
     rows = [
         k
         for k, row in enumerate(table.rows)
-        if _are_of_a_control(row.records[j]) and difference(own, row.records[j]) is None
+        if row.cells[j].mean is not None
+        and _are_of_a_control(row.records[j])
+        and difference(own, row.records[j]) is None
     ]
-    return max(rows, key=lambda k: _quality(table, k, j), default=None)
+    return sorted(rows, key=lambda k: -_quality(table, k, j))
 
 
 def _next_worse(collection: Collection, table: Table, i: int, j: int) -> int | None:

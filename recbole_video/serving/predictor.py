@@ -50,6 +50,7 @@ class Inputs:
             with ``title_`` of ``title``, text, what begins with ``author_past_`` of ``user_id`` and ``time``.
         content: Further modalities by name, [N, d] or [N, R, d] float each; frames and text may be given here, too. A
             further one that is left out no video has, and rows of zeros are none.
+        items: What the videos are called, for explanations.
     """
 
     frames: Array | None = None
@@ -57,6 +58,7 @@ class Inputs:
     text: Array | None = None
     metadata: pd.DataFrame | Mapping[str, Sequence[Any]] | None = None
     content: Mapping[str, Array] | None = None
+    items: Sequence[str] | None = None
 
 
 class PopularityPredictor(TellsItsUses):
@@ -164,6 +166,7 @@ class PopularityPredictor(TellsItsUses):
         one = self._trimmed({name: value[row : row + 1] for name, value in batch.items()})
         never_lacking = [name for name in self.content if not self._is_masked(name)]
         found = self._explained({name: value.to(self.device) for name, value in one.items()}, never_lacking)
+        found = found if videos.items is None else replace(found, item=str(videos.items[row]))
         if self._metadata is None or videos.metadata is None or not found.contributions:
             return found
         encoded = self._metadata.transform(_as_table(videos.metadata).iloc[[row]])
@@ -181,6 +184,7 @@ class PopularityPredictor(TellsItsUses):
         loader = PopularityLoader(self.config, dataset, np.array([row]), shuffle=False)
         never_lacking = [name for name, missing in dataset.read_as_zeros.items() if not missing["train"]]
         found = self._explained(loader.batch(np.array([row])).to(self.device), never_lacking)
+        found = replace(found, item=str(dataset.items[row]))
         if dataset.metadata is None or not found.contributions:
             return found
         return found.with_values(dataset.metadata_encoder.in_words(dataset.metadata, row))
@@ -251,6 +255,7 @@ class PopularityPredictor(TellsItsUses):
             text=stored.get("text", (None,))[0],
             metadata=metadata,
             content={name: values for name, (values, _) in stored.items() if name not in ("frames", "text")},
+            items=list(items),
         )
 
     def _is_masked(self, name: str) -> bool:
@@ -404,6 +409,8 @@ def _common_size(batch: Mapping[str, Tensor], videos: Inputs) -> int:
     shown = {"numeric": "metadata", "categories": "metadata"}
     read = {shown.get(name, name): len(value) for name, value in batch.items() if name != mask_name("frames")}
     sizes = read or _sizes_of(videos)
+    if videos.items is not None:
+        sizes = {**sizes, "items": len(videos.items)}
     if len(set(sizes.values())) > 1:
         raise DataError(f"The inputs are of different numbers of videos: {sizes}.")
     return next(iter(sizes.values()))

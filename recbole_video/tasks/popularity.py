@@ -43,6 +43,9 @@ from recbole_video.training.trainer import Trainer
 _FEW_VIDEOS = 20
 _FEW_CATEGORIES = 2  # of a column that stands in for those of a data set
 
+_OF_INPUTS = (
+    "author_history", "metadata", "metadata_numeric", "metadata_categorical", "metadata_log1p", "train_share"
+)  # fmt: skip
 _OPTION_OF_DROPPED = {
     "without frames": "missing_items",
     "without text": "missing_text",
@@ -174,9 +177,10 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
             return []
         controls = [name for name in POPULARITY_MODELS if POPULARITY_MODELS.get(name).serves_as_control]
         metric, bigger = self.config["valid_metric"], self.config["valid_metric_bigger"]
-        best = best_beside(Path(result["run_folder"]), controls, result["data"], metric.lower(), bigger)
+        options = {name: self.config[name] for name in _OF_INPUTS if name in self.config}
+        best = best_beside(Path(result["run_folder"]), controls, result["data"], metric.lower(), bigger, options)
         if best is not None:
-            return [f"Beside it: {best.model}, {metric} {best.value:.4f} ({best.folder})"]
+            return [best.told(metric, f"{best.value:.4f}")]
         told = ", ".join(f"--model={name}" for name in controls)
         return [f"No control was run on these data beside it ({told}): one with the same options of data tells more."]
 

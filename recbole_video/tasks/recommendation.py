@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import cached_property
 from math import sqrt
@@ -27,14 +28,17 @@ from recbole_video.recommendation.data import (
     load_data,
     recommendation_checkpoint_data,
 )
+from recbole_video.registries import CONTROLS
+from recbole_video.results.beside import best_beside
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
 from recbole_video.results.targets import n_test_targets
+from recbole_video.runtime.metric_names import is_share
 from recbole_video.serving.control import make_control
 from recbole_video.serving.recommender import Recommender, make_recommender
 from recbole_video.tasks.left_out import much_left_out
 from recbole_video.tasks.size import smaller_sizes, too_many_parameters, warn_of_size
-from recbole_video.tasks.task import Fitted, Task, as_config_error
+from recbole_video.tasks.task import Fitted, Hooks, Task, as_config_error
 from recbole_video.training.run_folder import RunFolder
 from recbole_video.training.trainer import Trainer
 from recbole_video.user_encoders.base import VideoRecommender
@@ -54,7 +58,10 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     def build(self) -> VideoRecommender | Control:
         """The model, whose scoring is tried out if it is not of this package."""
-        return _build(self.config, self.data.catalogue, self.config["device"])
+        model = _build(self.config, self.data.catalogue, self.config["device"])
+        if model.content is not None:
+            logging.getLogger().info(f"Content: {model.content.in_words()}")
+        return model
 
     @classmethod
     def try_to_build(cls, config: Any) -> None:
@@ -129,7 +136,23 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     def scale(self, result: dict[str, Any]) -> list[str]:
         """What one hit, chance and the sample make of a hit rate, as :func:`scale_of_test`."""
-        return scale_of_test(result, smaller_sizes(self.config))
+        return [*scale_of_test(result, smaller_sizes(self.config)), *self._beside(result)]
+
+    def _beside(self, result: dict[str, Any]) -> list[str]:
+        """The best control of the same data in the folder of runs, if there is any; nothing for a control."""
+        if result["run_folder"] is None or self.config.model_class.is_fitted_once() or self.hooks != Hooks():
+            return []
+        metric, options = (
+            self.config["valid_metric"],
+            {name: self.config[name] for name in ("mask_history", "eval_args")},
+        )
+        bigger = self.config["valid_metric_bigger"]
+        best = best_beside(Path(result["run_folder"]), list(CONTROLS), result["data"], metric.lower(), bigger, options)
+        return (
+            []
+            if best is None
+            else [best.told(metric, f"{100 * best.value:.2f}" if is_share(metric.lower()) else f"{best.value:.4f}")]
+        )
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
         """The curve, and each user's rank and metrics where they are asked for."""

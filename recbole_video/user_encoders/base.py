@@ -15,6 +15,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from recbole_video.content.items import GatheredContent
 from recbole_video.data.catalogue import Catalogue
@@ -323,7 +324,7 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
         if getattr(encoder_class, "keeps_frame_dim", False):
             _check_widths_agree(config, dataset.content_dims)
         encoder = build_content_encoder(
-            lambda dim: encoder_class(dim, item_dim, **options),
+            lambda dim: _content_encoder(encoder_class, dim, item_dim, options),
             dataset.content_dims,
             item_dim,
             config["content_fusion"],
@@ -337,6 +338,28 @@ def _build_tower(config: Any, dataset: Catalogue, replaced: nn.Embedding) -> Ite
         content = dataset.content.averaged()
     chunk, scale = config["encode_chunk"], config["item_scale"]
     return ItemTower(encoder, content, n_items, item_dim, extra, fusion, chunk, scale)
+
+
+def _content_encoder(encoder_class: Any, frame_dim: int, item_dim: int, options: Mapping[str, Any]) -> nn.Module:
+    """Make an item encoder, perhaps one of the user's own.
+
+    Raises:
+        ConfigError: If it cannot be called so, or makes rows of a batch depend on each other.
+    """
+    name = encoder_class.__name__
+    try:
+        encoder: nn.Module = encoder_class(frame_dim, item_dim, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"The item encoder {name} cannot be made ({error}); its `__init__` takes frame_dim, item_dim and options."
+        ) from error
+    normed = next((layer for layer in encoder.modules() if isinstance(layer, _BatchNorm)), None)
+    if normed is not None:
+        raise ConfigError(
+            f"The item encoder {name} has a {type(normed).__name__}, by which an item's vector would depend on the "
+            "others of its batch; take nn.LayerNorm."
+        )
+    return encoder
 
 
 def _check_widths_agree(config: Any, dims: Mapping[str, int]) -> None:
