@@ -25,6 +25,7 @@ demo: $(READY)  ## Train a small SASRec + CVA on the bundled synthetic data and 
 	@echo 'Next:'
 	@echo '  source .venv/bin/activate                              # once per terminal'
 	@echo '  python run_recbole_video.py                            # the same at the size of the paper, in minutes'
+	@echo "  recbole-video recommend $$(ls -td saved/SASRec-CVA-microvideo-demo-* | head -n 1) --history=\"v0001 v0105\"  # use the model"
 	@echo '  python run_recbole_video.py --item_encoder=ID          # ids in place of content'
 	@echo '  python run_recbole_video.py --model=MostPopular        # a control: what needs no training'
 	@echo '  python -m recbole_video.dataset_tools generic --help   # a csv of your own'

@@ -317,6 +317,18 @@ class TestWhatSetsRowsApart:
         told = "frame_store (empty: SASRec + CVA; parts: GRU4Rec + CVA)"
         assert self.told(tmp_path) == f"Beside model and item encoder, rows differ in {told}."
 
+    def test_what_a_control_reads_otherwise(self, tmp_path):
+        """Of a model beside a control with more inputs that is told, and not what the control does not read."""
+        plain = {"author_history": False, "train_share": 1.0, "n_trees": 9}
+        write_run(tmp_path / "a", hits_of(0.2, 1), "STAP", config=plain)
+        richer = {"author_history": True, "train_share": 1.0, "n_trees": 99}
+        data = {"inputs": {"metadata": {"numeric": ["x"]}}}
+        write_run(tmp_path / "b", hits_of(0.6, 2), "Trees", control=True, config=richer, data=data)
+        write_run(tmp_path / "c", hits_of(0.1, 3), "Mean", control=True, config=richer)
+        assert self.told(tmp_path) == (
+            "Beside model and item encoder, rows differ in author_history (False: STAP + CVA; True: Trees + CVA)."
+        )
+
     def test_options_of_another_protocol_play_no_part(self, tmp_path):
         cuts = {"a": ("microlens", [0.8, 0.9]), "b": ("temporal", [0.6, 0.8]), "c": ("microlens", [0.1, 0.2])}
         for name, (protocol, cut) in cuts.items():

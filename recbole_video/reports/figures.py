@@ -59,7 +59,8 @@ def draw_all(collection: Collection, table: Table) -> list[Picture]:
         caption = f"{collection.sweep.title}: {figure.y_label or figure.metric}" + (
             "; error bars are standard deviations over seeds" if _has_spread(table) else ""
         )
-        pictures.append(_picture("figure", caption + ".", lambda axes: draw(axes[0], collection, table)))
+        below = 2 * _LEGEND_LINE
+        pictures.append(_picture("figure", caption + ".", lambda axes: draw(axes[0], collection, table), below=below))
     if panels := _curves_by_data(collection):
         labels = curve_styles(panels)
         below = -(-len(labels) // _legend_columns(labels))
@@ -125,7 +126,7 @@ def _bars(axis: Any, collection: Collection, table: Table) -> None:
     is_cut = _zoom(axis, np.concatenate(drawn))
     axis.set_xlabel(_x_label(collection))
     axis.set_ylabel(metric + (" (axis does not start at 0)" if is_cut else ""))
-    axis.legend(frameon=False)
+    _legend_below(axis)
 
 
 def _groups(axis: Any, collection: Collection, table: Table) -> None:
@@ -149,7 +150,7 @@ def _groups(axis: Any, collection: Collection, table: Table) -> None:
     _label_places(axis, labels)
     axis.set_xlabel(_x_label(collection))
     axis.set_ylabel(figure.y_label or figure.metric)
-    axis.legend(frameon=False)
+    _legend_below(axis)
 
 
 def _lines(axis: Any, collection: Collection, table: Table) -> None:
@@ -183,7 +184,7 @@ def _lines(axis: Any, collection: Collection, table: Table) -> None:
         _label_places(axis, labels)
     axis.set_xlabel(_x_label(collection))
     axis.set_ylabel(metric)
-    axis.legend(frameon=False)
+    _legend_below(axis)
 
 
 def _curves_by_data(collection: Collection) -> dict[str, dict[str, list[list[dict[str, float]]]]]:
@@ -295,6 +296,14 @@ def _draw_line(axis: Any, collection: Collection, table: Table, blocks: Sequence
             axis.axhline(height, color=_color_of_block(j), linestyle=":", label=name)
             heights.append(height)
     return heights
+
+
+def _legend_below(axis: Any) -> None:
+    """Below the axis, where it hides no line."""
+    _, labels = axis.get_legend_handles_labels()
+    axis.figure.legend(
+        loc="outside lower center", ncols=min(len(labels), _legend_columns(labels) + 1), frameon=False, fontsize=9
+    )
 
 
 def _color_of_block(j: int) -> str:

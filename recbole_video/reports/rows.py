@@ -13,6 +13,9 @@ from recbole_video.reports.table import Table, TableRow
 
 # What rows are judged by, which a report tells of by itself where it differs.
 _JUDGED_BY = frozenset(["mask_history", "eval_args", "metric_batching", "metric_batch_size"])
+# What a control reads of the data, and what one reads that has metadata.
+_OF_INPUTS = ("missing_items", "missing_text", "train_share")
+_OF_METADATA = ("author_history", "metadata", "metadata_numeric", "metadata_categorical", "metadata_log1p")
 _MOST_VALUES = 10  # options whose values are told
 _MOST_ROWS = 2  # that are named beside a value
 _LONGEST_VALUE = 40  # characters
@@ -68,23 +71,32 @@ def other_options(collection: Collection) -> list[str]:
     """What else hand-made runs differ in than model and item encoder, a sentence for each group of their rows.
 
     Of each option that several models have and that may change a number, the values; a row whose label tells its value
-    is left out, and so are controls and lists, which have no such options. Rows of a sweep are called what they are by
-    whoever wrote it.
+    is left out, and so are lists; of controls, those of what they read count. Rows of a sweep are called what they are
+    by whoever wrote it.
     """
     if collection.sweep.name != HAND_MADE:
         return []
     groups: dict[str, dict[str, dict[str, Any]]] = {row.group: {} for row in collection.sweep.rows}
     rows = {row.name: row for row in collection.sweep.rows}
     for record in collection.records:
-        row = rows[record.trial.row]
-        if not {"control", "lists"} & set(record.result):
-            groups[row.group].setdefault(row.label, as_chosen(record.trial.options))
+        row, options = rows[record.trial.row], as_chosen(record.trial.options)
+        if "control" in record.result:
+            options = _of_inputs(options, record.result)
+        if "lists" not in record.result:
+            groups[row.group].setdefault(row.label, options)
     sentences = []
     for group, configs in groups.items():
         if parts := _differences(configs):
             where = f" on {group}" if len(groups) > 1 else ""
             sentences.append(f"Beside model and item encoder, rows{where} differ in {', '.join(parts)}.")
     return sentences
+
+
+def _of_inputs(options: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a control that say what it reads of the data; a control without metadata has none of those."""
+    inputs = (result.get("data") or {}).get("inputs") or {}
+    names = _OF_INPUTS + (_OF_METADATA if "metadata" in inputs else ())
+    return {name: options[name] for name in names if name in options}
 
 
 def _differences(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:

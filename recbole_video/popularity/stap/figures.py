@@ -24,5 +24,5 @@ def draw_slot_usage(history: Sequence[dict[str, float]], path: Path) -> None:
     axis.set_xlabel("epoch")
     show_whole_epochs(axis)
     axis.set_ylabel("use of the memory's slots")
-    axis.legend()
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     save_figure(figure, path)
