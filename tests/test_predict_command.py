@@ -10,6 +10,7 @@ from recbole_video.dataset_tools.__main__ import main as convert
 from recbole_video import FrameStore, load_model, run_recbole_video, write_frame_store
 from recbole_video.cli import main
 from recbole_video.data.labelled import PopularityDataset
+from recbole_video.errors import CheckpointError
 from recbole_video.popularity.counts import count_behind, counts_of
 from recbole_video.serving.predictor import Inputs
 
@@ -331,7 +332,13 @@ class TestOtherUses:
         told = capsys.readouterr().out
         assert "v3" in told and of_module([trees, "v3"]) == 0 and capsys.readouterr().out == told
         assert main(["explain", trees, "no-video"]) == 1
-        assert "has no labelled video `no-video`" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "has no labelled video `no-video`" in told and "new videos are explained in Python" in told
+        assert main(["explain", trees, trees]) == 1
+        assert f"`{trees}` is a folder; name one run, and then items of `pop`." in capsys.readouterr().err
+        inside = f"; `{root / 'runs'}` holds runs, such as `STAP-pop-.*`: name one"
+        with pytest.raises(CheckpointError, match=f"There is no checkpoint `.*`{inside}"):
+            load_model(root / "runs")
 
 
 class TestExplainAfterwards:

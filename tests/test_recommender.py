@@ -319,7 +319,11 @@ class TestBadInput:
             ([], "no history"),
             ("i1", "`histories` is a str; give a dictionary"),
             (7, "`histories` is a int"),
-            ({"a": "i1"}, "user `a` must be a list of items, oldest first, not a str"),
+            ({"a": "i1"}, "user `a` must be a list of items, oldest first, not a str.$"),
+            (
+                ["i1", "i2"],
+                r'user `0` must be a list of items, oldest first, not a str; a single history is \[\["i1", ...\]\]',
+            ),
             ({"a": {"i1"}}, "user `a` must be a list of items, oldest first, not a set, which has no order"),
             ([["i1"], None], "user `1` must be .* not a NoneType"),
             ([["i1"], np.array(3)], "user `1` must be .* not a ndarray"),

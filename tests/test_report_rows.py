@@ -179,6 +179,15 @@ def test_an_option_that_says_none_is_no_part_of_a_label(tmp_path):
     assert collection.sweep.title == "3 runs on tiny"
 
 
+def test_controls_stand_below_the_models(tmp_path):
+    write_run(tmp_path / "a", hits_of(0.5, 1), "MostPopular", control=True)
+    write_run(tmp_path / "b", hits_of(0.5, 2))
+    write_run(tmp_path / "c", hits_of(0.5, 3), "Random", control=True)
+    write_run(tmp_path / "d", hits_of(0.5, 4), "NARM")
+    _, cells = cells_of(tmp_path)
+    assert [name.split()[0] for name in cells] == ["SASRec", "NARM", "MostPopular", "Random"]
+
+
 def test_stars_are_of_the_better_row_alone():
     def stars(difference, bigger):
         return Tested("a", "b", "", "", "", difference, 1e-9, corrected=(1e-9, 1e-9), bigger=bigger).stars

@@ -327,8 +327,11 @@ class TestBeside:
 
         assert "No control was run on these data beside it (--model=Constant" in told_by("STAP", ours)
         assert "eside it" not in told_by("MetadataRidge", shared) + told_by("Constant", shared)
+        assert re.search(
+            r"; seed 42; \d+ trees?, as many as 10 validation videos chose\n", told_by("MetadataGBDT", shared)
+        )
         out = told_by("STAP", ours)
-        assert re.search(r"\nBeside it: (MetadataRidge|Constant), nMSE \d+\.\d{4} \(saved/", out)
+        assert re.search(r"\nBeside it: (MetadataRidge|MetadataGBDT|Constant), nMSE \d+\.\d{4} \(saved/", out)
         assert "eside it" not in told_by("STAP", ours, saved=False)
 
     def test_no_interval_where_there_is_none(self):

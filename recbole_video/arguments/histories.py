@@ -70,7 +70,10 @@ def _tokens(user: Any, history: Any) -> list[str]:
         raise DataError(f"{advice}, not a set, which has no order.")
     tokens = history.tolist() if hasattr(history, "tolist") else history
     if isinstance(tokens, (str, bytes, Mapping)) or not isinstance(tokens, Iterable):
-        raise DataError(f"{advice}, not a {type(history).__name__}.")
+        several = (
+            f'; a single history is [["{history}", ...]]' if isinstance(user, int) and isinstance(history, str) else ""
+        )
+        raise DataError(f"{advice}, not a {type(history).__name__}{several}.")
     return [str(token) for token in tokens]
 
 

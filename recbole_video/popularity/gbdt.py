@@ -12,7 +12,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor
 
-from recbole_video.errors import TrainingError
+from recbole_video.errors import TrainingError, counted
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.popularity.columns import (
     MetadataOptions,
@@ -106,6 +106,15 @@ class MetadataGBDT(HoldsTrees, PopularityModel):
 
     serves_as_control = True
     inputs_read = frozenset(["metadata"])
+
+    @classmethod
+    def remark(cls, result: Mapping[str, Any]) -> str:
+        """How many trees there are: one or two say that the metadata told the validation videos next to nothing."""
+        n_trees = (result.get("control") or {}).get("trees")
+        if n_trees is None:
+            return ""
+        n_valid = counted(result["data"]["rows"]["valid"], "validation video")
+        return f"{counted(n_trees, 'tree')}, as many as {n_valid} chose"
 
     def __init__(self, config: Any, inputs: InputShape) -> None:
         super().__init__(config, inputs)

@@ -187,13 +187,14 @@ def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collectio
         if (row.name, trial.seed) in records:
             repeats.append(records[row.name, trial.seed].folder)
         records[row.name, trial.seed] = Record(trial, path, TrialState(FINISHED), result)
+    controls = {record.trial.row for record in records.values() if "control" in record.result}
     names: list[str] = list(dict.fromkeys(name for result in runs.values() for name in result["test_result"]))
     sweep = Sweep(
         name=HAND_MADE,
         title=_title(roots, list(configs.values())),
         base={},
         metrics=_metrics(names, list(runs.values())),
-        rows=tuple(sorted(rows.values(), key=lambda row: row.group)),
+        rows=tuple(sorted(rows.values(), key=lambda row: (row.group, row.name in controls))),  # below the models
         seeds=tuple(sorted({seed for _, seed in records})),
     )
     return Collection(sweep, tuple(records.values()), len(records), tuple(roots), repeats=tuple(repeats))

@@ -71,7 +71,9 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     """
     path = expanded(path)
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint `{path}`.")
+        runs = sorted(other.parent.name for other in path.parent.glob(f"*/{path.name}"))
+        inside = f"; `{path.parent}` holds runs, such as `{runs[-1]}`: name one" if runs else ""
+        raise CheckpointError(f"There is no checkpoint `{path}`{inside}.")
     try:
         is_sound = _is_sound(path)
         state = torch.load(path, map_location=device, weights_only=True) if is_sound else None

@@ -119,7 +119,7 @@ def explain_items(
     found = []
     for item in [*items, *(cold_start_cases(dataset, predictor.config, n_cold) if n_cold else [])]:
         if item not in row_of:
-            raise DataError(f"`{dataset.name}` has no labelled video `{item}`{nearest(item, row_of)}.")
+            raise _no_video_error(dataset.name, item, row_of)
         explanation = predictor.explain_row(dataset, row_of[item])
         print(explanation.as_text(item, float(dataset.labels[row_of[item]]), titles))
         if row_of[item] in dataset.rows["train"]:
@@ -132,6 +132,16 @@ def explain_items(
             _draw_frames(run, dataset, item, explanation, videos)
         found.append(explanation)
     return found
+
+
+def _no_video_error(name: str, item: str, known: Mapping[str, int]) -> DataError:
+    """What to do about an item that is none, be it a new video or a second run."""
+    if Path(item).is_dir():
+        return DataError(f"`{item}` is a folder; name one run, and then items of `{name}`.")
+    return DataError(
+        f"`{name}` has no labelled video `{item}`{nearest(item, known)}; predictions of new videos are explained in "
+        "Python, by load_model(RUN).explain."
+    )
 
 
 def _dataset_of_run(run: Path, config: Any) -> PopularityDataset:
