@@ -95,7 +95,7 @@ class ListsTask(RecommendationTask):
             )
             if lists[name]
         ]
-        remarks += [f"{n:,} targets may stand within {k} behind the end of a list: misses"
+        remarks += [f"{n:,} targets are missing from lists of fewer than {k} items: misses at {k}"
                     for k, n in lists["short_lists"].items() if n]  # fmt: skip
         head = (
             f"The lists of {lists['file']} on {data['dataset']}: {data['test_users']:,} users, ranked among "
