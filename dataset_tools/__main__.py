@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "informs": "recbole_video.dataset_tools.informs",
     "vk-lsvd": "recbole_video.dataset_tools.vk_lsvd",
     "label": "recbole_video.dataset_tools.label",
+    "vectors": "recbole_video.dataset_tools.vectors",
     "frames": "recbole_video.dataset_tools.video.commands:FramesCommand",
     "sample": "recbole_video.dataset_tools.video.commands:SampleCommand",
     "embed": "recbole_video.dataset_tools.video.commands:EmbedCommand",

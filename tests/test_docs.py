@@ -242,7 +242,11 @@ def test_from_clicks_with_vectors_or_titles_to_a_recommendation(in_tmp):
             convert(shlex.split(line.partition("-m recbole_video.dataset_tools ")[2].replace("--dim=64", "--dim=6")))
             == 0
         )
+    made = {path: path.read_bytes() for path in Path("dataset/mine").glob("mine.frames.*")}
+    assert len(made) == 2
     exec(compile(example("tasks/vectors.md", "vectors"), "example", "exec"), {})
+    changed = [path.suffix for path, content in made.items() if path.read_bytes() != content]
+    assert changed == [".json"]  # by the command it names its source
     for name in ("frames.npy", "frames.json"):
         shutil.copy(f"dataset/titled/titled.text.{name}", f"dataset/mine/mine.text.{name}")
     runs = [shlex.split(line.partition(" ")[2]) for line in lines if "--dataset" in line]

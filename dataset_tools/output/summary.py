@@ -63,15 +63,16 @@ def is_of_popularity(folder: Path, name: str) -> bool:
     return (folder / f"{name}.counts").is_file()
 
 
-def training_command(folder: Path, name: str, store: str = "") -> str:
+def training_command(folder: Path, name: str, store: str = "", *options: str) -> str:
     """Train on a store, or else on the content that is there; without any, on ids.
 
-    Items of interactions that have no row in the store are left out, which is an option of its own.
+    Items of interactions that have no row in the store are left out, which is an option of its own; further options
+    stand before those of the store.
     """
-    words = ["python", "run_recbole_video.py", f"--dataset={name}", *place(folder)]
+    words = ["python", "run_recbole_video.py", f"--dataset={name}", *place(folder), *options]
     stores = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
     if not stores:
-        content = "   # or make content first, by `frames` of videos or `embed-text` of titles"
+        content = "   # or make content first, by `frames` of videos, `embed-text` of titles or `vectors`"
         return shlex.join([*words, "--item_encoder=ID"]) + content
     if not store and f"{name}{SUFFIX}" not in stores:
         store = stores[0].removeprefix(f"{name}.").removesuffix(SUFFIX)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CHUNK_ROWS = 1 << 18
+_CHUNK_CELLS = 1 << 22  # of wide tables, whose chunks have fewer rows
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = ".parquet"
@@ -156,15 +157,20 @@ def _read_text(path: Path, wanted: list[str], dialect: Dialect, separator: str) 
     _check_separator(path, wanted, names, dialect)
     _check_present(path, wanted, names)
     check_no_repeats(path, wanted, names)
-    chosen = [names.index(name) for name in wanted]
+    chosen, n_rows = [names.index(name) for name in wanted], _chunk_rows(wanted)
     for line, row in cells:
         rows.append([row[position] for position in chosen])
         lines.append(line)
-        if len(rows) == _CHUNK_ROWS:
+        if len(rows) == n_rows:
             yield _frame(rows, wanted, lines)
             rows, lines = [], []
     if rows:
         yield _frame(rows, wanted, lines)
+
+
+def _chunk_rows(columns: Sequence[str]) -> int:
+    """Rows that are read at once, of tables with many columns fewer."""
+    return max(1, min(_CHUNK_ROWS, _CHUNK_CELLS // max(1, len(columns))))
 
 
 def _frame(rows: list[list[Any]], columns: list[str], lines: list[int]) -> pd.DataFrame:
@@ -212,14 +218,14 @@ def _malformed(path: Path, line: int, problem: str) -> DataError:
 def _read_json_lines(path: Path, wanted: list[str], dialect: Dialect) -> Iterator[pd.DataFrame]:
     rows: list[list[Any]] = []
     lines: list[int] = []
-    absent, names = set(wanted), dict[str, None]()
+    absent, names, n_rows = set(wanted), dict[str, None](), _chunk_rows(wanted)
     for line, content in _json_objects(path, dialect):
         if absent:  # not every row has every key
             absent.difference_update(content)
             names.update(dict.fromkeys(content))
         rows.append([content.get(name) for name in wanted])
         lines.append(line)
-        if len(rows) == _CHUNK_ROWS:
+        if len(rows) == n_rows:
             yield _frame(rows, wanted, lines)
             rows, lines = [], []
     if absent and names:
@@ -256,7 +262,7 @@ def _parquet_chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
         names = file.schema_arrow.names
         _check_present(path, wanted, names)
         check_no_repeats(path, wanted, names)
-        for batch in file.iter_batches(batch_size=_CHUNK_ROWS, columns=wanted):
+        for batch in file.iter_batches(batch_size=_chunk_rows(wanted), columns=wanted):
             yield batch.to_pandas(integer_object_nulls=True)[wanted]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from recbole_video.dataset_tools.output.earlier import refuse_earlier
 from recbole_video.dataset_tools.video.decode import DecodeTask
 from recbole_video.dataset_tools.video.executors import Executor
 from recbole_video.dataset_tools.video.failures import Failure, write_failures
@@ -61,7 +62,7 @@ def run_job(job: Job, executor: Executor) -> Summary:
     finish_replacements(job.outputs.folder)
     settings = _settings(job)
     if not ShardFolder.are_of(job.outputs.parts, settings):  # else the results are those of the run that goes on
-        _check_absent(job)
+        refuse_earlier(job.results(), job.overwrite)
     import_av()
     shards = ShardFolder(job.outputs.parts, settings, discard=job.overwrite)
     with shards.locked():
@@ -80,13 +81,6 @@ def _process(job: Job, shards: ShardFolder, executor: Executor) -> Summary:
             writer.add(finished)
             bar.update()
     return _write_results(job, shards)
-
-
-def _check_absent(job: Job) -> None:
-    there = [path for path in job.results() if path.exists()]
-    if there and not job.overwrite:
-        names = ", ".join(f"`{path}`" for path in there)
-        raise DataError(f"{names} exist already; pass --overwrite to make them anew, or --store for another name.")
 
 
 def _settings(job: Job) -> dict[str, Any]:

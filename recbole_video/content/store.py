@@ -530,7 +530,7 @@ def _read_manifest(path: Path) -> Manifest:
         if not needed.is_file():
             raise DataError(
                 f"There is no `{needed}`. `python -m recbole_video.dataset_tools frames` makes it from videos, "
-                "`embed-text` from titles, `write_frame_store` from vectors."
+                "`embed-text` from titles, `vectors` from vectors of your own."
             )
     content = read_json(manifest_path, nan_is_missing=True)  # as earlier versions wrote it
     version = content.get("version") if isinstance(content, dict) else None
