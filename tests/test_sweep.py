@@ -314,11 +314,42 @@ class TestPlan:
         gone = "there is no dataset/shortvideo/shortvideo.dinov3-resample5.frames.npy"
         assert "Before it can run:\n  microlens-100k\n" in shown and "\n  shortvideo\n" in shown and gone in shown
         assert (
-            "dinov3-mid5: 19,738 videos, at most 5 frames of 384 numbers: up to 0.15 GB" in shown
-        )  # 19738 * 5 * 384 * 4
-        assert "dinov3-mid5: about" not in shown and "about 22 hours at 0.25 videos a second" in shown
+            "dinov3-mid5: 19,738 videos, at most 5 frames of 384 numbers: up to 0.076 GB\n" in shown
+        )  # 19738 * 5 * 384 * 2
+        assert (
+            "dinov3-resample5: 19,738 videos, at most 5 frames of 384 numbers: up to 0.076 GB, about 22 hours\n"
+            in shown
+        )
+        # 0.076 + 0.076 + 0.59 GB; 19738 and 153561 videos, a quarter of one a second
+        assert "\n  all 3 frame stores: up to 0.74 GB, about 193 hours for 2 of them\n  hours are at 0.25 vid" in shown
         assert shown.count("facebook/dinov3-vits16-pretrain-lvd1689m, 0.1 GB: agree to the DINOv3 licence") == 1
         assert shown.count("timm/vit_base_patch32_clip_224.openai, 0.6 GB\n") == 1  # what scores the frames
+
+    def test_what_many_stores_take_is_summed_in_a_dry_run(self, in_tmp, capsys):
+        """19 stores of 2 to 20 frames: 209 * 19738 * 384 * 2 bytes, 19 * 19738 videos; their files are one line."""
+        assert main(["--sweep=cva-table17", "--dry_run"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.count("about 22 hours\n") == 19 and len(shown.splitlines()) < 60
+        assert shown.count("  all 19 frame stores: up to 3.2 GB, about 417 hours\n") == 1
+        assert shown.count("there is no dataset/") == 1
+        assert "    there is no dataset/microlens-100k/microlens-100k.inter, nor 19 other files\n" in shown
+
+    def test_one_store_has_no_sum(self, in_tmp, capsys):
+        assert main(["--sweep=cva-table18", "--dry_run"]) == 0
+        shown = capsys.readouterr().out
+        assert "frame stores" not in shown and "  hours are at 0.25 videos a second, as measured on two" in shown
+
+    @pytest.mark.parametrize("n_stores", [2, 3])
+    def test_many_files_that_are_missing(self, in_tmp, capsys, n_stores):
+        """Up to three on lines of their own; of more, names where no command has them."""
+        columns = [{"label": f"s{i}", "options": {"frame_store": f"s{i}"}} for i in range(n_stores)]
+        base = {"model": "SASRec", "dataset": "a"}
+        Path("own.yaml").write_text(yaml.safe_dump({"base": base, "columns": columns}))
+        assert main(["--sweep=own.yaml", "--dry_run"]) == 0
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "there is no" in line]
+        names = [f"a.s{i}.frames.npy" for i in range(n_stores)]
+        each = [f"there is no dataset/a/{name}" for name in ["a.inter", *names]]
+        assert lines == (each if n_stores == 2 else [f"{each[0]}, nor {', '.join(names)}"])
 
     def test_what_a_model_refuses_is_told_in_a_dry_run(self, in_tmp, capsys):
         """As the run would refuse it, by the widths of what is there; of data that are not there nothing is known."""

@@ -27,9 +27,11 @@ from recbole_video.sweep.preparation import (
     frame_costs,
     hours_text,
     missing_data,
+    missing_lines,
     n_published,
     refused_rows,
     require_data,
+    total_lines,
     weights_needed,
 )
 from recbole_video.sweep.runner import Resources, all_states, n_parallel, run_sweep
@@ -145,16 +147,17 @@ def _preparation_text(plan: Plan) -> str:
     found = missing_data(plan)
     if not found:
         return "  Missing:    nothing"
-    lines = ["", "Before it can run:"]
+    lines, costs = ["", "Before it can run:"], [cost for missing in found for cost in frame_costs(missing)]
     for missing in found:
         lines.append(f"  {missing.dataset}{missing.near}")
-        lines += [f"    there is no {path}" for path in missing.files]
+        lines += [f"    {line}" for line in missing_lines(missing)]
         if missing.need is None:
             lines.append("    check data_path, or make it with dataset_tools")
             continue
         lines.append(f"    download {missing.need.download}, then run")
         lines += [f"      {command}" for command in missing.commands]
-        lines += [f"    {line}" for line in frame_costs(missing)]
+        lines += [f"    {cost}" for cost in frame_costs(missing)]
+    lines += [f"  {line}" for line in total_lines(costs)]
     weights = weights_needed(found)
     lines += ["  weights of frozen models", *(f"    {line}" for line in weights)] if weights else []
     return "\n".join([*lines, *filter(None, [demo_advice(plan.sweep)])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from glob import escape
 from itertools import chain
@@ -20,8 +20,9 @@ from recbole_video.sweep.plan import Dataset, Plan
 from recbole_video.sweep.spec import Need, Row, Sweep
 
 _DEFAULT_SAMPLER, _DEFAULT_FRAMES = "resample", 5  # of dataset_tools frames
-_BYTES = 4  # of a stored number
+_BYTES = 2  # of a stored number, float16
 _SECONDS_PER_HOUR = 3600
+_MOST_FILES = 3  # that are missing of a data set and named on lines of their own
 # Measured on two cores of a server without a GPU, videos of 8 to 29 seconds: benchmarks/results.
 _RESAMPLED_PER_SECOND = 0.25
 
@@ -43,6 +44,28 @@ class Missing:
     need: Need | None
     commands: tuple[str, ...]
     near: str = ""
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """What the frames of a store take.
+
+    Attributes:
+        store: What it is called in a line.
+        size: How large its parts are, in words; empty where that is not known.
+        gigabytes: Its size at most; 0 where it is not known.
+        hours: How long it takes; 0 where that was not measured.
+    """
+
+    store: str
+    size: str
+    gigabytes: float
+    hours: float
+
+    def __str__(self) -> str:
+        disk = f"{self.size}: up to {_gigabytes(self.gigabytes)}" if self.size else ""
+        hours = f"about {self.hours:,.0f} hours" if self.hours else ""
+        return f"{self.store}: {', '.join(filter(None, [disk, hours]))}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +121,15 @@ def _near(dataset: Dataset) -> str:
 
     there = {path.stem for path in dataset.folder.parent.glob("*/*.inter") if path.stem == path.parent.name}
     return nearest(dataset.name, {*there, *BUNDLED})
+
+
+def missing_lines(missing: Missing) -> list[str]:
+    """What is not there of a data set, a line each; many files in one line, with their names if no command has them."""
+    first, *others = missing.files
+    if len(others) < _MOST_FILES:
+        return [f"there is no {path}" for path in missing.files]
+    names = ", ".join(path.name for path in others)
+    return [f"there is no {first}, nor {names if missing.need is None else counted(len(others), 'other file')}"]
 
 
 def demo_advice(sweep: Sweep) -> str:
@@ -158,11 +190,26 @@ def _is_there(config: Config) -> bool:
 # -- what it will take -------------------------------------------------------------------------
 
 
-def frame_costs(missing: Missing) -> list[str]:
-    """What the frames of a data set take, a line each: disk, and hours where they were measured."""
+def frame_costs(missing: Missing) -> list[FrameCost]:
+    """What the frames of a data set take, by store: disk, and hours where they were measured."""
     videos = None if missing.need is None else missing.need.videos
     frames = [arguments for command in missing.commands if (arguments := _arguments(command, "frames")) is not None]
-    return [line for arguments in frames if videos for line in _frame_lines(arguments, videos)]
+    costs = [_frame_cost(arguments, videos) for arguments in frames if videos]
+    return [cost for cost in costs if cost.size or cost.hours]
+
+
+def total_lines(costs: Sequence[FrameCost]) -> list[str]:
+    """What several frame stores take together, and at which rate hours are told."""
+    sizes, hours = [cost.gigabytes for cost in costs if cost.size], [cost.hours for cost in costs if cost.hours]
+    parts = [f"up to {_gigabytes(sum(sizes))}{_of_some(sizes, costs)}"] if sizes else []
+    parts += [f"about {sum(hours):,.0f} hours{_of_some(hours, costs)}"] if hours else []
+    total = [f"all {len(costs)} frame stores: {', '.join(parts)}"] if len(costs) > 1 else []
+    rate = f"hours are at {_RESAMPLED_PER_SECOND} videos a second, as measured on two cores"
+    return [*total, *([rate] if hours else [])]
+
+
+def _of_some(values: Sequence[float], costs: Sequence[FrameCost]) -> str:
+    return f" for {len(values)} of them" if len(values) < len(costs) else ""
 
 
 def weights_needed(found: Sequence[Missing]) -> list[str]:
@@ -179,18 +226,22 @@ def _arguments(command: str, tool: str) -> dict[str, str] | None:
     return {name: value for name, _, value in pairs}
 
 
-def _frame_lines(arguments: dict[str, str], videos: int) -> Iterator[str]:
+def _frame_cost(arguments: dict[str, str], videos: int) -> FrameCost:
     from recbole_video.dataset_tools.video.frame_encoders import KNOWN_PLACES
 
     n = int(arguments.get("n_frames", _DEFAULT_FRAMES))
     source = KNOWN_PLACES.get(_place_of(arguments))
-    store = f"frame store {arguments['store']}" if arguments.get("store") else "frame store"
-    if source is not None:
-        size = videos * n * source.dim * _BYTES / 1e9
-        yield f"{store}: {videos:,} videos, at most {n} frames of {source.dim} numbers: up to {size:.2g} GB"
-    if arguments.get("sampler", _DEFAULT_SAMPLER) == _DEFAULT_SAMPLER:
-        hours = videos / _RESAMPLED_PER_SECOND / _SECONDS_PER_HOUR
-        yield f"{store}: about {hours:,.0f} hours at {_RESAMPLED_PER_SECOND} videos a second, as measured on two cores"
+    is_measured = arguments.get("sampler", _DEFAULT_SAMPLER) == _DEFAULT_SAMPLER
+    return FrameCost(
+        f"frame store {arguments['store']}" if arguments.get("store") else "frame store",
+        "" if source is None else f"{videos:,} videos, at most {n} frames of {source.dim} numbers",
+        0 if source is None else videos * n * source.dim * _BYTES / 1e9,
+        videos / _RESAMPLED_PER_SECOND / _SECONDS_PER_HOUR if is_measured else 0,
+    )
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size:.2g} GB" if size < 10 else f"{size:,.0f} GB"
 
 
 def _place_of(arguments: dict[str, str]) -> str:
