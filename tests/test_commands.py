@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recbole_video.dataset_tools.video.samplers import SAMPLERS
 
 import recbole_video
 from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.cli import COMMANDS, _as_flags, main
 from recbole_video.commands.completion import completion_script
 from recbole_video.commands.help import HELP
+from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import CheckpointError
 from recbole_video.registries import ITEM_ENCODERS
 from recbole_video.serving.explain import main as explain
@@ -284,6 +286,18 @@ class TestCompletion:
             and "--encoder_depth=" in script
             and "vk-lsvd" in script
         )
+
+    def test_values_of_a_fixed_set_are_named(self, capsys):
+        """As the code that checks them has them: of models, and of the frames that are chosen."""
+        assert main(["completion", "bash"]) == 0
+        lines = re.findall(r"^ +(\S+)\) known='(.*)' ;;$", capsys.readouterr().out, re.MULTILINE)
+        words = {command: text.split() for command, text in lines}
+        protocols = [f"--protocol={name}" for name in PROTOCOLS]
+        for command in ("sweep", "*"):
+            assert [word for word in words[command] if word.startswith("--protocol=")] == protocols
+            assert {"--temporal=pooled", "--kernel=rbf", "--temporal_cut="} <= set(words[command])
+        assert [w for w in words["frames"] if w.startswith("--sampler=")] == [f"--sampler={name}" for name in SAMPLERS]
+        assert {"--title_condition=masked", "--frame_encoder=histogram", "--n_frames="} <= set(words["frames"])
 
     @pytest.mark.parametrize("words", [[], ["fish"], ["bash", "zsh"]])
     def test_another_shell(self, capsys, words):

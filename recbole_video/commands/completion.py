@@ -5,9 +5,13 @@ from __future__ import annotations
 import shlex
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 from recbole_video.errors import ConfigError, nearest
-from recbole_video.options.option import Option
+from recbole_video.options.option import Option, declared
+
+if TYPE_CHECKING:
+    from recbole_video.registry import Registry
 
 SHELLS = ("bash", "zsh")
 # `compgen -W` expands what it is given as the shell does, commands in it as well: a name on the disk is never among it.
@@ -92,20 +96,24 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     from recbole_video.commands.sweep import own_options
     from recbole_video.dataset_tools import BUNDLED
     from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
+    from recbole_video.dataset_tools.video.frame_encoders import FRAME_ENCODERS
+    from recbole_video.dataset_tools.video.samplers import SAMPLERS
+    from recbole_video.dataset_tools.video.titles import CONDITIONS
     from recbole_video.options.listed import listed_names
-    from recbole_video.options.option import declared
     from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
     from recbole_video.serving.explain import explain_parser
     from recbole_video.sweep.spec import preset_names
 
-    named = {"model": [*USER_ENCODERS, *CONTROLS, *POPULARITY_MODELS], "item_encoder": list(ITEM_ENCODERS)}
+    named = _choices((USER_ENCODERS, CONTROLS, POPULARITY_MODELS, ITEM_ENCODERS))
+    named |= {"model": [*USER_ENCODERS, *CONTROLS, *POPULARITY_MODELS], "item_encoder": list(ITEM_ENCODERS)}
     named["dataset"] = list(BUNDLED)
+    of_frames = {"sampler": SAMPLERS, "title_condition": CONDITIONS, "frame_encoder": FRAME_ENCODERS}
     options = [f"--{name}={value}" for name, values in named.items() for value in values]
     options += [f"--{name}=" for name in sorted(listed_names() - set(named))]
     return {
         "sweep": [*preset_names(), *_flags(own_options(), "sweep"), "--trust", *options],
         "data": list(COMMANDS),
-        "frames": _flags_of(_parser("frames", resolve_name(COMMANDS["frames"]))),
+        "frames": _flags_of(_parser("frames", resolve_name(COMMANDS["frames"])), of_frames),
         "report": _flags(declared(ReportOptions), "report"),
         "recommend": _flags_of(recommend_parser()),
         "predict": _flags_of(predict_parser()),
@@ -116,6 +124,17 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
         "help": list(commands),
         "*": [*options, "--resume", "--trust"],
     }
+
+
+def _choices(registries: Iterable[Registry[Any]]) -> dict[str, list[str]]:
+    """The values of each option that has a fixed set of them, of whatever model or item encoder declares it."""
+    found: dict[str, list[str]] = {}
+    owners: list[Any] = [registry.get(name) for registry in registries for name in registry]
+    for owner in owners:
+        for name, one in declared(getattr(owner, "Options", owner)).items():
+            if all(get_origin(member) is Literal for member in one.types):  # else there are other values, too
+                found.setdefault(name, []).extend(map(str, one.choices))
+    return {name: list(dict.fromkeys(values)) for name, values in found.items() if values}
 
 
 def _flags(options: Mapping[str, Option], command: str) -> list[str]:
@@ -130,11 +149,16 @@ def _flags_as_declared(option: Option) -> Iterator[str]:
         yield f"--{option.name}="
 
 
-def _flags_of(parser: ArgumentParser) -> list[str]:
-    """The options of a parser as they are typed."""
+def _flags_of(parser: ArgumentParser, named: Mapping[str, Iterable[str]] | None = None) -> list[str]:
+    """The options of a parser as they are typed; ``named`` are values that it leaves to others to check."""
+    known = dict(named or {})
     found = []
     for action in parser._actions:
         longs = [flag for flag in action.option_strings if flag.startswith("--")]
         found += longs if action.nargs in (0, "?") else []
-        found += [] if action.nargs == 0 else [f"{flag}={one}" for flag in longs for one in action.choices or [""]]
+        found += (
+            []
+            if action.nargs == 0
+            else [f"{flag}={one}" for flag in longs for one in known.get(action.dest) or action.choices or [""]]
+        )
     return found
