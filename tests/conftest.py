@@ -1,20 +1,16 @@
-"""A tiny data set and small models, shared by the tests."""
+"""A tiny data set and small models, shared by the tests.
+
+What takes long to import is imported where it is used: the process that hands the tests out to the workers reads this
+file before they start, and runs no test.
+"""
 
 import gc
 import os
-from functools import cache
+import sys
+from functools import cache, wraps
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from matplotlib.figure import Figure
-
-from recbole_video import write_frame_store
-from recbole_video.config import Config
-from recbole_video.item_encoders import ITEM_ENCODERS
-from recbole_video.runtime import provenance, recbole_compat
-from recbole_video.tasks.recommendation import RecommendationTask
 
 from .forked import Forks
 
@@ -27,9 +23,20 @@ SMALL_ENCODER = {"latent_dim": 16, "depth": 2, "n_heads": 2, "head_dim": 8, "que
 def pytest_configure(config):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["RAY_AUTH_MODE"] = "disabled"  # for all sessions of a process; with tokens Ray writes to the home folder
-    torch.set_num_threads(1)
-    recbole_compat.apply()
-    spare_what_every_run_repeats()
+    if runs_tests(config):
+        gc.disable()  # of what is imported nothing is garbage: until collection has finished, looking for it is in vain
+        import torch
+
+        from recbole_video.runtime import recbole_compat
+
+        torch.set_num_threads(1)
+        recbole_compat.apply()
+        spare_what_every_run_repeats()
+
+
+def runs_tests(config):
+    """Whether this process does so itself, as a worker does, and does not hand them out."""
+    return hasattr(config, "workerinput") or config.getoption("dist", "no") == "no"
 
 
 def spare_what_every_run_repeats():
@@ -37,18 +44,25 @@ def spare_what_every_run_repeats():
 
     A kill loses nothing that has been written; what waits for the disk is there for a machine that loses its power.
     """
-    Figure.savefig = _save_without_pixels
+    from matplotlib.figure import Figure
+
+    from recbole_video.runtime import provenance
+
+    Figure.savefig = _without_pixels(Figure)
     os.fsync = _leave_to_the_system
     for name in ("_commit", "_version"):
         setattr(provenance, name, cache(getattr(provenance, name)))
 
 
-_savefig = Figure.savefig
+def _without_pixels(kind):
+    """What saves one dot in place of a figure, which has been made whole."""
+    save = kind.savefig
 
+    @wraps(save)
+    def save_a_dot(figure, target, **options):
+        save(kind(figsize=(1, 1)), target, **{**options, "dpi": 1})
 
-def _save_without_pixels(figure, target, **options):
-    """In place of a figure, which has been made whole, one dot."""
-    _savefig(Figure(figsize=(1, 1)), target, **{**options, "dpi": 1})
+    return save_a_dot
 
 
 def _leave_to_the_system(handle):
@@ -58,13 +72,34 @@ def _leave_to_the_system(handle):
 @pytest.fixture
 def pictures(monkeypatch):
     """Figures are drawn, as they are outside of the tests."""
-    monkeypatch.setattr(Figure, "savefig", _savefig)
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", Figure.savefig.__wrapped__)
 
 
 def pytest_collection_finish():
-    """What is imported stays: each run collects garbage as it begins, and need not go through all of it."""
-    gc.collect()
-    gc.freeze()
+    keep_what_is_imported()
+    gc.enable()
+
+
+def pytest_runtest_logfinish():
+    keep_what_is_imported()
+
+
+_kept = 0  # modules
+_MANY = 50  # of them; looking for garbage among what they made takes as long as a small run
+
+
+def keep_what_is_imported():
+    """What is imported stays: each run collects garbage as it begins, and need not go through all of it.
+
+    Much is imported by the first test that needs it, such as PyTorch's compiler by the first training step.
+    """
+    global _kept
+    if len(sys.modules) >= _kept + _MANY:
+        gc.collect()
+        gc.freeze()
+        _kept = len(sys.modules)
 
 
 # A module is one worker's, with its fixtures and what it alone imports. What takes longest comes first, beside the
@@ -84,6 +119,10 @@ def pytest_collection_modifyitems(items):
 
 def write_dataset(folder, name="tiny", n_users=N_USERS, n_items=N_ITEMS, seed=0, lengths=None):
     """Atomic files and a frame store of random sequences; returns rows of (user, item, time)."""
+    import numpy as np
+
+    from recbole_video import write_frame_store
+
     rng = np.random.default_rng(seed)
     if lengths is None:
         lengths = rng.integers(5, 14, n_users)
@@ -137,6 +176,8 @@ def in_tmp(tmp_path, monkeypatch):
 
 def small_options(model="SASRec", encoder="CVA", **options):
     """Options of a model that trains in a blink."""
+    from recbole_video.item_encoders import ITEM_ENCODERS
+
     small = {
         "data_path": None,
         "show_progress": False,
@@ -171,6 +212,7 @@ def small_options(model="SASRec", encoder="CVA", **options):
 @pytest.fixture
 def make_config(data_root):
     """config = make_config("SASRec", "CVA", option=value)"""
+    from recbole_video.config import Config
 
     def make(model="SASRec", encoder="CVA", dataset="tiny", **options):
         chosen = small_options(model, encoder, **options)
@@ -182,6 +224,8 @@ def make_config(data_root):
 
 def prepared(config):
     """The task of a recommendation run before it is fitted, with its data and its model."""
+    from recbole_video.tasks.recommendation import RecommendationTask
+
     task = RecommendationTask(config)
     task.read_data()
     task.make_model()

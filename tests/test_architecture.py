@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_ruff_holds_the_complexity():
 def functions():
     """Where each function is, and its lines without the docstring."""
     for path in CODE:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(text_of(path))):
             if isinstance(node, ast.FunctionDef):
                 first = node.body[0]
                 is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
@@ -66,17 +67,21 @@ def test_functions_are_short():
     assert [one for one in found if one[1] > 40] == []
 
 
+@cache
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def words_of(path):
+    """Its names and whole texts; comments and docstrings are not code."""
+    with path.open("rb") as file:
+        return {token.string.strip("\"'") for token in tokenize.tokenize(file.readline)}
+
+
 def files_that_name(word):
-    """Files of the package's code in which a word is a name or a whole text; comments and docstrings are not code."""
-    found = set()
-    for path in CODE:
-        text = path.read_text(encoding="utf-8")
-        if word in text:
-            with path.open("rb") as file:
-                tokens = [token.string.strip("\"'") for token in tokenize.tokenize(file.readline)]
-            if word in tokens:
-                found.add(str(path.relative_to(ROOT)))
-    return found
+    """Files of the package's code in which a word is a name or a whole text."""
+    return {str(path.relative_to(ROOT)) for path in CODE if word in text_of(path) and word in words_of(path)}
 
 
 def options_declared_in(source):
@@ -126,7 +131,7 @@ class TestWhatAddingTouches:
         assert len(own) > 40
         declared_in = {name: set() for name in own}
         for path in CODE:
-            for name in set(options_declared_in(path.read_text(encoding="utf-8"))) & own:
+            for name in set(options_declared_in(text_of(path))) & own:
                 declared_in[name].add(path.relative_to(ROOT / "recbole_video").as_posix())
         # user encoders have a width and layers, too
         others = {"user_encoders/sasrec.py", "user_encoders/bert4rec.py", "user_encoders/gru4rec.py",

@@ -59,12 +59,13 @@ class TestCommandLine:
 
     def test_an_option_alone_that_needs_a_value(self):
         """Not True, of which it would be said that it is no text."""
-        for name, option in known_options().items():
+        known = known_options()
+        for name, option in known.items():
             if (option.is_text or option.is_text_list) and not option.is_switch and name not in _ALONE:
                 with pytest.raises(
                     ConfigError, match=rf"`--{name}` lacks its value; write --{name}=(NAME|PATH|\[NAME)"
                 ):
-                    parse_command_line([f"--{name}"], known_options())
+                    parse_command_line([f"--{name}"], known)
 
     def test_stray_word(self):
         with pytest.raises(ConfigError, match="`SASRec` belongs to no option; write options as --key=value"):

@@ -20,7 +20,7 @@ from recbole_video.runtime.processes import Processes, processes
 from recbole_video.tasks.task import Hooks
 
 from . import process_work
-from .conftest import pytest_collection_finish, small_options, spare_what_every_run_repeats, write_dataset
+from .conftest import keep_what_is_imported, small_options, spare_what_every_run_repeats, write_dataset
 from .test_popularity import METADATA, SMALL, write_popularity
 
 # Sampled numbers of each process differ: no dropout.
@@ -56,6 +56,7 @@ def train(name, root, folder, **more):
     model, dataset, options = options_of(name, root)
     places = {place: str(folder / place) for place in ("checkpoint_dir", "log_dir", "tensorboard_dir")}
     result = run_recbole_video(model, dataset, config_dict={**options, **places}, **more)
+    keep_what_is_imported()
     if not result or not processes().is_first:
         return None
     made = Path(result["run_folder"])
@@ -82,7 +83,7 @@ def work_of_each(root, folder, begun):
     """Called in each of two processes; what the first one found."""
     torch.set_num_threads(1)
     spare_what_every_run_repeats()
-    pytest_collection_finish()
+    keep_what_is_imported()
     group = processes()
     assert group == Processes(int(os.environ["RANK"]), 2)
     found = {"sums": sums(group), "gradient": gradients(group)}

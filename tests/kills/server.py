@@ -7,6 +7,7 @@ its exit status. The command runs in a session of its own, from its entry point 
 started from a shell that had the imports behind it.
 """
 
+import gc
 import json
 import os
 import select
@@ -25,6 +26,8 @@ def listen(path, modules):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for module in modules:
         import_module(module)
+    gc.collect()
+    gc.freeze()  # what is imported stays: no command needs to look for garbage in it, or to copy its pages
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
