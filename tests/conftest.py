@@ -105,9 +105,10 @@ def keep_what_is_imported():
 # A module is one worker's, with its fixtures and what it alone imports. What takes longest comes first, beside the
 # others, so that no worker is left alone with it at the end.
 _LONGEST = (
-    "test_sweep_kills", "test_on_ray", "test_popularity", "test_processes", "test_site", "test_video_pipeline",
-    "test_packaging", "test_run_folder", "test_training", "test_neural_baselines", "test_retrieval_baselines",
-    "test_kills", "test_readme", "test_user_encoders", "test_docs", "test_step_plan", "test_recommender",
+    "test_sweep_kills", "test_on_ray", "test_processes", "test_popularity", "test_video_pipeline", "test_site",
+    "test_run_folder", "test_step_plan", "test_training", "test_neural_baselines", "test_tree_explanations",
+    "test_packaging", "test_user_encoders", "test_retrieval_baselines", "test_cli", "test_content", "test_recommender",
+    "test_docs", "test_recorded_steps", "test_dataset_tools", "test_shortvideo", "test_tree_baselines",
 )  # fmt: skip
 
 
