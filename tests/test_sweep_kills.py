@@ -26,6 +26,14 @@ def ray_processes(of):
     return [p for p in psutil.Process(of).children(recursive=True) if p.is_running()]
 
 
+def is_alive(process):
+    """Whether it has not ended; it may do so between two questions."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture
 def start(forks, in_tmp):
     """Starts the command in a process of its own; what is left of it is ended with the test."""
@@ -74,7 +82,7 @@ class TestKills:
         everybody = ray_processes(driver.pid)
         driver.send(signal.SIGKILL, to_group=False)
         assert end_of(driver, log)[0] == -signal.SIGKILL
-        wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in everybody), "end of Ray")
+        wait_for(lambda: not any(map(is_alive, everybody)), "end of Ray")
 
         before, n_before = last.stat().st_mtime_ns, len(log.read_text())
         driver = start("--resume")
