@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise _no_item_error(arguments.ids or arguments.file, rows.items, inter, wanted)
     _warn_of_zeros(rows, counts)
     made_by = {"vfm": arguments.vfm, "sampling": "none", "source": arguments.file.name}
-    write_frame_store(path, rows.items, rows.frames, counts, **made_by)
+    write_frame_store(path, rows.items, rows.frames, counts, overwrite=True, **made_by)  # `refuse_earlier` has asked
     print(_told(name, wanted, held, rows.frames))
     print(f"Written: {path}")
     if following := _next_command(folder, name, arguments.store, path, rows.frames, not held.isdisjoint(wanted)):

@@ -109,7 +109,7 @@ class TestArrays:
     def test_an_earlier_store(self, folder, vectors, capsys):
         for array, words, status in ((numbers(5, 3), [], 0), (numbers(5, 2), [], 1), (numbers(5, 2), ["more"], 0)):
             np.save("vectors.npy", array)
-            assert vectors("vectors.npy", "--ids=ids.txt", *(["--overwrite"] if words else [])) == status
+            assert vectors("vectors.npy", "--ids=ids.txt", *(["--overwrite", "--vfm=other"] if words else [])) == status
         there = "`dataset/mine/mine.frames.npy`, `dataset/mine/mine.frames.json` exist already"
         assert f"{there}; pass --overwrite to make them anew, or --store for another" in capsys.readouterr().err
         assert FrameStore(folder / "mine.frames.npy").frame_dim == 2

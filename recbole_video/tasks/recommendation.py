@@ -140,7 +140,7 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
 
     def _beside(self, result: dict[str, Any]) -> list[str]:
         """The best control of the same data in the folder of runs, if there is any; nothing for a control."""
-        if result["run_folder"] is None or self.config.model_class.is_fitted_once() or self.hooks != Hooks():
+        if result["run_folder"] is None or "control" in result or self.hooks != Hooks():
             return []
         metric, options = (
             self.config["valid_metric"],
