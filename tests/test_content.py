@@ -1120,7 +1120,7 @@ def test_the_store_of_another_model_is_not_replaced_by_a_slip(tmp_path):
     write_frame_store(path, ["a"], np.ones((1, 2, 3)), vfm="dinov2", sampling="uniform")
     kept = path.read_bytes()
     with pytest.raises(
-        DataError, match=r"holds frames of `dinov2`, not of `mine`; .*`d\.mine\.frames\.npy`.*overwrite=True"
+        DataError, match=r"holds frames of `dinov2`, not of `mine`; .*DATASET\.mine\.frames\.npy.*overwrite=True"
     ):
         write_frame_store(path, ["b"], np.zeros((1, 1, 4)), vfm="mine", sampling="none")
     assert path.read_bytes() == kept

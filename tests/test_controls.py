@@ -222,7 +222,9 @@ def test_an_item_without_content_is_like_nothing(data, tmp_path, in_tmp):
     store = FrameStore(root / "tiny" / "tiny.frames.npy")
     rows = store.rows_of(store.items)
     frames, counts = store.read(rows), store.counts_of(rows)
-    write_frame_store(root / "tiny" / "tiny.frames.npy", store.items[1:], frames[1:], counts[1:], vfm="x", sampling="x")
+    write_frame_store(
+        root / "tiny" / "tiny.frames.npy", store.items[1:], frames[1:], counts[1:], vfm="random", sampling="x"
+    )
     given = {**OPTIONS, "data_path": str(root)}
     for model in ("ContentKNN", "Transition"):
         with pytest.raises(DataError, match="1 item has no frames"):

@@ -390,7 +390,7 @@ class TestDataset:
         folder = tmp_path / "pop"
         for suffix in (".frames.npy", ".text.frames.npy"):
             items = [f"v{i}" for i in range(2, N)]
-            write_frame_store(folder / f"pop{suffix}", items, np.ones((N - 2, 2, 3)), vfm="x", sampling="x")
+            write_frame_store(folder / f"pop{suffix}", items, np.ones((N - 2, 2, 3)), vfm="random", sampling="x")
         with pytest.raises(DataError, match="2 items have no frames in .*first: `v0`, `v1`"):
             PopularityDataset(config_of(tmp_path))
         dropped = PopularityDataset(config_of(tmp_path, missing_items="drop"))
@@ -405,7 +405,7 @@ class TestDataset:
     def write_text_of(self, root, items):
         write_popularity(root)
         path = root / "pop" / "pop.text.frames.npy"
-        write_frame_store(path, items, np.ones((len(items), 1, TEXT)), vfm="x", sampling="x")
+        write_frame_store(path, items, np.ones((len(items), 1, TEXT)), vfm="random", sampling="x")
 
     def test_its_lines_in_the_log(self, tmp_path):
         """What results keep of it in full: rows, inputs and their widths, and what was left out."""
@@ -543,7 +543,7 @@ class TestControls:
     def test_the_rows_are_those_of_the_models(self, tmp_path):
         write_popularity(tmp_path)
         path = tmp_path / "pop" / "pop.frames.npy"
-        write_frame_store(path, [f"v{i}" for i in range(2, N)], np.ones((N - 2, 2, 3)), vfm="x", sampling="x")
+        write_frame_store(path, [f"v{i}" for i in range(2, N)], np.ones((N - 2, 2, 3)), vfm="random", sampling="x")
         options = {"missing_items": "drop", **METADATA}
         model, control = (PopularityDataset(config_of(tmp_path, name, **options)) for name in ("STAP", "Constant"))
         assert control.items.tolist() == model.items.tolist() and len(control) == N - 2 and control.frames is None
@@ -951,9 +951,11 @@ class TestRuns:
         assert dataset_tools(["label", "smpd-video", "--preset=stap-smpd"]) == 0
         items = [p["pid"] for p in posts]
         folder = in_tmp / "dataset" / "smpd-video"
-        write_frame_store(folder / "smpd-video.frames.npy", items, rng.normal(size=(60, 4, 6)), vfm="x", sampling="x")
         write_frame_store(
-            folder / "smpd-video.text.frames.npy", items, rng.normal(size=(60, 1, 5)), vfm="x", sampling="x"
+            folder / "smpd-video.frames.npy", items, rng.normal(size=(60, 4, 6)), vfm="random", sampling="x"
+        )
+        write_frame_store(
+            folder / "smpd-video.text.frames.npy", items, rng.normal(size=(60, 1, 5)), vfm="random", sampling="x"
         )
         results = {}
         for model in ("STAP", "MetadataRidge"):

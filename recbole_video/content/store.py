@@ -254,10 +254,10 @@ def _refuse_other_model(path: Path, vfm: str) -> None:
         found = FrameStore(path).manifest.vfm
     except DataError:
         return  # nothing can be read of it
-    if found != vfm:
+    if isinstance(vfm, str) and found != vfm:  # of anything else it is told below
         raise DataError(
-            f"`{path}` holds frames of `{found}`, not of `{vfm}`; write to another name, as "
-            f"`{path.name.removesuffix(SUFFIX)}.mine{SUFFIX}` (which frame_store=mine reads), or give overwrite=True."
+            f"`{path}` holds frames of `{found}`, not of `{vfm}`; write to another name, such as DATASET.mine{SUFFIX} "
+            "(which frame_store=mine reads), or give overwrite=True."
         )
 
 
