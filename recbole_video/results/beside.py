@@ -38,10 +38,8 @@ class Beside:
 
     def told(self, metric: str, value: str) -> str:
         """A line on it, with its metric as it is shown."""
-        is_one = len(self.differing) == 1
-        differing = f", whose {', '.join(self.differing)} {'is' if is_one else 'are'} not this run's" * bool(
-            self.differing
-        )
+        verb = "is" if len(self.differing) == 1 else "are"
+        differing = f", whose {', '.join(self.differing)} {verb} not this run's" if self.differing else ""
         return f"Beside it: {self.model}, {metric} {value} ({self.folder}){differing}"
 
 

@@ -142,17 +142,13 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
         """The best control of the same data in the folder of runs, if there is any; nothing for a control."""
         if result["run_folder"] is None or "control" in result or self.hooks != Hooks():
             return []
-        metric, options = (
-            self.config["valid_metric"],
-            {name: self.config[name] for name in ("mask_history", "eval_args")},
-        )
-        bigger = self.config["valid_metric_bigger"]
-        best = best_beside(Path(result["run_folder"]), list(CONTROLS), result["data"], metric.lower(), bigger, options)
-        return (
-            []
-            if best is None
-            else [best.told(metric, f"{100 * best.value:.2f}" if is_share(metric.lower()) else f"{best.value:.4f}")]
-        )
+        config, metric = self.config, self.config["valid_metric"]
+        options = {name: config[name] for name in ("mask_history", "eval_args")}
+        bigger, folder = config["valid_metric_bigger"], Path(result["run_folder"])
+        best = best_beside(folder, list(CONTROLS), result["data"], metric.lower(), bigger, options)
+        if best is None:
+            return []
+        return [best.told(metric, f"{100 * best.value:.2f}" if is_share(metric.lower()) else f"{best.value:.4f}")]
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
         """The curve, and each user's rank and metrics where they are asked for."""
