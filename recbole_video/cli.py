@@ -60,7 +60,7 @@ COMMANDS = (
 _OF_A_RUN = {
     "recommend": "recbole_video.commands.recommend:recommend_command",
     "predict": "recbole_video.commands.predict:predict_command",
-    "explain": "recbole_video.serving.explain:explain_command",
+    "explain": "recbole_video.commands.explain:explain_command",
 }
 
 _INTERRUPTED = {

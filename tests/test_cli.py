@@ -94,7 +94,7 @@ def test_malformed_file_is_named_on_the_console(in_tmp, capsys):
 
 
 @pytest.mark.parametrize(
-    "main_of", ["recbole_video.cli", "recbole_video.dataset_tools.__main__", "recbole_video.serving.explain"]
+    "main_of", ["recbole_video.cli", "recbole_video.dataset_tools.__main__", "recbole_video.popularity.__main__"]
 )
 class TestLastResort:
     """Whatever happens in a command ends in a sentence and a status."""

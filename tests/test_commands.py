@@ -18,8 +18,8 @@ from recbole_video.commands.completion import completion_script
 from recbole_video.commands.help import HELP
 from recbole_video.data.protocols import PROTOCOLS
 from recbole_video.errors import CheckpointError
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.registries import ITEM_ENCODERS
-from recbole_video.serving.explain import main as explain
 
 from .conftest import small_options
 

@@ -25,7 +25,7 @@ from recbole_video.commands.recommend import recommend_parser
 from recbole_video.config import Config, known_options
 from recbole_video.content.store import store_path
 from recbole_video.options.parse import parse_command_line
-from recbole_video.serving.explain import main as explain
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.sweep.spec import load_sweep, preset_names, read_sweep
 
 from .conftest import prepared

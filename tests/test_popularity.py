@@ -43,6 +43,7 @@ from recbole_video.evaluation.regression_metrics import register
 from recbole_video.options.option import declared
 from recbole_video.options.show import by_section
 from recbole_video.popularity import POPULARITY_MODELS, register_popularity_model
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.base import InputShape, PopularityModel
 from recbole_video.popularity.counts import CountBehind, count_behind, counts_of
 from recbole_video.popularity.explanation import Explanation, WhatIf
@@ -51,7 +52,6 @@ from recbole_video.popularity.stap.model import STAP
 from recbole_video.popularity.stap.slots import Slot
 from recbole_video.popularity.what_if import without_each
 from recbole_video.serving.explain import cold_start_cases
-from recbole_video.serving.explain import main as explain
 from recbole_video.serving.predictor import Inputs
 from recbole_video.sweep.plan import make_plan
 from recbole_video.sweep.shared_data import DataServer

@@ -19,6 +19,13 @@ from .test_popularity import METADATA, SMALL, T, write_popularity
 from .test_popularity import D as WIDTH
 
 NEW = ["n1", "n2", "n3"]
+# what the table says of n2, n1 and n3, by hand
+ROWS = {
+    "seconds": [30, None, 2.5],
+    "fans": [12, None, 7],
+    "time": [122400, 127800, 169200],
+    "kind": ["x", "y", "w"],
+}
 COLUMNS = ["--item=video", "--time=posted", "--column=seconds=length"]
 
 
@@ -62,12 +69,9 @@ def printed(capsys):
 
 def as_python_does(root, run, columns=("seconds", "fans", "time", "kind")):
     """Predictions of the table's videos, its rows written by hand."""
-    rows = {
-        "seconds": [30, None, 2.5], "fans": [12, None, 7], "time": [122400, 127800, 169200], "kind": ["x", "y", "w"],
-    }  # fmt: skip
     stores = {"frames": root / "new.frames.npy", "text": root / "new.text.frames.npy"}
     model = load_model(run)
-    table = pd.DataFrame({name: rows[name] for name in columns})
+    table = pd.DataFrame({name: ROWS[name] for name in columns})
     return model.predict(model.from_stores(["n2", "n1", "n3"], metadata=table, **stores))
 
 
@@ -296,7 +300,7 @@ def test_a_model_that_counts_videos_needs_any(root, capsys):
     run = trained(root, "Constant")
     capsys.readouterr()
     assert main(["predict", run]) == 1
-    assert "predict needs videos: a table with a row of each, or their frame stores." in capsys.readouterr().err
+    assert "There are no videos: give a table with a row of each, or their frame stores." in capsys.readouterr().err
     assert main(["predict", run, str(root / "new.csv"), "--item=video"]) == 0
     assert len({line[1] for line in printed(capsys)[1]}) == 1
 
@@ -326,19 +330,81 @@ class TestOtherUses:
         assert not hasattr(load_model(trees), "no_such_thing") and not hasattr(load_model(trees), "_no_such_thing")
 
     def test_explain_is_the_command_of_the_module(self, root, trees, capsys):
-        from recbole_video.serving.explain import main as of_module
+        from recbole_video.popularity.__main__ import main as of_module
 
         assert main(["explain", trees, "v3"]) == 0
         told = capsys.readouterr().out
         assert "v3" in told and of_module([trees, "v3"]) == 0 and capsys.readouterr().out == told
         assert main(["explain", trees, "no-video"]) == 1
         told = capsys.readouterr().err
-        assert "has no labelled video `no-video`" in told and "new videos are explained in Python" in told
+        assert "has no labelled video `no-video`" in told and "explained from a table, --table=FILE" in told
         assert main(["explain", trees, trees]) == 1
-        assert f"`{trees}` is a folder; name one run, and then items of `pop`." in capsys.readouterr().err
+        assert f"`{trees}` is a folder; name one run, and then ids of videos." in capsys.readouterr().err
         inside = f"; `{root / 'runs'}` holds runs, such as `STAP-pop-.*`: name one"
         with pytest.raises(CheckpointError, match=f"There is no checkpoint `.*`{inside}"):
             load_model(root / "runs")
+
+
+class TestExplainNew:
+    """Videos of a table and of stores, against the same from Python."""
+
+    STORES = ("frames", "text")
+
+    def told(self, root, run, item, columns=("seconds", "fans", "time", "kind")):
+        """What Python tells of a video of the table."""
+        model, items = load_model(run), ["n2", "n1", "n3"]
+        stores = {name: root / f"new.{name}.npy".replace("text", "text.frames") for name in self.STORES}
+        table = pd.DataFrame({name: ROWS[name] for name in columns})
+        given = model.from_stores(items, metadata=table, **(stores if model.content else {}))
+        return model.explain(given, items.index(item)).as_text()
+
+    def test_of_a_table(self, root, tmp_path, capsys):
+        run = trained(root, "MetadataGBDT", **METADATA)
+        asked = [f"--table={root / 'new.csv'}", *COLUMNS]
+        capsys.readouterr()
+        assert main(["explain", run, "n3", "n1", *asked]) == 0
+        lines = capsys.readouterr().out
+        for item in ("n3", "n1"):
+            assert self.told(root, run, item) in lines
+            assert f"drawn in {run}/explain-{item}.png" in lines
+        assert "true" not in lines and "training video, which" not in lines
+
+    def test_of_stores_too(self, root, stap, capsys):
+        stores = [f"--frames={root / 'new.frames.npy'}", f"--text={root / 'new.text.frames.npy'}"]
+        capsys.readouterr()
+        assert main(["explain", stap, "n1", f"--table={root / 'new.csv'}", *COLUMNS, *stores]) == 0
+        told = capsys.readouterr().out
+        assert self.told(root, stap, "n1") in told and "frame scores: " in told
+
+    def test_titles(self, root, capsys):
+        """A new video has the title of its row, and never that of a video of the same id in the data."""
+        sidecar = root / "pop" / "pop.text.jsonl"
+        sidecar.write_text("".join(f'{{"item_id": "{item}", "title": "of the data"}}\n' for item in ("n1", "n2", "v1")))
+        try:
+            run = trained(root, "MetadataGBDT", metadata_numeric=["title_words", "seconds"])
+        finally:
+            table = root / "titled.csv"
+            table.write_text("item_id,title,seconds\nn1,a cat on a piano,3\nn2,,4\n")
+        capsys.readouterr()
+        assert main(["explain", run, "n1", "n2", f"--table={table}"]) == 0
+        sidecar.unlink()
+        told = capsys.readouterr().out
+        assert "its title: a cat on a piano" in told and "of the data" not in told
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["n4", "TABLE", *COLUMNS, "--user=kind"], "What is given has no video `n4`."),
+            (["n1", "FRAMES"], "The model reads fans, kind, seconds, time, user_id; give a table that has a row per"),
+            (["--cold_start=2", "TABLE"], "`--cold_start` chooses among the run's data; leave it out, or the table"),
+            (["--smp_submission=x.json", "TABLE"], "`--smp_submission` is of the run's test videos; leave it out, or"),
+            (["n1", "TABLE", "--item=vid"], "name the right one by --item=COLUMN."),
+        ],
+    )
+    def test_what_is_refused(self, root, trees, capsys, words, sentence):
+        files = {"TABLE": f"--table={root / 'new.csv'}", "FRAMES": f"--frames={root / 'new.frames.npy'}"}
+        assert main(["explain", trees, *(files.get(word, word) for word in words)]) == 1
+        assert sentence in capsys.readouterr().err
 
 
 class TestExplainAfterwards:
@@ -394,6 +460,18 @@ class TestExplainAfterwards:
         capsys.readouterr()
         assert main(["explain", f"{run}/model.pth", "v55"]) == 0
         assert capsys.readouterr().out.startswith(f"v55: predicted {why.popularity:.4f}, ")
+
+    def test_constant_columns_are_not_warned_of_again(self, tmp_path, capsys):
+        write_popularity(tmp_path)
+        item = tmp_path / "pop" / "pop.item"
+        head, *lines = (line.split("\t") for line in item.read_text().splitlines())
+        same = [[line[0], "7", *line[2:]] for line in lines]
+        item.write_text("".join("\t".join(line) + "\n" for line in [head, *same]))
+        run = trained(tmp_path, "MetadataGBDT", **METADATA)
+        warning = "The same in all training videos: `seconds`"
+        assert warning in capsys.readouterr().out
+        assert main(["explain", run, "v3"]) == 0
+        assert warning not in "".join(capsys.readouterr())
 
     def test_positions_are_no_times(self, tmp_path, capsys):
         """Where the order of the rows stood in for times, a prediction is told which number comes after them."""

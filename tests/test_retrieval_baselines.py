@@ -13,11 +13,11 @@ import torch
 from recbole_video import load_model, run_recbole_video, write_frame_store
 from recbole_video.config import Config
 from recbole_video.errors import CheckpointError, ConfigError, TrainingError
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.base import InputShape
 from recbole_video.popularity.icpf import ICPF
 from recbole_video.popularity.mmra import MMRA, BipolarAttention
 from recbole_video.popularity.neighbours import NeighbourIndex, chunk_size
-from recbole_video.serving.explain import main as explain
 
 from .test_popularity import METADATA, inputs_of, with_other_test_videos, write_popularity
 from .test_stap import Chosen, batch_of, shape_of

@@ -24,9 +24,9 @@ from recbole_video.data.labelled_loader import PopularityLoader
 from recbole_video.data.metadata import MetadataEncoder
 from recbole_video.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
 from recbole_video.popularity import tabnet as tabnet_module
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.mvp import MVP
 from recbole_video.popularity.tree_libraries import sealed
-from recbole_video.serving.explain import main as explain
 from recbole_video.serving.smp_submission import write_submission
 
 from .test_popularity import METADATA, TEXT, D, N, config_of, fitted, inputs_of, write_popularity

@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from recbole_video import load_model, run_recbole_video
 from recbole_video.data.metadata import Metadata, MetadataEncoder
 from recbole_video.errors import CheckpointError, TrainingError
+from recbole_video.popularity.__main__ import main as explain
 from recbole_video.popularity.columns import contributions, one_hot, side_by_side
 from recbole_video.popularity.counts import CountBehind
 from recbole_video.popularity.explanation import Contribution, Explanation, WhatIf
@@ -24,7 +25,6 @@ from recbole_video.popularity.figures import draw_explanation
 from recbole_video.popularity.retrieval import Neighbour
 from recbole_video.popularity.tree_shap import shap_values
 from recbole_video.popularity.trees import Trees, gains
-from recbole_video.serving.explain import main as explain
 
 from .test_popularity import METADATA, fitted, inputs_of, write_popularity
 

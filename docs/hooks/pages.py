@@ -123,10 +123,10 @@ def commands_page() -> str:
     from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
 
     from recbole_video.cli import USAGE
+    from recbole_video.commands.explain import explain_parser
     from recbole_video.commands.help import HELP
     from recbole_video.commands.predict import predict_parser
     from recbole_video.commands.recommend import recommend_parser
-    from recbole_video.serving.explain import explain_parser
 
     lines = ["# Commands", "", "``` { .text .help }", USAGE.rstrip(), "```"]
     for name, text in HELP.items():

@@ -90,6 +90,7 @@ def _quoted(words: Iterable[str]) -> str:
 def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     from pkgutil import resolve_name
 
+    from recbole_video.commands.explain import explain_parser
     from recbole_video.commands.predict import predict_parser
     from recbole_video.commands.recommend import recommend_parser
     from recbole_video.commands.report import ReportOptions
@@ -101,7 +102,6 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     from recbole_video.dataset_tools.video.titles import CONDITIONS
     from recbole_video.options.listed import listed_names
     from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
-    from recbole_video.serving.explain import explain_parser
     from recbole_video.sweep.spec import preset_names
 
     named = _choices((USER_ENCODERS, CONTROLS, POPULARITY_MODELS, ITEM_ENCODERS))

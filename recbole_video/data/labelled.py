@@ -26,7 +26,7 @@ from recbole_video.data.metadata import (
     is_made,
     raw_columns,
 )
-from recbole_video.data.text import read_text_rows, sidecar_path
+from recbole_video.data.text import read_titles, sidecar_path
 from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.errors import ConfigError, DataError, counted, nearest
 from recbole_video.files.raw import load_array
@@ -55,6 +55,7 @@ class PopularityDataset:
         config: The run's configuration.
         passed_over: Stores that leave no video out unless they are read, though the options have them do so: of a run
             that was made before they were there.
+        encoder: Makes the metadata, that of a trained model; by default one that is fitted to the training rows.
 
     Attributes:
         items: Item tokens, object [N].
@@ -64,7 +65,7 @@ class PopularityDataset:
         content: What is read of ``frames``, ``text`` and other modalities, by row + 1.
         absent: Stores that are wanted, not read, and not there.
         read_as_zeros: Of each modality that is read, videos of each split that have none.
-        metadata: The metadata of all rows, fitted to the training rows; None without any.
+        metadata: The metadata of all rows; None without any.
         metadata_encoder: What made it.
 
     Raises:
@@ -73,7 +74,7 @@ class PopularityDataset:
             are all the same.
     """
 
-    def __init__(self, config: Any, passed_over: Collection[str] = ()) -> None:
+    def __init__(self, config: Any, passed_over: Collection[str] = (), encoder: MetadataEncoder | None = None) -> None:
         self.config = config
         self._passed_over = passed_over
         self.name: str = config["dataset"]
@@ -99,7 +100,7 @@ class PopularityDataset:
         self.content = self._content(read)
         self.metadata_encoder = MetadataEncoder([], [])
         reads_metadata = config["use_metadata"] and "metadata" in config.inputs_read
-        self.metadata = self._make_metadata() if reads_metadata else None
+        self.metadata = self._make_metadata(encoder) if reads_metadata else None
         if not read and self.metadata is None and config.inputs_read - {"metadata"}:
             raise self._no_input_error()
 
@@ -352,14 +353,15 @@ class PopularityDataset:
         author = self._inter.set_index("item_id")["user_id"].reindex(self.items)
         return None if author.isna().any() else author.to_numpy(dtype=object)
 
-    def _make_metadata(self) -> Metadata | None:
+    def _make_metadata(self, encoder: MetadataEncoder | None) -> Metadata | None:
         numeric, categorical = chosen_columns(self.config)
         if not numeric and not categorical:
             return None
         self._refuse_clashes([*numeric, *({"time"} & {*categorical})])
         raw, train = self._raw_metadata(), self.rows["train"]
-        self.metadata_encoder = MetadataEncoder(numeric, categorical, self.config["metadata_log1p"])
-        self.metadata_encoder.fit(raw.iloc[train], self.labels[train])
+        self.metadata_encoder = encoder or MetadataEncoder(numeric, categorical, self.config["metadata_log1p"])
+        if encoder is None:
+            self.metadata_encoder.fit(raw.iloc[train], self.labels[train])
         return self.metadata_encoder.transform(raw)
 
     def encoded_by(self, encoder: MetadataEncoder) -> PopularityDataset:
@@ -488,21 +490,8 @@ class PopularityDataset:
         return np.array([titles.get(item, "") for item in self.items], dtype=object)
 
     def titles(self) -> dict[str, str]:
-        """Title of each video by its token, as the converter left them; empty where there are none.
-
-        Raises:
-            DataError: If the file of titles cannot be read.
-        """
-        path = sidecar_path(self.folder, self.name)
-        if not path.is_file():
-            return {}
-        titles: dict[str, str] = {}
-        for number, row in read_text_rows(path):
-            title = row.get("title")
-            if not isinstance(title, str | None):
-                raise DataError(f"`{path}`, line {number}: the title must be text, not `{title}`.")
-            titles[row["item_id"]] = title or ""
-        return titles
+        """As :func:`~recbole_video.data.text.read_titles`."""
+        return read_titles(self.folder, self.name)
 
 
 def _made_by(settings: Any) -> str:

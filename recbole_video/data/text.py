@@ -31,6 +31,24 @@ def read_text_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, _parse(f"`{path}`, line {number}", line)
 
 
+def read_titles(folder: Path, name: str) -> dict[str, str]:
+    """Title of each item of a data set by its token, as the converter left them; empty where there are none.
+
+    Raises:
+        DataError: If the file of titles cannot be read.
+    """
+    path = sidecar_path(folder, name)
+    if not path.is_file():
+        return {}
+    titles: dict[str, str] = {}
+    for number, row in read_text_rows(path):
+        title = row.get("title")
+        if not isinstance(title, str | None):
+            raise DataError(f"`{path}`, line {number}: the title must be text, not `{title}`.")
+        titles[row["item_id"]] = title or ""
+    return titles
+
+
 def _parse(where: str, line: str) -> dict[str, Any]:
     row = parse_json(line, where)
     item = row.get("item_id") if isinstance(row, dict) else None

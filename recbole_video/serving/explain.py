@@ -1,23 +1,14 @@
-"""``recbole-video explain RUN ITEM ...``: what the predictions of a trained popularity model rest on.
-
-Prints, for each video of the run's data set, the prediction, its frame scores and the slots of the memory bank that it
-retrieved, with their popularity and nearest training videos; of boosted trees and the ridge regression, what each
-feature adds to the mean prediction. Draws it as explain-ITEM.png in the run folder. With --videos,
-explain-ITEM.frames.png is a contact sheet of the frames with their scores. With --cold_start, the videos are cases of
-the cold start (STAP, Fig. 7): test videos of authors with few videos, from the least popular to the most.
---smp_submission writes the predictions of the run's test videos as the SMP Challenge takes them, and explains nothing.
-"""
+"""What the predictions of a trained popularity model rest on, told and drawn: of its data set, and of new videos."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_video.entry_point import Parser, expand_path_arguments, run_command
-from recbole_video.errors import CheckpointError, DataError, counted, nearest
+from recbole_video.data.text import read_titles
+from recbole_video.errors import CheckpointError, DataError, nearest
 from recbole_video.files.names import as_file_name
 from recbole_video.files.reading import read_json
 
@@ -25,68 +16,48 @@ if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
     from recbole_video.data.labelled import PopularityDataset
     from recbole_video.popularity.explanation import Explanation
     from recbole_video.registry import Trust
+    from recbole_video.serving.predictor import Inputs, PopularityPredictor
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Explain predictions.
+@dataclass(frozen=True)
+class _Pictures:
+    """Where pictures go, and what contact sheets are made of.
 
-    Returns:
-        Exit status, see :func:`recbole_video.entry_point.run_command`.
+    Attributes:
+        folder: That of the run.
+        videos: Folder of the videos; None for no contact sheets.
+        store: The frame store of the videos; None where there is none.
     """
-    return run_command(lambda: explain_command(sys.argv[1:] if words is None else words))
+
+    folder: Path
+    videos: Path | None
+    store: Path | None
+
+    def draw(self, item: str, explanation: Explanation, label: float | None = None) -> None:
+        """Draw the picture of a video and, where there are videos, its contact sheet."""
+        from recbole_video.popularity.figures import draw_explanation
+
+        true = "" if label is None else f", true {label:.3f}"
+        picture = self.folder / f"explain-{as_file_name(item)}.png"
+        draw_explanation(f"{item}: predicted {explanation.popularity:.3f}{true}", explanation, picture)
+        print(f"  drawn in {picture}")
+        if self.videos is not None:
+            _draw_frames(self, self.videos, item, explanation)
 
 
-def explain_command(words: Sequence[str]) -> int:
-    """Explain predictions, or write those of a run for the SMP Challenge, as a command line asks.
-
-    Args:
-        words: What follows ``explain``.
-
-    Returns:
-        Exit status, 0.
+def popularity_model(run: Path, trust: Trust = False) -> PopularityPredictor:
+    """The model of a run, or of its ``model.pth``.
 
     Raises:
-        RecBoleVideoError: With one sentence about what to change.
+        CheckpointError: If the run is not one of popularity prediction.
     """
-    from recbole_video.options.run import trust_told
+    from recbole_video import load_model
+    from recbole_video.serving.predictor import PopularityPredictor
 
-    parser = explain_parser()
-    arguments = expand_path_arguments(parser.parse_args(trust_told(words)))
-    if arguments.smp_submission is not None:
-        return _submit(arguments)
-    if not arguments.items and arguments.cold_start < 1:
-        parser.error("the following arguments are required: items, or --cold_start of at least 1")
-    explain_items(arguments.run, arguments.items, arguments.videos, arguments.trust, arguments.cold_start)
-    return 0
-
-
-def explain_parser() -> Parser:
-    """What reads the arguments."""
-    from recbole_video.options.run import add_trust
-
-    parser = Parser(
-        prog="recbole-video explain",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("items", nargs="*", help="item tokens")
-    parser.add_argument("--cold_start", type=int, default=0, metavar="N", help="N test videos of authors with few")
-    parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos, for contact sheets")
-    parser.add_argument(
-        "--smp_submission", type=Path, metavar="FILE", help="write predictions.tsv for the SMP Challenge"
-    )
-    parser.add_argument("--details", metavar="TEXT", help="its external data; by default what made the embeddings")
-    add_trust(parser)
-    return parser
-
-
-def _submit(arguments: argparse.Namespace) -> int:
-    from recbole_video.serving.smp_submission import submission_of_run
-
-    n = submission_of_run(arguments.run, arguments.smp_submission, arguments.details)
-    print(f"{arguments.smp_submission}: {counted(n, 'post')}")
-    return 0
+    predictor = load_model(run, trust=trust)
+    if not isinstance(predictor, PopularityPredictor):
+        raise CheckpointError(f"`{run}` is not the run of a popularity model.")
+    return predictor
 
 
 def explain_items(
@@ -105,46 +76,77 @@ def explain_items(
         CheckpointError: If the run is not one of popularity prediction.
         DataError: If an item is not in the data set, or has no video; or if there is no case of the cold start.
     """
-    from recbole_video import load_model
-    from recbole_video.popularity.figures import draw_explanation
-    from recbole_video.serving.predictor import PopularityPredictor
-
-    predictor = load_model(run, trust=trust)
-    if not isinstance(predictor, PopularityPredictor):
-        raise CheckpointError(f"`{run}` is not the run of a popularity model.")
+    predictor = popularity_model(run, trust)
     run = run.parent if run.is_file() else run
-    dataset = _dataset_of_run(run, predictor.config)
+    dataset = _dataset_of_run(run, predictor)
     titles = dataset.titles()
+    pictures = _Pictures(run, videos, None if dataset.frames is None else dataset.frames.store.path)
     row_of = {item: row for row, item in enumerate(dataset.items)}
     found = []
     for item in [*items, *(cold_start_cases(dataset, predictor.config, n_cold) if n_cold else [])]:
         if item not in row_of:
-            raise _no_video_error(dataset.name, item, row_of)
-        explanation = predictor.explain_row(dataset, row_of[item])
-        print(explanation.as_text(item, float(dataset.labels[row_of[item]]), titles))
+            advice = "; a new video is explained from a table, --table=FILE, or its stores, --frames=FILE"
+            raise _no_video_error(item, f"`{dataset.name}`", "labelled video", row_of, advice)
+        explanation, label = predictor.explain_row(dataset, row_of[item]), float(dataset.labels[row_of[item]])
+        print(explanation.as_text(item, label, titles))
         if row_of[item] in dataset.rows["train"]:
             print("  it is a training video, which the model has seen with its label")
-        title = f"{item}: predicted {explanation.popularity:.3f}, true {dataset.labels[row_of[item]]:.3f}"
-        picture = run / f"explain-{as_file_name(item)}.png"
-        draw_explanation(title, explanation, picture)
-        print(f"  drawn in {picture}")
-        if videos is not None:
-            _draw_frames(run, dataset, item, explanation, videos)
+        pictures.draw(item, explanation, label)
         found.append(explanation)
     return found
 
 
-def _no_video_error(name: str, item: str, known: Mapping[str, int]) -> DataError:
+def explain_new_items(
+    run: Path,
+    predictor: PopularityPredictor,
+    items: Sequence[str],
+    given: Inputs,
+    videos: Path | None = None,
+    store: Path | None = None,
+) -> list[Explanation]:
+    """Explain the predictions of videos that no data set holds.
+
+    Args:
+        run: Folder of the run, or its ``model.pth``; pictures go into the folder.
+        predictor: The model.
+        items: Item tokens, of those that ``given`` names.
+        given: The videos.
+        videos: Their folder, for contact sheets.
+        store: Their frame store.
+
+    Raises:
+        DataError: If an item is not among the videos.
+    """
+    config = predictor.config
+    titles = {**read_titles(Path(config["data_path"]), config["dataset"]), **_titles_given(given)}
+    pictures = _Pictures(run.parent if run.is_file() else run, videos, store)
+    row_of = {item: row for row, item in reversed(list(enumerate(given.items or ())))}
+    found = []
+    for item in items:
+        if item not in row_of:
+            raise _no_video_error(item, "What is given", "video", row_of)
+        explanation = predictor.explain(given, row_of[item])
+        print(explanation.as_text(item, titles=titles))
+        pictures.draw(item, explanation)
+        found.append(explanation)
+    return found
+
+
+def _titles_given(given: Inputs) -> dict[str, str]:
+    """Titles of the new videos, where their metadata are made of these; no other is taken for one of theirs."""
+    items, metadata = given.items or (), given.metadata
+    titles = [""] * len(items) if metadata is None or "title" not in metadata else metadata["title"]
+    return {item: title if isinstance(title, str) else "" for item, title in zip(items, titles, strict=True)}
+
+
+def _no_video_error(item: str, holder: str, what: str, known: Collection[str], advice: str = "") -> DataError:
     """What to do about an item that is none, be it a new video or a second run."""
     if Path(item).is_dir():
-        return DataError(f"`{item}` is a folder; name one run, and then items of `{name}`.")
-    return DataError(
-        f"`{name}` has no labelled video `{item}`{nearest(item, known)}; predictions of new videos are explained in "
-        "Python, by load_model(RUN).explain."
-    )
+        return DataError(f"`{item}` is a folder; name one run, and then ids of videos.")
+    return DataError(f"{holder} has no {what} `{item}`{nearest(item, known)}{advice}.")
 
 
-def _dataset_of_run(run: Path, config: Any) -> PopularityDataset:
+def _dataset_of_run(run: Path, predictor: PopularityPredictor) -> PopularityDataset:
     """The data set as the run had it.
 
     Raises:
@@ -154,7 +156,7 @@ def _dataset_of_run(run: Path, config: Any) -> PopularityDataset:
 
     told = _data_of_run(run)
     later = [kind for kind in ("frames", "text") if told and f"without {kind}" not in told.get("dropped", {})]
-    dataset = PopularityDataset(config, passed_over=later)
+    dataset = PopularityDataset(predictor.config, passed_over=later, encoder=predictor.metadata_encoder)
     summary = dataset.summary()
     if told.get("rows", summary["rows"]) != summary["rows"]:
         raise DataError(
@@ -209,7 +211,7 @@ def cold_start_cases(dataset: PopularityDataset, config: Any, n: int) -> list[st
     return [str(dataset.items[row]) for row in by_label[places]]
 
 
-def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: Explanation, videos: Path) -> None:
+def _draw_frames(pictures: _Pictures, videos: Path, item: str, explanation: Explanation) -> None:
     """A contact sheet of the frames that the store holds, with their scores; the highest score is marked."""
     import numpy as np
 
@@ -219,10 +221,9 @@ def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: 
     from recbole_video.dataset_tools.video.probe import read_timeline
     from recbole_video.dataset_tools.video.samples import read_chosen
 
-    weights = explanation.frame_weights
-    if weights is None or dataset.frames is None:
+    weights, store = explanation.frame_weights, pictures.store
+    if weights is None or store is None:
         raise DataError("The model scores no frames: there is no contact sheet to draw.")
-    store = dataset.frames.store.path
     chosen = read_chosen(store.with_name(store.name.replace(".frames.npy", ".samples.jsonl"))).samples
     paths = {video.item_id: video.path for video in list_videos(videos)}
     if item not in chosen or item not in paths:
@@ -233,6 +234,5 @@ def _draw_frames(run: Path, dataset: PopularityDataset, item: str, explanation: 
         )
     frames = decode_frames(paths[item], read_timeline(paths[item]), np.array(chosen[item].frames), 160)
     caption = f"{item}: predicted {explanation.popularity:.3f}; frame scores"
-    write_contact_sheet(
-        run / f"explain-{as_file_name(item)}.frames.png", caption, frames, np.array([weights.argmax()]), weights
-    )
+    sheet = pictures.folder / f"explain-{as_file_name(item)}.frames.png"
+    write_contact_sheet(sheet, caption, frames, np.array([weights.argmax()]), weights)

@@ -101,6 +101,11 @@ class PopularityPredictor(TellsItsUses):
         return [] if encoder is None else sorted(raw_columns(encoder.numeric, encoder.categorical))
 
     @property
+    def metadata_encoder(self) -> MetadataEncoder | None:
+        """What makes the metadata of their columns, fitted in training; None for a model without."""
+        return self._metadata
+
+    @property
     def number_columns(self) -> list[str]:
         """Those of :attr:`metadata_columns` that hold numbers, times left out."""
         return [] if self._metadata is None else sorted(set(number_columns(self._metadata.numeric)))
@@ -179,7 +184,7 @@ class PopularityPredictor(TellsItsUses):
         Raises:
             ConfigError: If the model offers no explanation.
         """
-        if self._metadata is not None:
+        if self._metadata is not None and dataset.metadata_encoder is not self._metadata:
             dataset = dataset.encoded_by(self._metadata)
         loader = PopularityLoader(self.config, dataset, np.array([row]), shuffle=False)
         never_lacking = [name for name, missing in dataset.read_as_zeros.items() if not missing["train"]]
