@@ -681,11 +681,26 @@ class TestRuns:
             p.numel() for p in load_model(folder).model.parameters() if p.requires_grad
         )
 
+    def test_slots_are_counted_as_they_are_told(self, root, in_tmp):
+        """In the file as on the screen, from 1; a file of an earlier version, from 0, is read as it was meant."""
+        folder = in_tmp / self.run(root, epochs=3)["run_folder"]
+        path = folder / "slots.tsv"
+        table = pd.read_csv(path, sep="\t", dtype=str)
+        assert table["partition"].astype(int).min() == table["topic"].astype(int).min() == 1
+        told = load_model(folder).explain_row(PopularityDataset(load_model(folder).config), 3).as_text()
+        first = table.assign(place="partition " + table["partition"] + ", topic " + table["topic"]).set_index("place")
+        shown = re.findall(r"slot: (partition \d+, topic \d+), .* nearest in direction: (.*)", told)
+        assert shown and all(first.loc[place, "nearest_videos"] == near.replace(", ", " ") for place, near in shown)
+        earlier = table.rename(columns={"topic": "cluster"})
+        earlier[["partition", "cluster"]] = earlier[["partition", "cluster"]].astype(int) - 1
+        earlier.to_csv(path, sep="\t", index=False)
+        assert load_model(folder).explain_row(PopularityDataset(load_model(folder).config), 3).as_text() == told
+
     @pytest.mark.parametrize(
         ("options", "loss"), [({}, "Huber + routing"), ({"memory": "off", "regression_loss": "mse"}, "squared error")]
     )
     def test_axes_of_short_runs(self, root, in_tmp, pictures, monkeypatch, options, loss):
-        """The loss is named; epochs are whole numbers, though only one has a bank."""
+        """The loss and the epoch of the bank are named; epochs are whole numbers, though only one has a bank."""
         drawn, save = [], Figure.savefig
         monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), save(figure, *a, **k)))
         grid = {"memory_warmup_epochs": 1} if not options else {}
@@ -694,6 +709,8 @@ class TestRuns:
         run_recbole_video("STAP", "pop", config_dict=config)
         axes = [figure.axes[0] for figure in drawn if figure.axes[0].get_xlabel() == "epoch"]
         assert f"training loss ({loss})" in [axis.get_ylabel() for axis in axes]
+        legends = [text.get_text() for figure in drawn for legend in figure.legends for text in legend.get_texts()]
+        assert ("memory bank laid out" in legends) == (not options)
         assert len(axes) == 1 + (not options)
         assert all(float(tick).is_integer() for axis in axes for tick in axis.get_xticks())
 

@@ -88,18 +88,18 @@ def test_a_finished_baseline_of_an_earlier_version_shows_its_result(popularity_r
 @pytest.mark.parametrize(
     ("cuts", "shown"),
     [
-        ([3.5], "cut at 3.5, "),
+        ([3.5], "cut at 3.5; "),
         (
             [884471835.0, 886000000],
-            "cut at 884471835, 1998-01-10 22:37:15 UTC, and 886000000, 1998-01-28 15:06:40 UTC, ",
+            "cut at 1998-01-10 22:37:15 UTC (884471835) and 1998-01-28 15:06:40 UTC (886000000); ",
         ),
-        ([1600000000000.0], "cut at 1600000000000, 2020-09-13 12:26:40 UTC, "),
-        ([86400 * 365.0], "cut at 31536000, "),  # a year after the first action
+        ([1600000000000.0], "cut at 2020-09-13 12:26:40 UTC (1600000000000); "),
+        ([86400 * 365.0], "cut at 31536000; "),  # a year after the first action
     ],
 )
 def test_a_cut_in_unix_time_has_its_date(cuts, shown):
     data = {"protocol": "temporal", "temporal": {"cuts": cuts, "test_targets": 1000, "target": "last"}}
-    assert shown_protocol(data) == f"temporal ({shown}1,000 targets: last)"
+    assert shown_protocol(data) == f"temporal ({shown}1,000 targets: the last action of each user)"
 
 
 class TestScale:

@@ -82,7 +82,7 @@ class GatheredContent:
         return {name: table.read(ids) for name, table in on_disk.items()}
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Plain values for the results of a run."""
+        """Plain values for the results of a run; ``averaged``: the mean of an item's rows is read in their place."""
         described = {}
         for name, table in self._tables.items():
             origin = _origin(table.store)

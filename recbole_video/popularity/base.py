@@ -229,6 +229,10 @@ class PopularityModel(Trainable, AbstractRecommender):
         """
         return {}
 
+    def milestones(self) -> dict[int, str]:
+        """What has changed in training, by the epoch, counted from 1, that began with it."""
+        return {}
+
     def draw(self, history: Sequence[dict[str, float]], folder: Path) -> None:
         """Draw what the records of the epochs, which are counted from 1, tell, into the folder of the run."""
 

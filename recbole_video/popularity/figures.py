@@ -14,6 +14,7 @@ from recbole_video.evaluation.ranking_metrics import Metrics
 from recbole_video.evaluation.regression import Predictions
 from recbole_video.files.atomic import write_atomically
 from recbole_video.popularity.explanation import Contribution, Explanation
+from recbole_video.results.curve import show_whole_numbers
 from recbole_video.runtime.metric_names import metric_label
 
 _MAX_POINTS, _FEW_POINTS = 20_000, 2_000
@@ -74,8 +75,9 @@ def draw_explanation(title: str, explanation: Explanation, path: Path) -> None:
 
 def _draw_frame_weights(axis: Any, explanation: Explanation) -> None:
     weights = np.asarray(explanation.frame_weights)
-    axis.bar(np.arange(len(weights)), weights)
-    axis.set_xlabel("frame")
+    axis.bar(np.arange(len(weights)) + 1, weights)
+    show_whole_numbers(axis)
+    axis.set_xlabel("frame, from 1")
     axis.set_ylabel("frame score")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,22 @@ from recbole_video.files.atomic import write_atomically
 
 
 def draw_curve(
-    history: Sequence[dict[str, float]], valid_metric: str, best_epoch: int, path: Path, loss: str = "nats"
+    history: Sequence[dict[str, float]],
+    valid_metric: str,
+    best_epoch: int,
+    path: Path,
+    loss: str = "nats",
+    milestones: Mapping[int, str] | None = None,
 ) -> None:
-    """Draw training loss and validation score per epoch, from 1; the best epoch is marked, where there is one (not 0).
+    """Draw training loss and validation score per epoch, from 1.
 
-    ``loss`` is its name or unit.
+    Args:
+        history: A record of each epoch.
+        valid_metric: The name of the score.
+        best_epoch: The epoch to mark; 0 for none.
+        path: The PNG.
+        loss: The loss's name or unit.
+        milestones: What changed in training, by the epoch that began with it; marked before that.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -32,19 +43,21 @@ def draw_curve(
     score_axis.plot(scored_epochs, scores, color="tab:blue", marker=".", label=f"validation {valid_metric}")
     if best_epoch > 0:
         score_axis.axvline(best_epoch, color="tab:blue", linestyle=":", label=f"best epoch: {best_epoch}")
+    for epoch, change in (milestones or {}).items():
+        score_axis.axvline(epoch - 0.5, color="tab:gray", linestyle="--", linewidth=1, label=change)
     loss_axis.set_xlabel("epoch")
     loss_axis.set_ylabel(f"training loss ({loss})")
     score_axis.set_ylabel(f"validation {valid_metric}")
     lines = [*loss_axis.get_lines(), *score_axis.get_lines()]
-    show_whole_epochs(loss_axis)
+    show_whole_numbers(loss_axis)
     figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=3)
     image = BytesIO()
     figure.savefig(image, dpi=120, format="png")
     write_atomically(path, lambda file: file.write(image.getvalue()))
 
 
-def show_whole_epochs(axis: Any) -> None:
-    """Mark whole numbers alone on the horizontal axis of a figure, however few epochs there are."""
+def show_whole_numbers(axis: Any) -> None:
+    """Mark whole numbers alone on the horizontal axis of a figure, however few epochs or frames there are."""
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

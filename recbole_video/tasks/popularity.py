@@ -196,7 +196,8 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         figures.draw_scatter(test, result["test_result"], folder.path / "predictions.png", label)
         if history:
             loss = self.model.loss_name()
-            draw_curve(history, config["valid_metric"], result["best_epoch"], folder.curve, loss)
+            best, milestones = result["best_epoch"], self.model.milestones()
+            draw_curve(history, config["valid_metric"], best, folder.curve, loss, milestones)
         self.model.draw(history, folder.path)
 
     @classmethod

@@ -45,6 +45,12 @@ from recbole_video.user_encoders.base import VideoRecommender
 
 _HIT = re.compile(r"hit@\d+$")
 _NO_COLD = "No target is cold under this protocol: docs/evaluation.md says how to get a test with cold videos."
+_TARGETS = {
+    "last": "the last action of each user",
+    "first": "the first action of each user",
+    "all": "all actions",
+    "random": "one action of each user at random",
+}
 _GROUP_LABELS = {"cold": "test, {} items", "popularity": "test, popularity group {}", "tag": "test, tag {}"}
 
 
@@ -204,18 +210,18 @@ def shown_protocol(data: dict[str, Any]) -> str:
     if not temporal:
         return str(data["protocol"])
     dates = temporal.get("dates") or [date_of_unix_time(cut) for cut in temporal["cuts"]]
-    shown = [
-        f"{cut:.15g}" + (f", {date} UTC," if date else "") for cut, date in zip(temporal["cuts"], dates, strict=True)
+    cuts = [
+        f"{date} UTC ({cut:.15g})" if date else f"{cut:.15g}" for cut, date in zip(temporal["cuts"], dates, strict=True)
     ]
-    cuts = " and ".join(shown).removesuffix(",")
-    return f"{data['protocol']} (cut at {cuts}, {temporal['test_targets']:,} targets: {temporal['target']})"
+    targets = f"{temporal['test_targets']:,} targets: {_TARGETS[temporal['target']]}"
+    return f"{data['protocol']} (cut at {' and '.join(cuts)}; {targets})"
 
 
 def rows_of_test(result: dict[str, Any]) -> list[tuple[str, Metrics]]:
     """The test, what it is on average if chance orders equal scores, where that is something else, and each group."""
     test, expected = result["test_result"], result.get("ties", {}).get("expected", {})  # an older run has none
     differs = any(test[name] != value for name, value in expected.items())
-    rows = [("test", test), *([("test, ties at random", expected)] if differs else [])]
+    rows = [("test", test), *([("test, equal scores in random order", expected)] if differs else [])]
     for kind, groups in result["groups"].items():
         label = _GROUP_LABELS[kind]
         rows += [(label.format(name), values) for name, values in groups.items()]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_video.popularity.figures import empty_figure, save_figure
-from recbole_video.results.curve import show_whole_epochs
+from recbole_video.results.curve import show_whole_numbers
 
 SLOT_USAGE = "slot_usage.png"  # in the folder of a run
 
@@ -22,7 +22,7 @@ def draw_slot_usage(history: Sequence[dict[str, float]], path: Path) -> None:
         axis.plot(epochs, [record[key] for record in records], marker=".", label=label)
     axis.set_ylim(0, 1)
     axis.set_xlabel("epoch")
-    show_whole_epochs(axis)
+    show_whole_numbers(axis)
     axis.set_ylabel("use of the memory's slots")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     save_figure(figure, path)

@@ -395,6 +395,11 @@ class STAP(PopularityModel):
             self.bank.protect(evaluated)
         self._described = {(s.partition, s.cluster): s for s in slots.read_slots(folder / slots.FILE)}
 
+    def milestones(self) -> dict[int, str]:
+        """The memory bank, from whose epoch on the score is of another model."""
+        is_laid_out = self.bank is not None and self.bank.is_initialised
+        return {self.memory_warmup_epochs + 1: "memory bank laid out"} if is_laid_out else {}
+
     def explain(self, batch: Batch) -> Explanation:
         """The score of each frame, and the slots that were retrieved."""
         reading, weights = self.read(batch), None

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FILE = "slots.tsv"  # in the folder of a run
 _N_NEAREST = 5
-_COLUMNS = ("partition", "cluster", "popularity", "videos", "usage", "nearest_videos")
+_COLUMNS = ("partition", "topic", "popularity", "videos", "usage", "nearest_videos")
+_TOPIC_FROM_0 = "cluster"  # the column of earlier versions, which counted it and the partition from 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def note(n_partitions: int, n_clusters: int) -> str:
     """What names, popularity and nearest videos of slots are, for an explanation; its second line is indented."""
     return (
         f"partitions go from 1, the least popular, to {n_partitions}, and the topics of each from 1 to {n_clusters}; "
-        f"{FILE} counts both from 0\n"
+        f"all are in {FILE}\n"
         "  a slot's popularity is that of the videos that it was made of, which are not kept; its nearest are "
         "training videos whose queries point most nearly its way, whether it was made of them or not, whatever their "
         "popularity"
@@ -136,13 +137,13 @@ def context_correlation(model: STAP, batches: Iterable[Batch]) -> float | None:
 
 
 def write_slots(path: Path, slots: Sequence[Slot]) -> None:
-    """Write ``slots.tsv``, one line per slot."""
+    """Write ``slots.tsv``, one line per slot; partition and topic are counted from 1, as wherever they are told."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter="\t", lineterminator="\n")
     writer.writerow(_COLUMNS)
     for s in slots:
         writer.writerow(
-            [s.partition, s.cluster, f"{s.popularity:.6g}", s.videos, f"{s.usage:.6g}", " ".join(s.nearest)]
+            [s.partition + 1, s.cluster + 1, f"{s.popularity:.6g}", s.videos, f"{s.usage:.6g}", " ".join(s.nearest)]
         )
     write_text(path, file.getvalue())
 
@@ -158,10 +159,11 @@ def read_slots(path: Path) -> list[Slot]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
         try:
+            topic, first = (_TOPIC_FROM_0, 0) if _TOPIC_FROM_0 in (rows.fieldnames or ()) else ("topic", 1)
             return [
                 Slot(
-                    int(row["partition"]),
-                    int(row["cluster"]),
+                    int(row["partition"]) - first,
+                    int(row[topic]) - first,
                     float(row["popularity"]),
                     int(row["videos"]),
                     float(row["usage"]),
