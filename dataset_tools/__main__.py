@@ -49,12 +49,20 @@ def main(words: Sequence[str] | None = None) -> int:
     return run_command(lambda: run_tool(given))
 
 
-def run_tool(words: list[str]) -> int:
-    """Run the command that some words name, or list all; the exit status."""
+def run_tool(words: list[str], program: str = _PROGRAM) -> int:
+    """Run the command that some words name, or list all.
+
+    Args:
+        words: What follows the program.
+        program: What it was called, for its help.
+
+    Returns:
+        Exit status.
+    """
     import logging
 
     if not words or words[0] in ("-h", "--help"):
-        print(overview())
+        print(overview(program))
         return 0 if words else 2
     name, *rest = words
     if name not in COMMANDS:
@@ -62,21 +70,21 @@ def run_tool(words: list[str]) -> int:
         print(fit_for_message(problem), file=sys.stderr)
         return 2
     command = resolve_name(COMMANDS[name])
-    arguments = expand_path_arguments(_parser(name, command).parse_args(rest))
+    arguments = expand_path_arguments(_parser(name, command, program).parse_args(rest))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     command.run(arguments)
     return 0
 
 
-def overview() -> str:
+def overview(program: str = _PROGRAM) -> str:
     """The commands, one line each."""
     lines = [f"  {name:<18}{resolve_name(place).HELP}" for name, place in COMMANDS.items()]
-    return "\n".join([f"usage: {_PROGRAM} COMMAND ...   (COMMAND --help for its options)", "", *lines])
+    return "\n".join([f"usage: {program} COMMAND ...   (COMMAND --help for its options)", "", *lines])
 
 
-def _parser(name: str, command: Any) -> argparse.ArgumentParser:
+def _parser(name: str, command: Any, program: str = _PROGRAM) -> argparse.ArgumentParser:
     parser = Parser(
-        prog=f"{_PROGRAM} {name}",
+        prog=f"{program} {name}",
         description=getdoc(command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,7 +1,8 @@
 """Vectors of one's own -> a frame store beside the clicks, which `generic` converts first.
 
   vectors vectors.npy --ids ids.txt --name mine                [N, D], or [N, F, D]: F vectors of each video
-  vectors vectors.parquet --item video --name mine             a table: a column of ids, all others numbers
+  vectors vectors.parquet --item video --name mine             a table: a column of ids, all others numbers, or one
+                                                               other, whose cells are lists of numbers
   vectors audio.npy --ids ids.txt --name mine --store audio    a further store, mine.audio.frames.npy
 
 Line n of ids.txt names the video of row n. Writes NAME.frames.npy and its manifest, as `write_frame_store` does in
@@ -16,6 +17,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +41,7 @@ _ITEM = "item_id"
 _VFM = "vectors"
 _ARRAY = ".npy"
 _BLOCK = 1 << 22  # numbers that are checked together
+_LONGEST_CELL = 40
 _LARGEST = "65,504"  # of float16
 # What pandas calls the column of an index that was saved with a table: in csv files, and in parquet.
 _INDEX = ("", "Unnamed: 0", "__index_level_0__")
@@ -179,7 +182,7 @@ def _read_ids(path: Path) -> list[str]:
 
 
 def _read_table(arguments: argparse.Namespace) -> _Rows:
-    """A table with a column of ids, all others numbers."""
+    """A table with a column of ids, all others numbers, or one other of lists."""
     path, item = arguments.file, arguments.item or _ITEM
     dialect = Dialect(separator=arguments.separator.replace("\\t", "\t"), encoding=arguments.encoding)
     columns = _number_columns(path, item, dialect)
@@ -189,7 +192,7 @@ def _read_table(arguments: argparse.Namespace) -> _Rows:
     for chunk in read_chunks(path, [item, *columns], dialect):
         if len(chunk):
             ids.add(chunk[item], where)
-            blocks.append(_numbers(chunk, columns, where))
+            blocks.append(_numbers(chunk, columns, where, blocks[0].shape[1] if blocks else None))
             lines += chunk.index.tolist()
     if not lines:
         raise DataError(f"`{path}` has no row; give a row per item.")
@@ -222,8 +225,10 @@ def _number_columns(path: Path, item: str, dialect: Dialect) -> list[str]:
     return columns
 
 
-def _numbers(chunk: pd.DataFrame, columns: Sequence[str], where: Where) -> np.ndarray:
-    """The numbers of some rows, float32 [k, D]."""
+def _numbers(chunk: pd.DataFrame, columns: Sequence[str], where: Where, width: int | None) -> np.ndarray:
+    """The numbers of some rows, float32 [k, D]; ``width`` is the D of earlier ones, None before the first."""
+    if len(columns) == 1 and _is_list(chunk[columns[0]].iloc[0]):
+        return _listed_numbers(chunk[columns[0]], where, width)
     block = np.empty((len(chunk), len(columns)), np.float32)
     for position, column in enumerate(columns):
         numbers = as_numbers(chunk[column])
@@ -237,10 +242,48 @@ def _numbers(chunk: pd.DataFrame, columns: Sequence[str], where: Where) -> np.nd
     return block
 
 
+def _listed_numbers(cells: pd.Series, where: Where, width: int | None) -> np.ndarray:
+    """The vectors that the cells of a column hold whole, float32 [k, D]."""
+    vectors: list[np.ndarray] = []
+    for line, cell in zip(cells.index.tolist(), cells, strict=True):
+        at = f"{where(line)}, column `{cells.name}`"
+        vectors.append(_listed_vector(cell, at))
+        width = width or len(vectors[0])
+        if len(vectors[-1]) != width:
+            found = counted(len(vectors[-1]), "number")
+            raise DataError(f"{at}: {found}, and {width:,} in the rows before; all vectors have the same length.")
+    return np.stack(vectors)
+
+
+def _listed_vector(cell: Any, at: str) -> np.ndarray:
+    """The numbers of a cell, float32 [D].
+
+    Raises:
+        DataError: If it holds anything but a list of finite numbers.
+    """
+    if not _is_list(cell):
+        raise DataError(f"{at}: {_no_number(cell)}.")
+    try:
+        values = np.asarray(cell)
+    except ValueError:  # lists of several lengths
+        values = np.empty(0)
+    if values.ndim != 1 or not values.size or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        shown = shorten(str(list(cell)), _LONGEST_CELL, placeholder=" …")
+        raise DataError(
+            f"{at}: `{shown}` is no list of finite numbers; of several vectors an item give an npy file, [N, F, D]."
+        )
+    with np.errstate(over="ignore"):  # told as what is beyond float16
+        return values.astype(np.float32)
+
+
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, (list, tuple, np.ndarray))
+
+
 def _no_number(value: Any) -> str:
     """Why a cell cannot be a number of a vector."""
-    if isinstance(value, (list, tuple, dict, np.ndarray)):
-        return "a cell holds many numbers; give each a column of its own, or an npy file with --ids"
+    if _is_list(value):
+        return "a list; a table has either one column of lists beside the ids, or columns of one number each"
     if value is None or value != value or value == "":
         return "the cell is empty; all vectors have the same length"
     return f"`{value}` is no finite number{of_comma(value)}; all columns beside --item are numbers of the vectors"

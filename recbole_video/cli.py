@@ -109,7 +109,9 @@ def _run_named(command: str, words: list[str]) -> int:
     if command in ("data", "frames"):
         from recbole_video.dataset_tools.__main__ import run_tool
 
-        return run_tool([*["frames"] * (command == "frames"), *words])
+        if command == "frames":
+            return run_tool(["frames", *words], "recbole-video")
+        return run_tool(words, "recbole-video data")
     if command in _OF_A_RUN:
         from pkgutil import resolve_name
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recbole_video.dataset_tools.__main__ import COMMANDS as TOOLS
 from recbole_video.dataset_tools.video.samplers import SAMPLERS
 
 import recbole_video
@@ -210,7 +211,10 @@ class TestCompletion:
     def complete(self, *words):
         """What bash completes behind the last of some words, as it reads it then."""
         script = completion_script(
-            "bash", COMMANDS, {"sweep": ["cva-table6", "--demo"], "*": ["--model=CVA", "--epochs=", "--dataset=demo"]}
+            "bash",
+            COMMANDS,
+            {"sweep": ["cva-table6", "--demo"], "data": TOOLS, "*": ["--model=CVA", "--epochs=", "--dataset=demo"]},
+            {"label": ["--split=time", "--split=random", "--name="], "frames": ["--videos="]},
         )
         ask = (
             f"COMP_WORDS=({shlex.join(['recbole-video', *words])}); COMP_CWORD={len(words)}; _recbole_video; "
@@ -224,6 +228,12 @@ class TestCompletion:
     def test_bash(self):
         assert self.complete("re") == ["recommend", "report"] and self.complete("sweep", "cva") == ["cva-table6"]
         assert self.complete("run", "--mo") == ["--model=CVA"] and self.complete("run", "--e") == ["--epochs="]
+
+    @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+    def test_options_of_a_tool(self):
+        assert self.complete("data", "la") == ["label"] and self.complete("data", "label", "mine", "--n") == ["--name="]
+        assert self.complete("data", "label", "--split", "=", "r") == ["random"]
+        assert self.complete("data", "frames", "--") == ["--videos="] and not self.complete("data", "no-tool", "--")
 
     @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
     def test_values(self, in_tmp):
@@ -258,19 +268,21 @@ class TestCompletion:
         (in_tmp / "dataset").mkdir()
         assert self.complete("run", "--dataset", "=") == ["demo"]
 
-    @pytest.mark.parametrize("command", ["frames", "recommend", "sweep", "report"])
+    @pytest.mark.parametrize("command", ["frames", "recommend", "sweep", "report", *(f"data {tool}" for tool in TOOLS)])
     def test_every_option_of_a_command_is_named(self, command, capsys):
         """As its own help has it."""
         assert main(["completion", "bash"]) == 0
-        [line] = re.findall(rf"^ +{command}\) known='(.*)' ;;$", capsys.readouterr().out, re.MULTILINE)
+        *words, name = command.split()
+        lines = re.findall(rf"^ +{name}\) known='?(.*?)'? ;;$", capsys.readouterr().out, re.MULTILINE)
+        line = lines[-1 if words else 0]
         if command in HELP:
             told = HELP[command]
         else:
             with pytest.raises(SystemExit):
-                main([command, "--help"])
+                main([*words, name, "--help"])
             told = capsys.readouterr().out
         listed = set(re.findall(r"^  (?:-h, )?(--\w+)", told, re.MULTILINE)) - {"--OPTION"}
-        assert len(listed) > 2 and listed <= set(re.findall(r"--\w+", line))
+        assert listed and listed <= set(re.findall(r"--\w+", line))
 
     def test_names_of_data_sets_are_no_options(self, capsys):
         assert main(["completion", "bash"]) == 0
@@ -291,7 +303,7 @@ class TestCompletion:
         """As the code that checks them has them: of models, and of the frames that are chosen."""
         assert main(["completion", "bash"]) == 0
         lines = re.findall(r"^ +(\S+)\) known='(.*)' ;;$", capsys.readouterr().out, re.MULTILINE)
-        words = {command: text.split() for command, text in lines}
+        words = {command: text.split() for command, text in reversed(lines)}  # those of tools of a name come last
         protocols = [f"--protocol={name}" for name in PROTOCOLS]
         for command in ("sweep", "*"):
             assert [word for word in words[command] if word.startswith("--protocol=")] == protocols

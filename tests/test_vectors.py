@@ -1,5 +1,6 @@
 """``vectors``: arrays and tables of one's own as frame stores, and what is refused of them."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -179,10 +180,54 @@ class TestTables:
         [line] = capsys.readouterr().err.splitlines()
         assert told in line
 
-    def test_lists_in_cells(self, folder, vectors, capsys):
-        pd.DataFrame({"item_id": IDS, "vector": [[1.0, 2.0]] * 5}).to_parquet("v.parquet")
+    @pytest.mark.parametrize("write", ["to_parquet", "to_json"])
+    def test_lists_in_cells(self, folder, vectors, write, monkeypatch):
+        """One column of whole vectors, read in several parts, is what a column a number is."""
+        monkeypatch.setattr("recbole_video.dataset_tools.raw.tables._CHUNK_ROWS", 4)
+        numbers = np.random.default_rng(0).normal(size=(len(IDS), 3)).round(3)
+        pd.DataFrame(numbers, columns=list("abc")).assign(item_id=IDS).to_csv("wide.csv", index=False)
+        assert vectors("wide.csv") == 0
+        [path] = folder.glob("*.frames.npy")
+        wide = path.read_bytes()
+        table = pd.DataFrame({"vector": numbers.tolist(), "item_id": IDS})
+        if write == "to_json":
+            table.to_json("v.jsonl", orient="records", lines=True)
+        else:
+            table.to_parquet("v.parquet")
+        assert vectors("v.jsonl" if write == "to_json" else "v.parquet", "--overwrite") == 0
+        assert path.read_bytes() == wide
+
+    @pytest.mark.parametrize(
+        ("cells", "told"),
+        [
+            ([[1, 2], [1, 2, 3]], "line 2, column `v`: 3 numbers, and 2 in the rows before; all vectors have the same"),
+            ([[1, 2], None], "line 2, column `v`: the cell is empty; all vectors have the same length"),
+            ([[1, 2], [1, None]], "line 2, column `v`: `[1, None]` is no list of finite numbers"),
+            ([[1, 2], []], "line 2, column `v`: `[]` is no list of finite numbers"),
+            ([["a", "b"]], "line 1, column `v`: `['a', 'b']` is no list of finite numbers"),
+            (
+                [[[1, 2], [3, 4]]],
+                "is no list of finite numbers; of several vectors an item give an npy file, [N, F, D]",
+            ),
+            ([[[1, 2], [3]]], "is no list of finite numbers"),
+            ([[1, 2], 3], "line 2, column `v`: `3` is no finite number"),
+            ([[1, 7e4]], "beyond 65,504"),
+        ],
+    )
+    def test_cells_that_are_no_vector(self, folder, vectors, cells, told, capsys):
+        lines = [json.dumps({"item_id": item, "v": cell}) for item, cell in zip(IDS, cells, strict=False)]
+        Path("v.jsonl").write_text("\n".join(lines))
+        assert vectors("v.jsonl") == 1 and not list(folder.glob("*.frames.*"))
+        [line] = capsys.readouterr().err.splitlines()
+        assert told in line
+
+    def test_lists_beside_other_columns(self, vectors, capsys):
+        pd.DataFrame({"item_id": IDS, "vector": [[1.0, 2.0]] * 5, "n": 1}).to_parquet("v.parquet")
         assert vectors("v.parquet") == 1
-        assert "row 1, column `vector`: a cell holds many numbers; give each a column" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert (
+            "row 1, column `vector`: a list; a table has either one column of lists beside the ids, or columns" in told
+        )
 
 
 class TestRefused:

@@ -32,6 +32,12 @@ _SCRIPT = """\
     case "${{COMP_WORDS[1]}}" in
 {cases}
     esac
+    if [ "${{COMP_WORDS[1]}}" = data ] && [ "$COMP_CWORD" -ge 3 ]; then
+      known=""
+      case "${{COMP_WORDS[2]}}" in
+{tools}
+      esac
+    fi
   fi
   COMPREPLY=($(compgen -W "$known" -- "$typed" | sort -u))
   case "$known" in
@@ -71,15 +77,31 @@ def completion_command(words: Sequence[str], commands: Sequence[str]) -> int:
     if shell not in SHELLS:
         given = f"; `{shell}` is none{nearest(shell, SHELLS)}" if shell else ""
         raise ConfigError(f"completion needs a shell: `recbole-video completion bash`, or zsh{given}.")
-    print(completion_script(shell, commands, _words_by_command(commands)), end="")
+    print(completion_script(shell, commands, _words_by_command(commands), _words_by_tool()), end="")
     return 0
 
 
-def completion_script(shell: str, commands: Iterable[str], words: Mapping[str, Iterable[str]]) -> str:
-    """The script; ``words`` are those that may follow each subcommand, and under ``*`` any other."""
-    cases = "\n".join(f"      {command}) known={_quoted(follow)} ;;" for command, follow in words.items())
+def completion_script(
+    shell: str,
+    commands: Iterable[str],
+    words: Mapping[str, Iterable[str]],
+    of_tools: Mapping[str, Iterable[str]] | None = None,
+) -> str:
+    """The script.
+
+    Args:
+        shell: One of :data:`SHELLS`.
+        commands: The subcommands.
+        words: Those that may follow each of them, and under ``*`` any other.
+        of_tools: Those that may follow each command behind ``data``.
+    """
     first = _ZSH_FIRST if shell == "zsh" else ""
-    return _SCRIPT.format(shell=shell, first=first, commands=_quoted(commands), cases=cases)
+    cases, tools = _cases(words, 6), _cases(of_tools or {}, 8)
+    return _SCRIPT.format(shell=shell, first=first, commands=_quoted(commands), cases=cases, tools=tools)
+
+
+def _cases(words: Mapping[str, Iterable[str]], indent: int) -> str:
+    return "\n".join(f"{' ' * indent}{command}) known={_quoted(follow)} ;;" for command, follow in words.items())
 
 
 def _quoted(words: Iterable[str]) -> str:
@@ -88,18 +110,13 @@ def _quoted(words: Iterable[str]) -> str:
 
 
 def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
-    from pkgutil import resolve_name
-
     from recbole_video.commands.explain import explain_parser
     from recbole_video.commands.predict import predict_parser
     from recbole_video.commands.recommend import recommend_parser
     from recbole_video.commands.report import ReportOptions
     from recbole_video.commands.sweep import own_options
     from recbole_video.dataset_tools import BUNDLED
-    from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
-    from recbole_video.dataset_tools.video.frame_encoders import FRAME_ENCODERS
-    from recbole_video.dataset_tools.video.samplers import SAMPLERS
-    from recbole_video.dataset_tools.video.titles import CONDITIONS
+    from recbole_video.dataset_tools.__main__ import COMMANDS
     from recbole_video.options.listed import listed_names
     from recbole_video.registries import CONTROLS, ITEM_ENCODERS, POPULARITY_MODELS, USER_ENCODERS
     from recbole_video.sweep.spec import preset_names
@@ -107,13 +124,12 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     named = _choices((USER_ENCODERS, CONTROLS, POPULARITY_MODELS, ITEM_ENCODERS))
     named |= {"model": [*USER_ENCODERS, *CONTROLS, *POPULARITY_MODELS], "item_encoder": list(ITEM_ENCODERS)}
     named["dataset"] = list(BUNDLED)
-    of_frames = {"sampler": SAMPLERS, "title_condition": CONDITIONS, "frame_encoder": FRAME_ENCODERS}
     options = [f"--{name}={value}" for name, values in named.items() for value in values]
     options += [f"--{name}=" for name in sorted(listed_names() - set(named))]
     return {
         "sweep": [*preset_names(), *_flags(own_options(), "sweep"), "--trust", *options],
         "data": list(COMMANDS),
-        "frames": _flags_of(_parser("frames", resolve_name(COMMANDS["frames"])), of_frames),
+        "frames": _words_by_tool()["frames"],
         "report": _flags(declared(ReportOptions), "report"),
         "recommend": _flags_of(recommend_parser()),
         "predict": _flags_of(predict_parser()),
@@ -124,6 +140,25 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
         "help": list(commands),
         "*": [*options, "--resume", "--trust"],
     }
+
+
+def _words_by_tool() -> dict[str, list[str]]:
+    from pkgutil import resolve_name
+
+    from recbole_video.dataset_tools.__main__ import COMMANDS, _parser
+
+    return {
+        name: _flags_of(_parser(name, resolve_name(place)), _choices_of_frames()) for name, place in COMMANDS.items()
+    }
+
+
+def _choices_of_frames() -> dict[str, Iterable[str]]:
+    """The values of options of the tools for videos that their parsers leave to others to check."""
+    from recbole_video.dataset_tools.video.frame_encoders import FRAME_ENCODERS
+    from recbole_video.dataset_tools.video.samplers import SAMPLERS
+    from recbole_video.dataset_tools.video.titles import CONDITIONS
+
+    return {"sampler": SAMPLERS, "title_condition": CONDITIONS, "frame_encoder": FRAME_ENCODERS}
 
 
 def _choices(registries: Iterable[Registry[Any]]) -> dict[str, list[str]]:
