@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,17 @@ class TestRepeats:
         assert narrow.count("\nCVA ") == narrow.count("\n\n") + 1 > 1  # labels stand before each part
         cells = {word for line in narrow.splitlines() for word in line.split()}
         assert {"11.000", "HR@10", "nDCG@10", "seconds", "GB"} <= cells and "9.737" not in narrow
+
+    def test_published_numbers_stand_beside_those_of_the_same_data_alone(self, folder, tmp_path):
+        section = write_report([folder], tmp_path).sections[0]
+        assert "In brackets the published number." in console_table(section, 300)
+        assert "In brackets" not in console_table(section, 50)
+        rows = [
+            replace(row, cells=tuple(replace(cell, is_comparable=False) for cell in row.cells))
+            for row in section.table.rows
+        ]  # as those of a demo are
+        of_demo = console_table(replace(section, table=replace(section.table, rows=tuple(rows))), 300)
+        assert "11.000" in of_demo and "9.737" not in of_demo and "In brackets" not in of_demo
 
     def test_long_labels_are_folded_on_the_console(self, tmp_path):
         names = ["one two three four five six", "abcdefghij" * 6]

@@ -19,16 +19,18 @@ _NARROWEST_LABEL = 16
 def console_table(section: Section, width: int | None = None) -> str:
     """Aligned columns; ours with the paper's in brackets where there is room, folded where ours alone are too wide.
 
-    Labels then take a part of the width alone and go on in lines of their own.
+    Labels then take a part of the width alone and go on in lines of their own. The paper's numbers are left out where
+    ours are of other data.
 
     Args:
         section: What is shown.
         width: In characters; by default that of the terminal, 100 where there is none.
     """
     width = width or shutil.get_terminal_size(_NOT_A_TERMINAL).columns
-    full = _cells(section, with_published=True)
-    if sum(_widths(full)) - 2 > width:
-        full = _cells(section, with_published=False)
+    full = _cells(section, with_published=False)
+    beside = _cells(section, with_published=True)
+    if beside != full and sum(_widths(beside)) - 2 <= width:
+        return f"{_aligned(beside)}\n\nIn brackets the published number."
     if sum(_widths(full)) - 2 > width:
         full = _with_folded_labels(full, max(_NARROWEST_LABEL, int(_LABEL_SHARE * width)))
     return "\n\n".join(_aligned([[row[0], *(row[j] for j in part)] for row in full]) for part in _parts(full, width))
@@ -68,7 +70,8 @@ def _cells(section: Section, with_published: bool) -> list[list[str]]:
         cells = [one_line(row.name if has_groups else row.label) or "run"]
         for cell, (_, metric) in zip(row.cells, table.heads, strict=True):
             ours, theirs = cell_texts(cell, metric)
-            cells.append(f"{ours} ({theirs})" if theirs and with_published else ours)
+            is_beside = with_published and theirs and cell.is_comparable
+            cells.append(f"{ours} ({theirs})" if is_beside else ours)
         rows.append(cells)
     return rows
 
