@@ -25,6 +25,7 @@ ROLE = re.compile(r":(?:class|func|meth|attr|mod|exc):<code>~?([^<]*)</code>")
 # Where the files that a page stands for are in the repository; a page of docs/ is its own.
 MADE_OF = {"index.md": "README.md", "zh.md": "README.zh.md"}
 WORD = re.compile(r"<code>([^<\s]{1,32})</code>")
+OPTION = re.compile(r"(?<=[\s>])(?<!<code>)(--[A-Za-z_]+)")
 SIGN = re.compile(r"(?<=\d) (?=[±†‡])|(?<=±) (?=\d)")
 log = logging.getLogger("mkdocs.hooks.links")
 
@@ -44,9 +45,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Show what docstrings call by a role (``:func:``) as code; keep words of code, and ``1 ± 2``, in one piece."""
+    """Show what docstrings call by a role (``:func:``) as code.
+
+    Words of code, names of options in commands, and ``1 ± 2`` are kept in one piece.
+    """
     as_code = ROLE.sub(r"<code>\1</code>", html)
-    return SIGN.sub("&nbsp;", WORD.sub(r'<code class="word">\1</code>', as_code))
+    in_one = WORD.sub(r'<code class="word">\1</code>', OPTION.sub(r'<span class="word">\1</span>', as_code))
+    return SIGN.sub("&nbsp;", in_one)
 
 
 def outside_of_code(markdown: str, change: Callable[[str], str]) -> str:

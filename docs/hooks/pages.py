@@ -170,4 +170,4 @@ def _output(output: dict[str, Any]) -> str:
     if "text/html" in data:  # a table of pandas, whose style is left to the site
         plain = re.sub(r"<style.*?</style>\s*", "", "".join(data["text/html"]), flags=re.DOTALL)
         return re.sub(r"<table [^>]*>", "<table>", plain)
-    return f"```text\n{''.join(output.get('text', data.get('text/plain', '')))}\n```"
+    return f"``` {{ .text .output }}\n{''.join(output.get('text', data.get('text/plain', '')))}\n```"
