@@ -66,6 +66,13 @@ def run(data_root, popularity_root, in_tmp):
     return make
 
 
+def test_every_key_of_a_result_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "running.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    documented = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert set().union(*KEYS.values()) | {"lists", "memory", "predictions_out_of_range"} <= documented
+
+
 def test_controls_of_popularity_are_what_the_field_calls_so():
     """SVR, HyFea and what else is fitted in one go are systems that a report tests against them."""
     controls = {name for name in POPULARITY_MODELS if POPULARITY_MODELS.get(name).serves_as_control}
