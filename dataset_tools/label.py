@@ -26,6 +26,7 @@ from recbole_video.dataset_tools.popularity.splits import KINDS, SplitSettings
 
 from recbole_video import __version__
 from recbole_video.data.atomic_file import FLOAT, read_columns, read_header
+from recbole_video.data.text import read_titles
 from recbole_video.errors import ConfigError, DataError, counted, nearest
 from recbole_video.files.atomic import write_json
 from recbole_video.files.names import is_plain_name
@@ -93,6 +94,8 @@ def _training_command(folder: Path, name: str, label_name: str) -> str:
     is_timed = (folder / f"{name}.times.npy").is_file()
     if is_timed and not read_columns(inter, {"item_id"}, set())["item_id"].duplicated().any():  # the time of a post
         numbers += ["hour", "weekday"]
+    if any(read_titles(folder, name).values()):
+        numbers.append("title_words")
     words = ["python", "run_recbole_video.py", f"--dataset={name}", *place(folder), f"--label={label_name}"]
     if not numbers:
         return shlex.join([*words, "--model=Constant"])

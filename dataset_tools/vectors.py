@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("file", type=Path, metavar="FILE", help="npy of [N, D] or [N, F, D] numbers; or csv, tsv, JSON lines, parquet")
     add("--ids", type=Path, metavar="FILE", help="of an npy: a text file, an id per line, in the order of its rows")
     add("--item", metavar="COLUMN", help=f"of a table: its column of ids (default: {_ITEM}); all others are numbers")
+    add("--vector", metavar="COLUMN", help="of a table: the column of whole vectors, as lists; no other is read")
     add("--name", required=True, help="name of the data set")
     add("--out", type=Path, default=Path("dataset"), help="folder of data sets (default: dataset)")
     add("--store", default="", help="name of the frame store, where a data set has several")
@@ -123,7 +124,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"`{arguments.file}` names no items; give --ids=FILE, a text file with an id per line.")
     if not is_array and arguments.ids is not None:
         raise ConfigError(f"--ids is for an npy file; the ids of a table are its column --item (`{_ITEM}`).")
-    for option, default in (("item", None), ("separator", ""), ("encoding", "utf-8")):
+    for option, default in (("item", None), ("vector", None), ("separator", ""), ("encoding", "utf-8")):
         if is_array and getattr(arguments, option) != default:
             raise ConfigError(f"--{option} has no effect on an npy file; leave it out.")
     if not arguments.vfm.strip() or CONTROL.search(arguments.vfm):
@@ -185,7 +186,7 @@ def _read_table(arguments: argparse.Namespace) -> _Rows:
     """A table with a column of ids, all others numbers, or one other of lists."""
     path, item = arguments.file, arguments.item or _ITEM
     dialect = Dialect(separator=arguments.separator.replace("\\t", "\t"), encoding=arguments.encoding)
-    columns = _number_columns(path, item, dialect)
+    columns = [arguments.vector] if arguments.vector else _number_columns(path, item, dialect)
     where, ids = where_in(path), IdBuffer()
     blocks: list[np.ndarray] = []
     lines: list[int] = []
@@ -227,7 +228,7 @@ def _number_columns(path: Path, item: str, dialect: Dialect) -> list[str]:
 
 def _numbers(chunk: pd.DataFrame, columns: Sequence[str], where: Where, width: int | None) -> np.ndarray:
     """The numbers of some rows, float32 [k, D]; ``width`` is the D of earlier ones, None before the first."""
-    if len(columns) == 1 and _is_list(chunk[columns[0]].iloc[0]):
+    if len(columns) == 1 and _is_list(chunk[columns[0]].iloc[0]):  # one that is named, too, may hold single numbers
         return _listed_numbers(chunk[columns[0]], where, width)
     block = np.empty((len(chunk), len(columns)), np.float32)
     for position, column in enumerate(columns):
@@ -283,7 +284,7 @@ def _is_list(cell: Any) -> bool:
 def _no_number(value: Any) -> str:
     """Why a cell cannot be a number of a vector."""
     if _is_list(value):
-        return "a list; a table has either one column of lists beside the ids, or columns of one number each"
+        return "a list; where a column holds whole vectors, name it by --vector=COLUMN, and no other is read"
     if value is None or value != value or value == "":
         return "the cell is empty; all vectors have the same length"
     return f"`{value}` is no finite number{of_comma(value)}; all columns beside --item are numbers of the vectors"

@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_video.cli import main
+from recbole_video.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -23,7 +23,8 @@ usage: recbole-video COMMAND ...      (COMMAND --help for its options)
   options      the options of a model or an item encoder: recbole-video options SASRec
   completion   Tab completion: recbole-video completion bash > FILE, then `source FILE` in ~/.bashrc
 
-`python run_recbole_video.py` in a checkout and `python -m recbole_video` are the same; without a command they run:
+`python -m recbole_video` is the same. `python run_recbole_video.py` in a checkout, too; without a command both run,
+the script even without any word:
 
        run_recbole_video.py [--model=SASRec] [--item_encoder=CVA] [--dataset=microvideo-demo]
                             [--config_files="a.yaml b.yaml"] [--resume[=RUN_FOLDER]] [--OPTION=VALUE ...]
@@ -69,6 +70,15 @@ _INTERRUPTED = {
     "frames": "Interrupted; the same command goes on.",
     "data": "Interrupted; what makes frames goes on by the same command.",
 }
+
+
+def program() -> int:
+    """Run what ``recbole-video`` was called with; alone, it prints its commands and trains nothing.
+
+    Returns:
+        Exit status, see :func:`recbole_video.entry_point.run_command`.
+    """
+    return main(sys.argv[1:] or ["--help"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

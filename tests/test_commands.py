@@ -14,7 +14,7 @@ from recbole_video.dataset_tools.video.samplers import SAMPLERS
 
 import recbole_video
 from recbole_video import load_model, run_recbole_video, write_frame_store
-from recbole_video.cli import COMMANDS, _as_flags, main
+from recbole_video.cli import COMMANDS, USAGE, _as_flags, main, program
 from recbole_video.commands.completion import completion_script
 from recbole_video.commands.help import HELP
 from recbole_video.data.protocols import PROTOCOLS
@@ -22,7 +22,7 @@ from recbole_video.errors import CheckpointError
 from recbole_video.popularity.__main__ import main as explain
 from recbole_video.registries import ITEM_ENCODERS
 
-from .conftest import small_options
+from .conftest import small_options, write_dataset
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,15 @@ def test_help_of_what_is_no_command(words, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_the_program_alone_tells_its_commands(in_tmp, monkeypatch, capsys):
+    """It trains nothing; the script of a checkout does, as RecBole's."""
+    monkeypatch.setattr("sys.argv", ["recbole-video"])
+    assert program() == 0 and capsys.readouterr().out == USAGE
+    monkeypatch.setattr("sys.argv", ["recbole-video", "list"])
+    assert program() == 0 and "item encoders:" in capsys.readouterr().out
+    assert not list(in_tmp.iterdir())
+
+
 def test_words_in_any_order(in_tmp, capsys):
     assert main(["sweep", "--demo", "cva-table6", "--dry_run"]) == 0
     assert "(demo)" in capsys.readouterr().out
@@ -114,6 +123,24 @@ class TestRecommend:
         for line, (user, rank, item, score) in zip(lines, expected.itertuples(index=False), strict=True):
             assert line == f"{user}\t{rank}\t{item}\t{score:.6g}"
 
+    def test_ids_that_hold_spaces(self, tmp_path, capsys):
+        """They are separated by tabs, on the command line and in a file."""
+        write_dataset(tmp_path / "data")
+        for path in (tmp_path / "data" / "tiny").glob("tiny.i*"):
+            path.write_text(re.sub(r"\bi(\d+)\b", r"a \1", path.read_text()))
+        options = small_options(encoder="ID", data_path=str(tmp_path / "data"), checkpoint_dir=str(tmp_path / "runs"))
+        run = run_recbole_video("SASRec", "tiny", config_dict={**options, "log_dir": str(tmp_path / "log")})[
+            "run_folder"
+        ]
+        (tmp_path / "histories.txt").write_text("a 3\ta 4\n")
+        capsys.readouterr()
+        words = ["--history=a 1\ta 2", f"--histories={tmp_path / 'histories.txt'}", "--k=3"]
+        assert main(["recommend", run, *words]) == 0
+        lines = [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()[1:]]
+        assert lines == load_model(run).recommend([["a 1", "a 2"], ["a 3", "a 4"]], k=3)["item_id"].tolist()
+        assert main(["recommend", run, "--history=a 1 a 2"]) == 1
+        assert "ids of this model hold spaces: separate items by tabs" in capsys.readouterr().err
+
     def test_items_that_it_does_not_know_are_told_in_a_sentence(self, run, capsys, recwarn):
         assert main(["recommend", run, "--history=i1 x", "--history=y", "--k=2"]) == 0
         told = capsys.readouterr()
@@ -135,6 +162,10 @@ class TestRecommend:
         assert said == f"2 new videos from {store.path}."
         assert few == f"There are {n + 2} videos to recommend, fewer than k."
         assert where == f"User 0: the best of the new videos, `{place[1]}`, is {place[0]} of {n}."
+        again = write_frame_store(tmp_path / "tiny.more.frames.npy", ["i1", "n3"], rows, vfm="random", sampling="s")
+        assert main(["recommend", run, "--history=i2", "-k", "1", f"--add_store={again.path}"]) == 0
+        told = f"1 new video from {again.path}; what the model knows already (1) stays as it was."
+        assert told in capsys.readouterr().err
         assert main(["recommend", run, "--history=i1", "-k", "1", f"--add_store={store.path}"]) == 0
         assert "User 0: the best of the new videos, `n" in capsys.readouterr().err
 

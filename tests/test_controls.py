@@ -18,7 +18,7 @@ from recbole_video.errors import CheckpointError, ConfigError, DataError
 from recbole_video.registries import CONTROLS
 from recbole_video.runtime.checkpoint import read_checkpoint, write_checkpoint
 
-from .conftest import write_dataset
+from .conftest import small_options, write_dataset
 
 LENGTH = 4  # of histories, so that windows are cut
 OPTIONS = {"show_progress": False, "use_gpu": False, "MAX_ITEM_LIST_LENGTH": LENGTH, "topk": [3, 5]}
@@ -243,7 +243,13 @@ def test_an_item_without_content_is_like_nothing(data, tmp_path, in_tmp):
         run_recbole_video(model, "tiny", config_dict={**given, "missing_items": "drop"}, saved=False)
         for model in ("ContentKNN", "MostPopular")
     ]
-    assert results[0]["data"]["items"] == results[1]["data"]["items"] == len(store.items) - 1
+    by_content = {"data_path": str(root), "missing_items": "drop"}
+    of_models = [
+        run_recbole_video("SASRec", "tiny", config_dict=small_options("SASRec", encoder, **by_content), saved=False)
+        for encoder in ("ID", "Pooling")
+    ]
+    assert [one["data"]["items"] for one in [*results, *of_models]] == [len(store.items) - 1] * 4
+    assert len({one["data"]["test_users"] for one in [*results, *of_models]}) == 1
     assert run_recbole_video("MostPopular", "tiny", config_dict=given, saved=False)["data"]["items"] == len(store.items)
 
 

@@ -183,7 +183,10 @@ def test_from_a_table_of_videos_to_a_prediction(in_tmp, capsys):
     for command in commands.splitlines():
         assert convert(shlex.split(command.partition("-m recbole_video.dataset_tools ")[2])) == 0
     following = shlex.split(capsys.readouterr().out.splitlines()[-1].partition("Next: python run_recbole_video.py ")[2])
-    assert following[-1] == "--metadata_numeric=[seconds, hour, weekday]" and "--model=MetadataGBDT" in following
+    assert (
+        following[-1] == "--metadata_numeric=[seconds, hour, weekday, title_words]"
+        and "--model=MetadataGBDT" in following
+    )
     assert run(following) == 0
     capsys.readouterr()
     exec(compile(code, "example", "exec"), {})

@@ -62,6 +62,21 @@ def trees(root):
     return trained(root, "MetadataGBDT", author_history=True, **METADATA)
 
 
+def test_an_id_twice_is_told(root, trees, tmp_path, capsys):
+    rows = (root / "new.csv").read_text().replace(",n3,", ",n2,")
+    (tmp_path / "twice.csv").write_text(rows.replace("fans,", "user_id,fans,").replace("\n", "\na1,", 3))
+    assert main(["predict", trees, str(tmp_path / "twice.csv"), *COLUMNS]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 4
+    assert "1 row repeats an id (first: `n2`); each is predicted." in told.err
+
+
+def test_inputs_are_shown_in_a_line():
+    given = Inputs(frames=np.zeros((2, 3, 4)), metadata={"fans": [1, 2]}, content={"audio": [[1.0], [2.0]]})
+    assert repr(given) == "<Inputs: frames [2, 3, 4], audio [2, 1], metadata (fans)>"
+    assert repr(Inputs()) == "<Inputs: nothing>"
+
+
 def printed(capsys):
     head, *lines = (line.split("\t") for line in capsys.readouterr().out.splitlines())
     return head, lines

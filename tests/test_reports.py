@@ -286,6 +286,24 @@ class TestRepeats:
         assert "2 runs repeat the options and the seed of another and are left out (run0, run1)" in text
         assert "over 2 seeds" in text
 
+    def test_the_run_that_tells_each_user_is_kept(self, tmp_path, capsys):
+        for i in range(3):
+            self.write(tmp_path / f"run{i}", 0.35, 42)
+        per_user(tmp_path / "run1", np.ones(50))
+        assert main([f"--report={tmp_path}", f"--out={tmp_path / 'out'}"]) == 0
+        assert (
+            "2 runs repeat the options and the seed of another and are left out (run0, run2)" in capsys.readouterr().out
+        )
+        [collection] = collect([tmp_path])
+        assert [record.folder.name for record in collection.records] == ["run1"]
+
+    def test_out_that_is_a_file(self, tmp_path, capsys):
+        self.write(tmp_path / "run", 0.35, 42)
+        (tmp_path / "notes.md").write_text("mine")
+        assert main([f"--report={tmp_path / 'run'}", f"--out={tmp_path / 'notes.md'}"]) == 1
+        assert "notes.md` is a file, and a report is a folder; name another by --out." in capsys.readouterr().err
+        assert (tmp_path / "notes.md").read_text() == "mine"
+
     def test_one_seed_has_no_deviation(self, tmp_path):
         for i in range(3):
             self.write(tmp_path / f"run{i}", 0.35, 42)

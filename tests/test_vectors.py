@@ -225,9 +225,11 @@ class TestTables:
         pd.DataFrame({"item_id": IDS, "vector": [[1.0, 2.0]] * 5, "n": 1}).to_parquet("v.parquet")
         assert vectors("v.parquet") == 1
         told = capsys.readouterr().err
-        assert (
-            "row 1, column `vector`: a list; a table has either one column of lists beside the ids, or columns" in told
-        )
+        assert "row 1, column `vector`: a list; where a column holds whole vectors, name it by" in told
+        assert vectors("v.parquet", "--vector=vector") == 0
+        assert "have a vector of 2 numbers" in capsys.readouterr().out
+        assert vectors("v.parquet", "--vector=vektor", "--overwrite") == 1
+        assert "has no column `vektor` (did you mean `vector`?)" in capsys.readouterr().err
 
 
 class TestRefused:

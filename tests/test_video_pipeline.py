@@ -266,6 +266,12 @@ class TestLastWords:
         assert following == f'Next: recbole-video recommend RUN_FOLDER --add_store={store} --history="ITEM ITEM"'
         with pytest.raises(ConfigError, match="--new needs a store of its own .* give --store=new"):
             run("frames", raw, tmp_path, *one, "--new")
+        (tmp_path / "other-model").mkdir()
+        with pytest.raises(
+            ConfigError, match=r"as those of the training, `d.frames.npy` by `.*; choose by --frame_enc"
+        ):
+            run("frames", raw, tmp_path, *one, "--new", "--store=newer", "--weights", str(tmp_path / "other-model"))
+        assert not list(folder.glob("d.newer.*"))
 
 
 class TestSteps:

@@ -72,6 +72,8 @@ def _make_from_videos(arguments: argparse.Namespace, encoder: Source | None) -> 
     from recbole_video.dataset_tools.video.job import Job, make_frame_plan
     from recbole_video.dataset_tools.video.pipeline import run_job
 
+    if arguments.new and encoder is not None:
+        options.refuse_other_encoder(arguments, encoder)
     titles = options.titles(arguments)
     videos = options.videos(arguments)
     plan = make_frame_plan(

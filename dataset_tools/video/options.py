@@ -264,6 +264,31 @@ def executor(arguments: argparse.Namespace) -> Executor:
     return run_here(arguments.workers, arguments.timeout)
 
 
+def refuse_other_encoder(arguments: argparse.Namespace, encoder: Source) -> None:
+    """Refuse to embed new videos by another vision model than those of the training: no trained model would take them.
+
+    Raises:
+        ConfigError: If the data set has frames that `frames` or `embed` made, and none by this model.
+    """
+    from recbole_video.content.store import FrameStore
+
+    own = outputs(arguments).frames
+    suffix = ".frames.npy"
+    made = [path for path in sorted(own.parent.glob(f"*{suffix}")) if path != own]
+    made = [path for path in made if path.with_name(path.name.replace(suffix, ".samples.jsonl")).is_file()]
+    made_by = {path.name: FrameStore(path).manifest.vfm for path in made}
+    place = Path(encoder.place)
+    called = (
+        {place.resolve().name} if place.is_dir() else {encoder.place, encoder.name}
+    )  # a name: in the weights folder
+    if made_by and not called & {*made_by.values()}:
+        told = ", ".join(f"`{name}` by `{vfm}`" for name, vfm in made_by.items())
+        raise ConfigError(
+            f"New videos must be embedded as those of the training, {told}, and not by `{encoder.name}`; choose by "
+            "--frame_encoder and --weights."
+        )
+
+
 def report(summary: Summary, results: Outputs, made: Path, is_new: bool = False) -> None:
     """Log how a run ended, and print what it made and what may be typed next.
 

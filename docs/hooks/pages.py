@@ -160,7 +160,11 @@ def notebook_page(path: Path) -> str:
         text = "".join(cell["source"])
         shown.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
         shown.extend(map(_output, cell.get("outputs", [])))
-    shown.insert(1, f"This page is a notebook: [{path.name}]({path.name}), to be opened in Jupyter.")
+    shown.insert(
+        1,
+        f"This page is a notebook: [{path.name}]({path.name}), to be opened in Jupyter (`uv pip install jupyterlab` in "
+        "the environment, then `jupyter lab`).",
+    )
     return "\n\n".join(shown) + "\n"
 
 

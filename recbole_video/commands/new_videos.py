@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from recbole_video.data.times import UNITS_PER_SECOND
 from recbole_video.dataset_tools.raw.columns import IdBuffer, NumberBuffer, Where, as_numbers
 from recbole_video.dataset_tools.raw.tables import Dialect, read_chunks, where_in
 from recbole_video.dataset_tools.raw.times import TIME_UNITS, TimeBuffer
-from recbole_video.errors import ConfigError, DataError, nearest
+from recbole_video.errors import ConfigError, DataError, counted, nearest
 from recbole_video.files.names import expanded
 
 if TYPE_CHECKING:  # imported when the command runs: see `entry_point`
@@ -61,6 +63,11 @@ def inputs_of_new_videos(asked: Namespace, stores: Mapping[str, Path], model: Po
     _check_is_complete(model, asked, stores)
     table = None if asked.table is None else _read(asked, model)
     items = _items_of(stores) if table is None else table["item_id"].tolist()
+    if (n := len(items) - len(set(items))) > 0:
+        again = next(item for item, count in Counter(items).items() if count > 1)
+        print(
+            f"{counted(n, 'row repeats', 'rows repeat')} an id (first: `{again}`); each is predicted.", file=sys.stderr
+        )
     metadata = table if model.metadata_columns or not model.content else None
     return model.from_stores(items, content=stores, metadata=metadata)
 

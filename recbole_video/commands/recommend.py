@@ -41,10 +41,11 @@ def recommend_command(words: Sequence[str]) -> int:
         RecBoleVideoError: With one sentence about what to change.
     """
     asked = expand_path_arguments(recommend_parser().parse_args(trust_told(words)))
-    histories = [one.split() for one in asked.history]
+    histories = [_items(one) for one in asked.history]
     histories += [] if asked.histories is None else list(_read(asked.histories))
     if not histories:
         raise ConfigError('recommend needs what was watched: --history="v1 v2", oldest first, or --histories=FILE.')
+    from recbole_video.content.store import FrameStore
     from recbole_video.serving.recommender import Recommender
     from recbole_video.tasks.load import load_model
 
@@ -53,7 +54,9 @@ def recommend_command(words: Sequence[str]) -> int:
         raise ConfigError(f"`{asked.run}` is no recommender but a popularity model; use it by recbole-video predict.")
     trained_on = frozenset(model.items)
     for path in asked.add_store:
-        print(f"{counted(model.add_store(path), 'new video')} from {path}.", file=sys.stderr)
+        n_new, n_known = model.add_store(path), len(frozenset(model.items).intersection(FrameStore(path).items))
+        known = f"; what the model knows already ({n_known - n_new:,}) stays as it was" if n_known > n_new else ""
+        print(f"{counted(n_new, 'new video')} from {path}{known}.", file=sys.stderr)
     _tell_unknown(histories, frozenset(model.items))
     if asked.k > len(model.items):
         print(f"There are {counted(len(model.items), 'video')} to recommend, fewer than k.", file=sys.stderr)
@@ -97,6 +100,7 @@ def _tell_unknown(histories: Sequence[Sequence[str]], known: frozenset[str]) -> 
         return
     told = f"The model does not know {counted(len(unknown), 'item')} of the histories (first: `{unknown[0]}`)"
     advice = "; separate items by spaces, not commas" if any("," in item for item in unknown) else ""
+    advice = "; ids of this model hold spaces: separate items by tabs" if any(" " in item for item in known) else advice
     lost = sum(known.isdisjoint(history) for history in histories)
     if lost == len(histories):
         raise DataError(f"{told}, which are all{advice or '; new videos are taken in by --add_store=FILE'}.")
@@ -105,11 +109,16 @@ def _tell_unknown(histories: Sequence[Sequence[str]], known: frozenset[str]) -> 
 
 
 def _read(path: Path) -> Iterator[list[str]]:
-    """The histories of a file, one a line, items separated by spaces."""
+    """The histories of a file, one a line."""
     for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
-        if not line.split():
+        if not _items(line):
             raise DataError(f"`{path}`, line {number} is empty; a line is a history, its items separated by spaces.")
-        yield line.split()
+        yield _items(line)
+
+
+def _items(history: str) -> list[str]:
+    """The items of a history: what tabs separate, where there is one, else spaces."""
+    return [item for item in history.split("\t") if item.strip()] if "\t" in history else history.split()
 
 
 def recommend_parser() -> Parser:
@@ -119,7 +128,11 @@ def recommend_parser() -> Parser:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or its model.pth")
     parser.add_argument(
-        "--history", action="append", default=[], metavar="ITEMS", help="items, oldest first; repeatable"
+        "--history",
+        action="append",
+        default=[],
+        metavar="ITEMS",
+        help="items, oldest first, separated by spaces or, where ids hold spaces, by tabs; repeatable",
     )
     parser.add_argument("--histories", type=Path, metavar="FILE", help="a text file, a history per line")
     parser.add_argument("-k", "--k", type=int, default=10, help="how many (default: 10)")

@@ -143,6 +143,10 @@ class Ranking(Declaring):
         pairwise = values.get("loss_type") == "BPR"
         return {"MODEL_INPUT_TYPE": InputType.PAIRWISE if pairwise else InputType.POINTWISE}
 
+    def filters_by_content(self, options: Mapping[str, Any]) -> bool:
+        """With ``missing_items=drop``, so that all are tested on the same users."""
+        return not self.inputs_read(options) and options["missing_items"] == "drop"
+
     def _check_content(self, config: Any, is_of_before: bool) -> None:
         check_content(config)
 
@@ -159,9 +163,6 @@ class Controls(Ranking):
 
     def inputs_read(self, options: Mapping[str, Any]) -> frozenset[str]:
         return frozenset(chosen_content(options)) if self.model_class.reads_content(options) else frozenset()
-
-    def filters_by_content(self, options: Mapping[str, Any]) -> bool:
-        return not self.inputs_read(options) and options["missing_items"] == "drop"
 
 
 class Encoding(Ranking):

@@ -33,7 +33,9 @@ class ProtocolOptions(RunOptions):
         at_least=3,
         must="must be at least 3: one action to train, one to validate and one to test",
     )
-    mask_history: bool | None = option(None, "Never rank what the user has seen; empty: as the protocol has it.")
+    mask_history: bool | None = option(
+        None, "Rank nothing that the user has seen but the target; empty: as the protocol has it."
+    )
     temporal_cut: list[float] | float = option(
         [0.8, 0.9],
         "protocol temporal: where validation and test begin, as shares of all actions or as times of the data.",

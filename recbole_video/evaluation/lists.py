@@ -168,8 +168,8 @@ def check_metrics_follow(found: ListedRanking, metrics: RankingMetrics, shown: s
     for k in metrics.topk:
         if k > longest and found.is_short(k).any():
             raise ConfigError(
-                f"`topk` asks for the best {k} items, and the longest list of {shown} has {longest} that count; lower "
-                "topk, or write longer lists."
+                f"`topk` asks for the best {k} items, and the longest list of {shown} has {longest} that count (not "
+                "what its user has seen, nor what the data do not know); lower topk, or write longer lists."
             )
     for name, needs_all in metrics.beyond_ranks().items():
         needed = found.ranking.n_ranked if needs_all else np.minimum(max(metrics.topk), found.ranking.n_ranked)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_video.reports.collect import Record
-from recbole_video.results.per_case import read_result_table
+from recbole_video.results.per_case import PER_USER, PREDICTIONS, read_result_table
 from recbole_video.sweep.metrics import Metric
 
 # Kind of groups in ``metrics.json`` -> column of per_user.tsv or predictions.tsv, and what stands there for names.
@@ -109,11 +109,11 @@ class Cases:
 
 
 def _read_cases(folder: Path) -> pd.DataFrame | None:
-    if (folder / "per_user.tsv").is_file():
-        table = read_result_table(folder / "per_user.tsv")
+    if (folder / PER_USER).is_file():
+        table = read_result_table(folder / PER_USER)
         return table.set_index("user_id").drop(columns=["item_id", "rank"])
-    if (folder / "predictions.tsv").is_file():
-        table = read_result_table(folder / "predictions.tsv").set_index("item_id")
+    if (folder / PREDICTIONS).is_file():
+        table = read_result_table(folder / PREDICTIONS).set_index("item_id")
         errors = (table["prediction"] - table["label"]).abs()
         return table.drop(columns=["label", "prediction"]).assign(mae=errors)
     return None

@@ -17,6 +17,7 @@ from recbole_video.files.reading import read_json, read_text
 from recbole_video.options.effects import OF_NO_NUMBER, OF_NO_NUMBER_OF_RECBOLE
 from recbole_video.options.option import declared
 from recbole_video.results.earlier_versions import as_of_today
+from recbole_video.results.per_case import has_cases
 from recbole_video.runtime.metric_names import metric_label
 from recbole_video.sweep.folder import FAILED, FINISHED, TrialState, trial_state
 from recbole_video.sweep.metrics import Metric
@@ -184,9 +185,11 @@ def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collectio
         row = _run_row(configs[path], differing[_kind(configs[path])], has_protocols)
         rows[row.name] = row
         trial = Trial(row.name, "", {}, result["config"].get("seed", 0), result["config"])
-        if (row.name, trial.seed) in records:
-            repeats.append(records[row.name, trial.seed].folder)
-        records[row.name, trial.seed] = Record(trial, path, TrialState(FINISHED), result)
+        record = Record(trial, path, TrialState(FINISHED), result)
+        if (earlier := records.get((row.name, trial.seed))) is not None:
+            record, other = _telling_more(earlier, record)
+            repeats.append(other.folder)
+        records[row.name, trial.seed] = record
     controls = {record.trial.row for record in records.values() if "control" in record.result}
     names: list[str] = list(dict.fromkeys(name for result in runs.values() for name in result["test_result"]))
     sweep = Sweep(
@@ -198,6 +201,13 @@ def _read_runs(roots: list[Path], runs: dict[Path, dict[str, Any]]) -> Collectio
         seeds=tuple(sorted({seed for _, seed in records})),
     )
     return Collection(sweep, tuple(records.values()), len(records), tuple(roots), repeats=tuple(repeats))
+
+
+def _telling_more(earlier: Record, later: Record) -> tuple[Record, Record]:
+    """Of two runs of the same options the one to count, which has values per case where but one has; and the other."""
+    if has_cases(earlier.folder) and not has_cases(later.folder):
+        return earlier, later
+    return later, earlier
 
 
 def _title(roots: list[Path], configs: list[dict[str, Any]]) -> str:
@@ -330,10 +340,11 @@ def _merge(a: Collection, b: Collection) -> Collection:
     repeats = [*a.repeats, *b.repeats]
     for record in b.records:
         other = records.get(place(record), record)
-        if other.state.kind != FINISHED or record.state.kind == FINISHED:
-            records[place(record)] = record
         if other.state.kind == record.state.kind == FINISHED and other.folder.resolve() != record.folder.resolve():
-            repeats.append(other.folder)
+            records[place(record)], left_out = _telling_more(other, record)
+            repeats.append(left_out.folder)
+        elif other.state.kind != FINISHED or record.state.kind == FINISHED:
+            records[place(record)] = record
     seeds = tuple(dict.fromkeys([*a.sweep.seeds, *b.sweep.seeds]))
     rows = tuple({row.name: row for row in [*a.sweep.rows, *b.sweep.rows]}.values())
     sweep = replace(b.sweep, seeds=seeds, rows=rows)

@@ -106,7 +106,7 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
         name=name,
         title=sweep.title + (f" ({collection.folders[0]})" if is_second else ""),
         source=sweep.source,
-        warnings=(*_warnings(collection), *of_data, *of_epochs),
+        warnings=(*_warnings(collection), *_repeats(collection), *of_data, *of_epochs),
         table=table,
         legend=" ".join(
             [
@@ -124,7 +124,7 @@ def _section(collection: Collection, name: str, several: bool) -> Section:
         tests=judged.tests,
         correction=_correction(collection, n_tested(judged.tests), "that the sweep asks for"),
         against=judged.against,
-        notes=(*of_data, *of_tests, *_stars(judged), *of_rows, *of_epochs),
+        notes=(*_repeats(collection), *of_data, *of_tests, *_stars(judged), *of_rows, *of_epochs),
         interval_heads=heads,
         interval_rows=rows,
         trial_heads=["trial", "seed", "state", "validation", "epochs", "seconds", "GB"],
@@ -153,17 +153,22 @@ def _warnings(collection: Collection) -> list[str]:
         for record in collection.records
         if record.state.kind == FAILED
     ]
-    if n := len(collection.repeats):
-        folders = ", ".join(sorted({folder.name for folder in collection.repeats})[:_SHOWN_REPEATS])
-        found.append(
-            f"{n} {'run repeats' if n == 1 else 'runs repeat'} the options and the seed of another and "
-            f"{'is' if n == 1 else 'are'} left out ({folders}{', …' * (n > _SHOWN_REPEATS)}): a repeat of a seed is "
-            "no further seed."
-        )
     commits = {record.result["made_by"].get("commit") for record in collection.records if record.result.get("made_by")}
     if len(commits) > 1:
         found.append("The trials were made by different commits of recbole_video.")
     return found
+
+
+def _repeats(collection: Collection) -> list[str]:
+    n = len(collection.repeats)
+    if not n:
+        return []
+    folders = ", ".join(sorted({folder.name for folder in collection.repeats})[:_SHOWN_REPEATS])
+    return [
+        f"{n} {'run repeats' if n == 1 else 'runs repeat'} the options and the seed of another and "
+        f"{'is' if n == 1 else 'are'} left out ({folders}{', …' * (n > _SHOWN_REPEATS)}): a repeat of a seed is "
+        "no further seed."
+    ]
 
 
 def _legend(collection: Collection, table: Table) -> list[str]:

@@ -247,7 +247,7 @@ def _draw_curves(
     from matplotlib.ticker import MaxNLocator
 
     styles = curve_styles(panels)
-    configs = [record.result.get("config") or {} for record in collection.records]
+    configs = [record.result.get("config") or {} for record in collection.records if record.result.get("history")]
     names = {str(config["valid_metric"]) for config in configs if config.get("valid_metric") is not None}
     for axis, (dataset, curves) in zip(axes, panels.items(), strict=True):
         for label, histories in curves.items():

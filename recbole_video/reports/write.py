@@ -49,6 +49,8 @@ def write_report(
     folders = [expanded(folder) for folder in folders]
     content = make_content(collect(folders), correction)
     target = expanded(out) if out else report_folder(folders)
+    if target.exists() and not target.is_dir():
+        raise RunFolderError(f"`{target}` is a file, and a report is a folder; name another by --out.")
     _check_replaceable(target, content, latex)
     # All is made before anything is written, so that a fault leaves no half of a report beside half of an earlier one.
     texts = {"results.csv": to_csv(content), "report.md": to_markdown(content), "report.html": to_html(content)}

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
+PER_USER, PREDICTIONS = "per_user.tsv", "predictions.tsv"  # of recommenders, of models of popularity
 _IDS = ("user_id", "item_id")
+
+
+def has_cases(folder: Path) -> bool:
+    """Whether a run has left one of the tables."""
+    return any((folder / name).is_file() for name in (PER_USER, PREDICTIONS))
 
 
 def read_result_table(path: Path) -> pd.DataFrame:

@@ -36,7 +36,7 @@ from recbole_video.serving.uses import TellsItsUses
 _BATCH = 256  # videos
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inputs:
     """Videos to predict: what the model was trained on must be given, N videos each. Nested lists do for arrays.
 
@@ -59,6 +59,13 @@ class Inputs:
     metadata: pd.DataFrame | Mapping[str, Sequence[Any]] | None = None
     content: Mapping[str, Array] | None = None
     items: Sequence[str] | None = None
+
+    def __repr__(self) -> str:
+        arrays = {"frames": self.frames, "text": self.text, **(self.content or {})}
+        told = [f"{name} {list(np.shape(array))}" for name, array in arrays.items() if array is not None]
+        if self.metadata is not None:
+            told.append(f"metadata ({', '.join(map(str, self.metadata))})")
+        return f"<{type(self).__name__}: {', '.join(told) or 'nothing'}>"
 
 
 class PopularityPredictor(TellsItsUses):

@@ -11,7 +11,7 @@ import numpy as np
 from recbole_video.errors import DataError
 from recbole_video.files.atomic import write_json
 from recbole_video.files.reading import read_json
-from recbole_video.results.per_case import read_result_table
+from recbole_video.results.per_case import PREDICTIONS, read_result_table
 
 _VERSION = "VERSION 1.2"
 
@@ -76,7 +76,7 @@ def submission_of_run(run: Path, path: str | Path, details: str | None = None) -
     Raises:
         DataError: If the run keeps no predictions, or :func:`write_submission` would raise it.
     """
-    predictions, metrics = run / "predictions.tsv", run / "metrics.json"
+    predictions, metrics = run / PREDICTIONS, run / "metrics.json"
     if not predictions.is_file() or not metrics.is_file():
         raise DataError(f"`{run}` has no `predictions.tsv` of a finished run; train a popularity model there first.")
     table = read_result_table(predictions)

@@ -89,7 +89,7 @@ class ListsTask(RecommendationTask):
             f"{lists[name]:,} {what}"
             for name, what in (
                 ("targets_without_list", "targets of users without a list: misses"),
-                ("unknown_users", "users unknown to the data"),
+                ("unknown_users", "users without a target in the test (unknown, or too few actions)"),
                 ("unknown_items", "items unknown to the data, left out"),
                 ("entries_not_ranked", "entries that their user had seen, left out"),
             )

@@ -21,6 +21,7 @@ from recbole_video.files.reading import dump_yaml, read_json, read_yaml
 from recbole_video.files.values import plain
 from recbole_video.options.content import ordered_as, stores_by_name
 from recbole_video.options.effects import OF_GROUPS, OF_NO_NUMBER
+from recbole_video.results.per_case import PER_USER, PREDICTIONS
 from recbole_video.runtime.checkpoint import read_checkpoint
 from recbole_video.runtime.checkpoint_checks import upgraded
 from recbole_video.runtime.provenance import provenance
@@ -60,8 +61,8 @@ class RunFolder:
     metrics = property(lambda self: self.path / "metrics.json")
     curve = property(lambda self: self.path / "curve.png")
     log = property(lambda self: self.path / "run.log")
-    per_user = property(lambda self: self.path / "per_user.tsv")
-    predictions = property(lambda self: self.path / "predictions.tsv")
+    per_user = property(lambda self: self.path / PER_USER)
+    predictions = property(lambda self: self.path / PREDICTIONS)
 
     @property
     def is_finished(self) -> bool:
