@@ -235,6 +235,7 @@ def test_the_console_says_what_a_reader_of_the_table_has_to_know(tmp_path, capsy
     assert main([f"--report={tmp_path}", f"--out={tmp_path / 'report'}"]) == 0
     told = capsys.readouterr().out
     assert "are judged on different data (number of test users)" in told
+    assert "each other. The same missing_items in all runs leaves out the same videos." in told
     assert "curves of rows that are not cannot be compared" in (tmp_path / "report" / "report.md").read_text()
     assert "a run keeps no values per case (save_per_user=True keeps them): SASRec + CVA (no control: HR@10)." in told
     assert "In 1 of 2 rows trained by epochs the last epoch was the best of a run" in told

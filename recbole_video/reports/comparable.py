@@ -7,6 +7,8 @@ from typing import Any
 
 from recbole_video.reports.collect import Record
 
+COUNTS = ("number of test users", "number of items that are ranked")  # which differ where runs leave out other videos
+
 
 def judged_on(result: Mapping[str, Any]) -> dict[str, str]:
     """What a result's test is made of, by a name for it that people read; what the result does not tell is left out."""
@@ -18,8 +20,7 @@ def judged_on(result: Mapping[str, Any]) -> dict[str, str]:
         "interactions": data.get("inter_sha256"),
         "protocol": data.get("protocol"),
         "times": data.get("temporal"),
-        "number of test users": data.get("test_users"),
-        "number of items that are ranked": data.get("items"),
+        **dict(zip(COUNTS, (data.get("test_users"), data.get("items")), strict=True)),
         "label": label.get("sha256") if isinstance(label, dict) else None,
         "mask_history": config.get("mask_history"),
         "candidates": how.get("mode") if isinstance(how, dict) else None,

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from recbole_video.reports.cases import Part, n_in_group
 from recbole_video.reports.collect import HAND_MADE, Collection, Record
-from recbole_video.reports.comparable import difference
+from recbole_video.reports.comparable import COUNTS, difference
 from recbole_video.reports.intervals import Interval
 from recbole_video.sweep.folder import FAILED, FINISHED, STOPPED
 from recbole_video.sweep.metrics import Metric
@@ -227,8 +227,9 @@ def _unlike(rows: list[TableRow], j: int) -> str | None:
     """What two of some rows are judged on differently in a column, as a sentence; None where all are comparable."""
     for a, b in combinations(rows, 2):
         if (what := difference(a.records[j], b.records[j])) is not None:
+            remedy = " The same missing_items in all runs leaves out the same videos." if what in COUNTS else ""
             return (
                 f"{a.name or 'run'} and {b.name or 'run'} are judged on different data ({what}): they can be neither "
-                "ranked nor tested against each other."
+                f"ranked nor tested against each other.{remedy}"
             )
     return None
