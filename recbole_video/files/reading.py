@@ -7,6 +7,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def parse_yaml(
             holds text that is not Unicode, or stands for more values by its aliases than a file of this kind ever has.
     """
     try:
-        node = yaml.compose(text, Loader=SafeLoader)
+        node = _compose_once(text) if prepare is None else _compose(text)
         if node is None:
             return None
         _check_node(node, where, error_type)
@@ -244,6 +245,15 @@ def parse_yaml(
         raise error_type(f"{where} holds a value that cannot be used ({_first_part(error)}).") from error
     except (AttributeError, LookupError) as error:  # PyYAML on `!!bool maybe`
         raise error_type(f"{where} holds a value that does not fit the tag before it; leave the tag out.") from error
+
+
+def _compose(text: str) -> yaml.Node | None:
+    return yaml.compose(text, Loader=SafeLoader)
+
+
+# A run asks for the same options several times, and a resumed one for those of each run beside it: most of the time
+# that YAML takes goes into its syntax. The values are made anew each time.
+_compose_once = lru_cache(maxsize=16)(_compose)
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
