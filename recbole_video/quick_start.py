@@ -211,12 +211,12 @@ def run(
         As :func:`run_recbole_video`.
     """
     started, logger = perf_counter(), logging.getLogger()
-    logger.info(config, extra=FILE_ONLY)
+    logger.info(str(config), extra=FILE_ONLY)  # made once, and not by each that writes it
     reset_peak_memory(config["device"])
     task = task_class(config, folder, hooks, log_path.stem)
     processes().from_first(lambda: prepare_bundled(config))
-    logger.info(task.read_data())
-    logger.info(task.make_model(), extra=FILE_ONLY)
+    logger.info(str(task.read_data()))
+    logger.info(str(task.make_model()), extra=FILE_ONLY)
     task.fitted = task.fit()
     test, test_result = task.evaluate("test")
     result = {

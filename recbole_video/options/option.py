@@ -20,7 +20,7 @@ import numbers
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -125,7 +125,7 @@ class Option:
     default: Any
     rule: Rule = Rule()
 
-    @property
+    @cached_property
     def types(self) -> tuple[Any, ...]:
         """The members of its type, None left out."""
         members = get_args(self.type) if get_origin(self.type) in (Union, types.UnionType) else (self.type,)

@@ -49,12 +49,10 @@ class _Watched:
 
     def write(self, data: bytes) -> int:
         try:
-            written = self._file.write(data)
-            self._file.flush()  # here, where the reason is known
+            return self._file.write(data)
         except OSError as error:
             self.error = error
             raise
-        return written
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
