@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import pickle
 from functools import partial
 from pathlib import Path
 
@@ -119,11 +120,37 @@ def data(tmp_path_factory):
     return root
 
 
+def launch_forked(forks, folder, function):
+    """As ``launch`` in two processes, which are forks: their imports would take longer than what they are to do."""
+    (folder / "function").write_bytes(pickle.dumps(function))
+    running = forks.start(folder, entry=f"{__name__}:launch_what_is_asked_for")
+    try:
+        assert running.ended_within(600) and running.code == 0, (folder / "output.txt").read_text()
+    finally:
+        running.clean_up()
+    found, error = pickle.loads((folder / "found").read_bytes())
+    if error is not None:
+        raise error
+    return found
+
+
+def launch_what_is_asked_for():
+    fork = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda method: fork
+    found = error = None
+    try:
+        found = launch(pickle.loads(Path("function").read_bytes()), 2)
+    except TrainingError as one:
+        error = one
+    assert not multiprocessing.active_children()
+    Path("found").write_bytes(pickle.dumps((found, error)))
+
+
 @pytest.fixture(scope="module")
-def two(data):
+def two(data, forks):
     """What two processes found, in all cases, started once."""
     begin(data, data / "begun")
-    return launch(partial(work_of_each, data, data / "two", data / "begun"), 2)
+    return launch_forked(forks, data, partial(work_of_each, data, data / "two", data / "begun"))
 
 
 def test_what_they_tell_each_other(two):
@@ -160,9 +187,13 @@ def test_a_run_goes_on_in_another_number_of_processes(two, data):
     assert two["again"][0]["test_result"] == result["test_result"]  # it has finished, and is shown
 
 
-def test_what_one_of_them_ends_in_ends_all():
+def test_a_process_that_is_killed_ends_the_others(forks, tmp_path):
     with pytest.raises(TrainingError, match="Process 2 of 2 ended by SIGKILL, .* --resume goes on"):
-        launch(process_work.die, 2)
+        launch_forked(forks, tmp_path, process_work.die)
+
+
+def test_a_fault_of_one_of_them_ends_the_others():
+    """Here each process starts as those of a run do, and imports what it needs."""
     with pytest.raises(DataError, match="line 3: something is wrong"):
         launch(process_work.fail, 2)
     assert not multiprocessing.active_children()
