@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from recbole_video.dataset_tools import BUNDLED, prepare
+from recbole_video.dataset_tools import BUNDLED, microvideo_demo, prepare
 from recbole_video.dataset_tools.__main__ import COMMANDS, main
 from recbole_video.dataset_tools.microvideo_demo import Recipe
 
@@ -125,7 +125,8 @@ def test_interrupted_making_leaves_no_data_set(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recbole_video.dataset_tools.microvideo_demo.write_frame_store", stop)
+    monkeypatch.setattr(microvideo_demo, "write_frame_store", stop)
+    monkeypatch.setattr(microvideo_demo, "Recipe", lambda: Recipe(n_users=20))
     with pytest.raises(KeyboardInterrupt):
         prepare("microvideo-demo", tmp_path / "microvideo-demo")
     assert not any((tmp_path / "microvideo-demo").iterdir()) and len(list(tmp_path.iterdir())) == 1

@@ -15,7 +15,7 @@ from recbole_video.training.schedule import load_optimizer, make_optimizer, make
 from recbole_video.training.trainer import Trainer
 
 from .conftest import MODELS
-from .test_step_plan import small, step
+from .test_step_plan import shallow, small, step
 
 CPU = torch.device("cpu")
 
@@ -69,7 +69,8 @@ def test_few_shapes_and_the_whole_catalogue_only_where_it_is(make_model, name):
 @pytest.mark.parametrize("name", MODELS)
 def test_on_a_device_that_has_no_values(make_model, name):
     for options in (small("in_batch"), small("CE"), small("BPR"), {"candidate_group": 4}):
-        config, data, model = make_model(name, "CVA", train_batch_size=12, cuda_graph=True, **options)
+        options |= {"train_batch_size": 12, "cuda_graph": True, **shallow(name, "CVA")}
+        config, data, model = make_model(name, "CVA", **options)
         plan = make_loaders(config, data, model)["train"].batch(np.arange(12))
         model.to("meta")
         model.item_embedding.content = data.catalogue.content.on(torch.device("meta"), True)
