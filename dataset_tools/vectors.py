@@ -228,7 +228,7 @@ def _number_columns(path: Path, item: str, dialect: Dialect) -> list[str]:
 
 def _numbers(chunk: pd.DataFrame, columns: Sequence[str], where: Where, width: int | None) -> np.ndarray:
     """The numbers of some rows, float32 [k, D]; ``width`` is the D of earlier ones, None before the first."""
-    if len(columns) == 1 and _is_list(chunk[columns[0]].iloc[0]):  # one that is named, too, may hold single numbers
+    if len(columns) == 1 and _is_list(chunk[columns[0]].iloc[0]):
         return _listed_numbers(chunk[columns[0]], where, width)
     block = np.empty((len(chunk), len(columns)), np.float32)
     for position, column in enumerate(columns):

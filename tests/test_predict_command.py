@@ -68,7 +68,7 @@ def test_an_id_twice_is_told(root, trees, tmp_path, capsys):
     assert main(["predict", trees, str(tmp_path / "twice.csv"), *COLUMNS]) == 0
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 4
-    assert "1 row repeats an id (first: `n2`); each is predicted." in told.err
+    assert "1 row repeats an id (first: `n2`); rows are not merged." in told.err
 
 
 def test_inputs_are_shown_in_a_line():
@@ -414,6 +414,8 @@ class TestExplainNew:
             (["--cold_start=2", "TABLE"], "`--cold_start` chooses among the run's data; leave it out, or the table"),
             (["--smp_submission=x.json", "TABLE"], "`--smp_submission` is of the run's test videos; leave it out, or"),
             (["n1", "TABLE", "--item=vid"], "name the right one by --item=COLUMN."),
+            (["v3", "--item=vid"], "`--item` is of a table; name the table, or leave it out."),
+            (["v3", "--column=a=b"], "`--column` is of a table; name the table, or leave it out."),
         ],
     )
     def test_what_is_refused(self, root, trees, capsys, words, sentence):

@@ -277,10 +277,9 @@ def refuse_other_encoder(arguments: argparse.Namespace, encoder: Source) -> None
     made = [path for path in sorted(own.parent.glob(f"*{suffix}")) if path != own]
     made = [path for path in made if path.with_name(path.name.replace(suffix, ".samples.jsonl")).is_file()]
     made_by = {path.name: FrameStore(path).manifest.vfm for path in made}
+    # A store is named after the folder that its weights were in, or the hub's id; one in the weights folder, by a word.
     place = Path(encoder.place)
-    called = (
-        {place.resolve().name} if place.is_dir() else {encoder.place, encoder.name}
-    )  # a name: in the weights folder
+    called = {place.resolve().name} if place.is_dir() else {encoder.place, encoder.name}
     if made_by and not called & {*made_by.values()}:
         told = ", ".join(f"`{name}` by `{vfm}`" for name, vfm in made_by.items())
         raise ConfigError(

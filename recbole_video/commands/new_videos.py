@@ -66,7 +66,8 @@ def inputs_of_new_videos(asked: Namespace, stores: Mapping[str, Path], model: Po
     if (n := len(items) - len(set(items))) > 0:
         again = next(item for item, count in Counter(items).items() if count > 1)
         print(
-            f"{counted(n, 'row repeats', 'rows repeat')} an id (first: `{again}`); each is predicted.", file=sys.stderr
+            f"{counted(n, 'row repeats', 'rows repeat')} an id (first: `{again}`); rows are not merged.",
+            file=sys.stderr,
         )
     metadata = table if model.metadata_columns or not model.content else None
     return model.from_stores(items, content=stores, metadata=metadata)
@@ -76,8 +77,11 @@ def stores_named(asked: Namespace) -> dict[str, Path]:
     """The frame store of each modality.
 
     Raises:
-        ConfigError: If one is given twice, or is not ``NAME=FILE``.
+        ConfigError: If one is given twice, or is not ``NAME=FILE``, or a column is named without a table.
     """
+    columns = [f"--{option}" for option in (*_NAMED.values(), "time_unit", "column") if getattr(asked, option)]
+    if columns and asked.table is None:
+        raise ConfigError(f"`{columns[0]}` is of a table; name the table, or leave it out.")
     given = [(name, getattr(asked, name)) for name in _MADE_BY if getattr(asked, name) is not None]
     for one in asked.content:
         name, _, path = one.partition("=")
