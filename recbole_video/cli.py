@@ -154,7 +154,7 @@ def _as_flags(command: str, words: list[str]) -> list[str]:
 def _report_flags(words: list[str]) -> list[str]:
     import shlex
 
-    from recbole_video.commands.report import ReportOptions
+    from recbole_video.commands.options import ReportOptions
     from recbole_video.options.option import declared
     from recbole_video.options.parse import free_words
 
@@ -164,12 +164,12 @@ def _report_flags(words: list[str]) -> list[str]:
 
 def _sweep_flags(words: list[str]) -> list[str]:
     """The name may stand anywhere; behind ``--resume`` as well, which needs no value where there is no other name."""
-    from recbole_video.commands.sweep import own_options
+    from recbole_video.commands.options import sweep_options
     from recbole_video.config import known_options
     from recbole_video.options.parse import free_words
     from recbole_video.options.run import trust_told
 
-    options = {**known_options(), **own_options()}
+    options = {**known_options(), **sweep_options()}
     words = trust_told(words)
     names, rest = free_words(words, options)
     if not names and "--resume" in rest:
@@ -201,12 +201,13 @@ def _run(words: list[str]) -> int:
         from recbole_video.commands.sweep import sweep_command
 
         return sweep_command(words)
+    from recbole_video.commands.options import OF_COMMANDS
     from recbole_video.options.listed import check_names
     from recbole_video.options.option import declared
     from recbole_video.options.parse import parse_command_line, split_paths
     from recbole_video.options.run import CommandOptions
 
-    check_names(words)  # before what takes seconds to import
+    check_names(words, OF_COMMANDS)  # before what takes seconds to import
     from recbole_video.quick_start import run_recbole_video
 
     files = split_paths(parse_command_line(words, declared(CommandOptions)).get("config_files"), "config_files")

@@ -14,8 +14,7 @@ import pytest
 
 from recbole_video.cli import COMMANDS, main
 from recbole_video.commands.help import HELP
-from recbole_video.commands.report import ReportOptions
-from recbole_video.commands.sweep import SweepOptions, own_options
+from recbole_video.commands.options import OF_COMMANDS, ReportOptions, SweepOptions, sweep_options
 from recbole_video.config import Config
 from recbole_video.entry_point import REQUIRED, put_working_folder_last, run_command
 from recbole_video.errors import ConfigError, OwnCodeError
@@ -311,12 +310,12 @@ def test_help_of_a_command(command, capsys):
     assert main([command, "--help"]) == 0
     printed = capsys.readouterr().out
     assert printed == HELP[command] and printed.startswith(f"usage: recbole-video {command}")
-    known = listed_names() | set(own_options()) | set(declared(ReportOptions)) | {"OPTION"}
+    known = listed_names() | set(sweep_options()) | set(declared(ReportOptions)) | {"OPTION"}
     assert set(re.findall(r"--(\w+)", printed)) <= known
 
 
 def test_the_help_of_a_sweep_leaves_nothing_out():
-    assert set(own_options()) - {"sweep"} <= set(re.findall(r"--(\w+)", HELP["sweep"]))
+    assert set(sweep_options()) - {"sweep"} <= set(re.findall(r"--(\w+)", HELP["sweep"]))
     assert {*HELP, "data", "frames", "recommend", "predict", "explain"} == set(COMMANDS)
 
 
@@ -355,3 +354,17 @@ class TestNames:
     @pytest.mark.parametrize("word", ["--config_files=a.yaml", "--item_encoder=mine:Encoder", "--resume=saved/run"])
     def test_what_may_bring_options_of_its_own_is_left_to_the_configuration(self, word):
         check_names([word, "--encoder_of_mine=2"])
+
+    @pytest.mark.parametrize(
+        ("word", "flag"),
+        [
+            ("--max_concurrent=1", "--sweep=NAME_OR_YAML"),
+            ("--demo", "--sweep=NAME_OR_YAML"),
+            ("--out=x", "--report=FOLDERS"),
+        ],
+    )
+    @pytest.mark.parametrize("beside", ["--epochs=1", "--resume=saved/sweeps/mine"])
+    def test_options_of_other_commands(self, word, flag, beside, capsys):
+        assert main([beside, word]) == 1
+        assert f"`{word.partition('=')[0]}` stands beside {flag} only" in capsys.readouterr().err
+        check_names([word, "--item_encoder=mine:Encoder"], OF_COMMANDS)  # which may have one of this name

@@ -429,6 +429,17 @@ class TestRepeats:
         assert cells["4"][heads["HR@10, warm"]].mean == pytest.approx(40)
         assert cells["7"][heads["HR@10, cold"]].missing == "not reported"
 
+    def test_a_cut_off_that_a_run_was_not_measured_at(self, tmp_path):
+        for k in (5, 10):
+            self.write(tmp_path / str(k), 0.3, 1, learning_rate=k, topk=[k])
+            result = json.loads((tmp_path / str(k) / "metrics.json").read_text())
+            (tmp_path / str(k) / "metrics.json").write_text(json.dumps({**result, "test_result": {f"hit@{k}": 0.3}}))
+        table = make_table(collect([tmp_path])[0])
+        heads = {metric.name: j for j, (_, metric) in enumerate(table.heads)}
+        cells = {row.label.partition("learning_rate=")[2].partition(",")[0]: row.cells for row in table.rows}
+        assert cells["5"][heads["HR@10"]].missing == cells["10"][heads["HR@5"]].missing == "not in topk"
+        assert cells["5"][heads["HR@5"]].mean == pytest.approx(30)
+
     def test_all_curves_are_drawn_and_told_apart(self):
         panels = {"a": {f"row {i}": [[]] for i in range(20)}, "b": {f"row {i}": [[]] for i in range(10, 30)}}
         styles = curve_styles(panels)

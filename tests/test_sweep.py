@@ -45,6 +45,7 @@ from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.shared_data import DataServer
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
 from recbole_video.sweep.spec import load_sweep, read_sweep, with_search
+from recbole_video.training.run_folder import RunFolder
 
 from .conftest import small_options, write_dataset
 
@@ -702,8 +703,17 @@ class TestFolder:
             SweepFolder.to_resume(plan, in_tmp, True)
         folder = SweepFolder.create(plan, in_tmp)
         assert SweepFolder.to_resume(plan, in_tmp, True).path == folder.path
-        with pytest.raises(ConfigError, match="was planned otherwise"):
+        with pytest.raises(ConfigError, match=r"was planned otherwise; resume it with its own options\.$"):
             SweepFolder.to_resume(other, in_tmp, str(folder.path))
+        named = SweepFolder.create(plan, in_tmp, "python run_recbole_video.py --sweep=mine.yaml")
+        with pytest.raises(
+            ConfigError, match=rf"options: python run_recbole_video.py --sweep=mine.yaml --resume={named.path}"
+        ):
+            SweepFolder.to_resume(other, in_tmp, str(named.path))
+        with pytest.raises(
+            CheckpointError, match="not the folder of a run, but of a sweep, which goes on by the command"
+        ):
+            RunFolder.to_resume(Config(config_dict={"resume": str(folder.path)}))
         with pytest.raises(CheckpointError, match="it is not the folder of a sweep"):
             SweepFolder.to_resume(plan, in_tmp, "elsewhere")
 

@@ -111,10 +111,9 @@ def _quoted(words: Iterable[str]) -> str:
 
 def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     from recbole_video.commands.explain import explain_parser
+    from recbole_video.commands.options import ReportOptions, sweep_options
     from recbole_video.commands.predict import predict_parser
     from recbole_video.commands.recommend import recommend_parser
-    from recbole_video.commands.report import ReportOptions
-    from recbole_video.commands.sweep import own_options
     from recbole_video.dataset_tools import BUNDLED
     from recbole_video.dataset_tools.__main__ import COMMANDS
     from recbole_video.options.listed import listed_names
@@ -127,7 +126,7 @@ def _words_by_command(commands: Iterable[str]) -> dict[str, list[str]]:
     options = [f"--{name}={value}" for name, values in named.items() for value in values]
     options += [f"--{name}=" for name in sorted(listed_names() - set(named))]
     return {
-        "sweep": [*preset_names(), *_flags(own_options(), "sweep"), "--trust", *options],
+        "sweep": [*preset_names(), *_flags(sweep_options(), "sweep"), "--trust", *options],
         "data": list(COMMANDS),
         "frames": _words_by_tool()["frames"],
         "report": _flags(declared(ReportOptions), "report"),

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_video.commands import check_switches
+from recbole_video.commands.options import ReportOptions
 from recbole_video.errors import ConfigError
 from recbole_video.files.names import expanded
-from recbole_video.options.option import declared, option
+from recbole_video.options.option import declared
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
 from recbole_video.reports.collect import matching_folders
 from recbole_video.reports.console import console_table, note_lines
 from recbole_video.reports.markdown import one_line
 from recbole_video.reports.write import report_folder, write_report
 from recbole_video.sweep.spec import CORRECTIONS
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What the command takes."""
-
-    report: str | None = option(None, "Folders of runs and sweeps, separated by spaces.", is_path=True)
-    out: str | None = option(None, "Folder of the report.", is_path=True)
-    latex: bool = option(False, "Tables as .tex, too.")
-    correction: str | None = option(None, "holm or fdr: of the p-values of a table, for several tests.")
 
 
 def report_command(words: Sequence[str]) -> int:

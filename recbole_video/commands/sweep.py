@@ -6,16 +6,14 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recbole_video.commands import check_switches
+from recbole_video.commands.options import sweep_options
 from recbole_video.config import STOCK_PREFIX, Config, class_named, known_options
 from recbole_video.errors import ConfigError, RecBoleVideoError
-from recbole_video.options.option import Option, declared, option
 from recbole_video.options.parse import expand_home, parse_command_line, split_paths
-from recbole_video.options.run import RunOptions
 from recbole_video.registries import ITEM_ENCODERS, MODEL_REGISTRIES
 from recbole_video.registry import Trust, check_trusted
 from recbole_video.reports.console import console_table, note_lines
@@ -40,30 +38,6 @@ from recbole_video.sweep.spec import Sweep, load_sweep, preset_names, with_searc
 _SHOWN_TRIALS = 60
 
 
-@dataclass(frozen=True)
-class SweepOptions:
-    """What the command takes beside the options of its trials."""
-
-    sweep: str | None = option(None, "Name of a sweep, or its YAML file.", is_path=True)
-    demo: bool = option(False, "The same table on bundled data, in minutes.")
-    dry_run: bool = option(False, "What would run, and what is missing; nothing runs.")
-    verbose: bool = option(False, "With dry_run: each trial.")
-    resume: bool | str = option(False, "Go on with the newest sweep of this plan, or with this one.", is_path=True)
-    search: str | None = option(None, "grid, random or optuna, in place of the sweep's own.")
-    n_trials: int | None = option(None, "How many trials of such a search.")
-    cpus_per_trial: float = option(1.0, "Cores of a trial.", above=0)
-    gpus_per_trial: float | None = option(
-        None, "GPUs of a trial, or a share of one; one where there is any.", at_least=0
-    )
-    max_concurrent: int | None = option(None, "Trials at a time, at most.", at_least=1)
-    latex: bool = option(False, "Tables as .tex, too.")
-
-
-def own_options() -> dict[str, Option]:
-    """What the command reads itself; where Ray is, a run declares."""
-    return {**declared(SweepOptions), "ray_address": declared(RunOptions)["ray_address"]}
-
-
 def sweep_command(words: Sequence[str]) -> int:
     """Run a sweep and report on it.
 
@@ -77,7 +51,7 @@ def sweep_command(words: Sequence[str]) -> int:
         RecBoleVideoError: With one sentence about what to change.
         KeyboardInterrupt: On Ctrl-C, after the report on what has finished.
     """
-    own = own_options()
+    own = sweep_options()
     given = parse_command_line(words, {**known_options(), **own})
     ours = {name: given.pop(name) for name in own if name in given}
     check_switches(ours, own)
@@ -228,7 +202,7 @@ def _resources(ours: dict[str, Any], sweep: Sweep) -> Resources:
     gpus = ours.get("gpus_per_trial", sweep.gpus)
     most = ours.get("max_concurrent")
     for name, value in (("cpus_per_trial", cpus), ("gpus_per_trial", gpus), ("max_concurrent", most)):
-        own_options()[name].check(value)
+        sweep_options()[name].check(value)
     address = ours.get("ray_address")
     if not address:
         _check_machine_has(cpus, gpus)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from recbole_video.errors import ConfigError, nearest
 from recbole_video.options.option import declared
@@ -17,10 +18,10 @@ _IN_YAML = re.compile(r"^#? ?([\w-]+):", re.MULTILINE)
 _IN_PYTHON = re.compile(r"""config(?:\[|\.get\()\s*['"](\w+)['"]""")
 _IN_A_LIST = re.compile(r"""['"](\w+)['"]""")
 _NO_OPTIONS = ("url.yaml", "kg_url.yaml")  # RecBole's data sets, and where it gets them
-_OPEN = frozenset(["config_files", "trust", "resume"])  # what they bring may declare options of its own
+_OPEN = frozenset(["config_files", "trust"])  # what they bring may declare options of its own
 
 
-def check_names(words: Sequence[str]) -> None:
+def check_names(words: Sequence[str], of_commands: Mapping[str, type] = MappingProxyType({})) -> None:
     """Refuse a name that no model, item encoder or data set has as an option, in a tenth of a second.
 
     Nothing is said of a command line that names a class or a file, which may bring options of their own; which option
@@ -28,12 +29,18 @@ def check_names(words: Sequence[str]) -> None:
 
     Args:
         words: The command line of a run.
+        of_commands: Classes whose fields are options of other commands, by the flag that such a command begins with.
 
     Raises:
         ConfigError: If there is such a name.
     """
     given = split_command_line(words)
     if _OPEN & set(given) or any(value is not None and ":" in value for value in given.values()):
+        return
+    for flag, owner in of_commands.items():
+        if found := sorted(set(declared(owner)) & set(given) - {"resume"}):
+            raise ConfigError(f"`--{found[0]}` stands beside {flag} only, which is missing here.")
+    if "resume" in given:  # the run may be of a class of its own
         return
     known = listed_names()
     unknown = [name for name in given if name not in known]

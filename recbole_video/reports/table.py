@@ -181,10 +181,18 @@ def _why_missing(metric: Metric, records: list[Record]) -> str:
     if finished:
         if metric.key == "parameters" and all(record.result.get("parameters") == {} for record in finished):
             return "none"
+        if not any(_has_cut_off(metric, record) for record in finished):
+            return "not in topk"
         sizes = {n_in_group(metric, record) for record in finished}
         return f"no {_of_group(metric)}" if sizes == {0} else "not reported"
     kinds = {record.state.kind for record in records}
     return next((kind for kind in (FAILED, STOPPED) if kind in kinds), "unfinished" if kinds else "not run")
+
+
+def _has_cut_off(metric: Metric, record: Record) -> bool:
+    """Whether a run was measured at the cut-off of a metric; where its options do not say, it is taken to be."""
+    cut_off, chosen = metric.key.rpartition("@")[2], (record.result.get("config") or {}).get("topk")
+    return not cut_off.isdigit() or not isinstance(chosen, list) or int(cut_off) in chosen
 
 
 def _of_group(metric: Metric) -> str:

@@ -40,7 +40,7 @@ class Beside:
         """A line on it, with its metric as it is shown."""
         verb = "is" if len(self.differing) == 1 else "are"
         differing = f", whose {', '.join(self.differing)} {verb} not this run's" if self.differing else ""
-        return f"Beside it: {self.model}, {metric} {value} ({self.folder}){differing}"
+        return f"Best control here: {self.model}, {metric} {value} ({self.folder}){differing}"
 
 
 def best_beside(

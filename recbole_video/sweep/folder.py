@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -112,7 +113,8 @@ class SweepFolder:
                 )
             if folder._recorded_fingerprint() != plan_fingerprint(plan):
                 raise ConfigError(
-                    f"The sweep in `{folder.path}` was planned otherwise; resume it with its own options."
+                    f"The sweep in `{folder.path}` was planned otherwise; resume it with its own options"
+                    f"{folder._as_begun()}."
                 )
             return folder
         wanted = plan_fingerprint(plan)
@@ -170,11 +172,19 @@ class SweepFolder:
         return trial_state(self.trial_folder(trial))
 
     def _recorded_fingerprint(self) -> str | None:
+        return self._recorded().get("fingerprint")
+
+    def _as_begun(self) -> str:
+        """The command that began this sweep, to be typed again."""
+        command = self._recorded().get("command")
+        return f": {command} --resume={shlex.quote(str(self.path))}" if command else ""
+
+    def _recorded(self) -> dict[str, Any]:
         try:
             record = read_json(self.record, CheckpointError)
         except CheckpointError:
-            return None
-        return record.get("fingerprint") if isinstance(record, dict) else None
+            return {}
+        return record if isinstance(record, dict) else {}
 
 
 def trial_state(folder: Path) -> TrialState:

@@ -34,6 +34,7 @@ _WRITTEN = (
 _MADE_NAME = re.compile(r"-\w{3}-\d\d-\d{4}_\d\d-\d\d-\d\d(-\d+)?$")  # of a folder that was made for a run
 _SHOWN_OPTIONS = 3  # of those in which a run differs
 # What a folder may hold before a run begins in it: what a sweep notes of a trial.
+_AS_A_SWEEP = ", but of a sweep, which goes on by the command that began it and this --resume"
 _OF_A_SWEEP = frozenset(["trial.json", "status.json", "traceback.txt"])
 
 
@@ -253,7 +254,10 @@ class RunFolder:
             return cls._newest(config)
         folder = cls(config["resume"])
         if not (folder.record.is_file() or folder.config.is_file()):
-            raise CheckpointError(f"There is nothing to resume in `{folder.path}`: it is not the folder of a run.")
+            raise CheckpointError(
+                f"There is nothing to resume in `{folder.path}`: it is not the folder of a run"
+                f"{_AS_A_SWEEP if (folder.path / 'sweep.json').is_file() else ''}."
+            )
         if not folder._is_of(config):
             raise ConfigError(
                 f"The run in `{folder.path}` was made with other options; leave out all options but --resume "
