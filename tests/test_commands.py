@@ -140,6 +140,8 @@ class TestRecommend:
         assert lines == load_model(run).recommend([["a 1", "a 2"], ["a 3", "a 4"]], k=3)["item_id"].tolist()
         assert main(["recommend", run, "--history=a 1 a 2"]) == 1
         assert "ids of this model hold spaces: separate items by tabs" in capsys.readouterr().err
+        assert main(["recommend", run, "--history=unknown99"]) == 1
+        assert "hold spaces" not in capsys.readouterr().err
 
     def test_items_that_it_does_not_know_are_told_in_a_sentence(self, run, capsys, recwarn):
         assert main(["recommend", run, "--history=i1 x", "--history=y", "--k=2"]) == 0

@@ -202,9 +202,28 @@ class _Unlike(_Normed):
         super().__init__(3, 4)
 
 
+class _WithoutMask(nn.Module):
+    def __init__(self, frame_dim, item_dim):
+        super().__init__()
+        self.layer = nn.Linear(frame_dim, item_dim)
+
+    def forward(self, frames):
+        return self.layer(frames.mean(dim=1))
+
+
+class _Unfinished(nn.Module):
+    def __init__(self, frame_dim, item_dim):
+        super().__init__()
+
+
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
+        (
+            _WithoutMask,
+            r"`forward` of the item encoder _WithoutMask cannot be called \(.*\); it takes frames \[N, F, D\]",
+        ),
+        (_Unfinished, "_Unfinished has no `forward`, which takes frames"),
         (_Normed, "_Normed has a BatchNorm1d, by which an item's vector would depend on the others of its batch"),
         (_Unlike, r"_Unlike cannot be made .*takes 1 positional argument.*; its `__init__` takes frame_dim, item_dim"),
     ],

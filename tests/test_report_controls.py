@@ -384,6 +384,7 @@ class TestGroups:
         path, _ = self.write(tmp_path, cold=lambda i: False)
         write_report([path])
         assert "| no cold target |" in judged_text(path) and "not reported" not in judged_text(path)
+        assert "tables of cases" not in judged_text(path)  # there is nothing to test
 
     def test_an_earlier_versions_file_has_no_marks(self, tmp_path):
         """It does not say which targets are cold: the exact interval of one run needs their number alone."""

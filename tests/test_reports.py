@@ -19,6 +19,7 @@ from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect, matching_folders
 from recbole_video.reports.console import console_table
 from recbole_video.reports.figures import curve_styles
+from recbole_video.reports.html import _with_code
 from recbole_video.reports.marks import judge, stars_by_cell
 from recbole_video.reports.significance import Tested, adjust
 from recbole_video.reports.significance import test_all as significance
@@ -680,3 +681,8 @@ def test_in_a_browser(folder, tmp_path, width, pictures):
         assert page.evaluate(f"{inside}.every(e => e.getBoundingClientRect().right <= {width} + 1)")
         assert heard == [] and set(asked) <= {"file", "data"}
         browser.close()
+
+
+def test_what_stands_between_backticks_is_code():
+    assert _with_code("a <b> `--x=<y>` c") == "a &lt;b&gt; <code>--x=&lt;y&gt;</code> c"
+    assert _with_code("one ` alone <b>") == "one ` alone &lt;b&gt;"

@@ -475,6 +475,13 @@ class TestInWords:
         encoder = MetadataEncoder(["a"], [], log1p=False).fit(pd.DataFrame({"a": [1.0, 2.0, 3.0]}))
         assert encoder.in_words(encoder.transform(pd.DataFrame({"a": [2.0]})), 0) == [("a", "2")]
 
+    def test_zero_is_told_as_zero(self):
+        """What single precision makes of it is no number; a small one that it can tell from zero is."""
+        table = pd.DataFrame({"a": [0.0, 3.1, 7.7, 0.25], "b": [0.0, 13.0, 22.0, 5.0]})
+        encoder = MetadataEncoder(["a", "b"], [], log1p=False).fit(table)
+        told = [dict(encoder.in_words(encoder.transform(table), row)) for row in (0, 3)]
+        assert told == [{"a": "0", "b": "0"}, {"a": "0.25", "b": "5"}]
+
     def test_numbers_that_no_date_or_logarithm_has(self):
         state = MetadataEncoder(["fans", "time", "weekday"], []).state()
         encoder = MetadataEncoder.from_state({**state, "sd": [1e38, 1e38, 1e38]})

@@ -100,7 +100,8 @@ def _tell_unknown(histories: Sequence[Sequence[str]], known: frozenset[str]) -> 
         return
     told = f"The model does not know {counted(len(unknown), 'item')} of the histories (first: `{unknown[0]}`)"
     advice = "; separate items by spaces, not commas" if any("," in item for item in unknown) else ""
-    advice = "; ids of this model hold spaces: separate items by tabs" if any(" " in item for item in known) else advice
+    if any(item in words for words in (token.split() for token in known if " " in token) for item in unknown):
+        advice = "; ids of this model hold spaces: separate items by tabs"
     lost = sum(known.isdisjoint(history) for history in histories)
     if lost == len(histories):
         raise DataError(f"{told}, which are all{advice or '; new videos are taken in by --add_store=FILE'}.")

@@ -297,6 +297,8 @@ class MetadataEncoder:
         same = _SAME if self._constant[i] and math.isclose(number, self._mean[i], rel_tol=1e-9, abs_tol=1e-9) else ""
         if name == PAST_VIDEOS or (self.log1p and not is_made(name)):
             number = max(0.0, round(math.expm1(min(number, _LARGEST_LOG)), _DIGITS))
+        elif abs(number) <= np.finfo(np.float32).eps * (abs(self._mean[i]) + self._sd[i]):
+            number = 0.0  # what single precision leaves of it
         if not is_known:
             return f"not known, read as the mean ({_short(number)})"
         if name in _AS_TIME:

@@ -19,6 +19,7 @@ from recbole_video.sweep.folder import FAILED, FINISHED
 from recbole_video.sweep.metrics import Metric
 
 _SMALL_P = 1e-4
+_REAL_AND_BUNDLED = frozenset(["ml-100k"])
 _SHOWN_REPEATS = 5
 
 
@@ -138,9 +139,10 @@ def _warnings(collection: Collection) -> list[str]:
     sweep = collection.sweep
     found = []
     if sweep.is_demo:
-        data = ", ".join(sorted({str(record.trial.options.get("dataset")) for record in collection.records})) or "none"
+        used = {str(record.trial.options.get("dataset")) for record in collection.records}
+        data, kind = ", ".join(sorted(used)) or "none", "" if used & _REAL_AND_BUNDLED else "synthetic "
         found.append(
-            f"Demo: small runs on bundled synthetic data ({data}), whatever rows and columns are called. It shows that "
+            f"Demo: small runs on bundled {kind}data ({data}), whatever rows and columns are called. It shows that "
             "the sweep works; its numbers cannot be compared with the published ones."
         )
     if sweep.note:
@@ -190,10 +192,11 @@ def _legend(collection: Collection, table: Table) -> list[str]:
     encoders = any("item_encoder" in (r.result.get("parameters") or {}) for r in collection.records)
     if encoders and any(metric.key == "parameters" for _, metric in table.heads):
         parts.append("Parameters are those of the item encoder.")
-    if any(metric.name in ("seconds", "GB") for _, metric in table.heads):
-        parts.append(
-            "Seconds are of a whole run on this machine, other trials beside it; GB is the most memory that it held."
-        )
+    costs = {metric.name for _, metric in table.heads}
+    if "seconds" in costs:
+        parts.append("Seconds are of a whole run on this machine, other trials beside it.")
+    if "GB" in costs:
+        parts.append("GB is the most memory that a run held.")
     return parts
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 from importlib.resources import files
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from recbole_video.reports.content import INTERVALS_NOTE, Content
 from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.table import Table
+
+if TYPE_CHECKING:  # imported when a page is written
+    from markupsafe import Markup
 
 HTML_HEAD = "<h2>How this was made</h2>"  # of the last part
 
@@ -29,6 +33,19 @@ def to_html(content: Content) -> str:
         zip=zip,
         last_head=HTML_HEAD,
         intervals_note=INTERVALS_NOTE,
+        with_code=_with_code,
+    )
+
+
+def _with_code(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one that has no partner
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )
 
 

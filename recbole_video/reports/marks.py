@@ -108,7 +108,12 @@ def _without_control(table: Table, rivals: list[_Rival], signed: set[tuple[int, 
 def _untestable(table: Table, rivals: list[_Rival]) -> tuple[str, ...]:
     """Metrics of quality of which no column was tested, in the table's order."""
     tested = {table.heads[rival.head][1].name for rival in rivals}
-    names = (m.name for _, m in table.heads if m.is_quality and m.name not in tested)
+    measured = [any(row.cells[j].mean is not None for row in table.rows) for j in range(len(table.heads))]
+    names = (
+        metric.name
+        for (_, metric), is_there in zip(table.heads, measured, strict=True)
+        if metric.is_quality and is_there and metric.name not in tested
+    )
     return tuple(dict.fromkeys(names))
 
 

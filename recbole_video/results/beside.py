@@ -36,24 +36,22 @@ class Beside:
     folder: Path
     differing: tuple[str, ...] = ()
 
-    def told(self, metric: str, value: str) -> str:
+    def told(self, metric: str, value: str, what: str = "Best control here") -> str:
         """A line on it, with its metric as it is shown."""
         verb = "is" if len(self.differing) == 1 else "are"
         differing = f", whose {', '.join(self.differing)} {verb} not this run's" if self.differing else ""
-        return f"Best control here: {self.model}, {metric} {value} ({self.folder}){differing}"
+        return f"{what}: {self.model}, {metric} {value} ({self.folder}){differing}"
 
 
-def best_beside(
+def runs_beside(
     run: Path,
     models: Sequence[str],
     data: Mapping[str, Any],
     metric: str,
     bigger: bool,
     options: Mapping[str, Any] | None = None,
-) -> Beside | None:
-    """The run of these models that validates best among those beside a run, on its data set, label and split.
-
-    One that has all the given options as the run has them comes before any other.
+) -> list[Beside]:
+    """The runs of these models beside a run, on its data set, label and split; what validates best comes first.
 
     Args:
         run: Folder of the run; others are found by the names that runs are given.
@@ -68,7 +66,12 @@ def best_beside(
         files = run.parent.glob(f"{escape(model)}-{escape(data['dataset'])}-*/metrics.json")
         newest = sorted((path for path in files if path.parent != run), key=_time_of)[-_MOST_READ:]
         found += [one for path in newest for one in _read(path, model, data, metric, options or {})]
-    return max(found, key=lambda one: (not one.differing, one.score if bigger else -one.score), default=None)
+    return sorted(found, key=lambda one: (-one.score if bigger else one.score, bool(one.differing)))
+
+
+def first_alike(found: Sequence[Beside]) -> Beside | None:
+    """The first that differs in none of the options that were asked about; None without one."""
+    return next((one for one in found if not one.differing), None)
 
 
 def _read(path: Path, model: str, data: Mapping[str, Any], metric: str, options: Mapping[str, Any]) -> Iterator[Beside]:

@@ -95,7 +95,7 @@ class PopularityPredictor(TellsItsUses):
         self._state = data
         self._metadata = metadata
         self.content = dict(content or {})
-        self._told: set[str] = set()  # of metadata
+        self._told: set[str] = set()  # of what inputs lack
 
     def __repr__(self) -> str:
         inputs = f", reads {', '.join(self.content)}" if self.content else ""
@@ -315,6 +315,7 @@ class PopularityPredictor(TellsItsUses):
             batch[name] = torch.zeros(n, 1, self.inputs.other_dims[name])
         for name in self._widths_without_order:
             batch[mask_name(name)] = batch[name].abs().sum(dim=-1) > 0
+        self._warn_of_none({name: batch[mask_name(name)] for name in self._widths_without_order if name not in lacking})
         batch["row"] = torch.full((n,), -1)  # of no data set
         return batch
 
@@ -354,9 +355,18 @@ class PopularityPredictor(TellsItsUses):
             for column, value in metadata.unseen(table)
         ]
         for told in [*unseen, *metadata.gaps(table)]:
-            if told not in self._told:
-                logging.getLogger(__name__).warning(told)
-            self._told.add(told)
+            self._tell_once(told)
+
+    def _warn_of_none(self, masks: Mapping[str, Tensor]) -> None:
+        """Tell of videos without a modality that is given."""
+        for name, is_there in masks.items():
+            if n := int((~is_there).sum()):
+                self._tell_once(f"Videos without {name}, read as zeros: {n:,} of {len(is_there):,}.")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            logging.getLogger(__name__).warning(text)
+        self._told.add(text)
 
     def _lacking(self, given: Mapping[str, Array]) -> list[str]:
         """Further modalities that are not given, which no video has: they are masked, as in training.

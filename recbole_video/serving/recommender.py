@@ -260,8 +260,8 @@ class Recommender(TellsItsUses):
             if store.manifest.vfm != self.content[name].vfm and not any_vfm:
                 raise DataError(
                     f"The frames of `{store.path}` came from `{store.manifest.vfm}`, those of the training from "
-                    f"`{self.content[name].vfm}`; make them with the same vision model (or set any_vfm=True if only "
-                    "the names differ)."
+                    f"`{self.content[name].vfm}`; make them with the same vision model (or, "
+                    "from Python, set any_vfm=True if only the names differ)."
                 )
             if not any_vfm:
                 refuse_other_space(store, self.content[name])

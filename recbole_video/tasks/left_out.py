@@ -5,17 +5,16 @@ from __future__ import annotations
 _TOLD_SHARE = 0.1  # below, the log's line before the run is enough
 
 
-def much_left_out(n_left_out: int, n_kept: int, cases: str, why: str, instead: str) -> list[str]:
+def much_left_out(n_left_out: int, n: int, cases: str, why: str, instead: str) -> list[str]:
     """A line where a tenth or more was left out, which makes the test one of something else; else none.
 
     Args:
         n_left_out: Cases that were left out.
-        n_kept: Those that remain.
+        n: Those that there were before.
         cases: What they are, as many.
         why: By which option, and of what.
         instead: What keeps them.
     """
-    n = n_left_out + n_kept
     if not n or n_left_out < _TOLD_SHARE * n:
         return []
     return [

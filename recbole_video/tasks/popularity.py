@@ -31,7 +31,7 @@ from recbole_video.files.values import plain
 from recbole_video.popularity import figures
 from recbole_video.popularity.base import Batch, InputShape, PopularityModel
 from recbole_video.registries import POPULARITY_MODELS
-from recbole_video.results.beside import best_beside
+from recbole_video.results.beside import first_alike, runs_beside
 from recbole_video.results.curve import draw_curve
 from recbole_video.serving.predictor import PopularityPredictor, make_predictor
 from recbole_video.tasks.left_out import much_left_out
@@ -178,9 +178,13 @@ class PopularityTask(Task[PopularityDataset, PopularityModel, Predictions]):
         controls = [name for name in POPULARITY_MODELS if POPULARITY_MODELS.get(name).serves_as_control]
         metric, bigger = self.config["valid_metric"], self.config["valid_metric_bigger"]
         options = {name: self.config[name] for name in _OF_INPUTS if name in self.config}
-        best = best_beside(Path(result["run_folder"]), controls, result["data"], metric.lower(), bigger, options)
-        if best is not None:
-            return [best.told(metric, f"{best.value:.4f}")]
+        found = runs_beside(Path(result["run_folder"]), controls, result["data"], metric.lower(), bigger, options)
+        if found:
+            alike = first_alike(found)
+            lines = [found[0].told(metric, f"{found[0].value:.4f}")]
+            if alike is not None and alike is not found[0]:
+                lines.append(alike.told(metric, f"{alike.value:.4f}", "The best with no other inputs than this run's"))
+            return lines
         told = ", ".join(f"--model={name}" for name in controls)
         return [f"No control was run on these data beside it ({told}): one with the same options of data tells more."]
 
@@ -250,7 +254,9 @@ def _what_is_left_out(data: dict[str, Any]) -> list[str]:
     options = " and ".join(sorted({_OPTION_OF_DROPPED[why] for why in lacks}))
     why = f"{options}=drop ({', '.join(lacks)})"
     n_kept = sum(data["rows"].values())
-    return much_left_out(sum(lacks.values()), n_kept, "labelled videos", why, f"With {options}=zero they are kept.")
+    return much_left_out(
+        sum(lacks.values()), n_kept + sum(lacks.values()), "labelled videos", why, f"With {options}=zero they are kept."
+    )
 
 
 def _of_few(result: dict[str, Any], n_test: int) -> list[str]:

@@ -29,7 +29,7 @@ from recbole_video.recommendation.data import (
     recommendation_checkpoint_data,
 )
 from recbole_video.registries import CONTROLS
-from recbole_video.results.beside import best_beside
+from recbole_video.results.beside import first_alike, runs_beside
 from recbole_video.results.curve import draw_curve
 from recbole_video.results.per_user import write_per_user
 from recbole_video.results.targets import n_test_targets
@@ -151,9 +151,10 @@ class RecommendationTask(Task[Data, VideoRecommender | Control, Ranking]):
         config, metric = self.config, self.config["valid_metric"]
         options = {name: config[name] for name in ("mask_history", "eval_args")}
         bigger, folder = config["valid_metric_bigger"], Path(result["run_folder"])
-        best = best_beside(folder, list(CONTROLS), result["data"], metric.lower(), bigger, options)
-        if best is None:
+        found = runs_beside(folder, list(CONTROLS), result["data"], metric.lower(), bigger, options)
+        if not found:
             return []
+        best = first_alike(found) or found[0]
         return [best.told(metric, f"{100 * best.value:.2f}" if is_share(metric.lower()) else f"{best.value:.4f}")]
 
     def write(self, folder: RunFolder, test: Ranking, result: dict[str, Any]) -> None:
@@ -255,10 +256,11 @@ def scale_of_test(result: dict[str, Any], smaller: str = "") -> list[str]:
 
 def _what_is_left_out(data: dict[str, Any]) -> list[str]:
     """The actions on videos without content, where they are a large share of all."""
-    n_left_out = (data.get("dropped_interactions") or {}).get("missing items", 0)
+    dropped = data.get("dropped_interactions") or {}
+    n = (data.get("interactions") or 0) + sum(dropped.values())  # they are the first that are left out
     why = "missing_items=drop, as actions on videos without content"
     instead = "missing_items=zero keeps them, and with it id_fusion=sum tells such videos apart by their ids."
-    return much_left_out(n_left_out, data.get("interactions") or 0, "actions", why, instead)
+    return much_left_out(dropped.get("missing items", 0), n, "actions", why, instead)
 
 
 def _what_leaks(data: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ the id table and owns the loss; a model's own part is how it turns a batch into 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -344,7 +345,7 @@ def _content_encoder(encoder_class: Any, frame_dim: int, item_dim: int, options:
     """Make an item encoder, perhaps one of the user's own.
 
     Raises:
-        ConfigError: If it cannot be called so, or makes rows of a batch depend on each other.
+        ConfigError: If it cannot be made or called as one, or makes rows of a batch depend on each other.
     """
     name = encoder_class.__name__
     try:
@@ -353,6 +354,7 @@ def _content_encoder(encoder_class: Any, frame_dim: int, item_dim: int, options:
         raise ConfigError(
             f"The item encoder {name} cannot be made ({error}); its `__init__` takes frame_dim, item_dim and options."
         ) from error
+    _check_forward(encoder)
     normed = next((layer for layer in encoder.modules() if isinstance(layer, _BatchNorm)), None)
     if normed is not None:
         raise ConfigError(
@@ -360,6 +362,22 @@ def _content_encoder(encoder_class: Any, frame_dim: int, item_dim: int, options:
             "others of its batch; take nn.LayerNorm."
         )
     return encoder
+
+
+def _check_forward(encoder: nn.Module) -> None:
+    """Refuse an item encoder that cannot be called with frames and their mask.
+
+    Raises:
+        ConfigError: If it has no ``forward``, or one of other arguments.
+    """
+    name, takes = type(encoder).__name__, "takes frames [N, F, D] and mask [N, F] and returns item vectors [N, d]"
+    if type(encoder).forward is nn.Module.forward:
+        raise ConfigError(f"The item encoder {name} has no `forward`, which {takes}.")
+    try:
+        signature = inspect.signature(encoder.forward)
+        signature.bind(None, None)
+    except TypeError as error:
+        raise ConfigError(f"`forward` of the item encoder {name} cannot be called ({error}); it {takes}.") from error
 
 
 def _check_widths_agree(config: Any, dims: Mapping[str, int]) -> None:
