@@ -18,6 +18,7 @@ from recbole_video.errors import DataError, RunFolderError
 from recbole_video.files.cells import spreadsheet_safe
 from recbole_video.reports.collect import collect, matching_folders
 from recbole_video.reports.console import console_table
+from recbole_video.reports.content import _short_test_line
 from recbole_video.reports.figures import curve_styles
 from recbole_video.reports.html import _with_code
 from recbole_video.reports.marks import judge, stars_by_cell
@@ -120,6 +121,9 @@ class TestTable:
             np.subtract(HIT["CVA"], HIT["MLP"])))  # fmt: skip
         assert seeds.test == "paired t-test over 3 seeds" and seeds.few_seeds == 3
         assert cases.test == "paired t-test over 50 test cases, each the mean over 3 seeds" and not cases.few_seeds
+        assert "HR@10 over 50 test cases: " in _short_test_line(cases)
+        many = replace(cases, test=cases.test.replace("50", "2,000"))
+        assert "HR@10 over 2,000 test cases: " in _short_test_line(many)
         tables = {
             row: np.mean([np.loadtxt(r.folder / "per_user.tsv", skiprows=1, usecols=3) for r in collection.records
                           if r.trial.row == row], axis=0)

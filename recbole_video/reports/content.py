@@ -387,7 +387,7 @@ def _short_test_line(tested: Tested) -> str:
     """A comparison without the names of its tests: over what, the difference, its interval, the corrected p."""
     where = f" on {tested.column}" if tested.column else ""
     head = f"{tested.a} against {tested.b}{where}, {tested.metric}"
-    pairs = tested.test.removeprefix("paired t-test").partition(",")[0]  # such as: over 3 seeds
+    pairs = tested.test.removeprefix("paired t-test").partition(", ")[0]  # such as: over 3 seeds
     if tested.p is None or tested.difference is None:
         return f"{head}: not tested ({tested.why_not})"
     p = tested.p if tested.corrected[0] is None else tested.corrected[0]
