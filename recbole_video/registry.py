@@ -172,8 +172,9 @@ def check_trusted(name: str, registries: Iterable[Registry], trust: Trust, where
     if ":" not in name or trusted is None or name in trusted:
         return
     if not any(registry.knows(name) for registry in registries):
+        other = f" (`trust` names {', '.join(sorted(trusted))})" if trusted else ""
         raise ConfigError(
-            f"{where} names the class `{name}`, which is code to be run: if you know and trust it, say so with "
+            f"{where} names the class `{name}`, which is code to be run{other}: if you know and trust it, say so with "
             f"trust='{name}' in Python or --trust={name} on the command line, or import and register it first."
         )
 

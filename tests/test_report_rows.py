@@ -88,6 +88,15 @@ def test_a_row_of_which_one_run_keeps_no_users_has_no_interval(tmp_path):
     assert "No row was tested against another: that needs save_per_user=True" in section.legend
 
 
+def test_why_numbers_of_other_groups_are_not_tested(tmp_path):
+    """Where each run has kept its users, to ask for them is no advice."""
+    for name in ("SASRec", "GRU4Rec"):
+        write_run(tmp_path / name, hits_of(0.4), name)
+        set_result(tmp_path / name, test_result={"recall@7": 0.5})
+    section, _ = cells_of(tmp_path)
+    assert "No row was tested against another: the tables of cases have no values of these metrics." in section.legend
+
+
 class TestUsersWithSeveralTargets:
     """Of each user five targets or one: a control misses all of the first, and another model hits them."""
 

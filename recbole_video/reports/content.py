@@ -253,10 +253,8 @@ def _marks(collection: Collection, judged: Judged) -> list[str]:
 
 def _untested(collection: Collection, judged: Judged) -> list[str]:
     """Where a missing mark says nothing."""
-    has_users = any(n_targets(record) is not None for record in collection.records if record.result)
     if not judged.has_marks:
-        is_told = has_users and sum(bool(row.records and any(row.records)) for row in judged.table.rows) > 1
-        return ["No row was tested against another: that needs save_per_user=True in both."] if is_told else []
+        return _why_no_marks(collection, judged.table)
     lines = []
     if judged.untested:
         lines.append(
@@ -266,6 +264,24 @@ def _untested(collection: Collection, judged: Judged) -> list[str]:
     if judged.untestable:
         lines.append(f"Not tested, as the tables of cases have no values of them: {', '.join(judged.untestable)}.")
     return lines
+
+
+def _why_no_marks(collection: Collection, table: Table) -> list[str]:
+    """Why no row of several that were measured on users was tested against another."""
+    finished = [record for record in collection.records if record.result]
+    measured = [
+        row
+        for row in table.rows
+        if any(
+            cell.mean is not None and metric.is_quality
+            for cell, (_, metric) in zip(row.cells, table.heads, strict=True)
+        )
+    ]
+    if len(measured) < 2 or all(n_targets(record) is None for record in finished):
+        return []
+    if all((record.folder / "per_user.tsv").is_file() for record in finished):
+        return ["No row was tested against another: the tables of cases have no values of these metrics."]
+    return ["No row was tested against another: that needs save_per_user=True in both."]
 
 
 def _stars(judged: Judged) -> list[str]:

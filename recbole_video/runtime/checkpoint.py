@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import torch
 
-from recbole_video.errors import CheckpointError
+from recbole_video.errors import CheckpointError, nearest
 from recbole_video.files.atomic import write_atomically
 from recbole_video.files.names import expanded
 from recbole_video.runtime.checkpoint_checks import check_plain_tensor
@@ -71,7 +71,8 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     if not path.is_file():
         runs = sorted(other.parent.name for other in path.parent.glob(f"*/{path.name}"))
         inside = f"; `{path.parent}` holds runs, such as `{runs[-1]}`: name one" if runs else ""
-        raise CheckpointError(f"There is no checkpoint `{path}`{inside}.")
+        others = [one.name for one in path.parent.glob("*") if one.suffix == ".pth" or (one / "model.pth").is_file()]
+        raise CheckpointError(f"There is no checkpoint `{path}`{inside or nearest(path.name, others)}.")
     try:
         is_sound = _is_sound(path)
         state = torch.load(path, map_location=device, weights_only=True) if is_sound else None
