@@ -382,6 +382,9 @@ def _made_by(collections: list[Collection]) -> tuple[tuple[str, str], ...]:
     return tuple((name.replace("_", " "), "; ".join(values)) for name, values in found.items())
 
 
+SIGNIFICANCE_NOTE = (
+    "Intervals are of one comparison each, not corrected for their number; p-values are, as each line says."
+)
 INTERVALS_NOTE = (
     "95 % intervals over test users, of popularity over test videos: Clopper's and Pearson's for the hits of one run, "
     "exact; b: percentiles of a seeded bootstrap, each user or video the mean over seeds."

@@ -7,7 +7,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from recbole_video.reports.content import INTERVALS_NOTE, Content
+from recbole_video.reports.content import INTERVALS_NOTE, SIGNIFICANCE_NOTE, Content
 from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.table import Table
 
@@ -33,6 +33,7 @@ def to_html(content: Content) -> str:
         zip=zip,
         last_head=HTML_HEAD,
         intervals_note=INTERVALS_NOTE,
+        significance_note=SIGNIFICANCE_NOTE,
         with_code=_with_code,
     )
 

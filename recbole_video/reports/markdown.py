@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from recbole_video.files.cells import spreadsheet_safe
-from recbole_video.reports.content import INTERVALS_NOTE, Content, Section
+from recbole_video.reports.content import INTERVALS_NOTE, SIGNIFICANCE_NOTE, Content, Section
 from recbole_video.reports.table import BEST, SECOND, Cell, Table
 from recbole_video.sweep.metrics import Metric
 
@@ -63,7 +63,14 @@ def _section(section: Section) -> list[str]:
         heads = [plain_text(head) for head in section.interval_heads]
         parts += ["### Intervals", "", INTERVALS_NOTE, "", _plain_table(heads, shown), ""]
     if section.tests:
-        parts += ["### Significance", "", *[f"- {plain_text(line)}" for line in section.test_lines], ""]
+        parts += [
+            "### Significance",
+            "",
+            SIGNIFICANCE_NOTE,
+            "",
+            *[f"- {plain_text(line)}" for line in section.test_lines],
+            "",
+        ]
     trials = [[plain_text(cell) for cell in row] for row in section.trial_rows]
     parts += [TRIALS_HEAD, "", _plain_table(section.trial_heads, trials), ""]
     parts += ["### Data", "", *[f"- {plain_text(name)}: {plain_text(about)}" for name, about in section.data_lines], ""]
