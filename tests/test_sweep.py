@@ -29,6 +29,7 @@ from recbole_video.errors import (
 from recbole_video.registries import ITEM_ENCODERS, POPULARITY_MODELS
 from recbole_video.runtime import ray_session
 from recbole_video.runtime.ray_session import import_ray
+from recbole_video.sweep import progress as progress_module
 from recbole_video.sweep.folder import (
     FAILED,
     UNFINISHED,
@@ -41,6 +42,7 @@ from recbole_video.sweep.folder import (
 from recbole_video.sweep.metrics import Metric
 from recbole_video.sweep.plan import make_plan, point_labels
 from recbole_video.sweep.preparation import hours_text, refused_rows, require_data
+from recbole_video.sweep.progress import SweepProgress
 from recbole_video.sweep.runner import Resources, run_sweep
 from recbole_video.sweep.shared_data import DataServer
 from recbole_video.sweep.space import grid, read_hyper_file, read_space, sample
@@ -675,6 +677,26 @@ class TestFolder:
         other.touch()
         with folder.locked():
             assert not left.exists() and other.exists()
+
+    def test_the_time_that_is_left_is_of_the_kinds_of_trials_that_are(self, in_tmp, capsys, monkeypatch):
+        """A control that took a second says nothing of what is trained."""
+        rows = "rows: [{label: a, options: {learning_rate: 0.1}}, {label: b, options: {learning_rate: 0.2}}]\n"
+        plan = make_plan(sweep_of(f"{BASE}{rows}controls: [{{models: [MostPopular, Random]}}]\n"))
+        folder = SweepFolder.create(plan, in_tmp)
+        controls, trained = ([t for t in plan.trials if ("Controls" in t.row) == kind] for kind in (True, False))
+        now = [0.0]
+        monkeypatch.setattr(progress_module, "perf_counter", lambda: now[0])
+
+        def told(trial, seconds):
+            progress.started(trial)
+            now[0] += seconds
+            progress.ended(trial, "stopped")
+            return capsys.readouterr().err.strip().partition(" · ")[2]
+
+        with SweepProgress(plan, folder) as progress:
+            assert told(controls[0], 1) == ""
+            assert told(trained[0], 60) == "about 61 s left"  # one of each is left
+            assert told(trained[1], 120) == "about 1 s left" and told(controls[1], 1) == ""
 
     @pytest.mark.parametrize(
         ("content", "message"),

@@ -27,12 +27,14 @@ class SweepProgress:
         self.plan, self.folder = plan, folder
         self._epochs: dict[str, int] = {}
         self._began: dict[str, float] = {}
-        self._seconds: list[float] = []
+        self._seconds: dict[bool, list[float]] = {True: [], False: []}  # of controls, and of what is trained
+        self._controls = {row.name for row in plan.sweep.rows if row.of_controls}
         self._parallel = 1
 
     def __enter__(self) -> SweepProgress:
-        before = [trial_state(path.parent).kind for path in self.folder.trials.glob("*/trial.json")]
-        self._done = sum(kind in (FINISHED, STOPPED) for kind in before)
+        places = [path.parent for path in self.folder.trials.glob("*/trial.json")]
+        self._over = {place.name for place in places if trial_state(place).kind in (FINISHED, STOPPED)}
+        self._done = len(self._over)
         self._bar = tqdm(
             total=self.plan.n_trials,
             initial=self._done,
@@ -68,7 +70,9 @@ class SweepProgress:
     def ended(self, trial: Trial, reason: str = "") -> None:
         """A trial is over, one way or the other; ``reason`` where it failed."""
         self._epochs.pop(trial.name, None)
-        self._seconds.append(perf_counter() - self._began.pop(trial.name, perf_counter()))
+        seconds = perf_counter() - self._began.pop(trial.name, perf_counter())
+        self._seconds[trial.row in self._controls].append(seconds)
+        self._over.add(trial.name)
         self._done += 1
         state = self.folder.state(trial)
         text = f"  {self._done}/{self.plan.n_trials}  {trial.label}, seed {trial.seed}: {state.kind}"
@@ -82,11 +86,16 @@ class SweepProgress:
         self._bar.update()
 
     def _left(self) -> str:
-        """Time that the rest will take, judged by the trials so far and how many run at a time."""
-        n_left = self.plan.n_trials - self._done
-        if n_left < 1:
+        """Time that the rest will take, judged by the trials of its kind so far and how many run at a time.
+
+        Controls take seconds: nothing is said of what is trained before the first of it is over.
+        """
+        n_controls = sum(trial.row in self._controls and trial.name not in self._over for trial in self.plan.trials)
+        n_left = {True: n_controls, False: self.plan.n_trials - self._done - n_controls}
+        kinds = [kind for kind, n in n_left.items() if n > 0]
+        if not kinds or not all(self._seconds[kind] for kind in kinds):
             return ""
-        seconds = fmean(self._seconds) * n_left / self._parallel
+        seconds = sum(fmean(self._seconds[kind]) * n_left[kind] for kind in kinds) / self._parallel
         return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else f" · about {seconds:.0f} s left"
 
     def _numbers(self, trial: Trial) -> str:
