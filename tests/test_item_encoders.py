@@ -9,6 +9,7 @@ from recbole_video.content.mean import masked_mean
 from recbole_video.errors import ConfigError
 from recbole_video.item_encoders import CVA, ITEM_ENCODERS, MLP, PerceiverIO, Pooling
 from recbole_video.item_encoders.layers import CrossAttention, SelfAttention, attend
+from recbole_video.user_encoders.base import _check_forward
 
 from .conftest import small_options
 
@@ -214,6 +215,17 @@ class _WithoutMask(nn.Module):
 class _Unfinished(nn.Module):
     def __init__(self, frame_dim, item_dim):
         super().__init__()
+
+
+def test_an_encoder_that_is_compiled_or_made_at_run_time_can_be_called():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.forward = lambda frames, mask: frames.mean(dim=1)
+
+    given = torch.ones(2, 5, 3), torch.ones(2, 5, dtype=torch.bool)
+    for encoder in (Own(), torch.jit.trace(MLP(3, 4).eval(), given), torch.compile(MLP(3, 4))):
+        _check_forward(encoder)
 
 
 @pytest.mark.parametrize(
