@@ -1018,7 +1018,7 @@ class TestPredictor:
         with pytest.raises(CheckpointError, match="keeps no checkpoint, only results"):
             load_model(folder)
 
-    def test_videos_without_text_are_told(self, root, trained, caplog):
+    def test_videos_without_text_or_frames_are_told(self, root, trained, caplog):
         predictor = load_model(trained)
         videos = self.inputs(root, predictor, ["v0", "v1", "v2"])
         predictor.predict(videos)
@@ -1027,6 +1027,10 @@ class TestPredictor:
         predictor.predict(videos)
         predictor.predict(videos)
         assert caplog.messages.count("Videos without text, read as zeros: 1 of 3.") == 1
+        assert "without frames" not in caplog.text
+        videos.frames[:2] = 0
+        predictor.predict(videos)
+        assert caplog.messages.count("Videos without frames, read as zeros: 2 of 3.") == 1
 
     @pytest.mark.parametrize("options", [{}, {"n_frames": 2}, {"mask_padding": False}], ids=str)
     def test_predictions_are_those_of_the_run(self, root, trained, in_tmp, options):

@@ -315,7 +315,7 @@ class PopularityPredictor(TellsItsUses):
             batch[name] = torch.zeros(n, 1, self.inputs.other_dims[name])
         for name in self._widths_without_order:
             batch[mask_name(name)] = batch[name].abs().sum(dim=-1) > 0
-        self._warn_of_none({name: batch[mask_name(name)] for name in self._widths_without_order if name not in lacking})
+        self._warn_of_none(batch, lacking)
         batch["row"] = torch.full((n,), -1)  # of no data set
         return batch
 
@@ -357,9 +357,12 @@ class PopularityPredictor(TellsItsUses):
         for told in [*unseen, *metadata.gaps(table)]:
             self._tell_once(told)
 
-    def _warn_of_none(self, masks: Mapping[str, Tensor]) -> None:
+    def _warn_of_none(self, batch: Mapping[str, Tensor], lacking: Sequence[str]) -> None:
         """Tell of videos without a modality that is given."""
-        for name, is_there in masks.items():
+        is_there_of = {name: batch[mask_name(name)] for name in self._widths_without_order if name not in lacking}
+        if "frames" in batch:
+            is_there_of["frames"] = batch["frames"].abs().sum(dim=(1, 2)) > 0
+        for name, is_there in is_there_of.items():
             if n := int((~is_there).sum()):
                 self._tell_once(f"Videos without {name}, read as zeros: {n:,} of {len(is_there):,}.")
 
