@@ -334,7 +334,9 @@ class TestICPF:
         scores = linear(w, "pool.2", np.tanh(linear(w, "pool.0", found)))
         expected = softmax(scores[own_mask], 0).T @ found[own_mask]
         tensors = [torch.from_numpy(x)[None] for x in (own, own_mask, others, other_mask)]
-        torch.testing.assert_close(branch.double().prompts(*tensors)[0], torch.from_numpy(expected))
+        own, own_mask, others, other_mask = tensors
+        prompts = branch.double().pooled(branch.found(own, others, other_mask), own_mask)[0]
+        torch.testing.assert_close(prompts, torch.from_numpy(expected))
 
     def test_label_token_by_hand(self):
         batch = videos()

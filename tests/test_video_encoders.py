@@ -412,9 +412,9 @@ class TestWeights:
             if source.is_rule:
                 continue
             command = f"hf download {source.place} --local-dir weights/{name}"
+            instead = "variant=icpf_lite" if name == "clip-patches" else "--frame_encoder=histogram"
             with pytest.raises(
-                DataError,
-                match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here.*--frame_encoder=histogram",
+                DataError, match=f"neither here nor to be had.*`{command}`.*`weights/{name}` here.*{instead}"
             ):
                 find_weights(source)
         with pytest.raises(DataError, match="agree to the DINOv3 licence on its page, log in with `hf auth login`"):

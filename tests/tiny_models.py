@@ -111,3 +111,20 @@ def save_language_model(folder):
     t.BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=12).save_pretrained(folder)
     t.BertModel(t.BertConfig(vocab_size=len(words), max_position_embeddings=12, **_SMALL)).save_pretrained(folder)
     return folder
+
+
+def save_clip_of_transformers(folder, seed=0):
+    """CLIP as transformers keeps it, whose vision model gives 5 vectors of 24 numbers."""
+    torchvision_compat.apply()
+    import transformers as t
+
+    torch.manual_seed(seed)
+    vision = {**_SMALL, "image_size": 32, "patch_size": 16}
+    text = {**_SMALL, "vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1}
+    t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).save_pretrained(folder)
+    # As the published file has them: of CLIP, one number is the shorter side.
+    told = {"do_resize": True, "size": 32, "do_center_crop": True, "crop_size": 32, "resample": 3}
+    means = {"do_normalize": True, "image_mean": [0.48, 0.45, 0.4], "image_std": [0.26, 0.26, 0.27]}
+    kind = {"feature_extractor_type": "CLIPFeatureExtractor", "image_processor_type": "CLIPImageProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**told, **means, **kind}))
+    return folder

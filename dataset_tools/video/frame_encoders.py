@@ -16,23 +16,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from recbole_video.dataset_tools.video.batches import Arriving, Batches, to_device
+from recbole_video.dataset_tools.video.frozen_layers import CLIP_PATCHES, FrozenVision, vision_shape
 from recbole_video.dataset_tools.video.preprocess import (
     Preprocessing,
     from_open_clip,
     from_processor,
     read_model_config,
 )
+from recbole_video.dataset_tools.video.weights import RULES as WITHOUT_WEIGHTS
 from recbole_video.dataset_tools.video.weights import Source, Weights, load_clip_model, load_transformers_model
 from torch import Tensor
 
 from recbole_video.errors import ConfigError, DataError, nearest
 
+_WITHOUT_CLIP = (
+    f"Frames are chosen without CLIP by --sampler=uniform, and embedded without weights by {WITHOUT_WEIGHTS}"
+)
 FRAME_ENCODERS = {
     "dinov2": Source("dinov2", "facebook/dinov2-small", megabytes=88, dim=384),
     "dinov3": Source(
         "dinov3", "facebook/dinov3-vits16-pretrain-lvd1689m", licence="the DINOv3 licence", megabytes=86, dim=384
     ),
-    "clip": Source("clip", "timm/vit_base_patch32_clip_224.openai", megabytes=605, dim=512),
+    "clip": Source("clip", "timm/vit_base_patch32_clip_224.openai", megabytes=605, dim=512, instead=_WITHOUT_CLIP),
+    "clip-patches": CLIP_PATCHES,
     "vit": Source("vit", "google/vit-base-patch32-224-in21k", megabytes=350, dim=768),
     "histogram": Source("histogram", "histogram", dim=64, is_rule=True),
     "random": Source("random", "random", dim=64, is_rule=True),
@@ -42,7 +48,7 @@ KNOWN_PLACES = {
     source.place: source
     for source in (
         *(source for source in FRAME_ENCODERS.values() if not source.is_rule),
-        Source("clip", "timm/vit_large_patch14_clip_224.openai", megabytes=1711, dim=768),
+        Source("clip", "timm/vit_large_patch14_clip_224.openai", megabytes=1711, dim=768, instead=_WITHOUT_CLIP),
     )
 }
 CLIP = FRAME_ENCODERS["clip"]
@@ -125,6 +131,9 @@ def read_shape(weights: Weights) -> Shape:
         return Shape(_LEVELS**3, Preprocessing((32, 32), None, (0.0,) * 3, (1.0,) * 3, "bilinear"))
     folder = weights.folder
     try:
+        if weights.name == CLIP_PATCHES.name:
+            tokens, width = vision_shape(folder)
+            return Shape(tokens * width, from_processor(folder / "preprocessor_config.json"))
         if (folder / _CLIP_CONFIG).is_file():
             config = read_model_config(folder / _CLIP_CONFIG)
             size = config["model_cfg"]["vision_cfg"]["image_size"]
@@ -228,6 +237,27 @@ class ClipEncoder(FrameEncoder):
             return Arriving(self._model.encode_text(to_device(self._tokenize(texts), self.placement.device)))
 
 
+class PatchEncoder(FrameEncoder):
+    """What goes into the first layer of CLIP's vision model, one vector per patch, as one long row per picture.
+
+    Args:
+        weights: Folder of CLIP as ``transformers`` keeps it.
+        placement: Where and how it runs.
+
+    Raises:
+        DataError: If the folder holds another model.
+        MissingDependencyError: Without ``transformers``.
+    """
+
+    def __init__(self, weights: Weights, placement: Placement) -> None:
+        super().__init__(weights, placement)
+        self._model = FrozenVision(weights)
+        self._model.network(self.placement.device)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._model.embed(pixels).flatten(1)
+
+
 class HistogramEncoder(FrameEncoder):
     """Share of a picture's pixels in each of 4 x 4 x 4 colours: no model, for trial runs and as a floor."""
 
@@ -256,6 +286,8 @@ def load_frame_encoder(weights: Weights, placement: Placement) -> FrameEncoder:
     """Load whatever vision model the folder of the weights holds, or make the rule that it names."""
     if weights.is_rule:
         return RULES[weights.name](weights, placement)
+    if weights.name == CLIP_PATCHES.name:
+        return PatchEncoder(weights, placement)
     is_clip = (weights.folder / _CLIP_CONFIG).is_file()
     return ClipEncoder(weights, placement) if is_clip else TransformersEncoder(weights, placement)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.weights import Source
 
 # Named here as well as in frame_encoders, which takes PyTorch to import.
-_FRAME_ENCODERS = "dinov2, dinov3, clip, vit, or, without weights, histogram and random"
+_FRAME_ENCODERS = "dinov2, dinov3, clip, vit, clip-patches (for ICPF), or, without weights, histogram and random"
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

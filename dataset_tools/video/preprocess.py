@@ -90,7 +90,8 @@ def from_processor(path: Path) -> Preprocessing:
         size = config["size"] if config.get("do_resize", True) else config.get("crop_size")
         crop = _pair(config["crop_size"]) if config.get("do_center_crop") else None
         return Preprocessing(
-            resize=_resize(size),
+            # One number, as in older files, is a square for what does not crop, and the shorter side for CLIP.
+            resize=size if isinstance(size, int) and crop else _resize(size),
             crop=crop,
             mean=tuple(config["image_mean"]),
             std=tuple(config["image_std"]),

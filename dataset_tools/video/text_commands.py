@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from recbole_video.dataset_tools.video.text_space import Read, Space
 
 _STORE = "text"
-_ENCODERS = ("uae", TFIDF)
+_WORDS = "bert-words"  # named here as well as in frozen_layers, which takes PyTorch to import
+_ENCODERS = ("uae", TFIDF, _WORDS)
 # Options that --new takes from the store of the training; None where they are not given.
 _SETTINGS = {"encoder": "uae", "dim": 128, "fields": ["title"], "parts": None, "n_parts": 5}
+_N_WORDS = 64
 
 
 class EmbedTextCommand:
@@ -33,6 +35,7 @@ class EmbedTextCommand:
       embed-text --name mine --encoder tfidf                                 no weights: TF-IDF and SVD
       embed-text --name mine --encoder tfidf --parts "#" --n_parts 5         what stands between #, a row each
       embed-text --name mine --new new_titles.csv --store new                texts that came later, in the same space
+      embed-text --name mine --encoder bert-words --store tokens             a row per word piece, for ICPF
 
     Writes NAME.text.frames.npy and its manifest: a frame store with one row per item that has text, or one per part. Of
     tfidf, what was fitted lies beside it as NAME.text.tfidf.npz, by which --new embeds texts for a trained model.
@@ -50,11 +53,19 @@ class EmbedTextCommand:
         add("--fields", nargs="+", help="what to embed, joined (default: title)")
         add("--store", default="", help=f"name of the store (default: {_STORE})")
         add("--overwrite", action="store_true", help="replace an earlier store of that name")
-        add("--encoder", choices=_ENCODERS, help="uae (default), or tfidf, without weights")
+        add(
+            "--encoder",
+            choices=_ENCODERS,
+            help="uae (default); tfidf, without weights; or bert-words, for ICPF's full variant",
+        )
         add("--dim", type=int, help="tfidf: width of an embedding (default: 128)")
         add("--parts", metavar="TEXT", help="embed apart what stands between this, as the # of hashtags")
-        add("--n_parts", type=int, help="parts to keep, the first ones (default: 5)")
-        add("--weights", metavar="PLACE", help="uae: another language model: a folder or a hub id")
+        add(
+            "--n_parts",
+            type=int,
+            help=f"parts to keep, the first ones (default: 5; of bert-words, word pieces: {_N_WORDS})",
+        )
+        add("--weights", metavar="PLACE", help="uae, bert-words: another language model: a folder or a hub id")
         add("--revision", help="its commit, tag or branch on the hub")
         add(
             "--new",
@@ -84,12 +95,12 @@ class EmbedTextCommand:
             read = read_for(trained)
             items, texts = read_new_texts(arguments.new, read.fields)
             parts = [in_parts(text, read.parts, read.n_parts) for text in texts]
-            space = space_of(trained, arguments, path)
+            space = space_of(trained, arguments, read, path)
         else:
             read = Read(arguments.fields, arguments.parts, arguments.n_parts)
             items, texts = read_texts(arguments.text or sidecar_path(folder, arguments.name), read.fields)
             parts = [in_parts(text, read.parts, read.n_parts) for text in texts]
-            space = new_space(arguments, [part for text in parts for part in text], path)
+            space = new_space(arguments, [part for text in parts for part in text], read, path)
         _write(path, items, parts, read, space)
         print(f"{counted(len(items), 'text is', 'texts are')} embedded in {path}.")
         if following := _next_command(arguments, folder, path):
@@ -98,12 +109,12 @@ class EmbedTextCommand:
 
 def _write(path: Path, items: list[str], parts: list[list[str]], read: Read, space: Space) -> None:
     from recbole_video.dataset_tools.video.text_space import noted_reading
-    from recbole_video.dataset_tools.video.texts import embed_in_blocks
+    from recbole_video.dataset_tools.video.texts import embed_in_blocks, most_rows
 
     store = write_frame_blocks(
         path,
         items,
-        max(map(len, parts)),
+        most_rows(parts, space.encoder),
         space.encoder.dim,
         embed_in_blocks(parts, space.encoder),
         sampling=read.in_words,
@@ -138,6 +149,8 @@ def check_text_arguments(arguments: argparse.Namespace) -> None:
         _check_new(arguments)
     elif arguments.like is not None:
         raise ConfigError("--like is for --new, which embeds further texts as those of a store; leave it out.")
+    if arguments.encoder == _WORDS:
+        _check_words(arguments)
     for name, default in _SETTINGS.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
@@ -147,7 +160,20 @@ def check_text_arguments(arguments: argparse.Namespace) -> None:
     if arguments.parts == "":
         raise ConfigError("--parts is empty; give what stands between two parts, or leave it out.")
     if arguments.encoder == TFIDF and (arguments.weights or arguments.revision):
-        raise ConfigError("--weights and --revision are for --encoder uae; tfidf has no weights.")
+        raise ConfigError("--weights and --revision are for --encoder uae and bert-words; tfidf has no weights.")
+
+
+def _check_words(arguments: argparse.Namespace) -> None:
+    """Word pieces are no parts, and BERT's marks are two of them."""
+    for name in ("parts", "dim"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--{name} has no effect with --encoder {_WORDS}, a row per word piece; leave it out.")
+    if arguments.n_parts is None:
+        arguments.n_parts = _N_WORDS
+    if arguments.n_parts < 3:
+        raise ConfigError(
+            f"--n_parts is {arguments.n_parts}; of {_WORDS} it must be at least 3, of which two are BERT's marks."
+        )
 
 
 def _check_new(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_video.dataset_tools.video import options
-from recbole_video.dataset_tools.video.texts import UAE, Embeds, TextEncoder
+from recbole_video.dataset_tools.video.frozen_layers import BERT_WORDS
+from recbole_video.dataset_tools.video.texts import UAE, Embeds, TextEncoder, WordEncoder
 from recbole_video.dataset_tools.video.tfidf import TFIDF, TfidfEncoder, TfidfFit, fit_path
 from recbole_video.dataset_tools.video.weights import Weights, find_weights
 
@@ -32,7 +33,7 @@ class Read:
     Attributes:
         fields: Joined to one text.
         parts: What stands between parts that are embedded apart; None to leave the text whole.
-        n_parts: The most parts that an item may have.
+        n_parts: The most parts that an item may have; of bert-words, word pieces.
     """
 
     fields: list[str]
@@ -55,7 +56,7 @@ class Space:
         beside: Files beside the store, content by name; None for one that must not be there.
     """
 
-    encoder: Embeds
+    encoder: Embeds | WordEncoder
     noted: dict[str, Any]
     beside: dict[str, bytes | None]
 
@@ -65,19 +66,24 @@ def noted_reading(read: Read) -> dict[str, Any]:
     return {_READ: asdict(read)}
 
 
-def new_space(arguments: argparse.Namespace, texts: Sequence[str], store: Path) -> Space:
+def new_space(arguments: argparse.Namespace, texts: Sequence[str], read: Read, store: Path) -> Space:
     """A space for the texts of a data set: that of a language model, or one that is fitted to them."""
     if arguments.encoder != TFIDF:
-        weights = find_weights(UAE.at(arguments.weights, arguments.revision))
-        return _of_weights(weights, arguments, fit_path(store))
+        source = BERT_WORDS if arguments.encoder == BERT_WORDS.name else UAE
+        weights = find_weights(source.at(arguments.weights, arguments.revision))
+        return _of_weights(weights, arguments, read, fit_path(store))
     fit = TfidfFit.to(texts, arguments.dim)
     content = fit.as_bytes()
     noted = {"vfm": _VFM, FIT: hashlib.sha256(content).hexdigest()}
     return Space(TfidfEncoder(fit), noted, {fit_path(store).name: content})
 
 
-def _of_weights(weights: Weights, arguments: argparse.Namespace, stale_fit: Path) -> Space:
-    encoder = TextEncoder(weights, options.placement(arguments))
+def _of_weights(weights: Weights, arguments: argparse.Namespace, read: Read, stale_fit: Path) -> Space:
+    encoder: TextEncoder | WordEncoder
+    if weights.name == BERT_WORDS.name:
+        encoder = WordEncoder(weights, options.placement(arguments), read.n_parts)
+    else:
+        encoder = TextEncoder(weights, options.placement(arguments))
     return Space(encoder, {"vfm": weights.name, **weights.as_plain()}, {stale_fit.name: None})
 
 
@@ -112,19 +118,20 @@ def _is_sound(read: Read) -> bool:
     )
 
 
-def space_of(trained: FrameStore, arguments: argparse.Namespace, store: Path) -> Space:
+def space_of(trained: FrameStore, arguments: argparse.Namespace, read: Read, store: Path) -> Space:
     """The space of a store, for texts that are in no training.
 
     Args:
         trained: The store of the training.
         arguments: Of ``embed-text``.
+        read: What was read for that store.
         store: The store to be written.
 
     Raises:
         DataError: If the fit of the store, or the weights that made it, are not there or are others.
     """
     if trained.manifest.vfm != _VFM:
-        return _space_of_weights(trained, arguments, store)
+        return _space_of_weights(trained, arguments, read, store)
     if arguments.weights or arguments.revision:
         raise ConfigError("--weights and --revision have no effect: the store was made by TF-IDF; leave them out.")
     fit = _kept_fit(trained)
@@ -149,15 +156,15 @@ def _kept_fit(trained: FrameStore) -> TfidfFit:
     return fit
 
 
-def _space_of_weights(trained: FrameStore, arguments: argparse.Namespace, store: Path) -> Space:
+def _space_of_weights(trained: FrameStore, arguments: argparse.Namespace, read: Read, store: Path) -> Space:
     noted = trained.manifest.extra
     place, revision, digest = (str(noted.get(name, "")) for name in ("weights", "revision", "sha256"))
     place_of_hub = place if revision else None  # of a folder, its name alone is noted
-    source = UAE.at(arguments.weights or place_of_hub, arguments.revision or (revision or None))
-    weights = find_weights(source)
+    known = BERT_WORDS if trained.manifest.vfm == BERT_WORDS.name else UAE
+    weights = find_weights(known.at(arguments.weights or place_of_hub, arguments.revision or (revision or None)))
     if weights.sha256 != digest:
         raise DataError(
             f"`{trained.path.name}` was embedded by the weights `{place}`, and those in `{weights.folder}` are others; "
             "name the folder of the first by --weights."
         )
-    return _of_weights(weights, arguments, fit_path(store))
+    return _of_weights(weights, arguments, read, fit_path(store))

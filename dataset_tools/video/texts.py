@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from recbole_video.dataset_tools.video.frame_encoders import Placement
+from recbole_video.dataset_tools.video.frozen_layers import FrozenText
 from recbole_video.dataset_tools.video.listing import read_item_texts
 from recbole_video.dataset_tools.video.weights import Source, Weights, load_transformers_model
 from tqdm import tqdm
@@ -17,7 +18,13 @@ from recbole_video.content.store import FrameBlock
 from recbole_video.data.text import read_text_rows
 from recbole_video.errors import DataError
 
-UAE = Source("uae", "WhereIsAI/UAE-Large-V1", megabytes=1341, dim=1024)
+UAE = Source(
+    "uae",
+    "WhereIsAI/UAE-Large-V1",
+    megabytes=1341,
+    dim=1024,
+    instead="Texts are embedded without weights by --encoder=tfidf.",
+)
 _LONGEST = 512  # tokens, of a model that knows no bound
 _BATCH = 128  # texts per pass, unless it is said
 _BLOCK = 4096  # texts that are sorted by length together, so that a batch has little padding
@@ -60,12 +67,7 @@ class TextEncoder:
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
         model = load_transformers_model(weights)
-        from transformers import AutoTokenizer
-
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(weights.folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"`{weights.folder}` holds no tokenizer that transformers can load: {error}.") from error
+        self._tokenizer = _load_tokenizer(weights)
         self._placement = placement.resolved()
         self._model = model.to(self._placement.device)
         _check_kind(weights, self._model, self._tokenizer)
@@ -95,6 +97,65 @@ class TextEncoder:
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise DataError(f"`{weights.folder}` holds a model that makes no embeddings of texts: {reason}.") from error
+
+
+class WordEncoder:
+    """What goes into the first layer of BERT, a vector per word piece of a text, its marks among them.
+
+    Args:
+        weights: Folder with the model and its tokenizer.
+        placement: Where and how it runs.
+        most: Word pieces of a text, at most; what exceeds them is cut off, before the last mark.
+
+    Attributes:
+        dim: D, width of a vector.
+
+    Raises:
+        DataError: If the folder is incomplete or holds another model.
+        MissingDependencyError: Without ``transformers``.
+    """
+
+    def __init__(self, weights: Weights, placement: Placement, most: int) -> None:
+        self._placement = placement.resolved()
+        self._model = FrozenText(weights)
+        network = self._model.network(self._placement.device)
+        self._tokenizer = _load_tokenizer(weights)
+        self._most = min(most, _longest(network, self._tokenizer))
+        self.dim = self._model.width
+
+    def most_rows(self, texts: list[list[str]]) -> int:
+        """Word pieces of the longest of some texts."""
+        return max(len(numbers) for numbers in self._numbers(texts))
+
+    def rows(self, texts: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of texts in one part, float32 [n, m, D], zeros behind the last, and how many each has, [n]."""
+        numbers = self._numbers(texts)
+        counts = np.array([len(one) for one in numbers])
+        frames = np.zeros((len(numbers), counts.max(), self.dim), np.float32)
+        size = self._placement.batch_size or _BATCH
+        for start in range(0, len(numbers), size):
+            part = numbers[start : start + size]
+            padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(one) for one in part], batch_first=True)
+            with self._placement.running():
+                vectors = self._model.embed(padded.to(self._placement.device)).float().cpu().numpy()
+            frames[start : start + len(part), : vectors.shape[1]] = vectors
+        frames[np.arange(frames.shape[1]) >= counts[:, None]] = 0
+        return frames, counts
+
+    def _numbers(self, texts: list[list[str]]) -> list[list[int]]:
+        """Numbers of the word pieces of each text."""
+        whole = [text for (text,) in texts]
+        return self._tokenizer(whole, truncation=True, max_length=self._most)["input_ids"]
+
+
+def _load_tokenizer(weights: Weights) -> Any:
+    """The tokenizer that lies beside a model of ``transformers``, which is loaded before."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(weights.folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"`{weights.folder}` holds no tokenizer that transformers can load: {error}.") from error
 
 
 def _check_kind(weights: Weights, model: Any, tokenizer: Any) -> None:
@@ -188,17 +249,28 @@ def in_parts(text: str, separator: str | None, most: int) -> list[str]:
     return [part for part in parts if part][:most] or [text]
 
 
-def embed_in_blocks(texts: list[list[str]], encoder: Embeds) -> Iterator[FrameBlock]:
-    """Embed the parts of texts, in blocks of a frame store that has a row for each text and a frame for each part."""
+def most_rows(texts: list[list[str]], encoder: Embeds | WordEncoder) -> int:
+    """The most vectors that one of some texts will have."""
+    return encoder.most_rows(texts) if isinstance(encoder, WordEncoder) else max(map(len, texts))
+
+
+def embed_in_blocks(texts: list[list[str]], encoder: Embeds | WordEncoder) -> Iterator[FrameBlock]:
+    """Embed texts, in blocks of a frame store that has a row for each and in it a frame for each part or word piece."""
     with tqdm(total=len(texts), desc="texts", unit="text", disable=None) as bar:
         for start in range(0, len(texts), _BLOCK):
             block = texts[start : start + _BLOCK]
-            counts = np.array([len(parts) for parts in block])
-            vectors = _embed_by_length([part for parts in block for part in parts], encoder)
-            frames = np.zeros((len(block), counts.max(), encoder.dim), np.float32)
-            frames[np.arange(counts.max()) < counts[:, None]] = vectors
+            frames, counts = encoder.rows(block) if isinstance(encoder, WordEncoder) else _rows(block, encoder)
             yield FrameBlock(np.arange(start, start + len(block)), frames, counts)
             bar.update(len(block))
+
+
+def _rows(texts: list[list[str]], encoder: Embeds) -> tuple[np.ndarray, np.ndarray]:
+    """A vector for each part of texts, float32 [n, m, D], zeros behind the last, and how many each has, [n]."""
+    counts = np.array([len(parts) for parts in texts])
+    frames = np.zeros((len(texts), counts.max(), encoder.dim), np.float32)
+    vectors = _embed_by_length([part for parts in texts for part in parts], encoder)
+    frames[np.arange(counts.max()) < counts[:, None]] = vectors
+    return frames, counts
 
 
 def _embed_by_length(texts: list[str], encoder: Embeds) -> np.ndarray:

@@ -20,7 +20,7 @@ WEIGHTS_FOLDER = Path("weights")
 _CONFIGS = ("*.json", "*.txt", "*.model")
 _SAFE, _PICKLED = ("*.safetensors",), ("*.bin",)
 _BLOCK = 1 << 24  # bytes
-_RULES = "--frame_encoder=histogram (or random)."
+RULES = "--frame_encoder=histogram (or random)."
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Source:
         megabytes: About how large they are; 0 where it is not known.
         dim: D, width of an embedding; 0 where it is not known.
         is_rule: Whether it is a rule, computed without weights.
+        instead: The way that needs no such weights, a sentence.
+        named_by: The options that name another folder.
     """
 
     name: str
@@ -44,11 +46,13 @@ class Source:
     megabytes: int = 0
     dim: int = 0
     is_rule: bool = False
+    instead: str = f"To try the way without weights: {RULES}"
+    named_by: str = "--weights or --clip_weights"
 
     def at(self, place: str | None, revision: str | None = None) -> Source:
         """The same model from another place or at another revision, where they are given."""
         if place is not None:
-            return Source(self.name, place, revision)
+            return replace(self, place=place, revision=revision, licence="", megabytes=0, dim=0)
         return replace(self, revision=revision)
 
 
@@ -102,7 +106,10 @@ def find_weights(source: Source) -> Weights:
         if folder.is_dir() and (folder == Path(source.place) or source.revision is None):
             return Weights(source.name, folder, folder.resolve().name, "", _digest(folder))
     if source.place.count("/") != 1 or source.place.startswith((".", "/", "~")) or Path(source.place).parent.is_dir():
-        raise DataError(f"There is no folder `{source.place}` with weights of `{source.name}`.")
+        raise DataError(
+            f"There is no folder `{source.place}` with weights of `{source.name}`; put them there, or at "
+            f"`{WEIGHTS_FOLDER / source.name}`."
+        )
     folder = _from_hub(source)
     return Weights(source.name, folder, source.place, folder.name, _digest(folder))
 
@@ -155,8 +162,7 @@ class OutOfReachError(DataError):
         super().__init__(
             f"The weights of `{source.name}`{_size(source)} are neither here nor to be had from the hub{why}: where "
             f"the hub can be reached, {_agree(source)}run `{_download(source)}`, and put that folder at "
-            f"`{WEIGHTS_FOLDER / source.name}` here, or name another folder with --weights or --clip_weights."
-            f"{_without_weights(source)}"
+            f"`{WEIGHTS_FOLDER / source.name}` here, or name another folder with {source.named_by}. {source.instead}"
         )
         self.source = source
 
@@ -171,15 +177,6 @@ def _all_out_of_reach(sources: list[Source]) -> str:
         "--clip_weights. Without CLIP: --sampler uniform. Without any weights, to try the way alone: --frame_encoder "
         "histogram, or random."
     )
-
-
-def _without_weights(source: Source) -> str:
-    """The way that needs no such weights."""
-    if source.name == "uae":
-        return " Texts are embedded without weights by --encoder=tfidf."
-    if source.name == "clip":
-        return " Frames are chosen without CLIP by --sampler=uniform, and embedded without weights by " + _RULES
-    return " To try the way without weights: " + _RULES
 
 
 def _size(source: Source) -> str:

@@ -96,6 +96,15 @@ class FrameStore:
         return self.manifest.n_frames
 
     @property
+    def made_by(self) -> str:
+        """SHA-256 of the weights of the frozen model that made the rows; empty where the manifest says none."""
+        extra = self.manifest.extra
+        settings = extra.get("settings")  # of frames
+        noted = settings.get("frame_encoder") if isinstance(settings, dict) else extra
+        found = noted.get("sha256") if isinstance(noted, dict) else None
+        return found if isinstance(found, str) else ""
+
+    @property
     def nbytes(self) -> int:
         return self.frames.nbytes
 

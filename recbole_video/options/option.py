@@ -94,14 +94,14 @@ def option(default: Any, help: str = "", **rule: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def size_option(default: int, help: str = "") -> Any:
+def size_option(default: int, help: str = "", **rule: Any) -> Any:
     """An option that counts or measures something there must be one of: a width, heads."""
-    return option(default, help, at_least=1)
+    return option(default, help, at_least=1, **rule)
 
 
-def layers_option(default: int, help: str = "") -> Any:
+def layers_option(default: int, help: str = "", **rule: Any) -> Any:
     """An option that counts layers, each of which takes a moment to build."""
-    return option(default, help, at_least=1, at_most=MOST_LAYERS)
+    return option(default, help, at_least=1, at_most=MOST_LAYERS, **rule)
 
 
 def share_option(default: float, help: str = "") -> Any:

@@ -38,6 +38,7 @@ class InputShape:
         label_mean: Mean of the training labels.
         label_std: Standard deviation of the training labels, never 0.
         other_dims: Width of each further modality that the model reads, by its name.
+        other_weights: SHA-256 of the weights that made a further modality, by its name, where its store says so.
     """
 
     frame_dim: int = 0
@@ -48,11 +49,12 @@ class InputShape:
     label_mean: float = 0.0
     label_std: float = 1.0
     other_dims: dict[str, int] = field(default_factory=dict)
+    other_weights: dict[str, str] = field(default_factory=dict)
 
     def as_plain(self) -> dict[str, Any]:
         """Fit for a checkpoint; ``InputShape(**...)`` reads it."""
         values = {**asdict(self), "n_categories": list(self.n_categories)}
-        return values if self.other_dims else {k: v for k, v in values.items() if k != "other_dims"}
+        return {name: value for name, value in values.items() if value or not name.startswith("other_")}
 
 
 class PopularityModel(Trainable, AbstractRecommender):

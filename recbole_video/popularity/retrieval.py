@@ -72,6 +72,7 @@ class RetrievalModel(PopularityModel):
         config: The run's configuration.
         inputs: Sizes of the inputs.
         widths: Width of each modality that is kept of the training videos, by its name.
+        n_first: Of modalities of which the first vectors are kept and not their mean, how many.
 
     Attributes:
         memory: The training videos.
@@ -84,7 +85,9 @@ class RetrievalModel(PopularityModel):
     Options = RetrievalOptions
     files_written = (FILE,)
 
-    def __init__(self, config: Any, inputs: InputShape, widths: Mapping[str, int]) -> None:
+    def __init__(
+        self, config: Any, inputs: InputShape, widths: Mapping[str, int], n_first: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__(config, inputs)
         for name, width in (("frames", inputs.frame_dim), ("text", inputs.text_dim)):
             if not width:
@@ -94,7 +97,7 @@ class RetrievalModel(PopularityModel):
                 )
         self.n_neighbours: int = config["n_neighbours"]
         self.n_shown_between_epochs = config["memory_max_videos"]
-        self.memory = TrainingMemory(widths, config["memory_frames"])
+        self.memory = TrainingMemory(widths, config["memory_frames"], n_first)
         self._tokens: Sequence[str] = ()
 
     def before_epoch(self, epoch: int, batches: Iterable[Batch]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_video.errors import CheckpointError, ConfigError
+from recbole_video.errors import CheckpointError, ConfigError, DataError
 
 # What constructors raise on options that do not fit each other.
 BUILD_ERRORS = (
@@ -251,7 +251,7 @@ def build_stored(make: Callable[[], nn.Module], weights: dict[str, Tensor], n_ta
         wrong = difference(model, weights)
         if not wrong:
             model.load_state_dict(weights)
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         raise CheckpointError(f"The model of `{path}` cannot be built: {error}") from error
     except BUILD_ERRORS as error:
         wrong = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -506,7 +506,7 @@ def _checked_inputs(values: Fields) -> InputShape:
     """Sizes of the inputs, out of a checkpoint; what it does not name is not there."""
     known = InputShape().as_plain()
     for name in values.names():
-        if name not in (*known, "other_dims"):
+        if name not in (*known, "other_dims", "other_weights"):
             raise values.refusal(f"`{name}`", "an input of this version")
     sizes = ("frame_dim", "n_frames", "text_dim", "n_numeric")
     found: dict[str, Any] = {name: values.whole(name, 0) for name in sizes if values.has(name)}
@@ -520,6 +520,9 @@ def _checked_inputs(values: Fields) -> InputShape:
     if values.has("other_dims"):
         others = values.inner("other_dims")
         found["other_dims"] = {name: others.whole(name, 1) for name in others.names()}
+    if values.has("other_weights"):
+        weights = values.inner("other_weights")
+        found["other_weights"] = {name: weights.text(name) for name in weights.names()}
     return InputShape(**found)
 
 

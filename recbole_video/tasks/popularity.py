@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +285,7 @@ def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
     """Sizes of the data set's inputs; mean and spread of its training labels."""
     labels = dataset.labels[dataset.rows["train"]]
     stored = 0 if dataset.frames is None else dataset.frames.store.n_frames
+    others = {name: table for name, table in dataset.content.tables.items() if name not in ("frames", "text")}
     return InputShape(
         frame_dim=0 if dataset.frames is None else dataset.frames.frame_dim,
         n_frames=stored if config["n_frames"] is None else min(stored, config["n_frames"]),
@@ -293,8 +294,14 @@ def input_shape(dataset: PopularityDataset, config: Any) -> InputShape:
         n_categories=() if dataset.metadata is None else tuple(dataset.metadata.n_categories),
         label_mean=float(labels.mean()),
         label_std=float(labels.std()),
-        other_dims={name: dim for name, dim in dataset.content.dims.items() if name not in ("frames", "text")},
+        other_dims={name: table.frame_dim for name, table in others.items()},
+        other_weights=_weights_of({name: table.store for name, table in others.items()}),
     )
+
+
+def _weights_of(stores: Mapping[str, FrameStore]) -> dict[str, str]:
+    """SHA-256 of the weights that made each store, where it says so."""
+    return {name: store.made_by for name, store in stores.items() if store.made_by}
 
 
 def _shape_of_widths(config: Any) -> InputShape:
@@ -311,6 +318,7 @@ def _shape_of_widths(config: Any) -> InputShape:
         n_numeric=int(has_metadata),
         n_categories=(_FEW_CATEGORIES,) if has_metadata else (),
         other_dims=dims,
+        other_weights=_weights_of({name: stores[name] for name in dims}),
     )
 
 
