@@ -14,7 +14,7 @@ from recbole_video.errors import ConfigError
 from recbole_video.registries import CONTROLS
 from recbole_video.reports.cases import Cases
 from recbole_video.reports.collect import Record, collect
-from recbole_video.reports.figures import _bars
+from recbole_video.reports.figures import _bars, _groups
 from recbole_video.reports.intervals import bootstrap, interval_of
 from recbole_video.reports.markdown import cell_texts
 from recbole_video.reports.marks import judge
@@ -205,6 +205,30 @@ class TestReport:
         [found] = [one for one in axis.lines if one.get_linestyle() == ":"]
         assert found.get_label() == drawn[0]
         assert found.get_ydata()[0] == pytest.approx(100 * users[drawn[1]][0].mean())
+
+    def test_bars_of_several_rows_by_column(self, made):
+        """A place on the axis for each column, and at it a bar for each row but the controls."""
+        path, users = made
+        [collection] = collect([path])
+        object.__setattr__(collection.sweep, "figure", Figure("groups", "HR@10"))
+        axis = mpl.figure.Figure().subplots()
+        _groups(axis, collection, make_table(collection))
+        assert [text.get_text() for text in axis.get_xticklabels()] == ["HR@10", "NDCG@10"]
+        assert [bars.get_label() for bars in axis.containers] == ["strong", "as strong", "weak"]
+        for bars in axis.containers:
+            of_row = users[bars.get_label()]
+            assert [bar.get_height() for bar in bars] == pytest.approx([100 * v.mean() for v in of_row], abs=1e-3)
+            assert [round(bar.get_x() + bar.get_width() / 2) for bar in bars] == [0, 1]
+
+    def test_the_title_of_a_place(self):
+        """A column of the second tag is titled by that tag, where all runs have the same there."""
+        metric = Metric.of({"name": "tag 2", "key": "groups/tag/#2/hit@10"})
+        one, other = (
+            {"groups": {"tag": {name: {} for name in names}}} for names in (["war", "love"], ["war", "crime"])
+        )
+        assert metric.title_in([one, one]) == "love"
+        assert [metric.title_in(found) for found in ([one, other], [{}], [], [one, {}])] == ["tag 2"] * 4
+        assert Metric.of("HR@10").title_in([one]) == "HR@10"
 
     def test_the_correction_of_the_command_line(self, made, tmp_path):
         assert main([f"--report={made[0]}", f"--out={tmp_path}", "--correction=fdr"]) == 0

@@ -126,7 +126,10 @@ class TestSpec:
                 "figure: {kind: bars, metric: HR@10, line: x}\nmetrics: [HR@10]",
                 "`figure` of `mine.yaml` names the row `x`",
             ),
-            ("figure: {kind: groups, metric: HR@10, line: x}\nmetrics: [HR@10]", "has no line of another"),
+            (
+                "figure: {kind: groups, metric: HR@10, line: x}\nmetrics: [HR@10]",
+                "draws columns as groups, which have no line of a row",
+            ),
             ("compare: [{a: x, b: y}]", "`compare` of `mine.yaml` names the row `x`"),
             ("rank: best", "choose from group, table"),
             ("metrics: [[3]]", "is no metric"),
@@ -168,11 +171,6 @@ class TestSpec:
             (
                 "rows: [{label: a, options: {}}, {label: b, options: {}}]\ncompare: [{a: a, b: b}]\nspace: {x: [1]}",
                 "compares rows, and its space makes several of each",
-            ),
-            (
-                "rows: [{label: a, options: {}}, {label: b, options: {}}]\nmetrics: [HR@10]\n"
-                "figure: {kind: groups, metric: HR@10}",
-                "one row as groups",
             ),
             ("compare: [~]", "`compare` of `mine.yaml` lists `None`, which is no comparison; write {a: row, b: row}"),
             ("compare: [true]", "`compare` of `mine.yaml` must hold `key: value` lines"),

@@ -130,23 +130,27 @@ def _bars(axis: Any, collection: Collection, table: Table) -> None:
 
 
 def _groups(axis: Any, collection: Collection, table: Table) -> None:
-    """The one row: for each column a bar of ours and one of the paper's."""
+    """For each column a bar of each row; of one row alone, one of ours and one of the paper's."""
     figure = collection.sweep.figure
     assert figure is not None
-    row = next(row for row in table.rows if any(cell.values for cell in row.cells))
-    labels = [column.title or metric.name for column, metric in table.heads]
-    places = np.arange(len(labels))
-    ours = [_or_nan(cell.mean) for cell in row.cells]
-    theirs = [_or_nan(cell.published) for cell in row.cells]
-    has_theirs = np.isfinite(theirs).any() and not collection.sweep.is_demo
-    width = 0.4 if has_theirs else 0.7
-    spread = [cell.spread or 0.0 for cell in row.cells]
-    axis.bar(
-        places - (width / 2 if has_theirs else 0), ours, width, color=_OURS, label="ours",
-        yerr=spread if any(spread) else None, capsize=2,
-    )  # fmt: skip
-    if has_theirs:
-        axis.bar(places + width / 2, theirs, width, color=_THEIRS, label="paper")
+    rows = [row for row in table.rows if not row.of_controls and any(cell.values for cell in row.cells)]
+    results = [record.result for record in collection.records]
+    labels = [column.title or metric.title_in(results) for column, metric in table.heads]
+    series = [(row.label if len(rows) > 1 else "ours", [cell.mean for cell in row.cells]) for row in rows]
+    spreads: list[list[float]] = [[cell.spread or 0.0 for cell in row.cells] for row in rows]
+    theirs = [cell.published for cell in rows[0].cells]
+    if len(rows) == 1 and any(value is not None for value in theirs) and not collection.sweep.is_demo:
+        series.append(("paper", theirs))
+        spreads.append([])
+    width = 0.7 if len(series) == 1 else 0.8 / len(series)
+    colors = (_OURS, _THEIRS) if len(rows) == 1 else _CYCLE
+    for j, ((name, heights), spread) in enumerate(zip(series, spreads, strict=True)):
+        at = np.arange(len(labels)) + (j - (len(series) - 1) / 2) * width
+        errors = spread if any(spread) else None
+        axis.bar(
+            at, [_or_nan(height) for height in heights], width, color=colors[j % len(colors)], label=name, yerr=errors,
+            capsize=2,
+        )  # fmt: skip
     _label_places(axis, labels)
     axis.set_xlabel(_x_label(collection))
     axis.set_ylabel(figure.y_label or figure.metric)

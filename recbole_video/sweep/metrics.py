@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -68,6 +69,12 @@ class Metric:
             value = value.get("item_encoder", value.get("model"))
         return None if not isinstance(value, (int, float)) or isinstance(value, bool) else float(value) * self.factor
 
+    def title_in(self, results: Sequence[dict[str, Any]]) -> str:
+        """Its name; of one that reads the second of something (``#2``), what that is in all of some results."""
+        names = {_name_of_place(result, self.key.split("/")) for result in results}
+        [only] = names if len(names) == 1 else [None]
+        return self.name if only is None else only
+
     def write(self, value: float) -> str:
         """The number with its digits."""
         return f"{value:,.{self.decimals}f}" if self.decimals == 0 else f"{value:.{self.decimals}f}"
@@ -79,6 +86,19 @@ def _entry(values: dict[str, Any], name: str) -> Any:
     if place == name or not place.isdecimal():
         return values.get(name)
     return next(islice(values.values(), int(place) - 1, None), None) if int(place) else None
+
+
+def _name_of_place(result: dict[str, Any], path: Sequence[str]) -> str | None:
+    """What the ``#2`` of a path stands for; None where it has none, or a result has no such entry."""
+    value: Any = result
+    for part in path:
+        place = part.removeprefix("#")
+        if not isinstance(value, dict):
+            return None
+        if place != part and place.isdecimal():
+            return next(islice(value, int(place) - 1, None), None) if int(place) else None
+        value = value.get(part)
+    return None
 
 
 def _is_smaller_better(name: str) -> bool:

@@ -115,7 +115,7 @@ class Asha:
 
 @dataclass(frozen=True)
 class Figure:
-    """The paper's figure shape: bars and groups stand on the rows' labels, lines run along them.
+    """The paper's figure shape: bars stand on the rows' labels, lines run along them, groups stand on the columns.
 
     Attributes:
         line: A row that all others are to be read against; a line stands at its value, of each column where there are
@@ -339,11 +339,6 @@ def _check_unambiguous(sweep: Sweep, where: str) -> None:
     """What could be drawn or tested in two ways."""
     if sweep.compare and sweep.space:
         raise ConfigError(f"`compare` of `{where}` compares rows, and its space makes several of each; leave one out.")
-    n_rows = sum(not row.of_controls for row in sweep.rows)
-    if sweep.figure is not None and sweep.figure.kind == "groups" and n_rows > 1:
-        raise ConfigError(
-            f"`figure` of `{where}` draws the columns of one row as groups; for several rows choose bars."
-        )
 
 
 def _check_no_clashes(sweep: Sweep, where: str) -> None:
@@ -584,7 +579,7 @@ def _read_figure(given: Any, metrics: tuple[Metric, ...], rows: tuple[Row, ...],
     if not figure.line:
         return figure
     if figure.kind == "groups":
-        raise ConfigError(f"`figure` of `{where}` draws one row alone, which has no line of another.")
+        raise ConfigError(f"`figure` of `{where}` draws columns as groups, which have no line of a row.")
     return replace(figure, line=_row_named(figure.line, rows, f"`figure` of `{where}`"))
 
 
