@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +225,17 @@ class TestFull:
                 frames.append(branch.project(x[0]))
             torch.testing.assert_close(got[i], torch.stack(frames).mean(dim=0), rtol=1e-4, atol=1e-5)
 
+    def test_more_frames_than_are_read(self, models):
+        """The patches of evenly chosen frames, as of the frames themselves."""
+        batch = full_batch(models)
+        model = settled(full_model(models, batch, memory_frames=2))
+        mask = batch["patches_mask"]
+        chosen = torch.stack(
+            [one[[0, n - 1]] for one, n in zip(batch["patches"], mask.sum(dim=1).tolist(), strict=True)]
+        )
+        other = {**batch, "patches": chosen, "patches_mask": mask[:, :2]}
+        torch.testing.assert_close(model.predict(batch), model.predict(other))
+
     def test_text_by_hand(self, models):
         """What was found is the mean of its word pieces at each place, of those that have one there."""
         from transformers import BertModel
@@ -304,10 +315,13 @@ def root(tmp_path_factory, models):
     table = write_popularity(root)
     rng = np.random.default_rng(1)
     n = len(table)
-    noted = {"weights": "bert", "revision": "", "sha256": text_of(models).sha256}
-    for name, shape in (("patches", (n, 3, PATCHES * WIDTH)), ("tokens", (n, N_TOKENS, WIDTH))):
-        write_frame_store(root / "pop" / f"pop.{name}.frames.npy", table["item_id"], rng.normal(size=shape),
-            vfm="random", sampling="none", **(noted if name == "tokens" else {}))  # fmt: skip
+    # Noted as the tools note it.
+    shapes = {"patches": (n, 6, PATCHES * WIDTH), "tokens": (n, N_TOKENS, WIDTH)}
+    noted = {"patches": {"settings": {"frame_encoder": vision_of(models).as_plain()}},
+             "tokens": text_of(models).as_plain()}  # fmt: skip
+    for name, shape in shapes.items():
+        path = root / "pop" / f"pop.{name}.frames.npy"
+        write_frame_store(path, table["item_id"], rng.normal(size=shape), vfm=name, sampling="none", **noted[name])
     return root
 
 
@@ -333,11 +347,29 @@ class TestRuns:
         inputs = predictor.from_stores(items, metadata=metadata, content=stores)
         np.testing.assert_allclose(predictor.predict(inputs), values, rtol=1e-4)
 
+        def given(**changed):
+            return predictor.from_stores(items, metadata=metadata, content={**stores, **changed})
+
+        left_out = replace(inputs, content={"tokens": inputs.content["tokens"]})
+        with pytest.raises(DataError, match="The model reads patches; give `patches`"):
+            predictor.predict(left_out)
+        patches, other = FrameStore(stores["patches"]), in_tmp / "other.frames.npy"
+        about = {"settings": {"frame_encoder": {"sha256": "f" * 64}}}
+        write_frame_store(other, patches.items, patches.frames, vfm="patches", sampling="none", **about)
+        with pytest.raises(
+            DataError, match="was made by weights of SHA-256 ffffffffffff, and the model was trained on pat"
+        ):
+            given(patches=other)
+
     def test_weights_that_are_others_or_gone(self, root, models, tmp_path, in_tmp):
         shutil.copytree(models / "bert", tmp_path / "bert")
         result = run(root, models, text_weights=str(tmp_path / "bert"), epochs=1)
         folder = in_tmp / result["run_folder"]
         (tmp_path / "bert" / "more.json").write_text("{}")
+        (tmp_path / "bert" / "pytorch_model.bin").write_bytes(b"another form of the same")
+        load_model(folder)  # what is read of the folder is as it was
+        config = json.loads((tmp_path / "bert" / "config.json").read_text())
+        (tmp_path / "bert" / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 0.1}))
         with pytest.raises(
             CheckpointError, match=r"`text_weights` is `bert`, but other weights made the store of `tok"
         ):
@@ -354,6 +386,7 @@ class TestRuns:
             ({"content": ["frames", "text", "patches"]}, r"reads `tokens`, .*embed-text --encoder=bert-words"),
             ({"content": {"frames": None, "text": None, "patches": "tokens", "tokens": None}},
              r"`vision_weights` is `clip`, but other weights .*rows have 24 numbers, and those of these weights 120"),
+            ({"vision_weights": "~/no/such"}, r"There is no folder `/.*/no/such` with weights of `clip-patches`"),
             ({"encoder_layers": 1}, r"`encoder_layers` .*variant"),
             ({"variant": "icpf_lite", "n_tokens": 4, "content": None}, r"`n_tokens` .*variant"),
             ({"variant": "icpf_lite"}, r"`content` names `patches`, which ICPF does not read"),

@@ -81,6 +81,23 @@ class TestVisionModels:
         assert got.shape == (5, encoder.frame_dim) == (5, 24) and got.dtype == np.float32
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.parametrize(("kind", "side"), [("CLIP", 40), ("DeiT", (40, 40))])
+    def test_one_number_as_a_size(self, tmp_path, kind, side):
+        """The shorter side for CLIP, a square for others that crop, as transformers reads them."""
+        import transformers
+
+        told = {"do_resize": True, "size": 40, "do_center_crop": True, "crop_size": 32, "resample": 3,
+                "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
+                "image_processor_type": f"{kind}ImageProcessor"}  # fmt: skip
+        path = tmp_path / "preprocessor_config.json"
+        path.write_text(json.dumps(told))
+        ours = from_processor(path)
+        assert ours.resize == side and ours.crop == (32, 32)
+        theirs = getattr(transformers, f"{kind}ImageProcessor").from_pretrained(tmp_path)
+        images = [Image.fromarray(picture) for picture in pictures()]
+        wanted = theirs(images, return_tensors="pt")["pixel_values"]
+        assert (ours(torch.from_numpy(pictures())) - wanted).abs().mean() < 0.02
+
     def test_dinov2_and_dinov3_end_normalised(self, models):
         """The class token is what the models themselves call their pooled output."""
         from transformers import AutoModel

@@ -24,6 +24,7 @@ CLIP_PATCHES = Source(
     dim=38400,
     instead=_OF_ICPF,
     named_by="--weights (of ICPF: --vision_weights)",
+    read_alone=("config.json", "preprocessor_config.json"),
 )
 BERT_WORDS = Source(
     "bert-words",
@@ -32,6 +33,7 @@ BERT_WORDS = Source(
     dim=768,
     instead=_OF_ICPF,
     named_by="--weights (of ICPF: --text_weights)",
+    read_alone=("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt"),
 )
 
 
@@ -59,8 +61,8 @@ class FrozenLayers:
         self.width = _whole(_config_of(weights.folder, self.kinds, self.wanted), "hidden_size", weights.folder)
         self._network: Any = None
 
-    def network(self, device: torch.device | str = "cpu") -> Any:
-        """The network, on a device.
+    def network(self, device: torch.device | str | None = None) -> Any:
+        """The network, on a device; by default on the one where it is.
 
         Raises:
             DataError: If the folder does not hold it.
@@ -69,7 +71,7 @@ class FrozenLayers:
         if self._network is None:
             whole = load_transformers_model(self.weights)
             self._network = getattr(whole, "vision_model", whole).requires_grad_(False)
-        return self._network.to(device)
+        return self._network if device is None else self._network.to(device)
 
     @property
     def n_parameters(self) -> int:

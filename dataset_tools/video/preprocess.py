@@ -90,8 +90,8 @@ def from_processor(path: Path) -> Preprocessing:
         size = config["size"] if config.get("do_resize", True) else config.get("crop_size")
         crop = _pair(config["crop_size"]) if config.get("do_center_crop") else None
         return Preprocessing(
-            # One number, as in older files, is a square for what does not crop, and the shorter side for CLIP.
-            resize=size if isinstance(size, int) and crop else _resize(size),
+            # One number, as in older files, is the shorter side for CLIP alone, and a square for others.
+            resize=size if isinstance(size, int) and _is_of_clip(config) else _resize(size),
             crop=crop,
             mean=tuple(config["image_mean"]),
             std=tuple(config["image_std"]),
@@ -99,6 +99,11 @@ def from_processor(path: Path) -> Preprocessing:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"`{path}` does not say how pictures are resized and normalised ({error!r}).") from error
+
+
+def _is_of_clip(config: Mapping[str, Any]) -> bool:
+    kinds = (config.get("image_processor_type"), config.get("feature_extractor_type"))
+    return any(isinstance(kind, str) and kind.startswith("CLIP") for kind in kinds)
 
 
 def from_open_clip(config: Mapping[str, Any], image_size: int | tuple[int, int]) -> Preprocessing:

@@ -123,6 +123,11 @@ class WordEncoder:
         self._most = min(most, _longest(network, self._tokenizer))
         self.dim = self._model.width
 
+    @property
+    def texts_per_block(self) -> int:
+        """Texts whose vectors are held at once."""
+        return max(1, _BLOCK // self._most)
+
     def most_rows(self, texts: list[list[str]]) -> int:
         """Word pieces of the longest of some texts."""
         return max(len(numbers) for numbers in self._numbers(texts))
@@ -257,8 +262,9 @@ def most_rows(texts: list[list[str]], encoder: Embeds | WordEncoder) -> int:
 def embed_in_blocks(texts: list[list[str]], encoder: Embeds | WordEncoder) -> Iterator[FrameBlock]:
     """Embed texts, in blocks of a frame store that has a row for each and in it a frame for each part or word piece."""
     with tqdm(total=len(texts), desc="texts", unit="text", disable=None) as bar:
-        for start in range(0, len(texts), _BLOCK):
-            block = texts[start : start + _BLOCK]
+        size = encoder.texts_per_block if isinstance(encoder, WordEncoder) else _BLOCK
+        for start in range(0, len(texts), size):
+            block = texts[start : start + size]
             frames, counts = encoder.rows(block) if isinstance(encoder, WordEncoder) else _rows(block, encoder)
             yield FrameBlock(np.arange(start, start + len(block)), frames, counts)
             bar.update(len(block))

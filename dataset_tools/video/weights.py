@@ -37,6 +37,8 @@ class Source:
         is_rule: Whether it is a rule, computed without weights.
         instead: The way that needs no such weights, a sentence.
         named_by: The options that name another folder.
+        read_alone: Files beside the weights that are read of the folder; where they are named, no other changes the
+            SHA-256, nor a second form of the weights.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Source:
     is_rule: bool = False
     instead: str = f"To try the way without weights: {RULES}"
     named_by: str = "--weights or --clip_weights"
+    read_alone: tuple[str, ...] = ()
 
     def at(self, place: str | None, revision: str | None = None) -> Source:
         """The same model from another place or at another revision, where they are given."""
@@ -104,14 +107,14 @@ def find_weights(source: Source) -> Weights:
         return Weights(source.name, Path(), source.place, "", hashlib.sha256(source.place.encode()).hexdigest(), True)
     for folder in (Path(source.place), WEIGHTS_FOLDER / source.name):
         if folder.is_dir() and (folder == Path(source.place) or source.revision is None):
-            return Weights(source.name, folder, folder.resolve().name, "", _digest(folder))
+            return Weights(source.name, folder, folder.resolve().name, "", _digest(folder, source))
     if source.place.count("/") != 1 or source.place.startswith((".", "/", "~")) or Path(source.place).parent.is_dir():
         raise DataError(
             f"There is no folder `{source.place}` with weights of `{source.name}`; put them there, or at "
             f"`{WEIGHTS_FOLDER / source.name}`."
         )
     folder = _from_hub(source)
-    return Weights(source.name, folder, source.place, folder.name, _digest(folder))
+    return Weights(source.name, folder, source.place, folder.name, _digest(folder, source))
 
 
 def find_all(sources: Iterable[Source | None]) -> list[Weights | None]:
@@ -195,16 +198,22 @@ def _weight_files(folder: Path) -> list[Path]:
     return [path for pattern in _SAFE + _PICKLED for path in sorted(folder.glob(pattern))]
 
 
-def _digest(folder: Path) -> str:
+def _digest(folder: Path, source: Source) -> str:
     """SHA-256 of the names and contents of everything in the folder that a model is loaded from.
 
     Raises:
         DataError: If there are no weights.
     """
-    if not _weight_files(folder):
+    weights = _weight_files(folder)
+    if not weights:
         raise DataError(f"`{folder}` holds no weights (*.safetensors or *.bin); download the model's whole folder.")
+    configs = [path for pattern in _CONFIGS for path in sorted(folder.glob(pattern))]
     sha = hashlib.sha256()
-    for path in [*(p for pattern in _CONFIGS for p in sorted(folder.glob(pattern))), *_weight_files(folder)]:
+    if source.read_alone:
+        sha.update(f"{source.name}\n".encode())  # the same weights make something else by another name
+        configs = [path for name in source.read_alone if (path := folder / name).is_file()]
+        weights = [path for path in weights if path.suffix == ".safetensors"] or weights
+    for path in [*configs, *weights]:
         sha.update(f"{path.name}\n".encode())
         with reading(path), path.open("rb") as file:
             while block := file.read(_BLOCK):

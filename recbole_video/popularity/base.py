@@ -82,6 +82,7 @@ class PopularityModel(Trainable, AbstractRecommender):
         files_written: Names of the files that :meth:`look_inside` and :meth:`draw` write atomically into the folder of
             a run; what a kill left of one half-written is removed as the run goes on.
         n_shown_between_epochs: Videos that :meth:`before_epoch` is shown; None for all of training.
+        never_without: Further modalities that a prediction is refused without; others are masked.
     """
 
     Options: type[PopularityOptions] = PopularityOptions
@@ -92,6 +93,7 @@ class PopularityModel(Trainable, AbstractRecommender):
     input_type = InputType.POINTWISE
     files_written: tuple[str, ...] = ()
     n_shown_between_epochs: int | None = None
+    never_without: frozenset[str] = frozenset()
     label_mean: Tensor
     label_std: Tensor
 

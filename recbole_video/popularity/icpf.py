@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -69,12 +70,14 @@ class ICPF(RetrievalModel):
         )
         vision_weights: str = option(
             "openai/clip-vit-base-patch32",
-            "Folder or hub id of the CLIP that made the patches.",
+            "Folder or hub id (ID@COMMIT for a commit) of the CLIP that made the patches.",
+            is_path=True,
             void_when=_FULL_ALONE,
         )
         text_weights: str = option(
             "google-bert/bert-base-uncased",
-            "Folder or hub id of the BERT that made the tokens.",
+            "Folder or hub id (ID@COMMIT for a commit) of the BERT that made the tokens.",
+            is_path=True,
             void_when=_FULL_ALONE,
         )
         dropout: float = option(0.1, at_least=0, below=1, must="is a share, at least 0 and below 1")
@@ -95,6 +98,7 @@ class ICPF(RetrievalModel):
             kept["tokens"] = inputs.other_dims["tokens"]
         super().__init__(config, inputs, kept, {"tokens": options.n_tokens})
         self.is_full = is_full
+        self.never_without = frozenset(_OF_FULL) if is_full else frozenset()
         width = options.hidden_size or inputs.frame_dim
         if is_full:
             self._make_full(options, width)
@@ -229,8 +233,8 @@ def _find_frozen(options: ICPF.Options, inputs: InputShape) -> tuple[FrozenVisio
     from recbole_video.dataset_tools.video import frozen_layers as frozen
     from recbole_video.dataset_tools.video.weights import find_weights
 
-    of_vision = find_weights(frozen.CLIP_PATCHES.at(options.vision_weights))
-    of_text = find_weights(frozen.BERT_WORDS.at(options.text_weights))
+    places = (frozen.CLIP_PATCHES, options.vision_weights), (frozen.BERT_WORDS, options.text_weights)
+    of_vision, of_text = (find_weights(source.at(*_place_and_revision(place))) for source, place in places)
     vision, text = frozen.FrozenVision(of_vision), frozen.FrozenText(of_text)
     widths = {"patches": vision.n_tokens * vision.width, "tokens": text.width}
     for name, option_name, weights in (
@@ -249,6 +253,12 @@ def _find_frozen(options: ICPF.Options, inputs: InputShape) -> tuple[FrozenVisio
             "or make the store anew."
         )
     return vision, text
+
+
+def _place_and_revision(given: str) -> tuple[str, str | None]:
+    """``ID@COMMIT`` in two; a folder may have such a name, too."""
+    place, _, revision = given.partition("@")
+    return (place, revision) if revision and not Path(given).is_dir() else (given, None)
 
 
 class Branch(nn.Module):

@@ -259,6 +259,7 @@ class PopularityPredictor(TellsItsUses):
         for name, store in stores.items():
             if name in self.content:
                 refuse_other_space(store, self.content[name])
+                self._refuse_other_weights(name, store)
         stored = {name: _read_store(store, items, self._is_masked(name)) for name, store in stores.items()}
         counts = stored["frames"][1] if "frames" in stored else None
         return Inputs(
@@ -270,6 +271,19 @@ class PopularityPredictor(TellsItsUses):
             items=list(items),
         )
 
+    def _refuse_other_weights(self, name: str, store: FrameStore) -> None:
+        """Refuse a store of a further modality that other weights made than those of the training.
+
+        Raises:
+            DataError: If its manifest says so.
+        """
+        wanted = self.inputs.other_weights.get(name)
+        if wanted is not None and store.made_by not in ("", wanted):
+            raise DataError(
+                f"`{store.path}` was made by weights of SHA-256 {store.made_by[:12]}, and the model was trained on "
+                f"{name} of {wanted[:12]}; make it by the same weights."
+            )
+
     def _is_masked(self, name: str) -> bool:
         """Whether training masked a modality where a video lacked it: any further one, others where they were zeros."""
         policy = {"frames": "missing_items", "text": "missing_text"}.get(name)
@@ -277,8 +291,9 @@ class PopularityPredictor(TellsItsUses):
 
     def _batches(self, videos: Inputs) -> Iterator[dict[str, Tensor]]:
         whole = self._checked(videos)
-        for start in range(0, len(whole["row"]), _BATCH):
-            part = self._trimmed({name: value[start : start + _BATCH] for name, value in whole.items()})
+        size = min(_BATCH, self.config["eval_batch_size"])
+        for start in range(0, len(whole["row"]), size):
+            part = self._trimmed({name: value[start : start + size] for name, value in whole.items()})
             yield {name: value.to(self.device) for name, value in part.items()}
 
     def _checked(self, videos: Inputs) -> dict[str, Tensor]:
@@ -375,11 +390,12 @@ class PopularityPredictor(TellsItsUses):
         """Further modalities that are not given, which no video has: they are masked, as in training.
 
         Raises:
-            DataError: If nothing is given of what is read by name.
+            DataError: If nothing is given of what is read by name, or not what the model cannot do without.
         """
         lacking = [name for name in self.inputs.other_dims if name not in given]
-        if lacking and not set(given) & set(self.content):
-            raise DataError(f"The model reads {lacking[0]}; give `{lacking[0]}`.")
+        needed = lacking if not set(given) & set(self.content) else self.model.never_without.intersection(lacking)
+        if needed:
+            raise DataError(f"The model reads {min(needed)}; give `{min(needed)}`.")
         return lacking
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 from recbole_video.config import Config
 from recbole_video.content.items import content_stores
 from recbole_video.content.store import store_path
-from recbole_video.errors import ConfigError, DataError, counted, nearest
+from recbole_video.errors import ConfigError, DataError, MissingDependencyError, counted, nearest
 from recbole_video.files.reading import read_json
 from recbole_video.sweep.plan import Dataset, Plan
 from recbole_video.sweep.spec import Need, Row, Sweep
@@ -174,7 +174,7 @@ def refused_rows(plan: Plan) -> list[str]:
             continue
         try:
             task_of(config).try_to_build(config)
-        except ConfigError as error:
+        except (ConfigError, DataError, MissingDependencyError) as error:
             found[trial.row] = f"{trial.label}: {error}"
     return list(found.values())
 
