@@ -300,6 +300,7 @@ class TestFull:
         held = sum(p.numel() for p in model.parameters())
         assert model.parameter_counts() == {"model": held, "frozen": sum(b.frozen.n_parameters for b in branches)}
         assert not any("frozen" in name for name in model.state_dict())
+        assert not set(branches) & set(model.parts_to_compile()) and model.fusion in model.parts_to_compile()
 
 
 RUN = {

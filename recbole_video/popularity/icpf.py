@@ -195,6 +195,12 @@ class ICPF(RetrievalModel):
         n = sum(branch.n_in_encoder for branch in (self.text_branch, self.frame_branch))
         return {**super().parameter_counts(), "frozen" if self.is_full else "encoders": n}
 
+    def parts_to_compile(self) -> list[nn.Module]:
+        """All but branches with a frozen network in them, which would take minutes to compile with it."""
+        return [
+            part for part in super().parts_to_compile() if not isinstance(part, FrozenTextBranch | FrozenFrameBranch)
+        ]
+
     def explain(self, batch: Batch) -> Explanation:
         """The training videos that were looked up, by text and then by frames, which all weigh the same."""
         slots = [
