@@ -197,9 +197,7 @@ class ICPF(RetrievalModel):
 
     def parts_to_compile(self) -> list[nn.Module]:
         """All but branches with a frozen network in them, which would take minutes to compile with it."""
-        return [
-            part for part in super().parts_to_compile() if not isinstance(part, FrozenTextBranch | FrozenFrameBranch)
-        ]
+        return [part for part in super().parts_to_compile() if not isinstance(part, FrozenBranch)]
 
     def explain(self, batch: Batch) -> Explanation:
         """The training videos that were looked up, by text and then by frames, which all weigh the same."""
@@ -347,24 +345,28 @@ class SmallBranch(Branch):
         return self.project(self.encoder(tokens, src_key_padding_mask=~mask)), mask
 
 
-class FrozenTextBranch(Branch):
-    """What goes into BERT of a text, [B, n, w], its class token first, and prompts, before BERT's layers.
+class FrozenBranch(Branch):
+    """Prompts before the layers of a network that is not trained.
 
     Args:
-        frozen: BERT.
+        frozen: The network.
         width: d, of what comes out.
         options: The model's.
     """
 
-    def __init__(self, frozen: FrozenText, width: int, options: ICPF.Options) -> None:
+    def __init__(self, frozen: FrozenText | FrozenVision, width: int, options: ICPF.Options) -> None:
         super().__init__(frozen.width, options)
-        self.frozen = frozen
+        self.frozen: Any = frozen
         self.project = nn.Linear(frozen.width, width)
 
     @property
     def n_in_encoder(self) -> int:
-        """Parameters of BERT's layers, which are not trained."""
+        """Parameters of the network's layers."""
         return self.frozen.n_parameters
+
+
+class FrozenTextBranch(FrozenBranch):
+    """What goes into BERT of a text, [B, n, w], its class token first, and prompts, before BERT's layers."""
 
     def forward(self, own: Tensor, mask: Tensor, others: Tensor, other_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode tokens with their prompts, see :meth:`Branch.forward`."""
@@ -373,24 +375,8 @@ class FrozenTextBranch(Branch):
         return self.project(self.frozen.layers(tokens, mask)), mask
 
 
-class FrozenFrameBranch(Branch):
-    """What goes into CLIP of each frame, [B, F, n w], and its prompts, before CLIP's layers; the mean of the frames.
-
-    Args:
-        frozen: CLIP.
-        width: d, of what comes out.
-        options: The model's.
-    """
-
-    def __init__(self, frozen: FrozenVision, width: int, options: ICPF.Options) -> None:
-        super().__init__(frozen.width, options)
-        self.frozen = frozen
-        self.project = nn.Linear(frozen.width, width)
-
-    @property
-    def n_in_encoder(self) -> int:
-        """Parameters of CLIP's layers, which are not trained."""
-        return self.frozen.n_parameters
+class FrozenFrameBranch(FrozenBranch):
+    """What goes into CLIP of each frame, [B, F, n w], and its prompts, before CLIP's layers; the mean of the frames."""
 
     def forward(self, own: Tensor, mask: Tensor, others: Tensor, other_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode the patches of frames with their prompts, see :meth:`Branch.forward`."""
